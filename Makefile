@@ -1,0 +1,43 @@
+# A menu. Every line below is one command that also works when typed by hand.
+
+.DEFAULT_GOAL := help
+.PHONY: help setup test book lint bench clean
+
+BIN := .venv/bin
+BOOKFLAGS ?=
+TESTFLAGS ?=
+
+# A folder with data beside the checkout is used unless the reader names another.
+ifeq ($(origin RLAP_DATA),undefined)
+ifneq ($(wildcard ../shared/data/.),)
+export RLAP_DATA := $(CURDIR)/../shared/data
+endif
+endif
+
+help:  ## show this menu
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## */\t/' | expand -t 10
+
+setup: .venv/.installed  ## create .venv and install everything into it
+
+# Runs again only when a dependency changes, so a second `make` needs no network.
+.venv/.installed: pyproject.toml constraints.txt
+	"$$(command -v python3.11 || command -v python3)" -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check \
+		-c constraints.txt -e ".[book,test]"
+	@touch $@
+
+test: setup  ## run the tests
+	$(BIN)/python -m pytest -q $(TESTFLAGS)
+
+book: setup  ## build the book into _build/html
+	$(BIN)/jupyter-book build book/ $(BOOKFLAGS)
+
+lint: setup  ## check style
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+bench: setup  ## time each stage against its straightforward version
+	$(BIN)/python benchmarks/stages.py
+
+clean:  ## remove what builds left behind, .venv included
+	rm -rf .venv _build book/notebooks book/results
