@@ -89,7 +89,8 @@ def check_page(path: Path, site: Path) -> tuple[list[str], int]:
         elif _missing(path, address, site):
             findings.append(f"{name}: file not there: {address}")
     findings += [
-        f"{name}: style fetches {address}" for address in CSS_REMOTE.findall(page.styles)
+        f"{name}: style fetches {address}"
+        for address in CSS_REMOTE.findall(page.styles)
     ]
     has_maths = re.search(r'class="[^"]*\bmath\b', text) is not None
     if has_maths and not any("mathjax" in a.lower() for a in page.fetched):
@@ -130,7 +131,7 @@ def main(arguments: list[str]) -> int:
         return 1
     for finding in findings:
         print(finding)
-    verdict = f"{len(findings)} findings" if findings else "nothing remote, nothing mute"
+    verdict = f"{len(findings)} findings" if findings else "nothing remote or mute"
     print(f"{pages} pages, {pictures} pictures: {verdict}")
     return 1 if findings else 0
 

@@ -1,0 +1,148 @@
+"""Sphinx extension: the API page lists whatever the package holds.
+
+Two marks in api.md are replaced while Sphinx reads it: one by a table of the public
+names, one by a section for each module. Docstrings are prose, not markup: what
+reStructuredText would take for markup in them, such as the bars of |x|, is escaped.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import pkgutil
+import re
+from typing import Any
+
+PAGE = "api"
+NAMES_MARK = "<!-- public names -->"
+MODULES_MARK = "<!-- modules -->"
+
+# The order in which data flows; a module that is not named here comes after these.
+FLOW = [
+    "data",
+    "corruption",
+    "label_noise",
+    "models",
+    "recipe",
+    "training",
+    "attribution",
+    "partition",
+    "sensitivity",
+    "pruning",
+    "finetuning",
+    "algorithm",
+    "metrics",
+    "unlearning",
+    "figures",
+    "experiments",
+    "cli",
+]
+SECTION = re.compile(r"(Args|Arguments|Returns|Raises|Yields|Attributes|Example\w*):$")
+MARKUP = re.compile(r"[|*]|(?<=\w)_(?!\w)")  # substitution, emphasis, reference
+
+
+def module_names(package: str = "rlap") -> list[str]:
+    """Every public module of `package`, parents before children, in data-flow order."""
+    root = importlib.import_module(package)
+    found = [
+        info.name
+        for info in pkgutil.walk_packages(root.__path__, package + ".")
+        if not any(part.startswith("_") for part in info.name.split("."))
+    ]
+
+    def place(name: str) -> tuple[int, str]:
+        first = name.split(".")[1]
+        return (FLOW.index(first) if first in FLOW else len(FLOW), name)
+
+    return sorted(found, key=place)
+
+
+def names_table(package: str = "rlap") -> str:
+    """Markdown table of the package's public names with their first lines."""
+    root = importlib.import_module(package)
+    rows = []
+    for name in getattr(root, "__all__", []):
+        thing = getattr(root, name)
+        if not (inspect.isclass(thing) or inspect.isfunction(thing)):
+            continue
+        line = (inspect.getdoc(thing) or "").partition("\n")[0].replace("|", "\\|")
+        role = "class" if inspect.isclass(thing) else "func"
+        target = f"{thing.__module__}.{thing.__qualname__}"
+        rows.append(f"| {{py:{role}}}`rlap.{name} <{target}>` | {line} |")
+    return "\n".join(["| name | purpose |", "| --- | --- |", *rows]) if rows else ""
+
+
+def module_sections(package: str = "rlap") -> str:
+    """Markdown with one section for each module directly below `package`."""
+    parts = []
+    for name in module_names(package):
+        if name.count(".") == 1:
+            parts.append(f"## {name}")
+        parts.append(f"```{{eval-rst}}\n.. automodule:: {name}\n   :members:\n```")
+    return "\n\n".join(parts)
+
+
+def fill_page(app: Any, docname: str, source: list[str]) -> None:
+    """Put the generated parts in the place of their marks."""
+    if docname == PAGE:
+        text = source[0].replace(NAMES_MARK, names_table())
+        source[0] = text.replace(MODULES_MARK, module_sections())
+
+
+def always_fresh(app: Any, env: Any, added: Any, changed: Any, removed: Any) -> list:
+    """The page depends on the package, which Sphinx does not watch."""
+    return [PAGE] if PAGE in env.found_docs else []
+
+
+def escape(line: str) -> str:
+    """Escape what would be markup, outside of quoted code."""
+    pieces = re.split(r"(``.*?``|`[^`]*`)", line)
+    for i in range(0, len(pieces), 2):
+        pieces[i] = MARKUP.sub(r"\\\g<0>", pieces[i])
+    return "".join(pieces)
+
+
+def as_prose(lines: list[str]) -> list[str]:
+    """A docstring's lines with set-off formulas kept as they were typed.
+
+    A block that is indented after a blank line, and is not part of a section such as
+    `Args:`, becomes a literal block; everything else is escaped.
+    """
+    result: list[str] = []
+    section = literal = False
+    for line in lines:
+        indented = line.startswith("    ")
+        if line.strip() and not indented:
+            section, literal = bool(SECTION.match(line.strip())), False
+        elif indented and not section and not literal and result and not result[-1]:
+            result += ["::", ""]
+            literal = True
+        result.append(line if literal else escape(line))
+    return result
+
+
+def read_docstring(
+    app: Any, what: str, name: str, thing: Any, options: Any, lines: list[str]
+) -> None:
+    """Autodoc's hook; runs before napoleon turns sections into fields."""
+    lines[:] = as_prose(lines)
+
+
+def skip_borrowed(
+    app: Any, what: str, name: str, thing: Any, skip: bool, options: Any
+) -> bool | None:
+    """Document a name only where it is defined, not where it is passed on."""
+    here = app.env.temp_data.get("autodoc:module")
+    home = getattr(thing, "__module__", None)
+    if what == "module" and isinstance(home, str) and home != here:
+        return True
+    return None
+
+
+def setup(app: Any) -> dict[str, bool]:
+    """Called by Sphinx."""
+    app.connect("source-read", fill_page)
+    app.connect("env-get-outdated", always_fresh)
+    app.connect("autodoc-process-docstring", read_docstring, priority=100)
+    app.connect("autodoc-skip-member", skip_borrowed)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}
