@@ -1,0 +1,58 @@
+"""rlap: robust learning by attribution-guided partitioning and pruning.
+
+The method of "Machine Unlearning for Robust DNNs: Attribution-Guided Partitioning and
+Neuron Pruning in Noisy Environments" (MAKE 2025, 7(3), 95), stage by stage:
+``attribute``, ``partition``, ``sensitivity``, ``prune``, ``finetune``; all of them in
+one call: ``robustify``.
+"""
+
+from rlap.algorithm import Result, robustify
+from rlap.attribution import Scan, attribute, scan
+from rlap.corruption import Corrupted, corrupt
+from rlap.data import Dataset, Split, load
+from rlap.finetuning import finetune
+from rlap.layers import activations
+from rlap.metrics import evaluate
+from rlap.partition import (
+    DegeneratePartitionWarning,
+    Partition,
+    partition,
+    sample_scores,
+    share_at_bounds,
+)
+from rlap.pruning import Mask, prune
+from rlap.recipe import Recipe
+from rlap.sensitivity import sensitivity, top_units
+from rlap.training import History, TrainingDiverged, predict, train
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Corrupted",
+    "Dataset",
+    "DegeneratePartitionWarning",
+    "History",
+    "Mask",
+    "Partition",
+    "Recipe",
+    "Result",
+    "Scan",
+    "Split",
+    "TrainingDiverged",
+    "activations",
+    "attribute",
+    "corrupt",
+    "evaluate",
+    "finetune",
+    "load",
+    "partition",
+    "predict",
+    "prune",
+    "robustify",
+    "sample_scores",
+    "scan",
+    "sensitivity",
+    "share_at_bounds",
+    "top_units",
+    "train",
+]

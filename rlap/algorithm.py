@@ -1,0 +1,160 @@
+"""Algorithm 1 of the paper in one call, on anybody's model and data."""
+
+from __future__ import annotations
+
+import copy
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from rlap.attribution import NEEDS_LABELS, Scan, scan
+from rlap.checks import check_two_classes
+from rlap.data.base import Split
+from rlap.finetuning import SCOPES, finetune
+from rlap.layers import get_layer, model_device
+from rlap.partition import Partition, partition, sample_scores, share_at_bounds
+from rlap.pruning import Mask, prune
+from rlap.recipe import Recipe
+from rlap.sensitivity import sensitivity, top_units
+from rlap.training import History
+
+
+@dataclass(frozen=True)
+class Result:
+    """What ``robustify`` made.
+
+    Attributes:
+        model: the pruned and fine-tuned copy, in eval mode.
+        partition: who is high quality, with diagnostics.
+        mask: the pruned units; it fits ``model``.
+        histories: "finetune" -> what happened in each epoch.
+        seconds: of each stage by name, and their "total".
+        sensitivity: (d,), one score a unit; larger goes first.
+    """
+
+    model: nn.Module
+    partition: Partition
+    mask: Mask
+    histories: dict[str, History]
+    seconds: dict[str, float]
+    sensitivity: Tensor
+
+
+class Stopwatch(dict):
+    """Seconds of named stages: ``with watch("partition"): ...``."""
+
+    @contextmanager
+    def __call__(self, stage: str) -> Iterator[None]:
+        began = time.perf_counter()
+        yield
+        if torch.cuda.is_available():
+            torch.cuda.synchronize()  # count the work that the stage has queued
+        self[stage] = self.get(stage, 0.0) + time.perf_counter() - began
+
+
+def robustify(
+    model: nn.Module,
+    inputs: Tensor,
+    labels: Tensor,
+    *,
+    layer: str,
+    amount: int | float = 0.15,
+    scope: str = "full",
+    method: str = "gradient_x_activation",
+    rule: str = "gmm",
+    quality: Tensor | None = None,
+    criterion: str = "regression",
+    recipe: Recipe | None = None,
+    batchnorm: str | None = None,
+    batch_size: int = 500,
+    device: torch.device | str | None = None,
+    seed: int = 0,
+    test: Split | None = None,
+    progress: bool | str = False,
+) -> Result:
+    """Partition the data, prune noise-sensitive units, fine-tune on the good part.
+
+    The caller's model is left as it was; the result holds a copy.
+
+    Args:
+        model: a classifier trained on the data, (B, ...) -> logits (B, C).
+        inputs, labels: (N, ...) and (N,), partly corrupted; nobody needs to know which.
+        layer: dotted name of a late nn.Linear or nn.Conv2d.
+        amount: units to prune, as a count or as a share of the layer.
+        scope: "full" (F-FT) or "head" (L-FT: ``layer`` and what follows).
+        method: attribution, see ``attribute``.
+        rule: of the partition: "gmm" on the attribution; "loss", "margin",
+            "confidence" or "trivial" need no attribution.
+        quality: (N,), larger is better, names the good cluster of "gmm"; by default
+            the model's confidence, which does not look at labels.
+        criterion: of the units, see ``sensitivity``.
+        recipe, batchnorm, test: of the fine-tuning, see ``finetune``.
+        batch_size: of the passes over the data; the result does not depend on it.
+
+    Raises ``KeyError``/``TypeError`` for an unusable layer, ``ValueError`` for unusable
+    data, settings, or a partition with nobody on one side. Source: paper Algorithm 1.
+    """
+    if scope not in SCOPES:
+        raise ValueError(f"scope is {scope!r}; choose one of {SCOPES}")
+    get_layer(model, layer)
+    split = Split(inputs, labels)
+    check_two_classes(split.labels)
+    device = torch.device(device) if device is not None else model_device(model)
+    watch = Stopwatch()
+    new = copy.deepcopy(model).to(device)
+    given = split.labels if method in NEEDS_LABELS else None
+    with watch("attribution"):
+        seen = scan(
+            new, split.inputs, layer=layer, method=method, labels=given,
+            batch_size=batch_size,
+        )  # fmt: skip
+    with watch("partition"):
+        parts = partition_by(rule, seen, split, quality=quality, seed=seed)
+    with watch("sensitivity"):
+        scores = sensitivity(
+            seen.activations,
+            parts.low_quality,
+            criterion=criterion,
+            weight=get_layer(new, layer).weight,
+            seed=seed,
+        )
+    with watch("pruning"):
+        mask = prune(new, layer=layer, units=top_units(scores, amount))
+    with watch("finetuning"):
+        history = finetune(
+            new,
+            split.subset(parts.high_quality),
+            scope=scope,
+            layer=layer,
+            mask=mask,
+            recipe=recipe,
+            batchnorm=batchnorm,
+            seed=seed,
+            test=test,
+            progress=progress,
+        )
+    watch["total"] = sum(watch.values())
+    return Result(new, parts, mask, {"finetune": history}, dict(watch), scores)
+
+
+def partition_by(
+    rule: str,
+    seen: Scan,
+    split: Split,
+    *,
+    quality: Tensor | None = None,
+    seed: int = 0,
+) -> Partition:
+    """Apply a partition rule by name to what ``scan`` saw of ``split`` (N samples)."""
+    if rule == "trivial":
+        return partition(share_at_bounds(split.inputs), rule=rule)
+    scores = sample_scores(seen.logits, split.labels)
+    if rule in scores:
+        return partition(scores[rule], rule=rule, quality=quality, seed=seed)
+    if quality is None:
+        quality = scores["confidence"]
+    return partition(seen.attribution, rule=rule, quality=quality, seed=seed)

@@ -1,0 +1,263 @@
+"""Stage 1: how much each unit of a late layer contributes to the decision.
+
+For a layer with pre-activations z and logits f, the paper's attribution is
+
+    A_j(x) = | max_c  sum_p  df_c/dz_jp * z_jp |        (p: positions; one for Linear)
+
+computed in eval mode by one batched backward pass through the head alone: the hook on
+the layer cuts the graph there, so no gradient reaches the backbone and there is no loop
+over classes. Where the head is Linear -> ReLU -> Linear -> logits (recognised from
+what actually ran, not from class names) the gradient is known: df_c/dz_j =
+W[c,j] 1[z_j>0], hence A_j = |max_c W[c,j]| ReLU(z_j), a rescaled activation.
+Source: paper section 3.2.1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from rlap.checks import check_inputs, check_labels
+from rlap.layers import (
+    check_calls,
+    check_output,
+    evaluating,
+    get_layer,
+    model_device,
+    positions,
+    unit_sum,
+)
+
+CAPTUM = {
+    "captum:gradient_x_activation": "LayerGradientXActivation",
+    "captum:conductance": "LayerConductance",
+    "captum:integrated_gradients": "LayerIntegratedGradients",
+    "captum:deeplift": "LayerDeepLift",
+    "captum:internal_influence": "InternalInfluence",
+}
+METHODS = (
+    "gradient_x_activation",  # maximum over classes: the paper's
+    "gradient_x_activation_predicted",  # of the predicted class's logit
+    "gradient_x_activation_label",  # of the given label's logit
+    "loss_gradient_x_activation",  # of the cross-entropy on the given label
+    "activation",  # the pre-activation after ReLU, no gradient
+    *CAPTUM,
+)
+NEEDS_LABELS = ("gradient_x_activation_label", "loss_gradient_x_activation")
+MAX_ELEMENTS = 2**24  # of one batched gradient (classes, B, ...): bounds the memory
+
+
+@dataclass(frozen=True)
+class Scan:
+    """What one pass over the data saw, each on the model's device in float32.
+
+    ``attribution`` (N, d), ``activations`` (N, d): pre-activations averaged over
+    positions, ``logits`` (N, C).
+    """
+
+    attribution: Tensor
+    activations: Tensor
+    logits: Tensor
+
+
+def attribute(
+    model: nn.Module,
+    inputs: Tensor,
+    *,
+    layer: str,
+    method: str = "gradient_x_activation",
+    labels: Tensor | None = None,
+    batch_size: int = 500,
+    fast: bool = True,
+) -> Tensor:
+    """Attribution of every unit of ``layer`` for every sample: (N, ...) -> (N, d).
+
+    Args:
+        model: any classifier, (B, ...) -> logits (B, C); left exactly as it was.
+        inputs: (N, ...).
+        layer: dotted name of an nn.Linear or nn.Conv2d.
+        method: one of ``METHODS``; the captum ones attribute the predicted class, or
+            the given label when ``labels`` is given.
+        labels: (N,), needed by the two methods that look at the given label.
+        fast: use the closed form where the head allows it (the result is the same).
+
+    Raises ``KeyError``/``TypeError`` for an unusable layer, ``ValueError`` for NaN
+    inputs, an unknown method or missing labels. Source: paper section 3.2.1.
+    """
+    return scan(
+        model,
+        inputs,
+        layer=layer,
+        method=method,
+        labels=labels,
+        batch_size=batch_size,
+        fast=fast,
+    ).attribution
+
+
+def scan(
+    model: nn.Module,
+    inputs: Tensor,
+    *,
+    layer: str,
+    method: str = "gradient_x_activation",
+    labels: Tensor | None = None,
+    batch_size: int = 500,
+    fast: bool = True,
+) -> Scan:
+    """``attribute``, with the pre-activations and logits of the same single pass."""
+    module = get_layer(model, layer)
+    check_inputs(inputs)
+    if method not in METHODS:
+        raise ValueError(f"unknown attribution {method!r}; choose one of {METHODS}")
+    if labels is None and method in NEEDS_LABELS:
+        raise ValueError(f"attribution {method!r} needs labels=(N,)")
+    if labels is not None:
+        labels = check_labels(labels, len(inputs))
+    device = model_device(model)
+    rows: list[tuple[Tensor, Tensor, Tensor]] = []
+    with evaluating(model):
+        for start in range(0, len(inputs), batch_size):
+            stop = start + batch_size
+            x = inputs[start:stop].to(device)
+            y = labels[start:stop].to(device) if labels is not None else None
+            head = run_head(model, x, module, layer)
+            if method in CAPTUM:
+                target = head.logits.argmax(1) if y is None else y
+                scores = captum_attribution(model, x, module, method, target)
+            else:
+                scores = head_attribution(head, module, method, y, fast)
+            z = head.z.detach()
+            mean = unit_sum(z, module) / positions(z, module)
+            rows.append((scores.float(), mean.float(), head.logits.detach().float()))
+    return Scan(*(torch.cat(column) for column in zip(*rows, strict=True)))
+
+
+@dataclass
+class Head:
+    """A forward pass cut at the layer: ``logits`` (B, C) as a function of ``z``.
+
+    ``linear`` is the last Linear layer if the logits are its output and its input is
+    exactly ReLU(z); then the gradient has a closed form.
+    """
+
+    z: Tensor
+    logits: Tensor
+    linear: nn.Linear | None = None
+
+
+def run_head(model: nn.Module, x: Tensor, module: nn.Module, name: str) -> Head:
+    """Forward ``x`` (B, ...) without a graph up to the layer and with one after it."""
+    zs: list[Tensor] = []
+    linears: dict[
+        int, tuple[nn.Linear, Tensor]
+    ] = {}  # id of the output -> what made it
+
+    def cut(layer: nn.Module, args: tuple, output: Tensor) -> Tensor:
+        torch.set_grad_enabled(True)  # until the no_grad block below ends
+        zs.append(output.detach().requires_grad_())
+        return zs[-1].clone()  # a copy, so that an in-place ReLU may follow
+
+    def remember(layer: nn.Linear, args: tuple, output: Tensor) -> None:
+        linears[id(output)] = (layer, args[0])
+
+    hooks = [module.register_forward_hook(cut)]
+    hooks += [
+        m.register_forward_hook(remember)
+        for m in model.modules()
+        if isinstance(m, nn.Linear) and m is not module
+    ]
+    try:
+        with torch.no_grad():
+            output = model(x)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    check_calls(len(zs), name)
+    logits, z = check_output(output, name), zs[0]
+    linear, seen = linears.get(id(output), (None, None))
+    closed = linear is not None and seen.shape == z.shape
+    closed = closed and torch.equal(seen.detach(), z.detach().relu())
+    if not logits.requires_grad:
+        raise ValueError(f"the logits do not depend on layer {name!r}")
+    return Head(z, logits, linear if closed else None)
+
+
+def head_attribution(
+    head: Head, module: nn.Module, method: str, labels: Tensor | None, fast: bool
+) -> Tensor:
+    """The attribution (B, d) of one batch by one of our own methods."""
+    z = head.z.detach()
+    if method == "activation":
+        return unit_sum(z.relu(), module)
+    if method == "gradient_x_activation":
+        if fast and head.linear is not None:
+            return closed_form(z, head.linear.weight.detach())
+        return max_over_classes(head, module).abs()
+    if method == "loss_gradient_x_activation":
+        target = F.cross_entropy(head.logits, labels, reduction="sum")
+    else:
+        chosen = head.logits.argmax(1) if labels is None else labels
+        if method == "gradient_x_activation_predicted":
+            chosen = head.logits.argmax(1)
+        target = head.logits.gather(1, chosen[:, None]).sum()
+    (gradient,) = torch.autograd.grad(target, head.z)
+    return unit_sum(gradient * z, module).abs()
+
+
+def closed_form(z: Tensor, weight: Tensor) -> Tensor:
+    """|max_c W[c,j]| ReLU(z_j): z (B, d), weight (C, d) -> (B, d)."""
+    return z.relu() * weight.amax(dim=0).abs()
+
+
+def max_over_classes(head: Head, module: nn.Module) -> Tensor:
+    """max_c of the units' gradient x activation, (B, d), all classes at once."""
+    z, logits = head.z, head.logits
+    classes = logits.shape[1]
+    at_once = max(1, min(classes, MAX_ELEMENTS // max(1, z.numel())))
+    best = None
+    for chunk in torch.eye(classes, device=z.device, dtype=logits.dtype).split(at_once):
+        # one row of the identity a class, for every sample: (k, B, C)
+        seeds = chunk[:, None, :].expand(-1, *logits.shape)
+        gradient = batched_gradient(logits, z, seeds)  # (k, B, ...)
+        product = unit_sum_batched(gradient * z.detach(), module).amax(dim=0)
+        best = product if best is None else torch.maximum(best, product)
+    return best
+
+
+def batched_gradient(logits: Tensor, z: Tensor, seeds: Tensor) -> Tensor:
+    """Vector-Jacobian products for a stack of seeds (k, B, C) -> (k, *z.shape)."""
+    try:
+        return torch.autograd.grad(
+            logits, z, seeds, is_grads_batched=True, retain_graph=True
+        )[0]
+    except RuntimeError:  # an operation in this head that vmap cannot batch
+        rows = [
+            torch.autograd.grad(logits, z, seed, retain_graph=True)[0] for seed in seeds
+        ]
+        return torch.stack(rows)
+
+
+def unit_sum_batched(values: Tensor, module: nn.Module) -> Tensor:
+    """``unit_sum`` for (k, B, ...) values: (k, B, d)."""
+    k, b = values.shape[:2]
+    return unit_sum(values.flatten(0, 1), module).view(k, b, -1)
+
+
+def captum_attribution(
+    model: nn.Module, x: Tensor, module: nn.Module, method: str, target: Tensor
+) -> Tensor:
+    """|attribution| (B, d) of the target class's logit by one of captum's methods."""
+    try:
+        import captum.attr
+    except ImportError as error:
+        raise ImportError(f"{method!r} needs captum: pip install captum") from error
+    explain: Callable = getattr(captum.attr, CAPTUM[method])(model, module)
+    with torch.enable_grad():
+        result = explain.attribute(x, target=target)
+    result = result[0] if isinstance(result, tuple) else result
+    return unit_sum(result.detach(), module).abs()

@@ -1,0 +1,177 @@
+"""How good a classifier is, and how well a score finds the corrupted samples."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+
+import numpy as np
+import torch
+from sklearn.metrics import average_precision_score, precision_recall_fscore_support
+from torch import Tensor, nn
+
+from rlap.checks import check_labels
+from rlap.data.base import Split
+from rlap.training import predict
+
+Z95 = 1.959963984540054
+
+
+@dataclass(frozen=True)
+class Classification:
+    """Accuracy, macro precision, recall and F1 (0 for classes never predicted) and
+    top-3 accuracy, each in [0, 1]; n samples. Source: paper section 4.1."""
+
+    accuracy: float
+    precision: float
+    recall: float
+    f1: float
+    top3: float
+    n: int
+
+    def as_dict(self) -> dict[str, float]:
+        """The fields by name."""
+        return asdict(self)
+
+
+def classification(logits: Tensor, labels: Tensor) -> Classification:
+    """Score logits (N, C) against labels (N,).
+
+    Raises ``ValueError`` for labels out of range or of another length.
+    """
+    labels = check_labels(labels, len(logits), logits.shape[1]).to(logits.device)
+    top = logits.topk(min(3, logits.shape[1]), dim=1).indices
+    predicted, truth = top[:, 0].cpu().numpy(), labels.cpu().numpy()
+    precision, recall, f1, _ = precision_recall_fscore_support(
+        truth, predicted, average="macro", zero_division=0
+    )
+    return Classification(
+        accuracy=float((predicted == truth).mean()),
+        precision=float(precision),
+        recall=float(recall),
+        f1=float(f1),
+        top3=(top == labels[:, None]).any(1).float().mean().item(),
+        n=len(labels),
+    )
+
+
+def evaluate(
+    model: nn.Module, split: Split, *, batch_size: int = 500, precision: str = "fp32"
+) -> Classification:
+    """``classification`` of a model on a split; the model is left as it was."""
+    logits = predict(model, split.inputs, batch_size=batch_size, precision=precision)
+    return classification(logits, split.labels)
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A number with its 95 % interval."""
+
+    value: float
+    low: float
+    high: float
+
+
+def auroc(score: Tensor, positive: Tensor) -> Estimate:
+    """Area under the ROC curve: P(positive scores above negative), ties counting half.
+
+    Args:
+        score: (N,), larger means more likely positive.
+        positive: (N,) bool.
+
+    The interval is DeLong's (1988), exact in the ranks and free of resampling, on the
+    logit scale so that it stays inside [0, 1]. Raises ``ValueError`` when a side is
+    empty or a score is NaN.
+    """
+    s, truth = _score_and_truth(score, positive)
+    pos, neg = s[truth], s[~truth]
+    # placement values: where each sample stands among those of the other side
+    v10 = _share_below(pos, neg)
+    v01 = 1 - _share_below(neg, pos)
+    area = float(v10.mean())
+    variance = _mean_variance(v10) + _mean_variance(v01)
+    low, high = _logit_interval(area, float(np.sqrt(variance)))
+    return Estimate(area, low, high)
+
+
+def average_precision(
+    score: Tensor, positive: Tensor, *, resamples: int = 200, seed: int = 0
+) -> Estimate:
+    """Average precision (area under precision-recall) with a bootstrap interval.
+
+    Same arguments and errors as ``auroc``; resamples are stratified by ``positive``.
+    """
+    s, truth = _score_and_truth(score, positive)
+    rng = np.random.default_rng(seed)
+    sides = [np.flatnonzero(truth), np.flatnonzero(~truth)]
+    values = []
+    for _ in range(resamples):
+        drawn = np.concatenate([rng.choice(side, len(side)) for side in sides])
+        values.append(average_precision_score(truth[drawn], s[drawn]))
+    low, high = np.quantile(values, [0.025, 0.975])
+    value = average_precision_score(truth, s)
+    return Estimate(float(value), float(low), float(high))
+
+
+def wilson(hits: int, n: int) -> tuple[float, float]:
+    """95 % interval of a proportion hits / n (Wilson, 1927)."""
+    p, z2 = hits / n, Z95**2
+    middle = (p + z2 / (2 * n)) / (1 + z2 / n)
+    half = Z95 * np.sqrt(p * (1 - p) / n + z2 / (4 * n * n)) / (1 + z2 / n)
+    return float(middle - half), float(middle + half)
+
+
+def detection(
+    posterior: Tensor, high_quality: Tensor, is_corrupted: Tensor
+) -> dict[str, float]:
+    """How well a partition found the corrupted samples, all arguments (N,).
+
+    auroc (with auroc_low, auroc_high), average_precision, accuracy, purity (share of
+    the high-quality part that is clean), recall_clean (share of the clean samples that
+    were kept) and retained (its size).
+    """
+    truth = is_corrupted.cpu().bool()
+    kept = high_quality.cpu().bool()
+    area = auroc(1 - posterior.double(), truth)
+    ap = average_precision(1 - posterior.double(), truth, resamples=2)
+    return {
+        "auroc": area.value,
+        "auroc_low": area.low,
+        "auroc_high": area.high,
+        "average_precision": ap.value,
+        "accuracy": (kept == ~truth).double().mean().item(),
+        "purity": (~truth[kept]).double().mean().item(),
+        "recall_clean": kept[~truth].double().mean().item(),
+        "retained": int(kept.sum()),
+    }
+
+
+def _score_and_truth(score: Tensor, positive: Tensor) -> tuple[np.ndarray, np.ndarray]:
+    s = score.detach().double().cpu().numpy()
+    truth = torch.as_tensor(positive).cpu().numpy().astype(bool)
+    if s.ndim != 1 or s.shape != truth.shape:
+        raise ValueError(f"scores {s.shape} and truth {truth.shape} must both be (N,)")
+    if np.isnan(s).any():
+        raise ValueError("scores hold NaN")
+    if truth.all() or not truth.any():
+        raise ValueError("needs both positive and negative samples")
+    return s, truth
+
+
+def _share_below(values: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """For each value the share of ``others`` below it, ties counting half."""
+    others = np.sort(others)
+    below = np.searchsorted(others, values, "left")
+    upto = np.searchsorted(others, values, "right")
+    return (below + upto) / (2 * len(others))
+
+
+def _mean_variance(values: np.ndarray) -> float:
+    return float(values.var(ddof=1) / len(values)) if len(values) > 1 else 0.0
+
+
+def _logit_interval(p: float, error: float) -> tuple[float, float]:
+    if p in (0.0, 1.0) or error == 0:
+        return p, p
+    centre, half = np.log(p / (1 - p)), Z95 * error / (p * (1 - p))
+    low, high = (1 / (1 + np.exp(-(centre + sign * half))) for sign in (-1, 1))
+    return float(low), float(high)

@@ -1,0 +1,174 @@
+"""The networks. Every one ends in ``fc`` (to 256 units), ReLU, ``fc2`` (to classes).
+
+``fc`` is the paper's target layer: its 256 pre-activations are attributed, regressed
+and pruned. Other code finds it by that name and never by these classes.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+class BasicBlock(nn.Module):
+    """Two 3x3 convolutions with a shortcut (He et al., 2016)."""
+
+    def __init__(self, inputs: int, outputs: int, stride: int) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(inputs, outputs, 3, stride, 1, bias=False)
+        self.bn1 = nn.BatchNorm2d(outputs)
+        self.conv2 = nn.Conv2d(outputs, outputs, 3, 1, 1, bias=False)
+        self.bn2 = nn.BatchNorm2d(outputs)
+        self.shortcut = nn.Sequential()
+        if stride != 1 or inputs != outputs:
+            self.shortcut = nn.Sequential(
+                nn.Conv2d(inputs, outputs, 1, stride, bias=False),
+                nn.BatchNorm2d(outputs),
+            )
+
+    def forward(self, x: Tensor) -> Tensor:
+        out = F.relu(self.bn1(self.conv1(x)))
+        return F.relu(self.bn2(self.conv2(out)) + self.shortcut(x))
+
+
+class ResNet18(nn.Module):
+    """The paper's ResNet-18: 3x3 stem without max-pool, fc 512->256, ReLU, fc2 ->C.
+
+    Args:
+        num_classes: C.
+        width: channels of the first stage (64 in the paper, 11.3 M parameters; the
+            others are 2, 4 and 8 times as wide). A narrow net has the same head.
+        in_channels: channels of the images (B, in_channels, H, W).
+        hidden: units of ``fc``.
+
+    Source: paper section 4.1; the released code's model.
+    """
+
+    def __init__(
+        self,
+        num_classes: int = 10,
+        *,
+        width: int = 64,
+        in_channels: int = 3,
+        hidden: int = 256,
+    ) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(in_channels, width, 3, 1, 1, bias=False)
+        self.bn1 = nn.BatchNorm2d(width)
+        blocks, channels = [], width
+        for stage, stride in enumerate((1, 2, 2, 2)):
+            outputs = width * 2**stage
+            blocks += [
+                BasicBlock(channels, outputs, stride),
+                BasicBlock(outputs, outputs, 1),
+            ]
+            channels = outputs
+        self.blocks = nn.Sequential(*blocks)
+        self.fc = nn.Linear(channels, hidden)
+        self.fc2 = nn.Linear(hidden, num_classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.blocks(F.relu(self.bn1(self.conv1(x))))
+        h = x.mean(dim=(2, 3))  # (B, 8 * width)
+        return self.fc2(F.relu(self.fc(h)))
+
+
+class SmallNet(nn.Module):
+    """A small fast net for CPUs in the manner of airbench (Jordan, 2024).
+
+    A patch-whitening first layer, then three groups of convolution, pooling,
+    BatchNorm and ReLU, global max-pooling, and the paper's kind of head. About 0.4 M
+    parameters at the default widths.
+
+    Args:
+        num_classes: C.
+        widths: channels of the three groups.
+        in_channels: channels of the images (B, in_channels, 32, 32).
+        hidden: units of ``fc``.
+        whiten: images (n, in_channels, H, W) from which the first layer is set to
+            whiten 2x2 patches (then it is not trained); None leaves it random.
+        seed: seed of the weights; None takes the global random state.
+    """
+
+    def __init__(
+        self,
+        num_classes: int = 10,
+        *,
+        widths: tuple[int, int, int] = (48, 96, 128),
+        in_channels: int = 3,
+        hidden: int = 256,
+        whiten: Tensor | None = None,
+    ) -> None:
+        super().__init__()
+        patch = 4 * in_channels
+        self.whiten = nn.Conv2d(in_channels, 2 * patch, 2)
+        if whiten is not None:
+            self._set_whitening(whiten)
+        groups, channels = [], 2 * patch
+        for width in widths:
+            groups += [*conv_group(channels, width)]
+            channels = width
+        self.groups = nn.Sequential(*groups)
+        self.fc = nn.Linear(channels, hidden)
+        self.fc2 = nn.Linear(hidden, num_classes)
+
+    @torch.no_grad()
+    def _set_whitening(self, images: Tensor, eps: float = 5e-4) -> None:
+        """Eigenvectors of 2x2 patches, both signs, scaled to unit variance."""
+        images = images[:5000].float()
+        patches = F.unfold(images, 2, stride=2).transpose(1, 2).flatten(0, 1)
+        patches = patches - patches.mean(dim=0)  # (n, 4 * in_channels)
+        covariance = patches.T.double() @ patches.double() / len(patches)
+        values, vectors = torch.linalg.eigh(covariance)
+        filters = (vectors / (values + eps).sqrt()).T  # one row a filter
+        filters = filters.float().view(-1, *self.whiten.weight.shape[1:])
+        self.whiten.weight.copy_(torch.cat([filters, -filters]))
+        self.whiten.weight.requires_grad_(False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.groups(F.relu(self.whiten(x)))
+        h = x.amax(dim=(2, 3))  # (B, widths[-1])
+        return self.fc2(F.relu(self.fc(h)))
+
+
+def conv_group(inputs: int, outputs: int) -> list[nn.Module]:
+    """Convolution, pooling, BatchNorm, ReLU; convolution, BatchNorm, ReLU."""
+    return [
+        nn.Conv2d(inputs, outputs, 3, padding=1, bias=False),
+        nn.MaxPool2d(2),
+        nn.BatchNorm2d(outputs),
+        nn.ReLU(),
+        nn.Conv2d(outputs, outputs, 3, padding=1, bias=False),
+        nn.BatchNorm2d(outputs),
+        nn.ReLU(),
+    ]
+
+
+MODELS = {"small": SmallNet, "resnet18": ResNet18}
+
+
+def build(
+    name: str,
+    num_classes: int,
+    *,
+    seed: int,
+    in_channels: int = 3,
+    width: int | None = None,
+    whiten: Tensor | None = None,
+) -> nn.Module:
+    """A network by name ("small", "resnet18"), its weights drawn from ``seed``.
+
+    ``width`` only concerns ``resnet18``, ``whiten`` only ``small``. The global random
+    state stays as it was. Raises ``ValueError`` for an unknown name.
+    """
+    if name not in MODELS:
+        raise ValueError(f"unknown model {name!r}; choose one of {sorted(MODELS)}")
+    options: dict[str, object] = {"in_channels": in_channels}
+    if name == "small":
+        options["whiten"] = whiten
+    elif width is not None:
+        options["width"] = width
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return MODELS[name](num_classes, **options)

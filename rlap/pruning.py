@@ -1,0 +1,205 @@
+"""Stage 3: remove units by a mask that holds exactly.
+
+A mask is plain data (names and indices), not a change of the module: the model's
+state_dict keeps its keys, ``copy.deepcopy`` works, and the same mask fits every copy.
+``train`` and ``finetune`` apply it after each optimiser step, which undoes whatever
+momentum and weight decay did; for a loop of your own use ``mask.attach``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from rlap.layers import get_layer, num_units
+
+FORMAT = "rlap-mask-1"
+
+
+@dataclass
+class Mask:
+    """Units of one layer that are held at zero.
+
+    Attributes:
+        layer: dotted name of the layer.
+        units: (k,) int64, sorted.
+        bias: whether the bias is masked too (a unit whose bias stays is a constant).
+        batchnorm: dotted name of the BatchNorm that follows, masked too, or None.
+        original: parameter name -> the rows that were zeroed, for ``undo``.
+    """
+
+    layer: str
+    units: Tensor
+    bias: bool = True
+    batchnorm: str | None = None
+    original: dict[str, Tensor] = field(default_factory=dict)
+
+    def parameters(self, model: nn.Module) -> dict[str, Tensor]:
+        """The masked parameters of ``model`` by name; each has a row a unit."""
+        layer = get_layer(model, self.layer)
+        found = {f"{self.layer}.weight": layer.weight}
+        if self.bias and layer.bias is not None:
+            found[f"{self.layer}.bias"] = layer.bias
+        if self.batchnorm is not None:
+            norm = model.get_submodule(self.batchnorm)
+            found[f"{self.batchnorm}.weight"] = norm.weight
+            found[f"{self.batchnorm}.bias"] = norm.bias
+        return found
+
+    @torch.no_grad()
+    def apply(self, model: nn.Module) -> None:
+        """Set the masked rows of ``model`` to zero, in place."""
+        for parameter in self.parameters(model).values():
+            parameter[self.units.to(parameter.device)] = 0
+
+    @torch.no_grad()
+    def undo(self, model: nn.Module) -> None:
+        """Give the masked rows the values they had when ``prune`` was called."""
+        if not self.original:
+            raise ValueError("this mask holds no original values to restore")
+        for name, parameter in self.parameters(model).items():
+            rows = self.original[name].to(parameter.device, parameter.dtype)
+            parameter[self.units.to(parameter.device)] = rows
+
+    def holds(self, model: nn.Module) -> bool:
+        """Whether every masked row of ``model`` is exactly zero."""
+        return all(
+            not parameter[self.units.to(parameter.device)].any()
+            for parameter in self.parameters(model).values()
+        )
+
+    def attach(self, optimizer: torch.optim.Optimizer, model: nn.Module):
+        """Apply after every step of ``optimizer``; returns a handle with ``remove``."""
+        self.apply(model)
+        return optimizer.register_step_post_hook(lambda *_: self.apply(model))
+
+    def save(self, path: str | Path) -> None:
+        """Write the mask, original values included, as safetensors."""
+        from safetensors.torch import save_file
+
+        tensors = {"units": self.units.cpu()}
+        tensors |= {
+            f"original/{k}": v.cpu().contiguous() for k, v in self.original.items()
+        }
+        about = {"format": FORMAT, "layer": self.layer, "bias": str(self.bias)}
+        if self.batchnorm is not None:
+            about["batchnorm"] = self.batchnorm
+        save_file(tensors, path, metadata=about)
+
+    @classmethod
+    def load(cls, path: str | Path) -> Mask:
+        """Read what ``save`` wrote; ``ValueError`` for any other file."""
+        from safetensors import SafetensorError, safe_open
+
+        try:
+            with safe_open(path, framework="pt") as file:
+                about = file.metadata() or {}
+                tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+        except SafetensorError as error:
+            raise ValueError(f"{path} is not a safetensors file: {error}") from error
+        if about.get("format") != FORMAT:
+            raise ValueError(f"{path} is not a mask written by rlap")
+        units = tensors.pop("units")
+        original = {k.removeprefix("original/"): v for k, v in tensors.items()}
+        bias = about["bias"] == "True"
+        return cls(about["layer"], units, bias, about.get("batchnorm"), original)
+
+
+def prune(
+    model: nn.Module,
+    *,
+    layer: str,
+    units: Tensor | Iterable[int],
+    bias: bool = True,
+    batchnorm: str | None = "auto",
+) -> Mask:
+    """Zero units of ``layer`` in place, and return the mask that keeps them so.
+
+    Args:
+        model: any module.
+        layer: dotted name of an nn.Linear or nn.Conv2d.
+        units: (k,) indices of output features or channels; none is allowed, all is not.
+        bias: include the layer's bias, so that a pruned unit is exactly silent; the
+            released code keeps it.
+        batchnorm: dotted name of the BatchNorm that follows, whose weight and bias are
+            masked too (else its shift revives the channel); "auto" takes the one that
+            directly follows in the model's own order, if any; None leaves it.
+
+    Raises ``KeyError``/``TypeError`` for an unusable layer, ``ValueError`` for units
+    that are out of range, repeated, or all there are. Source: paper section 3.3.
+    """
+    module = get_layer(model, layer)
+    chosen = check_units(units, num_units(module))
+    if batchnorm == "auto":
+        batchnorm = following_batchnorm(model, layer) if bias else None
+    elif batchnorm is not None:
+        check_batchnorm(model, batchnorm, num_units(module))
+    mask = Mask(layer, chosen, bias, batchnorm)
+    mask.original = {
+        name: parameter.detach()[chosen.to(parameter.device)].clone().cpu()
+        for name, parameter in mask.parameters(model).items()
+    }
+    mask.apply(model)
+    return mask
+
+
+def check_units(units: Tensor | Iterable[int], d: int) -> Tensor:
+    """Sorted (k,) int64 indices in 0..d-1 without repeats, fewer than d."""
+    chosen = torch.as_tensor(
+        units if isinstance(units, Tensor) else list(units)
+    ).detach()
+    if chosen.numel() == 0:
+        return torch.zeros(0, dtype=torch.int64)
+    if (
+        chosen.dim() != 1
+        or chosen.dtype.is_floating_point
+        or chosen.dtype == torch.bool
+    ):
+        raise ValueError(
+            f"units must be a list of indices, not {chosen.dtype} values "
+            f"of shape {tuple(chosen.shape)}"
+        )
+    chosen = chosen.to("cpu", torch.int64).sort().values
+    if chosen[0] < 0 or chosen[-1] >= d:
+        wrong = chosen[0] if chosen[0] < 0 else chosen[-1]
+        raise ValueError(f"unit {int(wrong)} is out of range: the layer has {d} units")
+    if len(chosen.unique()) < len(chosen):
+        raise ValueError("units are repeated")
+    if len(chosen) == d:
+        raise ValueError(f"all {d} units would be pruned: nothing would pass the layer")
+    return chosen
+
+
+def check_batchnorm(model: nn.Module, name: str, d: int) -> None:
+    """``name`` must be a BatchNorm with d affine channels."""
+    norm = dict(model.named_modules()).get(name)
+    if norm is None:
+        raise KeyError(f"the model has no module {name!r}")
+    if not _affine_batchnorm(norm, d):
+        raise ValueError(f"{name!r} is not an affine BatchNorm over {d} channels")
+
+
+def following_batchnorm(model: nn.Module, layer: str) -> str | None:
+    """The BatchNorm that comes right after ``layer`` in the model's order, if any.
+
+    Modules without parameters (pooling, say) may stand between the two, as they may in
+    the forward pass.
+    """
+    names = [n for n, m in model.named_modules() if not list(m.children())]
+    modules = dict(model.named_modules())
+    for name in names[names.index(layer) + 1 :]:
+        module = modules[name]
+        if _affine_batchnorm(module, num_units(modules[layer])):
+            return name
+        if list(module.parameters(recurse=False)):
+            return None
+    return None
+
+
+def _affine_batchnorm(module: nn.Module, d: int) -> bool:
+    norms = (nn.BatchNorm1d, nn.BatchNorm2d)
+    return isinstance(module, norms) and module.affine and module.num_features == d

@@ -1,0 +1,351 @@
+"""One loop that trains every arm, and prediction in batches.
+
+Data stay as tensors, batches are drawn and augmented on the device, and every random
+choice comes from the seed: two runs on one machine give identical weights, and a run
+resumed from its checkpoint equals the uninterrupted one.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from rlap.checks import check_inputs
+from rlap.data.base import Split
+from rlap.layers import evaluating, model_device, preserved_random_state
+from rlap.recipe import (
+    Recipe,
+    augment,
+    learning_rate,
+    make_optimizer,
+    resolve_precision,
+)
+
+if TYPE_CHECKING:
+    from rlap.pruning import Mask
+
+BATCHNORM = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
+
+
+class TrainingDiverged(RuntimeError):
+    """The loss became NaN or infinite."""
+
+
+@dataclass
+class History:
+    """What happened in each epoch; lists have one entry an epoch.
+
+    ``loss`` and ``accuracy`` are running means over the (augmented) training batches,
+    ``test_accuracy`` is filled when a test split was given, ``seconds`` counts the
+    training alone and ``test_seconds`` the tests.
+    """
+
+    loss: list[float] = field(default_factory=list)
+    accuracy: list[float] = field(default_factory=list)
+    test_accuracy: list[float] = field(default_factory=list)
+    lr: list[float] = field(default_factory=list)
+    seconds: list[float] = field(default_factory=list)
+    test_seconds: list[float] = field(default_factory=list)
+    setup_seconds: float = 0.0
+    samples: int = 0
+    precision: str = "fp32"
+
+    @property
+    def total_seconds(self) -> float:
+        """Seconds of set-up and training, tests left out."""
+        return self.setup_seconds + sum(self.seconds)
+
+
+@torch.no_grad()
+def predict(
+    model: nn.Module,
+    inputs: Tensor,
+    *,
+    batch_size: int = 500,
+    precision: str = "fp32",
+) -> Tensor:
+    """Logits (N, C) in float32, on the model's device, in eval mode.
+
+    The model, its mode and the global random state are left as they were.
+    """
+    check_inputs(inputs)
+    device = model_device(model)
+    autocast = autocast_for(resolve_precision(precision, model, device), device)
+    with evaluating(model), autocast():
+        batches = [
+            model(channels_last(b.to(device))).float() for b in inputs.split(batch_size)
+        ]
+    return torch.cat(batches)
+
+
+def accuracy(
+    model: nn.Module, split: Split, *, batch_size: int = 500, precision: str = "fp32"
+) -> float:
+    """Share of ``split`` that the model classifies as labelled, in [0, 1]."""
+    logits = predict(model, split.inputs, batch_size=batch_size, precision=precision)
+    return (logits.argmax(1) == split.labels.to(logits.device)).float().mean().item()
+
+
+def train(
+    model: nn.Module,
+    split: Split,
+    recipe: Recipe | None = None,
+    *,
+    device: torch.device | str | None = None,
+    seed: int = 0,
+    test: Split | None = None,
+    mask: Mask | None = None,
+    modules: Sequence[str] | None = None,
+    batchnorm: str = "train",
+    checkpoint: str | Path | None = None,
+    progress: bool | str = False,
+) -> History:
+    """Train ``model`` in place on ``split``; it stays on ``device``, in eval mode.
+
+    Args:
+        model: any classifier, (B, ...) -> logits (B, C).
+        split: inputs (N, ...), labels (N,).
+        recipe: see ``Recipe``; None takes its defaults.
+        device: None keeps the model where it is.
+        seed: of the order, the augmentation, redrawn noise and dropout.
+        test: evaluated after each epoch when given.
+        mask: pruned units, held at zero exactly after every step.
+        modules: dotted names; only their parameters are trained and the rest is
+            frozen in eval mode. None trains every parameter that requires a gradient.
+        batchnorm: "train", or "eval" to freeze the statistics of every BatchNorm;
+            "update" lets those of frozen modules move as well (released L-FT).
+        checkpoint: a file written after every epoch and resumed from when it exists.
+        progress: a progress bar, with this title when it is a string.
+
+    Raises ``ValueError`` for unusable data or settings, ``TrainingDiverged`` when the
+    loss is no longer finite.
+    """
+    recipe = recipe or Recipe()
+    device = torch.device(device) if device is not None else model_device(model)
+    check_trainable(split, batchnorm)
+    model.to(device)
+    set_mode, parameters = trainable(model, modules, batchnorm)
+    optimizer = make_optimizer(recipe, parameters)
+    precision = resolve_precision(recipe.precision, model, device)
+    history = History(samples=len(split), precision=precision)
+    run = _Run(model, split.to(device), recipe, optimizer, history, set_mode, device)
+    run.generator.manual_seed(seed)
+    with preserved_random_state(device, seed), only_these(model, parameters):
+        saved = _Checkpoint(checkpoint, run, seed)
+        start = saved.restore()
+        if mask is not None:
+            mask.apply(model)
+        for epoch in _bar(range(start, recipe.epochs), progress, history):
+            run.epoch(epoch, mask)
+            if test is not None:
+                began = time.perf_counter()
+                history.test_accuracy.append(accuracy(model, test, precision=precision))
+                history.test_seconds.append(time.perf_counter() - began)
+            saved.write()
+    model.eval()
+    return history
+
+
+@dataclass
+class _Run:
+    """The state of one training run."""
+
+    model: nn.Module
+    split: Split
+    recipe: Recipe
+    optimizer: torch.optim.Optimizer
+    history: History
+    set_mode: Callable[[], None]
+    device: torch.device
+    generator: torch.Generator = field(default_factory=torch.Generator)
+
+    def epoch(self, epoch: int, mask: Mask | None) -> None:
+        """One pass over the data."""
+        recipe, n = self.recipe, len(self.split)
+        began = time.perf_counter()
+        order = torch.arange(n)
+        if recipe.shuffle:
+            order = torch.randperm(n, generator=self.generator)
+        batches = list(order.split(recipe.batch_size))
+        if len(batches) > 1 and len(batches[-1]) == 1:
+            batches.pop()  # BatchNorm has no variance over one sample
+        self.set_mode()
+        loss_sum = hits = torch.zeros((), device=self.device)
+        for i, index in enumerate(batches):
+            lr = learning_rate(recipe, epoch * len(batches) + i, len(batches))
+            for group in self.optimizer.param_groups:
+                group["lr"] = lr
+            index = index.to(self.device)
+            loss, correct = self.step(index)
+            if mask is not None:
+                mask.apply(self.model)
+            loss_sum = loss_sum + loss * len(index)
+            hits = hits + correct
+        seen = sum(len(b) for b in batches)
+        mean_loss = loss_sum.item() / seen  # waits for the device: the time is real
+        if not torch.isfinite(loss_sum):
+            raise TrainingDiverged(
+                f"the loss is {mean_loss} in epoch {epoch}; lower the learning rate "
+                f"(now {recipe.lr}) or check the inputs"
+            )
+        self.history.loss.append(mean_loss)
+        self.history.accuracy.append(hits.item() / seen)
+        self.history.lr.append(lr)
+        self.history.seconds.append(time.perf_counter() - began)
+
+    def step(self, index: Tensor) -> tuple[Tensor, Tensor]:
+        """One update on the samples ``index`` (B,): loss and number of hits."""
+        inputs = self.split.at(index, self.generator)
+        inputs = channels_last(augment(inputs, self.recipe, self.generator))
+        labels = self.split.labels[index]
+        with autocast_for(self.history.precision, self.device)():
+            logits = self.model(inputs).float()  # (B, C)
+        loss = F.cross_entropy(
+            logits, labels, label_smoothing=self.recipe.label_smoothing
+        )
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        self.optimizer.step()
+        return loss.detach(), (logits.detach().argmax(1) == labels).sum()
+
+
+def check_trainable(split: Split, batchnorm: str) -> None:
+    """One clear error for data or settings that nothing can be trained with."""
+    if batchnorm not in ("train", "eval", "update"):
+        raise ValueError(f"batchnorm is {batchnorm!r}; use 'train', 'eval' or 'update'")
+    if len(split) == 0:
+        raise ValueError("cannot train on an empty split")
+
+
+def trainable(
+    model: nn.Module, modules: Sequence[str] | None, batchnorm: str
+) -> tuple[Callable[[], None], list[nn.Parameter]]:
+    """A function that sets every submodule's mode, and the parameters to update."""
+    named = dict(model.named_modules())
+    if modules is None:
+        active = set(named.values())
+    else:
+        if missing := [name for name in modules if name not in named]:
+            raise KeyError(f"the model has no module {missing[0]!r}")
+        active = {m for name in modules for m in named[name].modules()}
+
+    def set_mode() -> None:
+        for module in named.values():
+            module.training = module in active
+            if isinstance(module, BATCHNORM) and batchnorm != "train":
+                module.training = batchnorm == "update"
+
+    unique = {id(p): p for m in active for p in m.parameters(recurse=False)}
+    # in the model's own order, whatever the order of the set above
+    parameters = [p for p in model.parameters() if id(p) in unique and p.requires_grad]
+    if not parameters:
+        raise ValueError("no parameter to train: all are frozen or the model has none")
+    return set_mode, parameters
+
+
+@contextmanager
+def only_these(model: nn.Module, parameters: list[nn.Parameter]) -> Iterator[None]:
+    """Compute gradients for ``parameters`` alone: none through a frozen backbone."""
+    kept = {id(p) for p in parameters}
+    others = [p for p in model.parameters() if p.requires_grad and id(p) not in kept]
+    for parameter in others:
+        parameter.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for parameter in others:
+            parameter.requires_grad_(True)
+
+
+def channels_last(inputs: Tensor) -> Tensor:
+    """Images (B, C, H, W) in channels_last memory, which CPUs and GPUs prefer."""
+    if inputs.dim() == 4:
+        return inputs.contiguous(memory_format=torch.channels_last)
+    return inputs
+
+
+def autocast_for(precision: str, device: torch.device) -> Callable:
+    """A factory of autocast contexts: bfloat16 for "bf16", nothing for "fp32"."""
+    return lambda: torch.autocast(
+        device.type, torch.bfloat16, enabled=precision == "bf16"
+    )
+
+
+def _bar(epochs: range, progress: bool | str, history: History):
+    """``epochs`` with a tqdm bar when asked for."""
+    if not progress:
+        yield from epochs
+        return
+    from tqdm.auto import tqdm
+
+    bar = tqdm(epochs, desc=progress if isinstance(progress, str) else "epochs")
+    for epoch in bar:
+        yield epoch
+        shown = {
+            "loss": f"{history.loss[-1]:.3f}",
+            "acc": f"{history.accuracy[-1]:.3f}",
+        }
+        if history.test_accuracy:
+            shown["test"] = f"{history.test_accuracy[-1]:.3f}"
+        bar.set_postfix(shown)
+
+
+class _Checkpoint:
+    """Everything that the next epoch depends on, written whole or not at all."""
+
+    def __init__(self, path: str | Path | None, run: _Run, seed: int) -> None:
+        self.path = Path(path) if path is not None else None
+        self.run = run
+        self.identity = repr((asdict(run.recipe), seed, len(run.split)))
+
+    def restore(self) -> int:
+        """Load the file if there is one; the epoch to go on with."""
+        if self.path is None or not self.path.exists():
+            return 0
+        saved = torch.load(self.path, map_location="cpu", weights_only=True)
+        if saved["identity"] != self.identity:
+            raise ValueError(
+                f"{self.path} belongs to another run (recipe, seed or data size "
+                "differ); remove it or name another checkpoint"
+            )
+        run = self.run
+        run.model.load_state_dict(saved["model"])
+        run.optimizer.load_state_dict(saved["optimizer"])
+        run.generator.set_state(saved["generator"])
+        torch.set_rng_state(saved["rng"])
+        if run.device.type == "cuda":
+            torch.cuda.set_rng_state(saved["cuda_rng"], run.device)
+        vars(run.history).update(saved["history"])
+        return len(run.history.loss)
+
+    def write(self) -> None:
+        """Save after an epoch: to a temporary name first, then renamed."""
+        if self.path is None:
+            return
+        run = self.run
+        state = {
+            "identity": self.identity,
+            "model": run.model.state_dict(),
+            "optimizer": run.optimizer.state_dict(),
+            "generator": run.generator.get_state(),
+            "rng": torch.get_rng_state(),
+            "history": asdict(run.history),
+        }
+        if run.device.type == "cuda":
+            state["cuda_rng"] = torch.cuda.get_rng_state(run.device)
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = self.path.with_name(f"{self.path.name}.{os.getpid()}.tmp")
+        try:
+            torch.save(state, temporary)
+            os.replace(temporary, self.path)
+        finally:
+            temporary.unlink(missing_ok=True)
