@@ -73,11 +73,10 @@ def names_table(package: str = "rlap") -> str:
 
 
 def module_sections(package: str = "rlap") -> str:
-    """Markdown with one section for each module directly below `package`."""
+    """Markdown with one section for each module; a module's own modules below it."""
     parts = []
     for name in module_names(package):
-        if name.count(".") == 1:
-            parts.append(f"## {name}")
+        parts.append(f"{'#' * (name.count('.') + 1)} {name}")
         parts.append(f"```{{eval-rst}}\n.. automodule:: {name}\n   :members:\n```")
     return "\n\n".join(parts)
 
