@@ -57,15 +57,21 @@ def module_names(package: str = "rlap") -> list[str]:
     return sorted(found, key=place)
 
 
+def first_sentence(doc: str) -> str:
+    """A docstring's first sentence on one line."""
+    paragraph = " ".join(doc.partition("\n\n")[0].split())
+    return re.split(r"(?<=\.)\s+(?=[A-Z`])", paragraph)[0]
+
+
 def names_table(package: str = "rlap") -> str:
-    """Markdown table of the package's public names with their first lines."""
+    """Markdown table of the package's public names with their first sentences."""
     root = importlib.import_module(package)
     rows = []
     for name in getattr(root, "__all__", []):
         thing = getattr(root, name)
         if not (inspect.isclass(thing) or inspect.isfunction(thing)):
             continue
-        line = (inspect.getdoc(thing) or "").partition("\n")[0].replace("|", "\\|")
+        line = first_sentence(inspect.getdoc(thing) or "").replace("|", "\\|")
         role = "class" if inspect.isclass(thing) else "func"
         target = f"{thing.__module__}.{thing.__qualname__}"
         rows.append(f"| {{py:{role}}}`rlap.{name} <{target}>` | {line} |")
