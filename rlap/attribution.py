@@ -23,6 +23,7 @@ from torch import Tensor, nn
 
 from rlap.checks import check_inputs, check_labels
 from rlap.layers import (
+    channels_last,
     check_calls,
     check_output,
     evaluating,
@@ -123,7 +124,7 @@ def scan(
     with evaluating(model):
         for start in range(0, len(inputs), batch_size):
             stop = start + batch_size
-            x = inputs[start:stop].to(device)
+            x = channels_last(inputs[start:stop].to(device))
             y = labels[start:stop].to(device) if labels is not None else None
             head = run_head(model, x, module, layer)
             if method in CAPTUM:

@@ -15,6 +15,7 @@ from torch import Tensor, fx, nn
 
 from rlap.data.base import Split
 from rlap.layers import (
+    channels_last,
     check_calls,
     evaluating,
     get_layer,
@@ -23,7 +24,7 @@ from rlap.layers import (
 )
 from rlap.pruning import Mask
 from rlap.recipe import Recipe, resolve_precision
-from rlap.training import BATCHNORM, History, autocast_for, channels_last, train
+from rlap.training import BATCHNORM, History, autocast_for, train
 
 SCOPES = ("head", "full")
 MAX_FEATURES = 4096  # values a sample worth caching, if there are more than inputs

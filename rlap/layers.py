@@ -81,6 +81,13 @@ def preserved_random_state(
         yield
 
 
+def channels_last(inputs: Tensor) -> Tensor:
+    """Images (B, C, H, W) in channels_last memory, which CPUs and GPUs prefer."""
+    if inputs.dim() == 4:
+        return inputs.contiguous(memory_format=torch.channels_last)
+    return inputs
+
+
 def unit_sum(values: Tensor, layer: nn.Module) -> Tensor:
     """Sum a layer's (..., B, units, positions) or (..., B, positions, units) values
     over positions: pixels of a convolution, tokens of a linear layer on sequences.
@@ -134,7 +141,7 @@ def activations(
         with evaluating(model):
             for batch in inputs.split(batch_size):
                 seen.clear()
-                model(batch.to(device))
+                model(channels_last(batch.to(device)))
                 check_calls(len(seen), layer)
                 z = seen[0].float()
                 rows.append(unit_sum(z, module) / positions(z, module))

@@ -21,7 +21,12 @@ from torch import Tensor, nn
 
 from rlap.checks import check_inputs
 from rlap.data.base import Split
-from rlap.layers import evaluating, model_device, preserved_random_state
+from rlap.layers import (
+    channels_last,
+    evaluating,
+    model_device,
+    preserved_random_state,
+)
 from rlap.recipe import (
     Recipe,
     augment,
@@ -264,13 +269,6 @@ def only_these(model: nn.Module, parameters: list[nn.Parameter]) -> Iterator[Non
     finally:
         for parameter in others:
             parameter.requires_grad_(True)
-
-
-def channels_last(inputs: Tensor) -> Tensor:
-    """Images (B, C, H, W) in channels_last memory, which CPUs and GPUs prefer."""
-    if inputs.dim() == 4:
-        return inputs.contiguous(memory_format=torch.channels_last)
-    return inputs
 
 
 def autocast_for(precision: str, device: torch.device) -> Callable:
