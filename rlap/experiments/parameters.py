@@ -1,0 +1,211 @@
+"""The parameters of a notebook, checked: a typo stops the run instead of being ignored.
+
+A notebook's parameter cell lists the fields of one frozen dataclass. The cell after it
+calls ``from_notebook(globals())``, which refuses unknown names, wrong types and values
+out of range, whether they were typed into the cell or injected by papermill.
+"""
+
+from __future__ import annotations
+
+import ast
+import difflib
+import math
+import types
+import typing
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields, replace
+
+from rlap.attribution import METHODS
+from rlap.corruption import INPUT_KINDS, KINDS
+from rlap.models import MODELS
+from rlap.partition import RULES
+from rlap.sensitivity import CRITERIA
+
+TIERS = ("smoke", "small", "paper")
+# papermill starts the cell that it injects with this line; so do our parameter cells
+MARK = "# Parameters"
+
+
+class ParameterError(ValueError):
+    """A parameter that is unknown, of the wrong type or out of range."""
+
+
+def choice(default: object, *allowed: object) -> typing.Any:
+    """A field that takes one of a few values."""
+    return field(default=default, metadata={"allowed": allowed})
+
+
+def between(default: object, low: float, high: float = math.inf) -> typing.Any:
+    """A field that takes a number from ``low`` to ``high``, both included."""
+    return field(default=default, metadata={"low": low, "high": high})
+
+
+@dataclass(frozen=True)
+class Parameters:
+    """Base of the notebooks' parameter classes; ``out`` is where the record goes."""
+
+    def __post_init__(self) -> None:
+        hints = typing.get_type_hints(type(self))
+        for f in fields(self):
+            value = check_type(f.name, getattr(self, f.name), hints[f.name])
+            check_range(f.name, value, f.metadata)
+            object.__setattr__(self, f.name, value)
+
+    @classmethod
+    def names(cls) -> list[str]:
+        """Names of all parameters, in the order of the cell."""
+        return [f.name for f in fields(cls)]
+
+    @classmethod
+    def from_mapping(cls, given: Mapping[str, object]) -> typing.Self:
+        """Parameters from names and values; ``ParameterError`` for any unknown name."""
+        for name in given:
+            cls.check_name(name)
+        return cls(**given)
+
+    @classmethod
+    def from_notebook(cls, namespace: Mapping[str, object]) -> typing.Self:
+        """Parameters from a notebook's ``globals()``, checked.
+
+        Unknown names are found in the text of the parameter cell and of the cell that
+        papermill injects (the last one run of each).
+        """
+        for name in assigned_names(namespace.get("In", [])):
+            cls.check_name(name)
+        missing = [name for name in cls.names() if name not in namespace]
+        if missing:
+            raise ParameterError(f"the parameter cell does not set {missing}")
+        return cls(**{name: namespace[name] for name in cls.names()})
+
+    @classmethod
+    def check_name(cls, name: str) -> None:
+        """Raise ``ParameterError`` unless ``name`` is a parameter."""
+        if name not in cls.names():
+            near = difflib.get_close_matches(name, cls.names(), n=1)
+            hint = f"; did you mean {near[0]!r}?" if near else ""
+            raise ParameterError(
+                f"unknown parameter {name!r}{hint} (known: {', '.join(cls.names())})"
+            )
+
+    def identity(self) -> dict[str, object]:
+        """All that decides the result: every field but ``out``."""
+        return {k: v for k, v in asdict(self).items() if k != "out"}
+
+
+def assigned_names(cells: list[str]) -> list[str]:
+    """Names assigned by the last parameter cell and the last injected cell."""
+    last: dict[bool, str] = {}
+    for source in cells:
+        first = source.lstrip().split("\n", 1)[0].rstrip()
+        if first.startswith(MARK):
+            last[first == MARK] = source  # papermill's line is the mark and no more
+    names = []
+    for source in last.values():
+        for node in ast.walk(ast.parse(source)):
+            if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+                names.append(node.id)
+    return names
+
+
+def check_type(name: str, value: object, hint: object) -> object:
+    """``value`` if it is of the annotated type (an int passes for a float)."""
+    wanted = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
+    if value is None and type(None) in wanted:
+        return value
+    if type(value) in wanted:
+        return value
+    if type(value) is int and float in wanted:
+        return float(value)
+    shown = " or ".join("None" if t is type(None) else t.__name__ for t in wanted)
+    raise ParameterError(
+        f"parameter {name!r} must be {shown}, not {type(value).__name__} ({value!r})"
+    )
+
+
+def check_range(name: str, value: object, rules: Mapping[str, object]) -> None:
+    """Raise ``ParameterError`` for a value that the field's metadata rule out."""
+    if "allowed" in rules and value not in rules["allowed"]:
+        near = difflib.get_close_matches(str(value), map(str, rules["allowed"]), n=1)
+        hint = f" (did you mean {near[0]!r}?)" if near else ""
+        raise ParameterError(
+            f"parameter {name!r} is {value!r}{hint}; choose one of {rules['allowed']}"
+        )
+    if "low" in rules and value is not None:
+        inside = rules["low"] <= value <= rules["high"] and math.isfinite(value)
+        if not inside:
+            raise ParameterError(
+                f"parameter {name!r} is {value!r}; "
+                f"it must lie between {rules['low']} and {rules['high']}"
+            )
+
+
+@dataclass(frozen=True)
+class Cifar10Parameters(Parameters):
+    """Parameters of notebook 01; ``None`` leaves a choice to the tier."""
+
+    tier: str = choice("smoke", *TIERS)
+    seed: int = between(0, 0)
+    kind: str = choice("gaussian_clamped", *KINDS)
+    rate: float = between(0.5, 0, 1)
+    level: float = between(8.0, 0)
+    train_size: int | None = between(None, 100, 50_000)
+    model: str | None = choice(None, None, *MODELS)
+    width: int | None = between(None, 1, 512)
+    epochs: int | None = between(None, 1)
+    finetune_epochs: int | None = between(None, 1)
+    lr: float = between(0.2, 1e-6, 10)
+    method: str = choice("gradient_x_activation", *METHODS)
+    rule: str = choice("gmm", *RULES)
+    criterion: str = choice("regression", *CRITERIA)
+    units: int = between(40, 1, 255)
+    out: str = ""
+
+    def resolved(self) -> typing.Self:
+        """The same with every ``None`` replaced by its tier's value."""
+        given = {k: v for k, v in asdict(self).items() if v is not None}
+        return replace(self, **{**CIFAR10_TIERS[self.tier], **given})
+
+    @property
+    def noise_level(self) -> float | None:
+        """The level, or None for label noise, which has none."""
+        return self.level if self.kind in INPUT_KINDS else None
+
+
+# smoke: shows that everything runs; small: published small-scale results;
+# paper: the paper's network, size and epochs (a GPU's work)
+CIFAR10_TIERS: dict[str, dict[str, object]] = {
+    "smoke": {
+        "train_size": 2_500,
+        "model": "small",
+        "epochs": 8,
+        "finetune_epochs": 4,
+    },
+    "small": {
+        "train_size": 12_500,
+        "model": "small",
+        "epochs": 15,
+        "finetune_epochs": 10,
+    },
+    "paper": {
+        "train_size": 50_000,
+        "model": "resnet18",
+        "epochs": 60,
+        "finetune_epochs": 30,
+    },
+}
+
+
+@dataclass(frozen=True)
+class OwnModelParameters(Parameters):
+    """Parameters of the how-to notebook."""
+
+    tier: str = choice("smoke", *TIERS)
+    seed: int = between(0, 0)
+    rate: float = between(0.3, 0, 1)
+    out: str = ""
+
+
+NOTEBOOKS: dict[str, type[Parameters]] = {
+    "00_own_model": OwnModelParameters,
+    "01_cifar10": Cifar10Parameters,
+}

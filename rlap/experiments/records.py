@@ -1,0 +1,232 @@
+"""Records: one JSON file a run, with everything that a figure or a verdict needs.
+
+A record says what was asked (parameters), what was measured (arms, partition, seconds)
+and where it comes from (provenance). Its identity is a hash of parameters, notebook,
+code, data and environment: two records with one identity are the same run.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+import platform
+import subprocess
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from functools import cache
+from importlib import metadata
+from pathlib import Path
+
+import torch
+
+import rlap
+from rlap import paths
+from rlap.data import Dataset
+from rlap.data.download import atomic
+from rlap.experiments.parameters import Parameters
+
+SCHEMA = 1
+FILE = "record.json"
+LIBRARIES = ("torch", "numpy", "scikit-learn")
+
+
+class RecordError(ValueError):
+    """A record that is missing, damaged or not what it says it is."""
+
+
+def sha(*parts: str | bytes) -> str:
+    """Short SHA-256 over the parts, each ended by a zero byte."""
+    digest = hashlib.sha256()
+    for part in parts:
+        digest.update((part.encode() if isinstance(part, str) else part) + b"\0")
+    return digest.hexdigest()[:16]
+
+
+@cache
+def code_digest() -> str:
+    """Digest of every source file of the package, line ends normalised."""
+    root = Path(rlap.__file__).parent
+    parts: list[bytes] = []
+    for path in sorted(root.rglob("*.py")):
+        parts.append(path.relative_to(root).as_posix().encode())
+        parts.append(path.read_bytes().replace(b"\r\n", b"\n"))
+    return sha(*parts)
+
+
+def notebook_digest(path: Path | None) -> str:
+    """Digest of a notebook's code cells; "none" when the file is not at hand."""
+    if path is None or not path.is_file():
+        return "none"
+    cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+    return sha(*("".join(c["source"]) for c in cells if c["cell_type"] == "code"))
+
+
+def environment() -> dict[str, str]:
+    """Versions of what computes the numbers, and the kind of device."""
+    found = {name: metadata.version(name) for name in LIBRARIES}
+    found["python"] = platform.python_version()
+    found["device"] = "cuda" if torch.cuda.is_available() else "cpu"
+    return found
+
+
+def identity(
+    parameters: Parameters, *, notebook: str, notebook_code: str, data: str
+) -> dict[str, str]:
+    """The parts that identify a run, each a short digest, and their "id"."""
+    asked = json.dumps(parameters.identity(), sort_keys=True)
+    parts = {
+        "parameters": sha(notebook, asked),
+        "notebook": notebook_code,
+        "code": code_digest(),
+        "data": data[:16],
+        "environment": sha(json.dumps(environment(), sort_keys=True)),
+    }
+    return {"id": sha(*parts.values()), **parts}
+
+
+def provenance() -> dict[str, object]:
+    """Commit (and whether the tree was dirty), versions, machine and time."""
+    root = paths.checkout()
+    commit, dirty = git_state(root) if root else ("unknown", None)
+    device = torch.cuda.get_device_name() if torch.cuda.is_available() else cpu_name()
+    return {
+        "rlap": rlap.__version__,
+        "commit": commit,
+        "dirty": dirty,
+        "environment": environment(),
+        "device": device,
+        "threads": torch.get_num_threads(),
+        "written": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+
+
+def git_state(root: Path) -> tuple[str, bool | None]:
+    """Short commit and whether code differs from it; "unknown" without git."""
+
+    def git(*words: str) -> str:
+        done = subprocess.run(
+            ["git", *words], cwd=root, capture_output=True, text=True, timeout=10
+        )
+        return done.stdout.strip() if done.returncode == 0 else ""
+
+    try:
+        commit = git("rev-parse", "--short=10", "HEAD")
+        return commit or "unknown", bool(git("status", "--porcelain", "-uno"))
+    except (OSError, subprocess.SubprocessError):
+        return "unknown", None
+
+
+def cpu_name() -> str:
+    """The processor's name as the system gives it, and its number of cores."""
+    name = platform.processor() or platform.machine()
+    info = Path("/proc/cpuinfo")
+    if info.exists():
+        for line in info.read_text().splitlines():
+            if line.startswith("model name"):
+                name = line.split(":", 1)[1].strip()
+                break
+    return f"{name}, {os.cpu_count()} cores"
+
+
+def data_section(data: Dataset) -> dict[str, object]:
+    """What a record says about the data that were used."""
+    return {
+        "name": data.name,
+        "source": data.source,
+        "digest": data.digest,
+        "stand_in": data.stand_in,
+        "n_train": len(data.train),
+        "n_test": len(data.test),
+    }
+
+
+def new_record(
+    parameters: Parameters,
+    *,
+    notebook: str,
+    data: Dataset,
+    protocol: str,
+    measured: Mapping[str, object],
+) -> dict[str, object]:
+    """A complete record: what was asked, measured, and where it comes from."""
+    root = paths.checkout()
+    path = root / "notebooks" / f"{notebook}.ipynb" if root else None
+    asked = parameters.identity()
+    return {
+        "schema": SCHEMA,
+        "notebook": notebook,
+        "identity": identity(
+            parameters,
+            notebook=notebook,
+            notebook_code=notebook_digest(path),
+            data=data.digest,
+        ),
+        "protocol": protocol,
+        "tier": asked.get("tier"),
+        "seed": asked.get("seed"),
+        "parameters": asked,
+        "data": data_section(data),
+        **measured,
+        "provenance": provenance(),
+    }
+
+
+def write(record: Mapping[str, object], folder: str | Path) -> Path:
+    """Write ``record.json`` into ``folder`` (made if missing), whole or not at all.
+
+    Raises ``RecordError`` when a number in it is NaN or infinite.
+    """
+    path = Path(folder) / FILE
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        text = json.dumps(rounded(record), indent=1, allow_nan=False)
+    except ValueError as error:
+        raise RecordError(
+            f"the record holds NaN or infinite numbers: {error}"
+        ) from error
+    with atomic(path) as temporary:
+        temporary.write_text(text + "\n", encoding="utf-8")
+    return path
+
+
+def rounded(value: object, digits: int = 6) -> object:
+    """``value`` with floats to six significant digits: small files, honest figures."""
+    if isinstance(value, Mapping):
+        return {str(k): rounded(v, digits) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [rounded(v, digits) for v in value]
+    if isinstance(value, float) and math.isfinite(value) and value != 0:
+        return float(f"{value:.{digits}g}")
+    return value
+
+
+def read(path: str | Path) -> dict[str, object]:
+    """Read a record (a file, or its folder); ``RecordError`` says what is wrong."""
+    path = Path(path)
+    path = path / FILE if path.is_dir() else path
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise RecordError(f"there is no record at {path}") from error
+    except ValueError as error:
+        raise RecordError(f"{path} is not a record: {error}") from error
+    if not isinstance(record, dict) or record.get("schema") != SCHEMA:
+        raise RecordError(f"{path} is not a record of schema {SCHEMA}")
+    return record
+
+
+def read_all(folder: str | Path) -> list[dict[str, object]]:
+    """Every record under ``folder``, in the order of their paths.
+
+    Raises ``RecordError`` when two of them are the same run.
+    """
+    found = [read(path) for path in sorted(Path(folder).rglob(FILE))]
+    seen: set[str] = set()
+    for record in found:
+        name = record["identity"]["id"]
+        if name in seen:
+            raise RecordError(f"the run {name} is recorded twice under {folder}")
+        seen.add(name)
+    return found
