@@ -73,12 +73,15 @@ def test_notebook_is_stored_without_outputs(path):
 def test_notebook_equals_its_python_twin(path):
     import jupytext
 
-    def body(text: str) -> str:
-        return re.sub(r"\A# ---\n.*?\n# ---\n", "", text, flags=re.DOTALL).strip()
+    def content(name: Path) -> list[tuple]:
+        """Everything but outputs, identifiers and the order of metadata."""
+        return [
+            (cell.cell_type, cell.source, dict(cell.metadata))
+            for cell in jupytext.read(name).cells
+        ]
 
-    view = jupytext.writes(jupytext.read(path), fmt="py:percent")
-    twin = path.with_suffix(".py").read_text(encoding="utf-8")
-    assert body(view) == body(twin), "run: jupytext --sync on the one that you edited"
+    twin = path.with_suffix(".py")
+    assert content(path) == content(twin), "run jupytext --sync on the one you edited"
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.name)
@@ -102,7 +105,7 @@ def test_exactly_one_cell_holds_plain_parameters(path):
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.name)
 def test_figures_are_described_in_words(path):
-    draws = re.compile(r"\bfigures\.\w+\(|\bplt\.|\.plot\(|\.imshow\(")
+    draws = re.compile(r"\bfigures\.(?!stamp)\w+\(|\bplt\.(?!rcParams)|\.imshow\(")
     for cell in cells(path, "code"):
         if draws.search(source(cell)):
             image = cell["metadata"].get("mystnb", {}).get("image", {})
