@@ -149,11 +149,12 @@ class Cifar10Parameters(Parameters):
     rate: float = between(0.5, 0, 1)
     level: float = between(8.0, 0)
     train_size: int | None = between(None, 100, 50_000)
+    test_size: int | None = between(None, 100, 10_000)
     model: str | None = choice(None, None, *MODELS)
     width: int | None = between(None, 1, 512)
     epochs: int | None = between(None, 1)
     finetune_epochs: int | None = between(None, 1)
-    lr: float = between(0.2, 1e-6, 10)
+    lr: float = between(0.1, 1e-6, 10)
     method: str = choice("gradient_x_activation", *METHODS)
     rule: str = choice("gmm", *RULES)
     criterion: str = choice("regression", *CRITERIA)
@@ -176,18 +177,21 @@ class Cifar10Parameters(Parameters):
 CIFAR10_TIERS: dict[str, dict[str, object]] = {
     "smoke": {
         "train_size": 2_500,
+        "test_size": 2_000,
         "model": "small",
-        "epochs": 8,
+        "epochs": 12,
         "finetune_epochs": 4,
     },
     "small": {
         "train_size": 12_500,
+        "test_size": 10_000,
         "model": "small",
         "epochs": 15,
         "finetune_epochs": 10,
     },
     "paper": {
         "train_size": 50_000,
+        "test_size": 10_000,
         "model": "resnet18",
         "epochs": 60,
         "finetune_epochs": 30,

@@ -1,0 +1,372 @@
+# ---
+# jupyter:
+#   jupytext:
+#     formats: ipynb,py:percent
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#       format_version: '1.3'
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # RLAP on CIFAR-10, stage by stage
+#
+# A network is trained on images of which an unknown part is corrupted. RLAP
+# {cite:p}`jin2025rlap` then asks four questions, one a stage:
+#
+# 1. **Attribution**: which units of a late layer decide for each training image?
+# 2. **Partition**: do these attributions fall into two groups, a good and a bad one?
+# 3. **Sensitivity and pruning**: which units react to the bad group? Remove them.
+# 4. **Fine-tuning**: train the pruned network on the good group only.
+#
+# We follow one run through all of them, look inside, and compare the outcome with what
+# a sceptic would try first. Nothing on this page is stored: it was computed when the
+# page was built.
+
+# %% tags=["parameters"]
+# Parameters (checked against rlap.experiments.parameters.Cifar10Parameters)
+tier = "smoke"  # smoke: does it run; small: results; paper: the paper's size, on a GPU
+seed = 0
+kind = "gaussian_clamped"  # the corruption; for label noise e.g. "symmetric_exclusive"
+rate = 0.5  # share of the training images that are corrupted
+level = 8.0  # standard deviation of input noise
+train_size = None  # None leaves a choice to the tier
+test_size = None
+model = None
+width = None
+epochs = None
+finetune_epochs = None
+lr = 0.1
+method = "gradient_x_activation"  # attribution
+rule = "gmm"  # partition
+criterion = "regression"  # of the units
+units = 40  # to prune, of 256
+out = ""  # folder of record.json
+
+# %% [markdown]
+# The cell above may be edited, and `papermill` or `rlap run` may override it; a name or
+# value that makes no sense stops the run here.
+
+# %%
+import copy
+import warnings
+
+import matplotlib.pyplot as plt
+import torch
+from IPython.display import display
+from myst_nb import glue
+
+import rlap
+from rlap import figures
+from rlap.algorithm import Stopwatch, partition_by
+from rlap.experiments import records
+from rlap.experiments.arms import compare, fit, recipes
+from rlap.experiments.parameters import Cifar10Parameters
+from rlap.metrics import auroc, detection
+
+plt.rcParams["figure.max_open_warning"] = 0
+run = Cifar10Parameters.from_notebook(globals()).resolved()
+watch = Stopwatch()
+run
+
+# %% [markdown]
+# ## The data, and what goes wrong with them
+#
+# A class-balanced part of the 50,000 training images and of the 10,000 test images; the
+# latter stay clean. If CIFAR-10 cannot be had on this machine, small digits take its place and
+# a banner says so here and under every figure.
+
+# %%
+with watch("data"):
+    data = rlap.load(
+        "cifar10", train_size=run.train_size, test_size=run.test_size, seed=run.seed
+    )
+# a fixed fifth of the test images watches every epoch; all of them judge at the end
+watched = data.test.subset(
+    rlap.data.stratified_indices(data.test.labels, len(data.test) // 5, seed=0)
+)
+print(data.banner or f"{data.name} from {data.source}")
+print(f"{len(data.train):,} training and {len(data.test):,} test images")
+
+# %% [markdown]
+# The paper speaks of label noise, but its released code never changes a label
+# {cite:p}`jin2025code`. What it does is add Gaussian noise to images that are already
+# normalised, and clamp the result to $[0, 1]$:
+#
+# $$ x' = \operatorname{clamp}(x + \sigma n,\; 0,\; 1), \qquad n \sim \mathcal N(0, I). $$ (eq-noise)
+#
+# Normalised images span about $[-2, 2]$, so the clamp leaves nearly binary pictures. We
+# draw the noise once and keep it, so that every stage and every arm sees the same data.
+
+# %%
+noise = rlap.corrupt(
+    data.train, kind=run.kind, rate=run.rate, level=run.noise_level, seed=run.seed
+)
+train, truth = noise.split, noise.is_corrupted
+print(f"asked for {run.rate:.0%}, realised {noise.realised_rate:.2%}")
+
+# %% mystnb={"image": {"alt": "Eight corrupted training images in the upper row, the same images before corruption in the lower row, each with its label"}, "figure": {"caption": "Corrupted training images (above) and what they were (below).", "name": "fig-examples"}}
+# every figure is stamped with the tier and the data it comes from
+about = {"tier": run.tier, "seed": run.seed, "data": records.data_section(data)}
+about["noise"] = {"kind": run.kind, "rate": run.rate, "level": run.noise_level}
+about["noise"]["realised_rate"] = noise.realised_rate
+about["identity"] = {"code": records.code_digest()}
+stamp = figures.stamp_of(about)
+figures.examples(data.train, train, truth, data.classes, stamp)
+
+# %% [markdown]
+# ## The network, trained on everything
+#
+# Both networks of this companion end as the paper's does. A backbone gives features
+# $h(x)$, and a head of two layers gives the logits:
+#
+# $$ z = W_1 h + b_1 \in \mathbb R^{256}, \qquad f = W_2 \operatorname{ReLU}(z) + b_2 \in \mathbb R^{10}. $$ (eq-head)
+#
+# The training recipe shuffles, augments and lets its learning rate go to zero. The
+# released code does none of the three, which handicaps every network that is only
+# trained and never fine-tuned.
+
+# %%
+device = "cuda" if torch.cuda.is_available() else "cpu"
+recipe = recipes(run)
+with watch("initial"):
+    initial, history = fit(run, train, recipe["initial"], watched, device)
+histories = {"initial": history}
+recipe["initial"]
+
+# %% [markdown]
+# ## Stage 1: attribution
+#
+# For unit $j$ of the 256 and sample $x$, the paper multiplies the gradient of each logit
+# by the unit's pre-activation and takes the largest over the classes:
+#
+# $$ A_j(x) = \Bigl|\, \max_c \frac{\partial f_c}{\partial z_j}(x) \; z_j(x) \Bigr|. $$ (eq-attribution)
+#
+# One pass over the data gives attributions, pre-activations and logits together; the
+# gradient only runs through the head.
+
+# %%
+with watch("attribution"):
+    seen = rlap.scan(
+        initial,
+        train.inputs,
+        layer="fc",
+        method=run.method,
+        labels=train.labels,
+    )
+silent = (seen.activations <= 0).all(0).sum().item()
+print(f"attribution {tuple(seen.attribution.shape)}; {silent} units are never active")
+
+# %% [markdown]
+# What does the gradient add? By {eq}`eq-head`, $\partial f_c / \partial z_j = W_{2,cj}$
+# where $z_j > 0$ and zero elsewhere. So
+#
+# $$ A_j(x) = \bigl|\max_c W_{2,cj}\bigr| \; \operatorname{ReLU}(z_j(x)): $$ (eq-identity)
+#
+# the gradient contributes one constant a unit, and the next stage standardises each
+# unit, which divides that constant out. The "gradient-based attribution" is the
+# activation. No label enters either, given or predicted. We check it on this network:
+
+
+# %%
+def standardise(x):
+    """Zero mean and unit variance for each unit; units that never move become 0."""
+    return (x - x.mean(0)) / x.std(0).clamp_min(1e-12)
+
+
+attribution = rlap.attribute(initial, train.inputs[:1000], layer="fc", fast=False)
+activation = rlap.attribute(
+    initial, train.inputs[:1000], layer="fc", method="activation"
+)
+difference = (standardise(attribution) - standardise(activation)).abs().max().item()
+glue("identity_difference", difference, display=False)
+print(f"largest difference after standardising: {difference:.1e}")
+
+# %% [markdown]
+# ## Stage 2: partition
+#
+# A Gaussian mixture with two components is fitted to the standardised attributions, and
+# each sample goes to the component that more probably made it. Nothing says which of
+# the two is the good one. The released code always takes component 1; we take the one
+# in which the network is more confident, which needs no label.
+
+# %%
+with watch("partition"), warnings.catch_warnings(record=True) as caught:
+    warnings.simplefilter("always")
+    parts = partition_by(run.rule, seen, train, seed=run.seed)
+found = detection(parts.posterior, parts.high_quality, truth)
+for warning in caught:
+    print("warning:", warning.message)
+parts.diagnostics
+
+# %% mystnb={"image": {"alt": "Histogram of the posterior probability of being high quality, for clean and for corrupted training images"}, "figure": {"caption": "A partition that finds the noise would put clean images at 1 and corrupted ones at 0.", "name": "fig-posterior"}}
+figures.posterior_histogram(parts, truth, stamp)
+
+# %% mystnb={"image": {"alt": "Two scatter plots of the first two principal components of the attributions, coloured by the truth and by the partition"}, "figure": {"caption": "The attributions in two dimensions: the truth and the partition.", "name": "fig-projection"}}
+figures.projection(seen.attribution, parts, truth, stamp)
+
+# %% [markdown]
+# Two questions decide whether the method can work. Did the split find the corrupted
+# images? And if not, what did it find? A mixture of two Gaussians takes whatever divides
+# the activations most, and in a network that has learned ten classes that may well be
+# the classes: the right panel below shows the share of each class that was kept.
+
+# %% mystnb={"image": {"alt": "Left, a two by two table of clean and corrupted against high and low quality; right, bars of the share of each class called high quality"}, "figure": {"caption": "The partition against the truth, and by class.", "name": "fig-confusion"}}
+figures.confusion(parts, truth, train.labels, data.classes, stamp)
+
+# %% [markdown]
+# Other scores come from the same pass for nothing: the loss and the margin of the given
+# label, the confidence of the network, and the sum of all attributions. The last rival
+# needs no network at all: the share of pixels that are exactly 0 or 1, which gives
+# clamped noise away.
+
+# %% mystnb={"image": {"alt": "ROC curves of the partition and of five simpler scores for finding the corrupted images"}, "figure": {"caption": "Finding the corrupted images: the partition and five simple scores.", "name": "fig-roc"}}
+scores = rlap.sample_scores(seen.logits, train.labels)
+suspect = {
+    f"partition ({run.rule})": 1 - parts.posterior,
+    "loss": scores["loss"],
+    "low margin": -scores["margin"],
+    "low confidence": -scores["confidence"],
+    "low total attribution": -seen.attribution.sum(1),
+    "pixels at 0 or 1": rlap.share_at_bounds(train.inputs),
+}
+areas = {name: auroc(score, truth) for name, score in suspect.items()}
+glue("partition_auroc", next(iter(areas.values())).value, display=False)
+figures.roc({k: (suspect[k], areas[k].value) for k in suspect}, truth, stamp)
+
+# %% [markdown]
+# ## Stage 3: sensitive units, and pruning
+#
+# A least-squares fit of the split on the pre-activations,
+#
+# $$ (\hat\beta, \hat\beta_0) = \arg\min \sum_i \bigl(y_i - \beta_0 - \beta^\top z(x_i)\bigr)^2, \qquad y_i = 1 \text{ if } x_i \text{ is low quality}, $$ (eq-regression)
+#
+# ranks the units by $|\hat\beta_j|$. The highest are set to zero and held there: a mask
+# is applied after every optimiser step, so that fine-tuning cannot revive them. (In the
+# released code $y_i$ is looked up by class label instead of by sample, and the bias of a
+# pruned unit stays and lets it grow back.)
+
+# %%
+with watch("sensitivity"):
+    sensitivity = rlap.sensitivity(
+        seen.activations,
+        parts.low_quality,
+        criterion=run.criterion,
+        weight=initial.fc.weight,
+        seed=run.seed,
+    )
+with watch("pruning"):
+    pruned = copy.deepcopy(initial)
+    mask = rlap.prune(
+        pruned, layer="fc", units=rlap.top_units(sensitivity, run.units), batchnorm=None
+    )
+print(f"{len(mask.units)} units pruned; the mask holds: {mask.holds(pruned)}")
+
+# %% mystnb={"image": {"alt": "Left, sensitivity of the 256 units by rank with the pruned ones marked; right, mean pre-activation of each unit on clean and on corrupted images"}, "figure": {"caption": "Which units were chosen, and how they behave on clean and on corrupted images.", "name": "fig-units"}}
+figures.chosen_units(seen.activations, truth, sensitivity, mask.units, stamp)
+
+# %% [markdown]
+# A unit far from the dotted line reacts to the corruption. Whether these are the ones
+# that were pruned depends on how well the partition found the corruption.
+#
+# ## Stage 4: fine-tuning
+#
+# L-FT trains the head (`fc` and `fc2`), F-FT everything, both on the high-quality part
+# only and with the mask on. With a frozen backbone the input of the head never changes,
+# so it is computed once.
+
+# %%
+good = train.subset(parts.high_quality)
+models = {"initial": initial, "pruned": pruned}
+for name, scope in (("L-FT", "head"), ("F-FT", "full")):
+    models[name] = copy.deepcopy(pruned)
+    with watch(name):
+        histories[name] = rlap.finetune(
+            models[name],
+            good,
+            scope=scope,
+            mask=mask,
+            recipe=recipe[name],
+            seed=run.seed,
+            test=watched,
+        )
+
+# %% [markdown]
+# ## What it has to beat
+#
+# * **retrain**: a fresh network on the high-quality part, for as many epochs as the
+#   initial training and the fine-tuning together;
+# * **continue**: the initial network, fine-tuned like F-FT but on *all* data, without
+#   partition and without pruning;
+# * **oracle**: a fresh network on the images that really are clean, as long as retrain.
+
+# %%
+with watch("continue"):
+    models["continue"] = copy.deepcopy(initial)
+    histories["continue"] = rlap.finetune(
+        models["continue"],
+        train,
+        scope="full",
+        recipe=recipe["F-FT"],
+        seed=run.seed,
+        test=watched,
+    )
+clean = train.subset(~truth.to(train.labels.device))
+for name, part in (("retrain", good), ("oracle", clean)):
+    with watch(name):
+        models[name], histories[name] = fit(run, part, recipe[name], watched, device)
+
+# %% mystnb={"image": {"alt": "Training loss and test accuracy by epoch for the initial training, L-FT, F-FT, continue, retrain and oracle"}, "figure": {"caption": "Every arm, epoch by epoch. The test images only watch: nothing is chosen by them.", "name": "fig-curves"}}
+figures.training_curves(histories, stamp)
+
+# %%
+arms = compare(models, histories, data.test)
+display(arms.table())
+
+# %% mystnb={"image": {"alt": "Accuracy on clean test images of the arms initial, pruned, L-FT, F-FT, continue, retrain and oracle"}, "figure": {"caption": "Accuracy of every arm in this one run.", "name": "fig-arms"}}
+figures.arms({name: [arm["accuracy"]] for name, arm in arms.items()}, stamp)
+
+# %% [markdown]
+# ## Where the time went
+#
+# Wall-clock seconds of every stage. The evaluation after each epoch is included in the
+# bars of the arms here, and counted apart in the record.
+
+# %% mystnb={"image": {"alt": "Bars of the wall-clock seconds of every stage and arm"}, "figure": {"caption": "Seconds of each stage and arm.", "name": "fig-seconds"}}
+figures.stage_seconds(watch, stamp)
+
+# %% [markdown]
+# ## The record
+#
+# Everything that a figure or a verdict needs goes into one small file, with its
+# provenance. In the smoke tier the figures above show that every stage runs and how it
+# is read; {doc}`/status` gives what larger runs have found.
+
+# %%
+record = records.new_record(
+    run,
+    notebook="01_cifar10",
+    data=data,
+    protocol="controlled",
+    measured={
+        "noise": about["noise"],
+        "partition": {
+            "detection": found,
+            "diagnostics": parts.diagnostics,
+            "auroc": {k: [v.value, v.low, v.high] for k, v in areas.items()},
+        },
+        "units": mask.units.tolist(),
+        "arms": dict(arms),
+        "seconds": dict(watch),
+        "identity_difference": difference,
+    },
+)
+folder = (
+    run.out or records.paths.runs_folder() / "01_cifar10" / record["identity"]["id"]
+)
+print("record.json written, run", record["identity"]["id"])
+records.write(record, folder).name

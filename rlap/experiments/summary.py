@@ -1,0 +1,124 @@
+"""What several records say together: tidy rows, intervals over seeds, paired gains."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.stats import t as student
+
+from rlap.experiments.records import RecordError
+
+METRICS = ("accuracy", "precision", "recall", "f1", "top3", "seconds")
+SETTING = (
+    "notebook",
+    "protocol",
+    "tier",
+    "kind",
+    "rate",
+    "level",
+    "train_size",
+    "model",
+)
+
+
+@dataclass(frozen=True)
+class Interval:
+    """Mean of n values with its 95 % interval (Student's t); none below n = 2."""
+
+    mean: float
+    low: float
+    high: float
+    n: int
+
+    def __str__(self) -> str:
+        return self.percent()
+
+    def percent(self, digits: int = 1) -> str:
+        """ "12.3 [11.0, 13.6]", in percent."""
+        mean, low, high = (
+            f"{100 * v:.{digits}f}" for v in (self.mean, self.low, self.high)
+        )
+        return mean if self.n < 2 else f"{mean} [{low}, {high}]"
+
+    def points(self, digits: int = 1) -> str:
+        """The same with a sign, for differences in percentage points."""
+        mean, low, high = (
+            f"{100 * v:+.{digits}f}" for v in (self.mean, self.low, self.high)
+        )
+        return mean if self.n < 2 else f"{mean} [{low}, {high}]"
+
+
+def interval(values: Sequence[float]) -> Interval:
+    """Mean and 95 % t interval; ``ValueError`` without values."""
+    if not values:
+        raise ValueError("no values to average")
+    mean, n = float(np.mean(values)), len(values)
+    if n < 2:
+        return Interval(mean, math.nan, math.nan, n)
+    half = float(student.ppf(0.975, n - 1) * np.std(values, ddof=1) / math.sqrt(n))
+    return Interval(mean, mean - half, mean + half, n)
+
+
+def setting(record: Mapping) -> tuple:
+    """What a record shares with the other seeds of its setting."""
+    asked = record["parameters"]
+    return tuple(record.get(k, asked.get(k)) for k in SETTING)
+
+
+def group(records: Sequence[Mapping]) -> dict[tuple, list[Mapping]]:
+    """Records by setting, each group sorted by seed.
+
+    Raises ``RecordError`` when a setting holds one seed twice, or stand-in data.
+    """
+    groups: dict[tuple, list[Mapping]] = {}
+    for record in sorted(records, key=lambda r: r["seed"]):
+        if record["data"]["stand_in"]:
+            raise RecordError(
+                f"run {record['identity']['id']} used stand-in data: not a result"
+            )
+        groups.setdefault(setting(record), []).append(record)
+    for key, members in groups.items():
+        seeds = [r["seed"] for r in members]
+        if len(set(seeds)) < len(seeds):
+            raise RecordError(f"a seed occurs twice in setting {key}: {seeds}")
+    return groups
+
+
+def tidy(records: Sequence[Mapping]) -> list[dict[str, object]]:
+    """One row an arm and metric: setting, seed, arm, metric, value."""
+    rows = []
+    for key, members in group(records).items():
+        for record in members:
+            for arm, scores in record["arms"].items():
+                rows += [
+                    dict(zip(SETTING, key, strict=True))
+                    | {"seed": record["seed"], "arm": arm}
+                    | {"metric": metric, "value": scores[metric]}
+                    for metric in METRICS
+                ]
+    return rows
+
+
+def values(
+    members: Sequence[Mapping], arm: str, metric: str = "accuracy"
+) -> list[float]:
+    """One metric of one arm over the seeds of a setting."""
+    return [record["arms"][arm][metric] for record in members]
+
+
+def paired(
+    members: Sequence[Mapping], arm: str, other: str, metric: str = "accuracy"
+) -> Interval:
+    """``arm`` minus ``other``, paired by seed (they share data, noise and start)."""
+    first, second = values(members, arm, metric), values(members, other, metric)
+    return interval([a - b for a, b in zip(first, second, strict=True)])
+
+
+def verdict(difference: Interval) -> str:
+    """ "ahead", "behind" or "inconclusive": whether the interval leaves out zero."""
+    if difference.n < 2 or difference.low <= 0 <= difference.high:
+        return "inconclusive"
+    return "ahead" if difference.mean > 0 else "behind"
