@@ -71,7 +71,8 @@ def check_parameters(notebook: Path, given: Mapping[str, object]) -> Parameters:
         raise FileNotFoundError(f"there is no notebook {notebook}")
     if notebook.stem not in NOTEBOOKS:
         raise ParameterError(
-            f"{notebook.name} has no parameter class; known: {sorted(NOTEBOOKS)}"
+            f"{notebook.name} leaves no record; these do: {sorted(NOTEBOOKS)} "
+            "(papermill executes any notebook)"
         )
     if "out" in given:
         raise ParameterError("'out' is set by --out; leave it out of -p")

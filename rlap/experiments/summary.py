@@ -122,3 +122,52 @@ def verdict(difference: Interval) -> str:
     if difference.n < 2 or difference.low <= 0 <= difference.high:
         return "inconclusive"
     return "ahead" if difference.mean > 0 else "behind"
+
+
+def arms_table(members: Sequence[Mapping]):
+    """A pandas table, one row an arm: accuracy with its interval, the difference to
+    retrain paired by seed and its verdict, images and seconds of training."""
+    import pandas as pd
+
+    rows = {}
+    for arm in members[0]["arms"]:
+        row = {"accuracy %": interval(values(members, arm)).percent()}
+        if arm != "retrain":
+            gain = paired(members, arm, "retrain")
+            row |= {"minus retrain, points": gain.points(), "": verdict(gain)}
+        for name in ("samples", "seconds"):
+            row[name] = round(float(np.mean(values(members, arm, name))))
+        rows[arm] = row
+    return pd.DataFrame.from_dict(rows, orient="index").fillna("")
+
+
+def partition_table(members: Sequence[Mapping]):
+    """A pandas table, one row a seed: what the partition found, and simpler scores."""
+    import pandas as pd
+
+    rows = {}
+    for record in members:
+        found = record["partition"]["detection"]
+        row = {
+            "kept": found["retained"],
+            "purity %": round(100 * found["purity"], 1),
+            "Ashman's D": round(record["partition"]["diagnostics"]["separation"], 2),
+        }
+        areas = record["partition"]["auroc"]
+        row |= {f"AUROC {name}": round(area[0], 3) for name, area in areas.items()}
+        rows[f"seed {record['seed']}"] = row
+    return pd.DataFrame.from_dict(rows, orient="index")
+
+
+def provenance_line(members: Sequence[Mapping]) -> str:
+    """Where the numbers of a setting come from, in one line."""
+    first = members[0]
+    where = first["provenance"]
+    seeds = ", ".join(str(r["seed"]) for r in members)
+    commits = sorted({r["provenance"]["commit"] for r in members})
+    return (
+        f"{first['tier']} tier, {first['protocol']} protocol, "
+        f"{first['data']['n_train']:,} images of {first['data']['name']}, seeds {seeds}; "
+        f"code {', '.join(commits)}, torch {where['environment']['torch']}, "
+        f"{where['device']}, {where['threads']} threads"
+    )
