@@ -12,14 +12,20 @@ import torch
 from torch import Tensor, nn
 
 from rlap.attribution import NEEDS_LABELS, Scan, scan
-from rlap.checks import check_two_classes
+from rlap.checks import check_one_of, check_two_classes
 from rlap.data.base import Split
 from rlap.finetuning import SCOPES, finetune
-from rlap.layers import get_layer, model_device
-from rlap.partition import Partition, partition, sample_scores, share_at_bounds
+from rlap.layers import get_layer, model_device, num_units
+from rlap.partition import (
+    RULES,
+    Partition,
+    partition,
+    sample_scores,
+    share_at_bounds,
+)
 from rlap.pruning import Mask, prune
 from rlap.recipe import Recipe
-from rlap.sensitivity import sensitivity, top_units
+from rlap.sensitivity import CRITERIA, sensitivity, top_units
 from rlap.training import History
 
 
@@ -70,7 +76,7 @@ def robustify(
     criterion: str = "regression",
     recipe: Recipe | None = None,
     batchnorm: str | None = None,
-    batch_size: int = 500,
+    batch_size: int = 128,
     device: torch.device | str | None = None,
     seed: int = 0,
     test: Split | None = None,
@@ -100,7 +106,12 @@ def robustify(
     """
     if scope not in SCOPES:
         raise ValueError(f"scope is {scope!r}; choose one of {SCOPES}")
-    get_layer(model, layer)
+    for value, known, name in (
+        (rule, RULES, "rule"), (criterion, CRITERIA, "criterion")
+    ):  # fmt: skip
+        check_one_of(value, known, name)
+    # a wrong amount is told now, not after minutes of attribution
+    top_units(torch.zeros(num_units(get_layer(model, layer))), amount)
     split = Split(inputs, labels)
     check_two_classes(split.labels)
     device = torch.device(device) if device is not None else model_device(model)

@@ -14,6 +14,7 @@ Source: paper section 3.2.1.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -21,7 +22,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from rlap.checks import check_inputs, check_labels
+from rlap.checks import check_count, check_inputs, check_labels
 from rlap.layers import (
     channels_last,
     check_calls,
@@ -72,7 +73,7 @@ def attribute(
     layer: str,
     method: str = "gradient_x_activation",
     labels: Tensor | None = None,
-    batch_size: int = 500,
+    batch_size: int = 128,
     fast: bool = True,
 ) -> Tensor:
     """Attribution of every unit of ``layer`` for every sample: (N, ...) -> (N, d).
@@ -107,26 +108,33 @@ def scan(
     layer: str,
     method: str = "gradient_x_activation",
     labels: Tensor | None = None,
-    batch_size: int = 500,
+    batch_size: int = 128,
     fast: bool = True,
 ) -> Scan:
     """``attribute``, with the pre-activations and logits of the same single pass."""
     module = get_layer(model, layer)
     check_inputs(inputs)
+    check_count(batch_size, "batch_size")
     if method not in METHODS:
         raise ValueError(f"unknown attribution {method!r}; choose one of {METHODS}")
     if labels is None and method in NEEDS_LABELS:
         raise ValueError(f"attribution {method!r} needs labels=(N,)")
     if labels is not None:
         labels = check_labels(labels, len(inputs))
+    if method in CAPTUM:  # its DeepLift leaves attributes behind: give it a copy
+        model = copy.deepcopy(model)
+        module = get_layer(model, layer)
     device = model_device(model)
     rows: list[tuple[Tensor, Tensor, Tensor]] = []
-    with evaluating(model):
+    # leaving inference mode, if the caller is in it: gradients are needed here
+    with torch.inference_mode(False), torch.enable_grad(), evaluating(model):
         for start in range(0, len(inputs), batch_size):
             stop = start + batch_size
-            x = channels_last(inputs[start:stop].to(device))
-            y = labels[start:stop].to(device) if labels is not None else None
+            x = channels_last(usable(inputs[start:stop]).to(device))
+            y = usable(labels[start:stop]).to(device) if labels is not None else None
             head = run_head(model, x, module, layer)
+            if y is not None:
+                check_labels(y, len(y), head.logits.shape[1])
             if method in CAPTUM:
                 target = head.logits.argmax(1) if y is None else y
                 scores = captum_attribution(model, x, module, method, target)
@@ -136,6 +144,11 @@ def scan(
             mean = unit_sum(z, module) / positions(z, module)
             rows.append((scores.float(), mean.float(), head.logits.detach().float()))
     return Scan(*(torch.cat(column) for column in zip(*rows, strict=True)))
+
+
+def usable(tensor: Tensor) -> Tensor:
+    """``tensor``, or a copy of one made in inference mode, which autograd refuses."""
+    return tensor.clone() if tensor.is_inference() else tensor
 
 
 @dataclass
@@ -149,14 +162,13 @@ class Head:
     z: Tensor
     logits: Tensor
     linear: nn.Linear | None = None
+    name: str = ""
 
 
 def run_head(model: nn.Module, x: Tensor, module: nn.Module, name: str) -> Head:
     """Forward ``x`` (B, ...) without a graph up to the layer and with one after it."""
     zs: list[Tensor] = []
-    linears: dict[
-        int, tuple[nn.Linear, Tensor]
-    ] = {}  # id of the output -> what made it
+    ran: list[tuple[nn.Linear, Tensor, Tensor, object]] = []  # the last Linear layer
 
     def cut(layer: nn.Module, args: tuple, output: Tensor) -> Tensor:
         torch.set_grad_enabled(True)  # until the no_grad block below ends
@@ -164,7 +176,7 @@ def run_head(model: nn.Module, x: Tensor, module: nn.Module, name: str) -> Head:
         return zs[-1].clone()  # a copy, so that an in-place ReLU may follow
 
     def remember(layer: nn.Linear, args: tuple, output: Tensor) -> None:
-        linears[id(output)] = (layer, args[0])
+        ran[:] = [(layer, args[0], output, output.grad_fn)]
 
     hooks = [module.register_forward_hook(cut)]
     hooks += [
@@ -180,12 +192,26 @@ def run_head(model: nn.Module, x: Tensor, module: nn.Module, name: str) -> Head:
             hook.remove()
     check_calls(len(zs), name)
     logits, z = check_output(output, name), zs[0]
-    linear, seen = linears.get(id(output), (None, None))
-    closed = linear is not None and seen.shape == z.shape
-    closed = closed and torch.equal(seen.detach(), z.detach().relu())
     if not logits.requires_grad:
         raise ValueError(f"the logits do not depend on layer {name!r}")
-    return Head(z, logits, linear if closed else None)
+    return Head(z, logits, closed_head(z, logits, *ran[0]) if ran else None, name)
+
+
+def closed_head(
+    z: Tensor, logits: Tensor, linear: nn.Linear, seen: Tensor, made: Tensor, by: object
+) -> nn.Linear | None:
+    """``linear`` if the logits are what it made of exactly ReLU(z), else None.
+
+    ``seen`` is its input, ``made`` its output, computed ``by`` a node of the graph: an
+    operation in place on the output keeps the tensor but not that node.
+    """
+    same = made is logits and logits.grad_fn is by and seen.requires_grad
+    same = same and seen.shape == z.shape and torch.equal(seen, z.relu())
+    # someone else's hook may have changed the output
+    same = same and torch.allclose(
+        logits, F.linear(seen, linear.weight, linear.bias), rtol=1e-4, atol=1e-5
+    )
+    return linear if same else None
 
 
 def head_attribution(
@@ -206,8 +232,15 @@ def head_attribution(
         if method == "gradient_x_activation_predicted":
             chosen = head.logits.argmax(1)
         target = head.logits.gather(1, chosen[:, None]).sum()
-    (gradient,) = torch.autograd.grad(target, head.z)
-    return unit_sum(gradient * z, module).abs()
+    (gradient,) = torch.autograd.grad(target, head.z, allow_unused=True)
+    return unit_sum(connected(gradient, head) * z, module).abs()
+
+
+def connected(gradient: Tensor | None, head: Head) -> Tensor:
+    """``gradient``, or a clear error when none leads from the logits to the layer."""
+    if gradient is None:
+        raise ValueError(f"the logits do not depend on layer {head.name!r}")
+    return gradient
 
 
 def closed_form(z: Tensor, weight: Tensor) -> Tensor:
@@ -224,23 +257,25 @@ def max_over_classes(head: Head, module: nn.Module) -> Tensor:
     for chunk in torch.eye(classes, device=z.device, dtype=logits.dtype).split(at_once):
         # one row of the identity a class, for every sample: (k, B, C)
         seeds = chunk[:, None, :].expand(-1, *logits.shape)
-        gradient = batched_gradient(logits, z, seeds)  # (k, B, ...)
+        gradient = connected(batched_gradient(logits, z, seeds), head)  # (k, B, ...)
         product = unit_sum_batched(gradient * z.detach(), module).amax(dim=0)
         best = product if best is None else torch.maximum(best, product)
     return best
 
 
-def batched_gradient(logits: Tensor, z: Tensor, seeds: Tensor) -> Tensor:
-    """Vector-Jacobian products for a stack of seeds (k, B, C) -> (k, *z.shape)."""
+def batched_gradient(logits: Tensor, z: Tensor, seeds: Tensor) -> Tensor | None:
+    """Vector-Jacobian products for a stack of seeds (k, B, C) -> (k, *z.shape).
+
+    None when the logits do not depend on z.
+    """
+    options = {"retain_graph": True, "allow_unused": True}
     try:
-        return torch.autograd.grad(
-            logits, z, seeds, is_grads_batched=True, retain_graph=True
-        )[0]
-    except RuntimeError:  # an operation in this head that vmap cannot batch
-        rows = [
-            torch.autograd.grad(logits, z, seed, retain_graph=True)[0] for seed in seeds
+        return torch.autograd.grad(logits, z, seeds, is_grads_batched=True, **options)[
+            0
         ]
-        return torch.stack(rows)
+    except RuntimeError:  # an operation in this head that vmap cannot batch
+        rows = [torch.autograd.grad(logits, z, seed, **options)[0] for seed in seeds]
+        return None if rows[0] is None else torch.stack(rows)
 
 
 def unit_sum_batched(values: Tensor, module: nn.Module) -> Tensor:

@@ -24,7 +24,13 @@ from rlap.layers import (
 )
 from rlap.pruning import Mask
 from rlap.recipe import Recipe, resolve_precision
-from rlap.training import BATCHNORM, History, autocast_for, train
+from rlap.training import (
+    BATCHNORM,
+    History,
+    autocast_for,
+    check_trainable,
+    train,
+)
 
 SCOPES = ("head", "full")
 MAX_FEATURES = 4096  # values a sample worth caching, if there are more than inputs
@@ -94,6 +100,7 @@ def finetune(
     if layer is None:
         raise ValueError("scope='head' needs layer=..., the name where the head begins")
     recipe, batchnorm = recipe or HEAD_RECIPE, batchnorm or "eval"
+    check_trainable(split, batchnorm)
     if mask is not None:
         mask.apply(model)
     names = modules_after(model, layer, split.inputs[:2].to(device))
@@ -119,7 +126,7 @@ def finetune(
     history = train(
         head,
         cached,
-        recipe,
+        replace(recipe, precision=precision),  # "auto" would look at the head alone
         batchnorm=batchnorm,
         mask=inside,
         test=cached_test,
@@ -167,13 +174,16 @@ def cut_head(
     modes = [(module, module.training) for module in model.modules()]
     try:
         model.eval()
-        for name in names:  # as in training, but without moving any statistics
-            module = model.get_submodule(name)
-            module.training = not isinstance(module, BATCHNORM)
         try:
+            tested = str(fx.Tracer().trace(model))
+            for name in names:  # as in training, but without moving any statistics
+                module = model.get_submodule(name)
+                module.training = not isinstance(module, BATCHNORM)
             graph = fx.Tracer().trace(model)
         except Exception:  # fx raises whatever the untraceable forward raised
             return None
+        if str(graph) != tested:
+            return None  # the mode is baked into the graph; tests need the other one
         cut = _head_graph(graph, layer)
         if cut is None:
             return None
@@ -234,7 +244,7 @@ def _with_layer_input(
 
 @torch.no_grad()
 def cache_features(
-    model: nn.Module, split: Split, layer: str, precision: str, batch_size: int = 500
+    model: nn.Module, split: Split, layer: str, precision: str, batch_size: int = 128
 ) -> Split:
     """A split whose inputs are what enters ``layer``, in eval mode, on the device."""
     device, rows = model_device(model), []

@@ -14,6 +14,8 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
+from rlap.checks import check_count, check_inputs
+
 SUPPORTED = (nn.Linear, nn.Conv2d)
 
 
@@ -77,7 +79,11 @@ def preserved_random_state(
     devices = [device] if device.type == "cuda" else []
     with torch.random.fork_rng(devices=devices):
         if seed is not None:
-            torch.manual_seed(seed)
+            # not torch.manual_seed: it would reseed every other device as well
+            torch.default_generator.manual_seed(seed)
+            if device.type == "cuda":
+                with torch.cuda.device(device):
+                    torch.cuda.manual_seed(seed)
         yield
 
 
@@ -127,7 +133,7 @@ def check_calls(calls: int, name: str) -> None:
 
 @torch.no_grad()
 def activations(
-    model: nn.Module, inputs: Tensor, *, layer: str, batch_size: int = 500
+    model: nn.Module, inputs: Tensor, *, layer: str, batch_size: int = 128
 ) -> Tensor:
     """Pre-activations of ``layer``, averaged over positions: (N, ...) -> (N, d).
 
@@ -135,6 +141,8 @@ def activations(
     global random state stay as they were. Source: paper section 3.3 (the regressors).
     """
     module = get_layer(model, layer)
+    check_inputs(inputs)
+    check_count(batch_size, "batch_size")
     device, rows, seen = model_device(model), [], []
     hook = module.register_forward_hook(lambda mod, args, out: seen.append(out))
     try:

@@ -9,7 +9,7 @@ import torch
 from sklearn.metrics import average_precision_score, precision_recall_fscore_support
 from torch import Tensor, nn
 
-from rlap.checks import check_labels
+from rlap.checks import check_count, check_labels
 from rlap.data.base import Split
 from rlap.training import predict
 
@@ -55,7 +55,7 @@ def classification(logits: Tensor, labels: Tensor) -> Classification:
 
 
 def evaluate(
-    model: nn.Module, split: Split, *, batch_size: int = 500, precision: str = "fp32"
+    model: nn.Module, split: Split, *, batch_size: int = 128, precision: str = "fp32"
 ) -> Classification:
     """``classification`` of a model on a split; the model is left as it was."""
     logits = predict(model, split.inputs, batch_size=batch_size, precision=precision)
@@ -101,6 +101,7 @@ def average_precision(
     Same arguments and errors as ``auroc``; resamples are stratified by ``positive``.
     """
     s, truth = _score_and_truth(score, positive)
+    check_count(resamples, "resamples")
     rng = np.random.default_rng(seed)
     sides = [np.flatnonzero(truth), np.flatnonzero(~truth)]
     values = []
@@ -113,7 +114,12 @@ def average_precision(
 
 
 def wilson(hits: int, n: int) -> tuple[float, float]:
-    """95 % interval of a proportion hits / n (Wilson, 1927)."""
+    """95 % interval of a proportion hits / n (Wilson, 1927).
+
+    Raises ``ValueError`` for n < 1 or hits outside 0..n.
+    """
+    check_count(n, "n")
+    check_count(hits, "hits", minimum=0, maximum=n)
     p, z2 = hits / n, Z95**2
     middle = (p + z2 / (2 * n)) / (1 + z2 / n)
     half = Z95 * np.sqrt(p * (1 - p) / n + z2 / (4 * n * n)) / (1 + z2 / n)

@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from sklearn.mixture import GaussianMixture
 from torch import Tensor
 
-from rlap.checks import check_labels
+from rlap.checks import check_labels, check_rate
 
 # score a rule reads -> whether a larger value means a better sample
 ONE_DIMENSIONAL = {"loss": False, "margin": True, "confidence": True}
@@ -110,7 +110,10 @@ def partition(
     if rule not in RULES:
         raise ValueError(f"unknown rule {rule!r}; choose one of {RULES}")
     x = _check_scores(scores, rule)
+    check_rate(threshold, "threshold")
     if rule == "trivial":
+        if x.min() < 0 or x.max() > 1:
+            raise ValueError("rule 'trivial' needs shares in [0, 1]: share_at_bounds")
         posterior = 1.0 - x[:, 0]
         diagnostics: dict[str, object] = {"named_by": "share of values at the bounds"}
     else:
@@ -161,7 +164,8 @@ def _mixture_posterior(
 ) -> tuple[np.ndarray, dict[str, object]]:
     """Posterior of the good component (N,), and what there is to say about the fit."""
     total = x.sum(1)
-    keep = x.std(0) > 1e-12
+    # relative: the rounding of a large constant is no variation
+    keep = np.ptp(x, axis=0) > 1e-9 * np.abs(x).max(axis=0)
     if not keep.any():
         raise ValueError("every score is constant: there is nothing to split")
     x = (x[:, keep] - x[:, keep].mean(0)) / x[:, keep].std(0)
@@ -170,14 +174,15 @@ def _mixture_posterior(
         covariance_type=covariance_type,
         n_init=n_init,
         max_iter=300,
-        random_state=seed,
+        random_state=seed % 2**32,  # NumPy takes no larger one
     )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # convergence is a diagnostic, told below
         mixture.fit(x)
-    posterior = mixture.predict_proba(x)
+    posterior = mixture.predict_proba(x if rule == "gmm" else _monotone(x, mixture))
     if quality is not None:
-        value, named_by = quality.detach().double().cpu().numpy(), "quality"
+        value = torch.as_tensor(quality).detach().double().cpu().numpy()
+        named_by = "quality"
         if value.shape != (len(x),) or not np.isfinite(value).all():
             raise ValueError(f"quality must be ({len(x)},) and finite")
     elif rule == "gmm":
@@ -196,6 +201,24 @@ def _mixture_posterior(
         "named_by": named_by,
         "margin_of_naming": float(abs(means[0] - means[1]) / spread),
     }
+
+
+def _monotone(x: np.ndarray, mixture: GaussianMixture) -> np.ndarray:
+    """Scores (N, 1) cut where the posterior of a 1-D mixture would turn back.
+
+    Two variances differ, so that far out on *both* sides the wider component wins: the
+    very best samples would count among the bad. The turn is where the log-odds, a
+    parabola, have their vertex, beyond the mean of the narrower component.
+    """
+    means = mixture.means_[:, 0]
+    # every covariance type gives the same numbers in one dimension
+    precision = np.broadcast_to(mixture.precisions_.reshape(-1), 2)
+    if precision[0] == precision[1] or means[0] == means[1]:
+        return x
+    vertex = (precision * means) @ (1, -1) / (precision @ (1, -1))
+    narrow = int(precision.argmax())
+    above = means[narrow] > means[1 - narrow]
+    return np.minimum(x, vertex) if above else np.maximum(x, vertex)
 
 
 def _separation(x: np.ndarray, posterior: np.ndarray) -> float:

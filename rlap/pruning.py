@@ -50,6 +50,10 @@ class Mask:
             found[f"{self.batchnorm}.bias"] = norm.bias
         return found
 
+    def describe(self) -> tuple[str, list[int], bool, str | None]:
+        """What is masked, without the original values."""
+        return self.layer, self.units.tolist(), self.bias, self.batchnorm
+
     @torch.no_grad()
     def apply(self, model: nn.Module) -> None:
         """Set the masked rows of ``model`` to zero, in place."""
@@ -133,6 +137,11 @@ def prune(
     that are out of range, repeated, or all there are. Source: paper section 3.3.
     """
     module = get_layer(model, layer)
+    if not isinstance(module.weight, nn.Parameter):
+        raise TypeError(
+            f"the weight of {layer!r} is computed from other parameters, so that "
+            "zeros in it would not last; remove the parametrization first"
+        )
     chosen = check_units(units, num_units(module))
     if batchnorm == "auto":
         batchnorm = following_batchnorm(model, layer) if bias else None
@@ -189,8 +198,8 @@ def following_batchnorm(model: nn.Module, layer: str) -> str | None:
     Modules without parameters (pooling, say) may stand between the two, as they may in
     the forward pass.
     """
-    names = [n for n, m in model.named_modules() if not list(m.children())]
     modules = dict(model.named_modules())
+    names = [n for n, m in modules.items() if n == layer or not list(m.children())]
     for name in names[names.index(layer) + 1 :]:
         module = modules[name]
         if _affine_batchnorm(module, num_units(modules[layer])):

@@ -10,10 +10,13 @@ from functools import cache
 import torch
 from torch import Tensor, nn
 
+from rlap.checks import check_count, check_number
+
 OPTIMIZERS = ("sgd", "adam")
 SCHEDULES = ("constant", "multistep", "cosine", "onecycle")
 AUGMENTATIONS = ("none", "flip", "crop+flip")
 PRECISIONS = ("auto", "fp32", "bf16")
+NUMBERS = ("lr", "momentum", "weight_decay", "warmup", "gamma", "label_smoothing")
 
 
 @dataclass(frozen=True)
@@ -37,7 +40,8 @@ class Recipe:
         precision: "fp32", "bf16" (autocast) or "auto": bf16 for networks with
             convolutions on hardware with native bfloat16, fp32 elsewhere.
 
-    Raises ``ValueError`` for anything out of range.
+    Raises ``TypeError`` for anything that is not a number where one is due, and
+    ``ValueError`` for anything out of range.
     """
 
     epochs: int = 10
@@ -68,15 +72,20 @@ class Recipe:
                 raise ValueError(
                     f"{name} is {getattr(self, name)!r}; choose one of {allowed}"
                 )
+        check_count(self.epochs, "epochs", minimum=0)
+        for name in ("batch_size", "crop_padding"):
+            check_count(getattr(self, name), name)
+        for milestone in self.milestones:
+            check_count(milestone, "a milestone")
+        for name in NUMBERS:
+            check_number(getattr(self, name), name)
         checks = {
-            "epochs >= 0": self.epochs >= 0,
-            "batch_size >= 1": self.batch_size >= 1,
-            "lr > 0": math.isfinite(self.lr) and self.lr > 0,
+            "lr > 0": self.lr > 0,
             "0 <= momentum < 1": 0 <= self.momentum < 1,
             "weight_decay >= 0": self.weight_decay >= 0,
             "0 < warmup < 1": 0 < self.warmup < 1,
+            "gamma > 0": self.gamma > 0,
             "0 <= label_smoothing < 1": 0 <= self.label_smoothing < 1,
-            "crop_padding >= 1": self.crop_padding >= 1,
         }
         for rule, holds in checks.items():
             if not holds:
@@ -143,6 +152,8 @@ def augment(images: Tensor, recipe: Recipe, generator: torch.Generator) -> Tenso
     )  # (B, H), (B, W)
     if recipe.augment == "crop+flip":
         pad = recipe.crop_padding
+        if pad >= min(h, w):
+            raise ValueError(f"crop_padding {pad} is too large for {h}x{w} images")
         rows = reflect(rows + draw(-pad, pad), h)
         cols = reflect(cols + draw(-pad, pad), w)
     flipped = draw(0, 1).bool()

@@ -8,11 +8,12 @@ with (selective pruning, Pochinkov and Schoots, 2024) and two controls.
 from __future__ import annotations
 
 from collections.abc import Callable
+from numbers import Integral
 
 import torch
 from torch import Tensor
 
-from rlap.checks import check_mask
+from rlap.checks import check_finite, check_mask, check_number
 
 EPS = 1e-8  # of the released importance ratio
 CHUNK = 4096  # samples a step of the streamed sums
@@ -106,8 +107,10 @@ def regression(
         gram += centred.T @ centred
         moment += centred.T @ part
     scale = (gram.diagonal() / n).sqrt()
-    # a unit that never moves has no slope; 1 keeps the division harmless
-    scale = torch.where(scale > 0, scale, torch.ones_like(scale))
+    # a unit that never moves (beyond the rounding of its mean) has no slope; 1 keeps
+    # the division harmless
+    moves = scale > 1e-9 * mean.abs()
+    scale = torch.where(moves, scale, torch.ones_like(scale))
     correlation = gram / (n * scale[:, None] * scale)
     slope = torch.linalg.pinv(correlation, hermitian=True, rtol=1e-10) @ (
         moment / (n * scale)
@@ -121,8 +124,9 @@ def top_units(scores: Tensor, amount: int | float) -> Tensor:
     ``amount``: an int is a count, a float in (0, 1) a share rounded to the nearest
     unit. Raises ``ValueError`` when nothing or everything would be chosen.
     """
-    d = len(scores)
-    count = round(amount * d) if isinstance(amount, float) else amount
+    d = len(check_finite(scores, "scores"))
+    whole = isinstance(amount, Integral)
+    count = int(amount) if whole else round(check_number(amount, "amount") * d)
     if isinstance(amount, bool) or not 0 < count < d:
         raise ValueError(
             f"amount {amount!r} chooses {count} of {d} units; "

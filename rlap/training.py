@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import os
 import time
+import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,7 +20,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from rlap.checks import check_inputs
+from rlap.checks import check_count, check_inputs
 from rlap.data.base import Split
 from rlap.layers import (
     channels_last,
@@ -75,7 +76,7 @@ def predict(
     model: nn.Module,
     inputs: Tensor,
     *,
-    batch_size: int = 500,
+    batch_size: int = 128,
     precision: str = "fp32",
 ) -> Tensor:
     """Logits (N, C) in float32, on the model's device, in eval mode.
@@ -83,6 +84,7 @@ def predict(
     The model, its mode and the global random state are left as they were.
     """
     check_inputs(inputs)
+    check_count(batch_size, "batch_size")
     device = model_device(model)
     autocast = autocast_for(resolve_precision(precision, model, device), device)
     with evaluating(model), autocast():
@@ -93,7 +95,7 @@ def predict(
 
 
 def accuracy(
-    model: nn.Module, split: Split, *, batch_size: int = 500, precision: str = "fp32"
+    model: nn.Module, split: Split, *, batch_size: int = 128, precision: str = "fp32"
 ) -> float:
     """Share of ``split`` that the model classifies as labelled, in [0, 1]."""
     logits = predict(model, split.inputs, batch_size=batch_size, precision=precision)
@@ -144,8 +146,13 @@ def train(
     history = History(samples=len(split), precision=precision)
     run = _Run(model, split.to(device), recipe, optimizer, history, set_mode, device)
     run.generator.manual_seed(seed)
-    with preserved_random_state(device, seed), only_these(model, parameters):
-        saved = _Checkpoint(checkpoint, run, seed)
+    told = (asdict(recipe), seed, modules, batchnorm, mask and mask.describe())
+    with (
+        torch.enable_grad(),
+        preserved_random_state(device, seed),
+        only_these(model, parameters),
+    ):
+        saved = _Checkpoint(checkpoint, run, told)
         start = saved.restore()
         if mask is not None:
             mask.apply(model)
@@ -172,6 +179,10 @@ class _Run:
     set_mode: Callable[[], None]
     device: torch.device
     generator: torch.Generator = field(default_factory=torch.Generator)
+    top_label: int = 0
+
+    def __post_init__(self) -> None:
+        self.top_label = int(self.split.labels.max())
 
     def epoch(self, epoch: int, mask: Mask | None) -> None:
         """One pass over the data."""
@@ -181,7 +192,7 @@ class _Run:
         if recipe.shuffle:
             order = torch.randperm(n, generator=self.generator)
         batches = list(order.split(recipe.batch_size))
-        if len(batches) > 1 and len(batches[-1]) == 1:
+        if len(batches) > 1 and len(batches[-1]) == 1 < recipe.batch_size:
             batches.pop()  # BatchNorm has no variance over one sample
         self.set_mode()
         loss_sum = hits = torch.zeros((), device=self.device)
@@ -214,6 +225,11 @@ class _Run:
         labels = self.split.labels[index]
         with autocast_for(self.history.precision, self.device)():
             logits = self.model(inputs).float()  # (B, C)
+        if logits.dim() != 2 or logits.shape[1] <= self.top_label:
+            raise ValueError(
+                f"the model returns logits {tuple(logits.shape)}; labels up to "
+                f"{self.top_label} need (B, C) with C > {self.top_label}"
+            )
         loss = F.cross_entropy(
             logits, labels, label_smoothing=self.recipe.label_smoothing
         )
@@ -297,23 +313,38 @@ def _bar(epochs: range, progress: bool | str, history: History):
         bar.set_postfix(shown)
 
 
+def fingerprint(split: Split) -> str:
+    """What tells these data from others: a checksum and the settings of the noise."""
+    parts = []
+    for item in fields(split):
+        value = getattr(split, item.name)
+        if isinstance(value, Tensor):
+            value = zlib.crc32(value.cpu().contiguous().numpy().data)
+        parts.append(f"{item.name}={value}")
+    return f"{type(split).__name__}({', '.join(parts)})"
+
+
 class _Checkpoint:
     """Everything that the next epoch depends on, written whole or not at all."""
 
-    def __init__(self, path: str | Path | None, run: _Run, seed: int) -> None:
+    def __init__(self, path: str | Path | None, run: _Run, told: tuple) -> None:
         self.path = Path(path) if path is not None else None
         self.run = run
-        self.identity = repr((asdict(run.recipe), seed, len(run.split)))
+        self.identity = repr((told, fingerprint(run.split))) if self.path else ""
 
     def restore(self) -> int:
         """Load the file if there is one; the epoch to go on with."""
         if self.path is None or not self.path.exists():
             return 0
-        saved = torch.load(self.path, map_location="cpu", weights_only=True)
-        if saved["identity"] != self.identity:
+        try:
+            saved = torch.load(self.path, map_location="cpu", weights_only=True)
+            identity = saved["identity"]
+        except Exception as error:  # whatever unpickling a foreign file raises
+            raise ValueError(f"{self.path} is no checkpoint; remove it") from error
+        if identity != self.identity:
             raise ValueError(
-                f"{self.path} belongs to another run (recipe, seed or data size "
-                "differ); remove it or name another checkpoint"
+                f"{self.path} belongs to another run (recipe, seed, data, mask or "
+                "trained modules differ); remove it or name another checkpoint"
             )
         run = self.run
         run.model.load_state_dict(saved["model"])

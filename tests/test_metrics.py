@@ -1,0 +1,203 @@
+"""Metrics by hand, against scikit-learn, and their intervals by simulation."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from conftest import mlp, randn, scrambled, untouched
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+from sklearn import metrics as sk
+
+from rlap.data.base import Split
+from rlap.metrics import (
+    auroc,
+    average_precision,
+    classification,
+    detection,
+    evaluate,
+    wilson,
+)
+
+
+def one_hot(predicted: list[int], classes: int) -> torch.Tensor:
+    return torch.eye(classes)[torch.tensor(predicted)]
+
+
+def test_classification_by_hand():
+    # class 0: 2 of 3 found, 2 of 2 right; class 1: 1 of 1 found, 1 of 2 right;
+    # class 2 never predicted, so 0
+    got = classification(one_hot([0, 0, 1, 1, 3], 4), torch.tensor([0, 0, 0, 1, 2]))
+    assert got.accuracy == pytest.approx(3 / 5)
+    # labels that occur: 0, 1, 2 (true) and 3 (predicted only)
+    assert got.precision == pytest.approx((1 + 1 / 2 + 0 + 0) / 4)
+    assert got.recall == pytest.approx((2 / 3 + 1 + 0 + 0) / 4)
+    assert got.f1 == pytest.approx((0.8 + 2 / 3 + 0 + 0) / 4)
+    assert got.n == 5
+    assert set(got.as_dict()) == {"accuracy", "precision", "recall", "f1", "top3", "n"}
+
+
+def test_top3_by_hand():
+    logits = torch.tensor([[4.0, 3, 2, 1], [1, 2, 3, 4], [1, 9, 8, 7]])
+    assert classification(logits, torch.tensor([2, 0, 0])).top3 == pytest.approx(1 / 3)
+    two = classification(logits[:, :2], torch.tensor([0, 0, 1]))
+    assert two.top3 == 1.0  # fewer than three classes
+
+
+@settings(max_examples=30, deadline=None)
+@given(seed=st.integers(0, 10**6), n=st.integers(1, 60), classes=st.integers(2, 6))
+def test_classification_is_scikit_learns(seed, n, classes):
+    logits = randn(n, classes, seed=seed)
+    truth = torch.randint(classes, (n,), generator=torch.Generator().manual_seed(seed))
+    got, predicted = classification(logits, truth), logits.argmax(1)
+    assert got.accuracy == pytest.approx(sk.accuracy_score(truth, predicted))
+    options = {"average": "macro", "zero_division": 0}
+    for name in ("precision", "recall", "f1"):
+        expected = getattr(sk, f"{name}_score")(truth, predicted, **options)
+        assert getattr(got, name) == pytest.approx(expected)
+    if classes > 3:
+        expected = sk.top_k_accuracy_score(truth, logits, k=3, labels=range(classes))
+        assert got.top3 == pytest.approx(expected)
+
+
+def test_classification_errors():
+    logits = randn(4, 3)
+    with pytest.raises(ValueError, match="0..2 for 3 classes"):
+        classification(logits, torch.tensor([0, 1, 2, 3]))
+    with pytest.raises(ValueError, match="3 entries for 4 samples"):
+        classification(logits, torch.tensor([0, 1, 2]))
+    with pytest.raises(TypeError, match="integers"):
+        classification(logits, torch.zeros(4))
+
+
+def test_evaluate_leaves_the_model_alone():
+    net, split = scrambled(mlp(dropout=0.5)), Split(randn(9, 6), torch.arange(9) % 3)
+    with untouched(net):
+        whole, single = (evaluate(net, split, batch_size=b) for b in (9, 1))
+    assert whole == single
+    net.eval()
+    hits = (net(split.inputs).argmax(1) == split.labels).float().mean().item()
+    assert whole.accuracy == pytest.approx(hits)
+
+
+# --- detection ----------------------------------------------------------------------
+
+
+def test_auroc_by_hand():
+    # pairs (positive above negative): 3 > 1, 3 > 2, 2 = 2 (half), 2 > 1
+    score, truth = torch.tensor([1.0, 2, 2, 3]), torch.tensor([0, 0, 1, 1]).bool()
+    assert auroc(score, truth).value == pytest.approx(3.5 / 4)
+    # DeLong: placements of the positives (0.75, 1), of the negatives (1, 0.75)
+    error = np.sqrt(2 * np.var([0.75, 1], ddof=1) / 2)
+    logit, p = np.log(7), 3.5 / 4
+    low, high = (
+        1 / (1 + np.exp(-(logit + s * 1.959963984540054 * error / (p * (1 - p)))))
+        for s in (-1, 1)
+    )
+    assert auroc(score, truth).low == pytest.approx(low)
+    assert auroc(score, truth).high == pytest.approx(high)
+    assert auroc(score, truth).low < p < auroc(score, truth).high
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    values=st.lists(st.tuples(st.integers(-3, 3), st.booleans()), min_size=2)
+)  # few values: many ties
+def test_auroc_and_average_precision_are_scikit_learns(values):
+    score = torch.tensor([float(v) for v, _ in values])
+    truth = torch.tensor([t for _, t in values])
+    assume(truth.any() and not truth.all())
+    area = auroc(score, truth)
+    assert area.value == pytest.approx(sk.roc_auc_score(truth, score))
+    assert 0 <= area.low <= area.value <= area.high <= 1
+    assert auroc(-score, truth).value == pytest.approx(1 - area.value)
+    assert auroc(score.exp(), truth).value == pytest.approx(area.value)
+    ap = average_precision(score, truth, resamples=3)
+    assert ap.value == pytest.approx(sk.average_precision_score(truth, score))
+    assert 0 <= ap.low <= ap.high <= 1
+
+
+def test_scores_far_from_probabilities():
+    """Separable scores in 20..200 are still separable; infinity is only the largest."""
+    score = torch.tensor([20.0, 30, 100, 200])
+    truth = torch.tensor([False, False, True, True])
+    assert auroc(score, truth).value == 1
+    assert auroc(score.index_fill(0, torch.tensor(3), torch.inf), truth).value == 1
+
+
+def test_the_interval_of_the_auroc_covers():
+    """400 draws of known area: about 95 % of the intervals hold it."""
+    rng = np.random.default_rng(0)
+    shift, n = 1.0, 40
+    area = 0.7602499389065233  # Phi(1 / sqrt 2)
+    truth = torch.arange(2 * n) < n
+    covered = 0
+    for _ in range(400):
+        x = torch.from_numpy(rng.normal(size=2 * n))
+        x[:n] += shift
+        found = auroc(x, truth)
+        covered += found.low <= area <= found.high
+    assert 0.92 <= covered / 400 <= 0.98
+
+
+def test_the_interval_of_the_average_precision_is_reproducible_and_narrows():
+    def interval(n: int, seed: int = 0):
+        truth = torch.arange(n) % 2 == 0
+        return average_precision(randn(n) + truth, truth, seed=seed)
+
+    assert interval(100) == interval(100)
+    assert interval(100) != interval(100, seed=1)
+    small, large = interval(60), interval(2000)
+    assert small.low < small.value < small.high
+    assert large.high - large.low < (small.high - small.low) / 3
+
+
+def test_wilson_by_hand():
+    # z = 1.96, 8 of 10: centre (0.8 + 0.192) / 1.384, half-width 0.226
+    low, high = wilson(8, 10)
+    assert (low, high) == (
+        pytest.approx(0.4902, abs=1e-4),
+        pytest.approx(0.9433, abs=1e-4),
+    )
+    low, high = wilson(0, 5)
+    assert low == pytest.approx(0, abs=1e-12) and high == pytest.approx(
+        0.4345, abs=1e-4
+    )
+    assert wilson(5, 5) == pytest.approx((1 - 0.4345, 1), abs=1e-4)
+
+
+@pytest.mark.parametrize(("hits", "n"), [(0, 0), (-1, 3), (4, 3)])
+def test_wilson_errors(hits, n):
+    with pytest.raises(ValueError, match="at (least|most)"):
+        wilson(hits, n)
+
+
+def test_detection_by_hand():
+    posterior = torch.tensor([0.9, 0.8, 0.6, 0.4, 0.1])
+    kept = posterior > 0.5
+    corrupted = torch.tensor([False, False, True, False, True])
+    got = detection(posterior, kept, corrupted)
+    # bad first: 0.1 (c), 0.4, 0.6 (c), 0.8, 0.9: pairs won 3 + 2 of 6
+    assert got["auroc"] == pytest.approx(5 / 6)
+    assert got["average_precision"] == pytest.approx((1 + 2 / 3) / 2)
+    assert got["accuracy"] == pytest.approx(3 / 5)
+    assert got["purity"] == pytest.approx(2 / 3)
+    assert got["recall_clean"] == pytest.approx(2 / 3)
+    assert got["retained"] == 3
+    assert got["auroc_low"] < 5 / 6 < got["auroc_high"]
+
+
+@pytest.mark.parametrize("score", [auroc, average_precision])
+def test_detection_errors(score):
+    x, truth = torch.tensor([1.0, 2, 3]), torch.tensor([True, False, True])
+    with pytest.raises(ValueError, match="both positive and negative"):
+        score(x, torch.ones(3, dtype=torch.bool))
+    with pytest.raises(ValueError, match="both positive and negative"):
+        score(x, torch.zeros(3, dtype=torch.bool))
+    with pytest.raises(ValueError, match="NaN"):
+        score(torch.tensor([1.0, float("nan"), 2]), truth)
+    with pytest.raises(ValueError, match="must both be"):
+        score(x, truth[:2])
+    with pytest.raises(ValueError, match="must both be"):
+        score(x[:, None], truth[:, None])
