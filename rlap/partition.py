@@ -145,10 +145,10 @@ def _check_scores(scores: Tensor, rule: str) -> np.ndarray:
         shape = tuple(scores.shape) if isinstance(scores, Tensor) else type(scores)
         shapes = {1: "(N,), one score a sample", 2: "(N, d)"}
         raise ValueError(f"rule {rule!r} needs scores {shapes[wanted]}, not {shape}")
+    if len(scores) < 4:
+        raise ValueError(f"{len(scores)} samples cannot be split by two components")
     # float64: scikit-learn's full-covariance mixture fails now and then in float32
     x = scores.detach().double().cpu().numpy().reshape(len(scores), -1)
-    if len(x) < 4:
-        raise ValueError(f"{len(x)} samples cannot be split by two components")
     if not np.isfinite(x).all():
         raise ValueError("scores hold NaN or infinite values")
     return x

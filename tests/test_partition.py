@@ -1,0 +1,249 @@
+"""The split in two: who is found, who is called good, and when not to trust it."""
+
+from __future__ import annotations
+
+import warnings
+from importlib import import_module
+
+import numpy as np
+import pytest
+import torch
+from conftest import randn, untouched
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from rlap.partition import (
+    ONE_DIMENSIONAL,
+    RULES,
+    DegeneratePartitionWarning,
+    partition,
+    sample_scores,
+    share_at_bounds,
+)
+
+TRUTH = torch.arange(200) < 120  # the good ones of the blobs
+
+
+def two_blobs(seed: int = 0, apart: float = 3.0, d: int = 5) -> Tensor:
+    """(200, d): the first 120 around +apart, the others around 0."""
+    return randn(200, d, seed=seed) + apart * TRUTH[:, None]
+
+
+def test_separable_blobs_are_found_and_the_stronger_is_good():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        got = partition(two_blobs())
+    assert torch.equal(got.high_quality, TRUTH)
+    assert torch.equal(got.low_quality, ~TRUTH)
+    told = got.diagnostics
+    assert (told["high_quality"], told["low_quality"]) == (120, 80)
+    assert told["converged"] and told["bimodal"] and told["separation"] > 4
+    assert told["named_by"] == "total attribution" and told["warnings"] == []
+    assert told["rule"] == "gmm" and told["dropped_units"] == 0
+    assert got.posterior.shape == (200,) and got.posterior.dtype == torch.float32
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_quality_names_the_good_cluster_and_nothing_else(sign):
+    quality = sign * (TRUTH.float() + 0.1 * randn(200, seed=9))
+    plain, named = partition(two_blobs()), partition(two_blobs(), quality=quality)
+    assert torch.equal(named.high_quality, TRUTH if sign > 0 else ~TRUTH)
+    expected = plain.posterior if sign > 0 else 1 - plain.posterior
+    assert torch.allclose(named.posterior, expected, atol=1e-6)
+    assert named.diagnostics["named_by"] == "quality"
+    assert named.diagnostics["margin_of_naming"] > 1.5
+    blind = partition(two_blobs(), quality=randn(200, seed=8))
+    assert blind.diagnostics["margin_of_naming"] < 0.5
+
+
+@settings(max_examples=25, deadline=None)
+@given(seed=st.integers(0, 2**63 - 1), data=st.integers(0, 50))
+def test_component_numbers_do_not_matter(seed, data):
+    """Any seed of the mixture, hence any numbering: the good side stays the same."""
+    got = partition(two_blobs(data, apart=5.0), seed=seed)
+    assert torch.equal(got.high_quality, TRUTH)
+
+
+@settings(max_examples=20, deadline=None)
+@given(seed=st.integers(0, 10**6), scale=st.floats(1e-6, 1e6))
+def test_scale_of_units_and_order_of_samples_do_not_matter(seed, scale):
+    x = two_blobs(apart=2.0)
+    whole = partition(x)
+    generator = torch.Generator().manual_seed(seed)
+    factors = scale * (0.1 + torch.rand(5, generator=generator))
+    scaled = partition(x * factors, quality=x.sum(1))
+    assert torch.allclose(scaled.posterior, whole.posterior, atol=1e-3)
+    order = torch.randperm(200, generator=generator)
+    mixed = partition(x[order])
+    agree = (mixed.high_quality == whole.high_quality[order]).float().mean()
+    assert agree > 0.98
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    seed=st.integers(0, 10**6), n=st.integers(4, 60), d=st.integers(1, 6),
+    low=st.floats(0.01, 0.99), high=st.floats(0.01, 0.99),
+)  # fmt: skip
+def test_posterior_in_range_and_threshold_monotone(seed, n, d, low, high):
+    x = randn(n, d, seed=seed)
+    kept = []
+    for threshold in sorted((low, high)):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DegeneratePartitionWarning)
+            try:
+                got = partition(x, threshold=threshold)
+            except ValueError as error:
+                assert "puts none" in str(error)
+                return
+        assert ((got.posterior >= 0) & (got.posterior <= 1)).all()
+        assert torch.equal(got.high_quality, got.posterior.double() > threshold) or (
+            (got.posterior - threshold).abs().min() < 1e-6
+        )
+        kept.append(got.high_quality)
+    assert (kept[1] <= kept[0]).all()  # a higher threshold keeps a part of it
+
+
+# --- one score a sample -------------------------------------------------------------
+
+
+@pytest.mark.parametrize("rule", ONE_DIMENSIONAL)
+def test_one_dimensional_rules(rule):
+    sign = 1 if ONE_DIMENSIONAL[rule] else -1
+    x = sign * (randn(200) + 8 * TRUTH)
+    got = partition(x, rule=rule)
+    assert torch.equal(got.high_quality, TRUTH)
+    assert rule in got.diagnostics["named_by"]
+    turned = partition(x, rule=rule, quality=-TRUTH.float())
+    assert torch.equal(turned.high_quality, ~TRUTH)
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    seed=st.integers(0, 10**6),
+    rule=st.sampled_from(sorted(ONE_DIMENSIONAL)),
+    spread=st.sampled_from([0.1, 0.5, 1.0, 3.0, 10.0]),
+)
+def test_a_better_score_never_means_a_lower_posterior(seed, rule, spread):
+    """Even where the bad group is so wide that it reaches beyond the good one."""
+    x = torch.where(TRUTH, 10 + randn(200, seed=seed), spread * randn(200, seed=seed))
+    x = torch.cat([x, torch.tensor([60.0, -60.0])])
+    x = x if ONE_DIMENSIONAL[rule] else -x
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DegeneratePartitionWarning)
+        got = partition(x, rule=rule)
+    order = x.argsort(descending=not ONE_DIMENSIONAL[rule])
+    assert (got.posterior[order].diff() >= -1e-6).all()
+
+
+def test_the_trivial_rule():
+    shares = torch.tensor([0.0, 0.1, 0.49, 0.5, 0.51, 0.96])
+    got = partition(shares, rule="trivial")
+    assert got.high_quality.tolist() == [True] * 3 + [False] * 3
+    assert torch.allclose(got.posterior, 1 - shares)
+    with pytest.warns(DegeneratePartitionWarning, match="1 high and 5 low"):
+        strict = partition(shares, rule="trivial", threshold=0.95)
+    assert strict.high_quality.tolist() == [True] + [False] * 5
+    with pytest.raises(ValueError, match="shares in"):
+        partition(shares + 1, rule="trivial")
+
+
+def test_share_at_bounds_by_hand():
+    x = torch.tensor([[0.0, 1.0, 0.5, 1.0], [1e-9, 0.999, 2.0, -0.0]])
+    assert share_at_bounds(x).tolist() == [0.75, 0.25]
+    assert share_at_bounds(x.view(2, 1, 2, 2)).tolist() == [0.75, 0.25]
+
+
+def test_sample_scores_by_hand():
+    logits, labels = torch.tensor([[0.0, 2, 1], [3, 0, 0]]), torch.tensor([1, 2])
+    got = sample_scores(logits, labels)
+    e = np.exp
+    p = [e(2) / (1 + e(2) + e(1)), e(3) / (e(3) + 2), 1 / (e(3) + 2)]
+    assert got["loss"].tolist() == pytest.approx([-np.log(p[0]), -np.log(p[2])])
+    assert got["margin"].tolist() == [1.0, -3.0]
+    assert got["confidence"].tolist() == pytest.approx(p[:2])
+    with pytest.raises(ValueError, match="0..2 for 3 classes"):
+        sample_scores(logits, torch.tensor([1, 3]))
+
+
+# --- when not to trust it -----------------------------------------------------------
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_one_group_is_flagged(seed):
+    with pytest.warns(DegeneratePartitionWarning, match="overlap"):
+        got = partition(randn(300, 6, seed=seed))
+    assert got.diagnostics["bimodal"] is False
+    assert any("overlap" in w for w in got.diagnostics["warnings"])
+    with pytest.warns(DegeneratePartitionWarning, match="overlap"):
+        partition(randn(300, seed=seed), rule="margin")
+
+
+def test_a_lopsided_split_is_flagged():
+    x = randn(200, 3)
+    x[:2] += 60
+    with pytest.warns(DegeneratePartitionWarning, match="degenerate split: 2 high"):
+        partition(x)
+
+
+def test_no_convergence_is_flagged(monkeypatch):
+    module = import_module("rlap.partition")  # hidden by the function
+    real = module.GaussianMixture
+    monkeypatch.setattr(
+        module, "GaussianMixture", lambda k, **o: real(k, **(o | {"max_iter": 1}))
+    )
+    with pytest.warns(DegeneratePartitionWarning, match="did not converge"):
+        got = partition(two_blobs(apart=1.5))
+    assert got.diagnostics["converged"] is False
+
+
+def test_constant_units_are_dropped():
+    x = torch.cat([two_blobs(), torch.full((200, 2), 0.3), torch.zeros(200, 1)], 1)
+    x = torch.cat([x, torch.full((200, 1), 1e7 / 3)], 1)
+    got = partition(x)
+    assert got.diagnostics["dropped_units"] == 4
+    assert torch.allclose(got.posterior, partition(two_blobs()).posterior, atol=1e-6)
+
+
+@pytest.mark.parametrize("covariance_type", ["full", "diag", "tied", "spherical"])
+def test_covariance_types(covariance_type):
+    got = partition(two_blobs(), covariance_type=covariance_type, n_init=2)
+    assert torch.equal(got.high_quality, TRUTH)
+    x = 8.0 * TRUTH + randn(200)
+    one = partition(x, rule="margin", covariance_type=covariance_type)
+    assert torch.equal(one.high_quality, TRUTH)
+
+
+def test_global_state_is_left_alone():
+    with untouched(torch.nn.ReLU()):
+        partition(two_blobs(), n_init=2)
+
+
+# --- errors -------------------------------------------------------------------------
+
+
+def test_errors():
+    x = two_blobs()
+    cases = [
+        ((x.index_fill(0, torch.tensor(1), torch.nan),), {}, "NaN or infinite"),
+        ((x * torch.inf,), {}, "NaN or infinite"),
+        ((x[:, 0],), {}, r"needs scores \(N, d\)"),
+        ((x,), {"rule": "loss"}, r"needs scores \(N,\)"),
+        ((x.numpy(),), {}, "needs scores"),
+        ((torch.ones(50, 3),), {}, "constant"),
+        ((torch.ones(50),), {"rule": "loss"}, "constant"),
+        ((x[:3],), {}, "3 samples cannot be split"),
+        ((x[:0],), {}, "0 samples cannot be split"),
+        ((x,), {"rule": "kmeans"}, "unknown rule 'kmeans'.*gmm"),
+        ((x,), {"quality": torch.ones(3)}, "quality must be"),
+        ((x,), {"quality": torch.full((200,), torch.nan)}, "quality must be"),
+        ((x,), {"threshold": 1.5}, "threshold must lie between 0 and 1"),
+        ((x,), {"threshold": 1.0}, "puts none of 200 samples into the high"),
+        ((x,), {"covariance_type": "round"}, "covariance_type"),
+        ((torch.zeros(9),), {"rule": "trivial"}, "into the low-quality"),
+        ((torch.ones(9),), {"rule": "trivial"}, "into the high-quality"),
+    ]
+    for args, options, message in cases:
+        with pytest.raises(ValueError, match=message):
+            partition(*args, **options)
+    assert set(RULES) == {"gmm", "loss", "margin", "confidence", "trivial"}
