@@ -21,7 +21,7 @@
 # change.
 
 # %% tags=["parameters"]
-# Parameters (checked against rlap.experiments.parameters.OwnModelParameters)
+# Parameters (checked: see OwnModelParameters in rlap.experiments)
 tier = "smoke"
 seed = 0
 rate = 0.3  # share of the labels that are wrong
@@ -49,17 +49,27 @@ images, digits = load_digits(return_X_y=True)
 x, x_test, y, y_test = (
     torch.as_tensor(a)
     for a in train_test_split(
-        (images / 16).astype("float32"), digits, stratify=digits, random_state=run.seed
+        (images / 16).astype("float32"),
+        digits,
+        stratify=digits,
+        random_state=run.seed,
     )
 )
 noise = rlap.corrupt(
-    rlap.Split(x, y), kind="symmetric_exclusive", rate=run.rate, seed=run.seed
+    rlap.Split(x, y),
+    kind="symmetric_exclusive",
+    rate=run.rate,
+    seed=run.seed,
 )
 x, y = noise.split.inputs, noise.split.labels  # what you would have
 
 torch.manual_seed(run.seed)
 my_net = nn.Sequential(
-    nn.Linear(64, 128), nn.ReLU(), nn.Linear(128, 64), nn.ReLU(), nn.Linear(64, 10)
+    nn.Linear(64, 128),
+    nn.ReLU(),
+    nn.Linear(128, 64),
+    nn.ReLU(),
+    nn.Linear(64, 10),
 )
 optimizer = torch.optim.Adam(my_net.parameters(), lr=2e-3)
 for _ in range(60):
@@ -119,21 +129,28 @@ import pandas as pd
 rows = {}
 for rule in ("gmm", "loss", "margin", "confidence"):
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the table shows what they would say
+        warnings.simplefilter(
+            "ignore"
+        )  # the table shows what they would say
         tried = rlap.robustify(
             my_net, x, y, layer="2", rule=rule, recipe=recipe, seed=run.seed
         )
     kept = tried.partition.high_quality
     rows[rule] = {
         "kept": int(kept.sum()),
-        "purity": round((~noise.is_corrupted[kept]).float().mean().item(), 3),
+        "purity": round(
+            (~noise.is_corrupted[kept]).float().mean().item(), 3
+        ),
         "separation": round(tried.partition.diagnostics["separation"], 2),
         "accuracy": round(
-            rlap.evaluate(tried.model, rlap.Split(x_test, y_test)).accuracy, 3
+            rlap.evaluate(tried.model, rlap.Split(x_test, y_test)).accuracy,
+            3,
         ),
     }
 rows["before"] = {"kept": len(x), "accuracy": round(before, 3)}
-rows["before"]["purity"] = round((~noise.is_corrupted).float().mean().item(), 3)
+rows["before"]["purity"] = round(
+    (~noise.is_corrupted).float().mean().item(), 3
+)
 table = pd.DataFrame.from_dict(rows, orient="index")
 table
 

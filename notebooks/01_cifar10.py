@@ -28,10 +28,10 @@
 # page was built.
 
 # %% tags=["parameters"]
-# Parameters (checked against rlap.experiments.parameters.Cifar10Parameters)
-tier = "smoke"  # smoke: does it run; small: results; paper: the paper's size, on a GPU
+# Parameters (checked: see Cifar10Parameters in rlap.experiments)
+tier = "smoke"  # smoke: does it run; small: results; paper: its sizes, GPU
 seed = 0
-kind = "gaussian_clamped"  # the corruption; for label noise e.g. "symmetric_exclusive"
+kind = "gaussian_clamped"  # or label noise: "symmetric_exclusive", ...
 rate = 0.5  # share of the training images that are corrupted
 level = 8.0  # standard deviation of input noise
 train_size = None  # None leaves a choice to the tier
@@ -54,6 +54,7 @@ out = ""  # folder of record.json
 # %%
 import copy
 import warnings
+from pprint import pprint
 
 import matplotlib.pyplot as plt
 import torch
@@ -71,7 +72,7 @@ from rlap.metrics import auroc, detection
 plt.rcParams["figure.max_open_warning"] = 0
 run = Cifar10Parameters.from_notebook(globals()).resolved()
 watch = Stopwatch()
-run
+pprint(run)
 
 # %% [markdown]
 # ## The data, and what goes wrong with them
@@ -83,11 +84,16 @@ run
 # %%
 with watch("data"):
     data = rlap.load(
-        "cifar10", train_size=run.train_size, test_size=run.test_size, seed=run.seed
+        "cifar10",
+        train_size=run.train_size,
+        test_size=run.test_size,
+        seed=run.seed,
     )
 # a fixed fifth of the test images watches every epoch; all of them judge at the end
 watched = data.test.subset(
-    rlap.data.stratified_indices(data.test.labels, len(data.test) // 5, seed=0)
+    rlap.data.stratified_indices(
+        data.test.labels, len(data.test) // 5, seed=0
+    )
 )
 print(data.banner or f"{data.name} from {data.source}")
 print(f"{len(data.train):,} training and {len(data.test):,} test images")
@@ -104,15 +110,27 @@ print(f"{len(data.train):,} training and {len(data.test):,} test images")
 
 # %%
 noise = rlap.corrupt(
-    data.train, kind=run.kind, rate=run.rate, level=run.noise_level, seed=run.seed
+    data.train,
+    kind=run.kind,
+    rate=run.rate,
+    level=run.noise_level,
+    seed=run.seed,
 )
 train, truth = noise.split, noise.is_corrupted
 print(f"asked for {run.rate:.0%}, realised {noise.realised_rate:.2%}")
 
 # %% mystnb={"image": {"alt": "Eight corrupted training images in the upper row, the same images before corruption in the lower row, each with its label"}, "figure": {"caption": "Corrupted training images (above) and what they were (below).", "name": "fig-examples"}}
 # every figure is stamped with the tier and the data it comes from
-about = {"tier": run.tier, "seed": run.seed, "data": records.data_section(data)}
-about["noise"] = {"kind": run.kind, "rate": run.rate, "level": run.noise_level}
+about = {
+    "tier": run.tier,
+    "seed": run.seed,
+    "data": records.data_section(data),
+}
+about["noise"] = {
+    "kind": run.kind,
+    "rate": run.rate,
+    "level": run.noise_level,
+}
 about["noise"]["realised_rate"] = noise.realised_rate
 about["identity"] = {"code": records.code_digest()}
 stamp = figures.stamp_of(about)
@@ -136,7 +154,7 @@ recipe = recipes(run)
 with watch("initial"):
     initial, history = fit(run, train, recipe["initial"], watched, device)
 histories = {"initial": history}
-recipe["initial"]
+pprint(recipe["initial"])
 
 # %% [markdown]
 # ## Stage 1: attribution
@@ -159,7 +177,9 @@ with watch("attribution"):
         labels=train.labels,
     )
 silent = (seen.activations <= 0).all(0).sum().item()
-print(f"attribution {tuple(seen.attribution.shape)}; {silent} units are never active")
+print(
+    f"attribution {tuple(seen.attribution.shape)}; {silent} units are never active"
+)
 
 # %% [markdown]
 # What does the gradient add? By {eq}`eq-head`, $\partial f_c / \partial z_j = W_{2,cj}$
@@ -174,15 +194,19 @@ print(f"attribution {tuple(seen.attribution.shape)}; {silent} units are never ac
 
 # %%
 def standardise(x):
-    """Zero mean and unit variance for each unit; units that never move become 0."""
+    """Zero mean and unit variance for each unit; 0 where it never moves."""
     return (x - x.mean(0)) / x.std(0).clamp_min(1e-12)
 
 
-attribution = rlap.attribute(initial, train.inputs[:1000], layer="fc", fast=False)
+attribution = rlap.attribute(
+    initial, train.inputs[:1000], layer="fc", fast=False
+)
 activation = rlap.attribute(
     initial, train.inputs[:1000], layer="fc", method="activation"
 )
-difference = (standardise(attribution) - standardise(activation)).abs().max().item()
+difference = (
+    (standardise(attribution) - standardise(activation)).abs().max().item()
+)
 glue("identity_difference", difference, display=False)
 print(f"largest difference after standardising: {difference:.1e}")
 
@@ -213,7 +237,10 @@ figures.projection(seen.attribution, parts, truth, stamp)
 # Two questions decide whether the method can work. Did the split find the corrupted
 # images? And if not, what did it find? A mixture of two Gaussians takes whatever divides
 # the activations most, and in a network that has learned ten classes that may well be
-# the classes: the right panel below shows the share of each class that was kept.
+# the classes: the right panel below shows the share of each class that was kept. Where
+# vehicles are kept and animals are not, say, the mixture has found a difference that the
+# network is meant to see. Small changes (the seed, one epoch more, another number of
+# threads) can tip it from one reading to the other; {doc}`/status` shows several seeds.
 
 # %% mystnb={"image": {"alt": "Left, a two by two table of clean and corrupted against high and low quality; right, bars of the share of each class called high quality"}, "figure": {"caption": "The partition against the truth, and by class.", "name": "fig-confusion"}}
 figures.confusion(parts, truth, train.labels, data.classes, stamp)
@@ -236,16 +263,18 @@ suspect = {
 }
 areas = {name: auroc(score, truth) for name, score in suspect.items()}
 glue("partition_auroc", next(iter(areas.values())).value, display=False)
-figures.roc({k: (suspect[k], areas[k].value) for k in suspect}, truth, stamp)
+figures.roc(
+    {k: (suspect[k], areas[k].value) for k in suspect}, truth, stamp
+)
 
 # %% [markdown]
 # ## Stage 3: sensitive units, and pruning
 #
 # A least-squares fit of the split on the pre-activations,
 #
-# $$ (\hat\beta, \hat\beta_0) = \arg\min \sum_i \bigl(y_i - \beta_0 - \beta^\top z(x_i)\bigr)^2, \qquad y_i = 1 \text{ if } x_i \text{ is low quality}, $$ (eq-regression)
+# $$ (\hat\beta, \hat\beta_0) = \arg\min \sum_i \bigl(y_i - \beta_0 - \beta^\top z(x_i)\bigr)^2, $$ (eq-regression)
 #
-# ranks the units by $|\hat\beta_j|$. The highest are set to zero and held there: a mask
+# with $y_i = 1$ where $x_i$ is low quality and 0 elsewhere, ranks the units by $|\hat\beta_j|$. The highest are set to zero and held there: a mask
 # is applied after every optimiser step, so that fine-tuning cannot revive them. (In the
 # released code $y_i$ is looked up by class label instead of by sample, and the bias of a
 # pruned unit stays and lets it grow back.)
@@ -262,12 +291,19 @@ with watch("sensitivity"):
 with watch("pruning"):
     pruned = copy.deepcopy(initial)
     mask = rlap.prune(
-        pruned, layer="fc", units=rlap.top_units(sensitivity, run.units), batchnorm=None
+        pruned,
+        layer="fc",
+        units=rlap.top_units(sensitivity, run.units),
+        batchnorm=None,
     )
-print(f"{len(mask.units)} units pruned; the mask holds: {mask.holds(pruned)}")
+print(
+    f"{len(mask.units)} units pruned; the mask holds: {mask.holds(pruned)}"
+)
 
 # %% mystnb={"image": {"alt": "Left, sensitivity of the 256 units by rank with the pruned ones marked; right, mean pre-activation of each unit on clean and on corrupted images"}, "figure": {"caption": "Which units were chosen, and how they behave on clean and on corrupted images.", "name": "fig-units"}}
-figures.chosen_units(seen.activations, truth, sensitivity, mask.units, stamp)
+figures.chosen_units(
+    seen.activations, truth, sensitivity, mask.units, stamp
+)
 
 # %% [markdown]
 # A unit far from the dotted line reacts to the corruption. Whether these are the ones
@@ -318,7 +354,9 @@ with watch("continue"):
 clean = train.subset(~truth.to(train.labels.device))
 for name, part in (("retrain", good), ("oracle", clean)):
     with watch(name):
-        models[name], histories[name] = fit(run, part, recipe[name], watched, device)
+        models[name], histories[name] = fit(
+            run, part, recipe[name], watched, device
+        )
 
 # %% mystnb={"image": {"alt": "Training loss and test accuracy by epoch for the initial training, L-FT, F-FT, continue, retrain and oracle"}, "figure": {"caption": "Every arm, epoch by epoch. The test images only watch: nothing is chosen by them.", "name": "fig-curves"}}
 figures.training_curves(histories, stamp)
@@ -357,7 +395,9 @@ record = records.new_record(
         "partition": {
             "detection": found,
             "diagnostics": parts.diagnostics,
-            "auroc": {k: [v.value, v.low, v.high] for k, v in areas.items()},
+            "auroc": {
+                k: [v.value, v.low, v.high] for k, v in areas.items()
+            },
         },
         "units": mask.units.tolist(),
         "arms": dict(arms),
@@ -366,7 +406,8 @@ record = records.new_record(
     },
 )
 folder = (
-    run.out or records.paths.runs_folder() / "01_cifar10" / record["identity"]["id"]
+    run.out
+    or records.paths.runs_folder() / "01_cifar10" / record["identity"]["id"]
 )
 print("record.json written, run", record["identity"]["id"])
 records.write(record, folder).name

@@ -213,6 +213,11 @@ def roc(
 ) -> Figure:
     """ROC curves of several scores (higher means more suspect) with their AUROC."""
     with drawing(stamp, figsize=(4.6, 3.8)) as (figure, ax):
+        # line styles too: six lines are more than the colours can tell apart
+        ax.set_prop_cycle(
+            color=[BLUE, ORANGE, GREEN, PURPLE, GREY, ORANGE],
+            linestyle=["-", "-", "-", "-", "--", "--"],
+        )
         for name, (score, area) in scores.items():
             fpr, tpr, _ = roc_curve(truth.cpu().numpy(), score.double().cpu().numpy())
             ax.plot(fpr, tpr, label=f"{name} ({area:.3f})")
@@ -250,7 +255,7 @@ def chosen_units(
 
 
 def arms(values: Mapping[str, Sequence[float]], stamp: str) -> Figure:
-    """Accuracy of each arm, a dot a run; a bar marks the mean when there are several."""
+    """Accuracy of each arm, a dot a run; a bar marks the mean of several."""
     names = list(values)
     with drawing(stamp, figsize=(6.4, 0.36 * len(names) + 1.2)) as (figure, ax):
         for row, name in enumerate(names):

@@ -134,7 +134,7 @@ def arms_table(members: Sequence[Mapping]):
         row = {"accuracy %": interval(values(members, arm)).percent()}
         if arm != "retrain":
             gain = paired(members, arm, "retrain")
-            row |= {"minus retrain, points": gain.points(), "": verdict(gain)}
+            row |= {"minus retrain, points": gain.points(), "verdict": verdict(gain)}
         for name in ("samples", "seconds"):
             row[name] = round(float(np.mean(values(members, arm, name))))
         rows[arm] = row
@@ -142,21 +142,23 @@ def arms_table(members: Sequence[Mapping]):
 
 
 def partition_table(members: Sequence[Mapping]):
-    """A pandas table, one row a seed: what the partition found, and simpler scores."""
+    """A pandas table, one column a seed: what the partition found, and how well it and
+    simpler scores find the corrupted samples (AUROC)."""
     import pandas as pd
 
-    rows = {}
+    columns = {}
     for record in members:
         found = record["partition"]["detection"]
-        row = {
-            "kept": found["retained"],
-            "purity %": round(100 * found["purity"], 1),
-            "Ashman's D": round(record["partition"]["diagnostics"]["separation"], 2),
+        column = {
+            "kept": f"{found['retained']:,}",
+            "purity of the kept part": f"{found['purity']:.1%}",
+            "clean images kept": f"{found['recall_clean']:.1%}",
+            "Ashman's D": f"{record['partition']['diagnostics']['separation']:.2f}",
         }
-        areas = record["partition"]["auroc"]
-        row |= {f"AUROC {name}": round(area[0], 3) for name, area in areas.items()}
-        rows[f"seed {record['seed']}"] = row
-    return pd.DataFrame.from_dict(rows, orient="index")
+        for name, area in record["partition"]["auroc"].items():
+            column[f"AUROC, {name}"] = f"{area[0]:.3f}"
+        columns[f"seed {record['seed']}"] = column
+    return pd.DataFrame(columns)
 
 
 def provenance_line(members: Sequence[Mapping]) -> str:
@@ -167,7 +169,8 @@ def provenance_line(members: Sequence[Mapping]) -> str:
     commits = sorted({r["provenance"]["commit"] for r in members})
     return (
         f"{first['tier']} tier, {first['protocol']} protocol, "
-        f"{first['data']['n_train']:,} images of {first['data']['name']}, seeds {seeds}; "
+        f"{first['data']['n_train']:,} images of {first['data']['name']}, "
+        f"seeds {seeds};\n"
         f"code {', '.join(commits)}, torch {where['environment']['torch']}, "
         f"{where['device']}, {where['threads']} threads"
     )

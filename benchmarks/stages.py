@@ -1,0 +1,211 @@
+"""Time each stage against its straightforward version, in one run.
+
+    python benchmarks/stages.py [--images 12500] [--repeats 3]
+
+Ours and the straightforward version take turns, and the table gives the median of each
+and of their ratio pair by pair, so that a drift of the machine's speed cancels. The
+straightforward versions do what most code does: a loop over classes for the
+attribution, the whole network in each epoch of head fine-tuning, a DataLoader that
+augments one image at a time in float32. CIFAR-10 if it is here, else random images.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from statistics import median
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset
+
+import rlap
+from rlap.data import Split
+from rlap.finetuning import FULL_RECIPE, HEAD_RECIPE, cache_features
+from rlap.models import build
+
+CLASSES = 10
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--images", type=int, default=12_500)
+    parser.add_argument("--repeats", type=int, default=3)
+    options = parser.parse_args()
+    split = images(options.images)
+    net = build("small", CLASSES, seed=0, whiten=split.inputs)
+    rlap.train(net, split, rlap.Recipe(epochs=1, augment="crop+flip"))
+    print(f"{len(split):,} images, small net, {torch.get_num_threads()} threads, "
+          f"torch {torch.__version__}, medians of {options.repeats}\n")  # fmt: skip
+    print(f"{'stage':<44}{'ours':>9}{'plain':>9}{'ratio':>8}")
+    for bench in (attribution_head, attribution_pass, head_finetuning, training):
+        bench(net, split, options.repeats)
+    pipeline(net, split, options.repeats)
+
+
+def images(count: int) -> Split:
+    """Real CIFAR-10 where it is, else random images of its shape."""
+    data = rlap.load("cifar10", train_size=count)
+    if not data.stand_in:
+        return data.train
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(count, 3, 32, 32, generator=generator)
+    return Split(x, torch.randint(0, CLASSES, (count,), generator=generator))
+
+
+def seconds(work: Callable[[], object]) -> float:
+    """Wall-clock seconds of one call."""
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+    began = time.perf_counter()
+    work()
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+    return time.perf_counter() - began
+
+
+def compare(
+    name: str, ours: Callable[[], object], plain: Callable[[], object], repeats: int
+) -> None:
+    """Print one row: medians of both and of their ratio pair by pair."""
+    ours(), plain()  # warm-up
+    pairs = [(seconds(ours), seconds(plain)) for _ in range(repeats)]
+    a, b = (median(column) for column in zip(*pairs, strict=True))
+    ratio = median(plain / ours for ours, plain in pairs)
+    print(f"{name:<44}{a:>8.3f}s{b:>8.3f}s{ratio:>7.1f}x", flush=True)
+
+
+def loop_over_classes(logits: Tensor, z: Tensor) -> Tensor:
+    """|max_c df_c/dz * z| with one backward pass a class."""
+    gradients = [
+        torch.autograd.grad(logits[:, c].sum(), z, retain_graph=True)[0]
+        for c in range(logits.shape[1])
+    ]
+    return (torch.stack(gradients).amax(0) * z).abs().detach()
+
+
+def attribution_head(net: nn.Module, split: Split, repeats: int) -> None:
+    """Attribution on given features: the head alone."""
+    features = cache_features(net, split, "fc", "fp32").inputs
+    head = nn.Sequential(net.fc, nn.ReLU(), net.fc2).eval()
+
+    def ours(fast: bool = True) -> Tensor:
+        return rlap.attribute(head, features, layer="0", fast=fast)
+
+    def plain() -> Tensor:
+        rows = []
+        for batch in features.split(64):
+            z = net.fc(batch)
+            rows.append(loop_over_classes(net.fc2(F.relu(z)), z))
+        return torch.cat(rows)
+
+    torch.testing.assert_close(ours(), plain(), rtol=1e-4, atol=1e-5)
+    compare("attribution on features, closed form", ours, plain, repeats)
+    compare("attribution on features, any head", lambda: ours(False), plain, repeats)
+
+
+def attribution_pass(net: nn.Module, split: Split, repeats: int) -> None:
+    """The whole pass over the images, and the forward pass it cannot avoid."""
+
+    def plain() -> Tensor:
+        rows = []
+        for batch in split.inputs.split(64):
+            kept = []
+            hook = net.fc.register_forward_hook(lambda m, a, out: kept.append(out))  # noqa: B023
+            logits = net(batch)
+            hook.remove()
+            rows.append(loop_over_classes(logits, kept[0]))
+        return torch.cat(rows)
+
+    def ours() -> Tensor:
+        return rlap.attribute(net, split.inputs, layer="fc")
+
+    def forward() -> Tensor:
+        return rlap.predict(net, split.inputs)
+
+    net.eval()
+    compare("attribution of images, forward included", ours, plain, repeats)
+    compare("attribution against a forward pass alone", ours, forward, repeats)
+
+
+def head_finetuning(net: nn.Module, split: Split, repeats: int) -> None:
+    """L-FT for three epochs with and without cached features; thirty with."""
+
+    def tune(epochs: int, cache: bool) -> None:
+        recipe = replace(HEAD_RECIPE, epochs=epochs, precision="fp32")
+        rlap.finetune(copy.deepcopy(net), split, layer="fc", recipe=recipe, cache=cache)
+
+    compare("L-FT, 3 epochs", lambda: tune(3, True), lambda: tune(3, False), repeats)
+    thirty = median(seconds(lambda: tune(30, True)) for _ in range(repeats))
+    print(f"{'L-FT, 30 epochs, caching included':<44}{thirty:>8.3f}s")
+
+
+class OneByOne(Dataset):
+    """Images augmented one at a time, as most training code does."""
+
+    def __init__(self, split: Split) -> None:
+        self.padded = F.pad(split.inputs, (2, 2, 2, 2), mode="reflect")
+        self.labels = split.labels
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def __getitem__(self, i: int) -> tuple[Tensor, Tensor]:
+        y, x, flip = torch.randint(5, (2,)).tolist() + [torch.rand(()) < 0.5]
+        image = self.padded[i, :, y : y + 32, x : x + 32]
+        return (image.flip(2) if flip else image), self.labels[i]
+
+
+def training(net: nn.Module, split: Split, repeats: int) -> None:
+    """One epoch of training with augmentation."""
+    loader = DataLoader(OneByOne(split), batch_size=128, shuffle=True)
+
+    def ours() -> None:
+        recipe = rlap.Recipe(
+            epochs=1, augment="crop+flip", schedule="constant", lr=0.01
+        )
+        rlap.train(copy.deepcopy(net), split, recipe)
+
+    def plain() -> None:
+        model = copy.deepcopy(net).train()
+        optimizer = torch.optim.SGD(model.parameters(), 0.01, 0.9, weight_decay=5e-4)
+        for x, y in loader:
+            loss = F.cross_entropy(model(x), y)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+
+    compare("training, one epoch, augmented", ours, plain, repeats)
+    rate = len(split) / median(seconds(ours) for _ in range(repeats))
+    print(f"{'training, images a second':<44}{rate:>8,.0f}")
+
+
+def pipeline(net: nn.Module, split: Split, repeats: int) -> None:
+    """All stages against one forward pass over the data."""
+    noisy = rlap.corrupt(
+        split, kind="gaussian_clamped", rate=0.5, level=8, seed=0
+    ).split
+    forward = median(
+        seconds(lambda: rlap.predict(net, noisy.inputs)) for _ in range(repeats)
+    )
+    print(f"\none forward pass over the data {forward:.2f} s; robustify beyond it:")
+    for scope, recipe in (
+        ("head", replace(HEAD_RECIPE, epochs=10)),
+        ("full", replace(FULL_RECIPE, epochs=1)),
+    ):
+        result = rlap.robustify(
+            net, noisy.inputs, noisy.labels, layer="fc", scope=scope, recipe=recipe
+        )
+        stages = ", ".join(f"{k} {v:.2f}" for k, v in result.seconds.items())
+        kept = int(result.partition.high_quality.sum())
+        beyond = result.seconds["total"] - forward
+        print(f"  {scope}, {recipe.epochs} epochs on {kept:,} images: {beyond:.2f} s "
+              f"({stages})")  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()
