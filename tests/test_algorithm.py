@@ -1,0 +1,320 @@
+"""Algorithm 1 on networks that we did not write, and on noise that we know."""
+
+from __future__ import annotations
+
+import warnings
+
+import pytest
+import torch
+import torchvision
+from conftest import blobs, mlp, randn, same_state, scrambled, seeded, state, untouched
+from torch import Tensor, nn
+
+from rlap.algorithm import partition_by, robustify
+from rlap.attribution import scan
+from rlap.corruption import corrupt
+from rlap.data.base import Split
+from rlap.metrics import auroc, evaluate
+from rlap.partition import RULES, DegeneratePartitionWarning
+from rlap.recipe import Recipe
+from rlap.training import train
+
+pytestmark = pytest.mark.filterwarnings(
+    "ignore::rlap.partition.DegeneratePartitionWarning"
+)
+SHORT = Recipe(
+    epochs=2, batch_size=8, optimizer="adam", lr=1e-3, schedule="constant",
+    precision="fp32",
+)  # fmt: skip
+
+
+class Sentence(nn.Module):
+    """torch's own transformer encoder over float token vectors (B, 5, 8)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        layer = nn.TransformerEncoderLayer(8, 2, 16, batch_first=True)
+        self.encoder = nn.TransformerEncoder(layer, 2, enable_nested_tensor=False)
+        self.head = nn.Sequential(nn.Linear(8, 12), nn.GELU(), nn.Linear(12, 3))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.encoder(x).mean(1))
+
+
+def mobilenet() -> nn.Module:
+    return torchvision.models.mobilenet_v3_small(weights=None, num_classes=3)
+
+
+# name -> network, shape of a sample, layer, its units
+NETWORKS = {
+    "mobilenet-linear": (mobilenet, (3, 32, 32), "classifier.0", 1024),
+    "mobilenet-conv": (mobilenet, (3, 32, 32), "features.12.0", 576),
+    "mlp": (mlp, (6,), "2", 8),
+    "mlp-first": (mlp, (6,), "0", 10),
+    "transformer-head": (Sentence, (5, 8), "head.0", 12),
+    "transformer-tokens": (Sentence, (5, 8), "encoder.layers.1.linear1", 16),
+}
+
+
+def two_groups(shape: tuple[int, ...], n: int = 40) -> tuple[Tensor, Tensor]:
+    """Samples of which every other one is far noisier; labels of three classes."""
+    x, labels = 0.5 * randn(n, *shape), torch.arange(n) % 3
+    x[::2] += 2 * randn(n // 2, *shape, seed=1)
+    return x, labels
+
+
+# --- any network --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("scope", ["head", "full"])
+@pytest.mark.parametrize("name", NETWORKS)
+def test_any_network_any_layer(name, scope):
+    make, shape, layer, units = NETWORKS[name]
+    net = scrambled(seeded(make))
+    x, labels = two_groups(shape)
+    confident = randn(40, seed=3)
+    with untouched(net):
+        inputs, given = x.clone(), labels.clone()
+        done = robustify(
+            net, x, labels, layer=layer, scope=scope, recipe=SHORT, amount=0.25,
+            quality=confident, batch_size=16, test=Split(x[:8], labels[:8]),
+        )  # fmt: skip
+    assert torch.equal(x, inputs) and torch.equal(labels, given)
+    assert done.sensitivity.shape == (units,)
+    assert len(done.mask.units) == units // 4 or len(done.mask.units) == round(
+        units / 4
+    )
+    assert done.mask.layer == layer and done.mask.holds(done.model)
+    top = done.sensitivity[done.mask.units].min()
+    assert (done.sensitivity >= top).sum() == len(done.mask.units)
+    assert not any(m.training for m in done.model.modules())
+    kept = int(done.partition.high_quality.sum())
+    history = done.histories["finetune"]
+    assert history.samples == kept and 0 < kept < 40
+    assert len(history.loss) == len(history.test_accuracy) == 2
+    stages = {"attribution", "partition", "sensitivity", "pruning", "finetuning"}
+    assert set(done.seconds) == stages | {"total"}
+    assert done.seconds["total"] == pytest.approx(sum(done.seconds[s] for s in stages))
+    with torch.no_grad():
+        assert done.model(x[:3]).shape == (3, 3)
+    after = state(done.model)
+    moved = [k for k, v in state(net).items() if not torch.equal(v, after[k])]
+    before_layer = {
+        "mobilenet-linear": "features", "mobilenet-conv": "features.11",
+        "mlp": "0.", "mlp-first": "nothing", "transformer-head": "encoder",
+        "transformer-tokens": "encoder.layers.0",
+    }[name]  # fmt: skip
+    assert moved
+    if scope == "head":
+        assert not any(k.startswith(before_layer) for k in moved)
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_every_rule_and_some_criteria(rule):
+    split = trained_on_flips()[1]
+    net = trained_on_flips()[0]
+    if rule == "trivial":
+        inputs = split.inputs.clone()
+        inputs[::3] = inputs[::3].sign().clamp(0, 1)
+        split = Split(inputs, split.labels)
+    for criterion in ("abs", "magnitude", "random"):
+        done = robustify(
+            net, split.inputs, split.labels, layer="2", rule=rule, amount=3,
+            criterion=criterion, recipe=SHORT, scope="head",
+        )  # fmt: skip
+        assert done.partition.diagnostics["rule"] == rule
+        assert len(done.mask.units) == 3
+    if rule == "trivial":
+        assert done.partition.low_quality.nonzero().flatten().tolist() == list(
+            range(0, len(split), 3)
+        )
+
+
+def test_labels_reach_the_methods_that_need_them():
+    net, split, _, _ = trained_on_flips()
+    options = {"layer": "2", "recipe": SHORT, "scope": "head"}
+    plain = robustify(net, split.inputs, split.labels, **options)
+    by_loss = robustify(
+        net, split.inputs, split.labels, method="loss_gradient_x_activation", **options
+    )
+    assert not torch.equal(plain.partition.posterior, by_loss.partition.posterior)
+
+
+# --- noise that we planted ----------------------------------------------------------
+
+
+def trained_on_flips() -> tuple[nn.Module, Split, Tensor, Split]:
+    """An MLP fitted for a short while to Gaussian classes, half of the labels wrong."""
+    if not _CACHE:
+        clean = blobs(600, d=6, classes=4)
+        wrong = corrupt(clean, kind="symmetric_exclusive", rate=0.5, seed=1)
+        net = mlp(hidden=24, classes=4)
+        recipe = Recipe(epochs=8, batch_size=32, lr=0.02, precision="fp32")
+        train(net, wrong.split, recipe)
+        _CACHE.extend(
+            [net, wrong.split, wrong.is_corrupted, blobs(400, classes=4, seed=9)]
+        )
+    return tuple(_CACHE)
+
+
+_CACHE: list = []
+
+
+@pytest.mark.parametrize("rule", ["loss", "margin"])
+def test_wrong_labels_are_found_and_the_model_gets_no_worse(rule):
+    net, split, wrong, test = trained_on_flips()
+    done = robustify(
+        net, split.inputs, split.labels, layer="2", rule=rule, amount=4,
+        recipe=Recipe(epochs=8, batch_size=32, lr=0.02, precision="fp32"),
+    )  # fmt: skip
+    area = auroc(1 - done.partition.posterior, wrong)
+    assert area.value > 0.95
+    assert wrong[done.partition.high_quality].float().mean() < 0.05
+    assert evaluate(done.model, test).accuracy >= evaluate(net, test).accuracy
+    # the attribution of a label-blind method cannot see a flipped label
+    blind = robustify(
+        net, split.inputs, split.labels, layer="2", recipe=SHORT, amount=4
+    )
+    assert auroc(1 - blind.partition.posterior, wrong).value < 0.7
+
+
+def test_noisy_inputs_are_found_by_the_attribution():
+    """Where every unit of the layer is |x_j|, inputs far off light all of them up."""
+    d, n = 6, 400
+    quiet = Split(0.3 * randn(n, d), torch.arange(n) % 3)
+    noisy = corrupt(quiet, kind="gaussian", rate=0.5, level=5.0, seed=0)
+    net = seeded(
+        lambda: nn.Sequential(
+            nn.Linear(d, 2 * d),
+            nn.ReLU(),
+            nn.Linear(2 * d, d),
+            nn.ReLU(),
+            nn.Linear(d, 3),
+        )  # fmt: skip
+    )
+    eye = torch.eye(d)
+    with torch.no_grad():
+        net[0].weight.copy_(torch.cat([eye, -eye]))
+        net[2].weight.copy_(torch.cat([eye, eye], dim=1))
+        net[0].bias.zero_()
+        net[2].bias.zero_()
+    x = noisy.split.inputs
+    done = robustify(
+        net, x, quiet.labels, layer="2", quality=-x.norm(dim=1), recipe=SHORT
+    )
+    assert auroc(1 - done.partition.posterior, noisy.is_corrupted).value > 0.98
+    assert (done.partition.high_quality != noisy.is_corrupted).float().mean() > 0.95
+
+
+@pytest.mark.parametrize("scope", ["head", "full"])
+def test_same_seed_same_result_and_any_batch_size(scope):
+    _, split, _, _ = trained_on_flips()
+    net = mlp(hidden=24, classes=4, dropout=0.3)
+    runs = []
+    for i, (seed, size) in enumerate(((3, 500), (3, 500), (3, 77), (4, 500))):
+        torch.manual_seed(i)
+        runs.append(
+            robustify(
+                net,
+                split.inputs,
+                split.labels,
+                layer="2",
+                rule="loss",
+                scope=scope,
+                recipe=SHORT,
+                seed=seed,
+                batch_size=size,
+            )  # fmt: skip
+        )
+    one, same, parts, other = runs
+    assert same_state(one.model, state(same.model))
+    assert torch.equal(one.partition.posterior, same.partition.posterior)
+    assert torch.equal(one.sensitivity, same.sensitivity)
+    assert torch.equal(one.partition.high_quality, parts.partition.high_quality)
+    assert torch.equal(one.mask.units, parts.mask.units)
+    assert not same_state(one.model, state(other.model))
+
+
+def test_partition_by_names_the_good_side_by_confidence():
+    net, split, _, _ = trained_on_flips()
+    seen = scan(net, split.inputs, layer="2")
+    parts = partition_by("gmm", seen, split)
+    assert parts.diagnostics["named_by"] == "quality"
+    confident = seen.logits.softmax(1).amax(1)
+    high, low = (confident[m].mean() for m in (parts.high_quality, parts.low_quality))
+    assert high > low
+
+
+# --- bad input ----------------------------------------------------------------------
+
+X, Y = blobs(40).inputs, blobs(40).labels
+
+
+@pytest.mark.parametrize(
+    ("inputs", "labels", "options", "error", "message"),
+    [
+        (
+            X.index_fill(0, Y[:1], torch.nan),
+            Y,
+            {},
+            ValueError,
+            "inputs holds NaN or inf",
+        ),
+        (X * torch.inf, Y, {}, ValueError, "NaN or infinite"),
+        (X[:0], Y[:0], {}, ValueError, "inputs is empty"),
+        (X.long(), Y, {}, TypeError, "inputs must be floating point"),
+        (X[:, 0], Y, {}, ValueError, r"must have shape \(N, ...\)"),
+        (X.numpy(), Y, {}, TypeError, "inputs must be a torch.Tensor"),
+        (X, Y.float(), {}, TypeError, "labels must be integers"),
+        (X, Y.tolist(), {}, TypeError, "labels must be a torch.Tensor"),
+        (X, Y[:-1], {}, ValueError, "39 entries for 40 samples"),
+        (X, Y[:, None], {}, ValueError, r"labels must have shape \(N,\)"),
+        (X, Y * 0, {}, ValueError, "one class only"),
+        (X, Y + 1, {}, ValueError, "0..2 for 3 classes; the largest is 3"),
+        (X, Y - 1, {}, ValueError, "must not be negative"),
+        (X[:3], Y[:3], {}, ValueError, "3 samples cannot be split"),
+        (X, Y, {"layer": "4x"}, KeyError, "no layer '4x'"),
+        (X, Y, {"layer": "1"}, TypeError, "'1' is a ReLU and has no units"),
+        (X, Y, {"amount": 0}, ValueError, "amount 0 chooses 0 of 8"),
+        (X, Y, {"amount": 8}, ValueError, "amount 8 chooses 8 of 8"),
+        (X, Y, {"amount": 1.5}, ValueError, "amount 1.5 chooses 12 of 8"),
+        (X, Y, {"amount": -0.1}, ValueError, "amount -0.1"),
+        (X, Y, {"amount": float("nan")}, ValueError, "amount must be finite"),
+        (X, Y, {"amount": "all"}, TypeError, "amount must be a number"),
+        (X, Y, {"scope": "tail"}, ValueError, "scope is 'tail'"),
+        (X, Y, {"method": "lime"}, ValueError, "unknown attribution 'lime'"),
+        (X, Y, {"rule": "kmeans"}, ValueError, "unknown rule 'kmeans'"),
+        (X, Y, {"criterion": "taylor"}, ValueError, "unknown criterion 'taylor'"),
+        (X, Y, {"quality": X[:5, 0]}, ValueError, r"quality must be \(40,\)"),
+        (X, Y, {"quality": X[:, 0] / 0}, ValueError, r"quality must be \(40,\)"),
+        (X, Y, {"batch_size": 0}, ValueError, "batch_size must be at least 1"),
+        (X, Y, {"batchnorm": "off"}, ValueError, "batchnorm is 'off'"),
+        (X, Y, {"rule": "trivial"}, ValueError, "none of 40 samples into the low"),
+    ],
+)
+def test_one_clear_error(inputs, labels, options, error, message):
+    net = scrambled(mlp())
+    with untouched(net), pytest.raises(error, match=message):
+        robustify(net, inputs, labels, **({"layer": "2", "recipe": SHORT} | options))
+
+
+def test_a_model_that_returns_nan_or_constants():
+    net = mlp()
+    with torch.no_grad():
+        net[5].bias[0] = torch.nan
+    with pytest.raises(ValueError, match="returned NaN or infinite logits"):
+        robustify(net, X, Y, layer="2")
+    dead = mlp()
+    with torch.no_grad():
+        dead[2].weight.zero_()
+    with pytest.raises(ValueError, match="every score is constant"):
+        robustify(dead, X, Y, layer="2")
+
+
+def test_a_doubtful_split_warns():
+    net = mlp(hidden=24)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        done = robustify(net, randn(60, 6), Y.repeat(2)[:60], layer="2", recipe=SHORT)
+    told = [w for w in caught if w.category is DegeneratePartitionWarning]
+    assert [str(w.message) for w in told] == done.partition.diagnostics["warnings"]
