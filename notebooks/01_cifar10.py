@@ -119,7 +119,7 @@ noise = rlap.corrupt(
 train, truth = noise.split, noise.is_corrupted
 print(f"asked for {run.rate:.0%}, realised {noise.realised_rate:.2%}")
 
-# %% mystnb={"image": {"alt": "Eight corrupted training images in the upper row, the same images before corruption in the lower row, each with its label"}, "figure": {"caption": "Corrupted training images (above) and what they were (below).", "name": "fig-examples"}}
+# %% mystnb={"figure": {"caption": "Corrupted training images (above) and what they were (below).", "name": "fig-examples"}, "image": {"alt": "Eight corrupted training images in the upper row, the same images before corruption in the lower row, each with its label"}}
 # every figure is stamped with the tier and the data it comes from
 about = {
     "tier": run.tier,
@@ -227,10 +227,10 @@ for warning in caught:
     print("warning:", warning.message)
 parts.diagnostics
 
-# %% mystnb={"image": {"alt": "Histogram of the posterior probability of being high quality, for clean and for corrupted training images"}, "figure": {"caption": "A partition that finds the noise would put clean images at 1 and corrupted ones at 0.", "name": "fig-posterior"}}
+# %% mystnb={"figure": {"caption": "A partition that finds the noise would put clean images at 1 and corrupted ones at 0.", "name": "fig-posterior"}, "image": {"alt": "Histogram of the posterior probability of being high quality, for clean and for corrupted training images"}}
 figures.posterior_histogram(parts, truth, stamp)
 
-# %% mystnb={"image": {"alt": "Two scatter plots of the first two principal components of the attributions, coloured by the truth and by the partition"}, "figure": {"caption": "The attributions in two dimensions: the truth and the partition.", "name": "fig-projection"}}
+# %% mystnb={"figure": {"caption": "The attributions in two dimensions: the truth and the partition.", "name": "fig-projection"}, "image": {"alt": "Two scatter plots of the first two principal components of the attributions, coloured by the truth and by the partition"}}
 figures.projection(seen.attribution, parts, truth, stamp)
 
 # %% [markdown]
@@ -242,7 +242,7 @@ figures.projection(seen.attribution, parts, truth, stamp)
 # network is meant to see. Small changes (the seed, one epoch more, another number of
 # threads) can tip it from one reading to the other; {doc}`/status` shows several seeds.
 
-# %% mystnb={"image": {"alt": "Left, a two by two table of clean and corrupted against high and low quality; right, bars of the share of each class called high quality"}, "figure": {"caption": "The partition against the truth, and by class.", "name": "fig-confusion"}}
+# %% mystnb={"figure": {"caption": "The partition against the truth, and by class.", "name": "fig-confusion"}, "image": {"alt": "Left, a two by two table of clean and corrupted against high and low quality; right, bars of the share of each class called high quality"}}
 figures.confusion(parts, truth, train.labels, data.classes, stamp)
 
 # %% [markdown]
@@ -251,7 +251,7 @@ figures.confusion(parts, truth, train.labels, data.classes, stamp)
 # needs no network at all: the share of pixels that are exactly 0 or 1, which gives
 # clamped noise away.
 
-# %% mystnb={"image": {"alt": "ROC curves of the partition and of five simpler scores for finding the corrupted images"}, "figure": {"caption": "Finding the corrupted images: the partition and five simple scores.", "name": "fig-roc"}}
+# %% mystnb={"figure": {"caption": "Finding the corrupted images: the partition and five simple scores.", "name": "fig-roc"}, "image": {"alt": "ROC curves of the partition and of five simpler scores for finding the corrupted images"}}
 scores = rlap.sample_scores(seen.logits, train.labels)
 suspect = {
     f"partition ({run.rule})": 1 - parts.posterior,
@@ -300,7 +300,7 @@ print(
     f"{len(mask.units)} units pruned; the mask holds: {mask.holds(pruned)}"
 )
 
-# %% mystnb={"image": {"alt": "Left, sensitivity of the 256 units by rank with the pruned ones marked; right, mean pre-activation of each unit on clean and on corrupted images"}, "figure": {"caption": "Which units were chosen, and how they behave on clean and on corrupted images.", "name": "fig-units"}}
+# %% mystnb={"figure": {"caption": "Which units were chosen, and how they behave on clean and on corrupted images.", "name": "fig-units"}, "image": {"alt": "Left, sensitivity of the 256 units by rank with the pruned ones marked; right, mean pre-activation of each unit on clean and on corrupted images"}}
 figures.chosen_units(
     seen.activations, truth, sensitivity, mask.units, stamp
 )
@@ -358,14 +358,14 @@ for name, part in (("retrain", good), ("oracle", clean)):
             run, part, recipe[name], watched, device
         )
 
-# %% mystnb={"image": {"alt": "Training loss and test accuracy by epoch for the initial training, L-FT, F-FT, continue, retrain and oracle"}, "figure": {"caption": "Every arm, epoch by epoch. The test images only watch: nothing is chosen by them.", "name": "fig-curves"}}
+# %% mystnb={"figure": {"caption": "Every arm, epoch by epoch. The test images only watch: nothing is chosen by them.", "name": "fig-curves"}, "image": {"alt": "Training loss and test accuracy by epoch for the initial training, L-FT, F-FT, continue, retrain and oracle"}}
 figures.training_curves(histories, stamp)
 
 # %%
 arms = compare(models, histories, data.test)
 display(arms.table())
 
-# %% mystnb={"image": {"alt": "Accuracy on clean test images of the arms initial, pruned, L-FT, F-FT, continue, retrain and oracle"}, "figure": {"caption": "Accuracy of every arm in this one run.", "name": "fig-arms"}}
+# %% mystnb={"figure": {"caption": "Accuracy of every arm in this one run.", "name": "fig-arms"}, "image": {"alt": "Accuracy on clean test images of the arms initial, pruned, L-FT, F-FT, continue, retrain and oracle"}}
 figures.arms({name: [arm["accuracy"]] for name, arm in arms.items()}, stamp)
 
 # %% [markdown]
@@ -374,7 +374,7 @@ figures.arms({name: [arm["accuracy"]] for name, arm in arms.items()}, stamp)
 # Wall-clock seconds of every stage. The evaluation after each epoch is included in the
 # bars of the arms here, and counted apart in the record.
 
-# %% mystnb={"image": {"alt": "Bars of the wall-clock seconds of every stage and arm"}, "figure": {"caption": "Seconds of each stage and arm.", "name": "fig-seconds"}}
+# %% mystnb={"figure": {"caption": "Seconds of each stage and arm.", "name": "fig-seconds"}, "image": {"alt": "Bars of the wall-clock seconds of every stage and arm"}}
 figures.stage_seconds(watch, stamp)
 
 # %% [markdown]

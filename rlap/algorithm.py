@@ -76,7 +76,7 @@ def robustify(
     criterion: str = "regression",
     recipe: Recipe | None = None,
     batchnorm: str | None = None,
-    batch_size: int = 128,
+    batch_size: int | None = None,
     device: torch.device | str | None = None,
     seed: int = 0,
     test: Split | None = None,
@@ -99,7 +99,7 @@ def robustify(
             the model's confidence, which does not look at labels.
         criterion: of the units, see ``sensitivity``.
         recipe, batchnorm, test: of the fine-tuning, see ``finetune``.
-        batch_size: of the passes over the data; the result does not depend on it.
+        batch_size: of the passes over the data; it does not change the result.
 
     Raises ``KeyError``/``TypeError`` for an unusable layer, ``ValueError`` for unusable
     data, settings, or a partition with nobody on one side. Source: paper Algorithm 1.

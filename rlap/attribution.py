@@ -22,7 +22,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from rlap.checks import check_count, check_inputs, check_labels
+from rlap.checks import check_inputs, check_labels
 from rlap.layers import (
     channels_last,
     check_calls,
@@ -30,6 +30,7 @@ from rlap.layers import (
     evaluating,
     get_layer,
     model_device,
+    pass_size,
     positions,
     unit_sum,
 )
@@ -73,7 +74,7 @@ def attribute(
     layer: str,
     method: str = "gradient_x_activation",
     labels: Tensor | None = None,
-    batch_size: int = 128,
+    batch_size: int | None = None,
     fast: bool = True,
 ) -> Tensor:
     """Attribution of every unit of ``layer`` for every sample: (N, ...) -> (N, d).
@@ -108,13 +109,13 @@ def scan(
     layer: str,
     method: str = "gradient_x_activation",
     labels: Tensor | None = None,
-    batch_size: int = 128,
+    batch_size: int | None = None,
     fast: bool = True,
 ) -> Scan:
     """``attribute``, with the pre-activations and logits of the same single pass."""
     module = get_layer(model, layer)
     check_inputs(inputs)
-    check_count(batch_size, "batch_size")
+    batch_size = pass_size(inputs, batch_size)
     if method not in METHODS:
         raise ValueError(f"unknown attribution {method!r}; choose one of {METHODS}")
     if labels is None and method in NEEDS_LABELS:
@@ -208,8 +209,9 @@ def closed_head(
     same = made is logits and logits.grad_fn is by and seen.requires_grad
     same = same and seen.shape == z.shape and torch.equal(seen, z.relu())
     # someone else's hook may have changed the output
+    few = slice(0, 8)
     same = same and torch.allclose(
-        logits, F.linear(seen, linear.weight, linear.bias), rtol=1e-4, atol=1e-5
+        logits[few], F.linear(seen[few], linear.weight, linear.bias), 1e-4, 1e-5
     )
     return linear if same else None
 

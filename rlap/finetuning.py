@@ -20,6 +20,7 @@ from rlap.layers import (
     evaluating,
     get_layer,
     model_device,
+    pass_size,
     preserved_random_state,
 )
 from rlap.pruning import Mask
@@ -243,13 +244,11 @@ def _with_layer_input(
 
 
 @torch.no_grad()
-def cache_features(
-    model: nn.Module, split: Split, layer: str, precision: str, batch_size: int = 128
-) -> Split:
+def cache_features(model: nn.Module, split: Split, layer: str, precision: str) -> Split:
     """A split whose inputs are what enters ``layer``, in eval mode, on the device."""
     device, rows = model_device(model), []
     with evaluating(model), autocast_for(precision, device)():
-        for batch in split.inputs.split(batch_size):
+        for batch in split.inputs.split(pass_size(split.inputs, None)):
             batch = channels_last(batch.to(device))
             rows.append(_with_layer_input(model, batch, layer)[1].float())
     labels = split.labels.to(device)

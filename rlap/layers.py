@@ -51,6 +51,17 @@ def model_device(model: nn.Module) -> torch.device:
     return torch.device("cpu")
 
 
+def pass_size(inputs: Tensor, batch_size: int | None) -> int:
+    """Samples a batch of a pass over the data: ``batch_size``, or a good size for it.
+
+    By default about half a million values, 128 to 4,096 samples: measured on two CPU
+    cores, images run fastest in small batches and feature vectors in large ones.
+    """
+    if batch_size is not None:
+        return check_count(batch_size, "batch_size")
+    return max(128, min(4096, 2**19 // max(1, inputs[:1].numel())))
+
+
 @contextmanager
 def evaluating(model: nn.Module) -> Iterator[nn.Module]:
     """Put ``model`` in eval mode, then give every submodule its own mode back.
@@ -133,7 +144,7 @@ def check_calls(calls: int, name: str) -> None:
 
 @torch.no_grad()
 def activations(
-    model: nn.Module, inputs: Tensor, *, layer: str, batch_size: int = 128
+    model: nn.Module, inputs: Tensor, *, layer: str, batch_size: int | None = None
 ) -> Tensor:
     """Pre-activations of ``layer``, averaged over positions: (N, ...) -> (N, d).
 
@@ -142,7 +153,7 @@ def activations(
     """
     module = get_layer(model, layer)
     check_inputs(inputs)
-    check_count(batch_size, "batch_size")
+    batch_size = pass_size(inputs, batch_size)
     device, rows, seen = model_device(model), [], []
     hook = module.register_forward_hook(lambda mod, args, out: seen.append(out))
     try:

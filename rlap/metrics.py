@@ -55,7 +55,11 @@ def classification(logits: Tensor, labels: Tensor) -> Classification:
 
 
 def evaluate(
-    model: nn.Module, split: Split, *, batch_size: int = 128, precision: str = "fp32"
+    model: nn.Module,
+    split: Split,
+    *,
+    batch_size: int | None = None,
+    precision: str = "fp32",
 ) -> Classification:
     """``classification`` of a model on a split; the model is left as it was."""
     logits = predict(model, split.inputs, batch_size=batch_size, precision=precision)

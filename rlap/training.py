@@ -20,12 +20,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from rlap.checks import check_count, check_inputs
+from rlap.checks import check_inputs
 from rlap.data.base import Split
 from rlap.layers import (
     channels_last,
     evaluating,
     model_device,
+    pass_size,
     preserved_random_state,
 )
 from rlap.recipe import (
@@ -76,7 +77,7 @@ def predict(
     model: nn.Module,
     inputs: Tensor,
     *,
-    batch_size: int = 128,
+    batch_size: int | None = None,
     precision: str = "fp32",
 ) -> Tensor:
     """Logits (N, C) in float32, on the model's device, in eval mode.
@@ -84,7 +85,7 @@ def predict(
     The model, its mode and the global random state are left as they were.
     """
     check_inputs(inputs)
-    check_count(batch_size, "batch_size")
+    batch_size = pass_size(inputs, batch_size)
     device = model_device(model)
     autocast = autocast_for(resolve_precision(precision, model, device), device)
     with evaluating(model), autocast():
@@ -95,7 +96,11 @@ def predict(
 
 
 def accuracy(
-    model: nn.Module, split: Split, *, batch_size: int = 128, precision: str = "fp32"
+    model: nn.Module,
+    split: Split,
+    *,
+    batch_size: int | None = None,
+    precision: str = "fp32",
 ) -> float:
     """Share of ``split`` that the model classifies as labelled, in [0, 1]."""
     logits = predict(model, split.inputs, batch_size=batch_size, precision=precision)
