@@ -56,7 +56,7 @@ NETWORKS = {
 }
 
 
-def two_groups(shape: tuple[int, ...], n: int = 40) -> tuple[Tensor, Tensor]:
+def two_groups(shape: tuple[int, ...], n: int = 24) -> tuple[Tensor, Tensor]:
     """Samples of which every other one is far noisier; labels of three classes."""
     x, labels = 0.5 * randn(n, *shape), torch.arange(n) % 3
     x[::2] += 2 * randn(n // 2, *shape, seed=1)
@@ -72,7 +72,7 @@ def test_any_network_any_layer(name, scope):
     make, shape, layer, units = NETWORKS[name]
     net = scrambled(seeded(make))
     x, labels = two_groups(shape)
-    confident = randn(40, seed=3)
+    confident = randn(24, seed=3)
     with untouched(net):
         inputs, given = x.clone(), labels.clone()
         done = robustify(
@@ -90,7 +90,7 @@ def test_any_network_any_layer(name, scope):
     assert not any(m.training for m in done.model.modules())
     kept = int(done.partition.high_quality.sum())
     history = done.histories["finetune"]
-    assert history.samples == kept and 0 < kept < 40
+    assert history.samples == kept and 0 < kept < 24
     assert len(history.loss) == len(history.test_accuracy) == 2
     stages = {"attribution", "partition", "sensitivity", "pruning", "finetuning"}
     assert set(done.seconds) == stages | {"total"}

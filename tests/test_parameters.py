@@ -1,0 +1,122 @@
+"""The parameter cell is checked: unknown, mistyped and out-of-range values stop."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+import pytest
+
+from rlap.experiments.parameters import (
+    CIFAR10_TIERS,
+    TIERS,
+    Cifar10Parameters,
+    OwnModelParameters,
+    ParameterError,
+    assigned_names,
+)
+
+NOTEBOOKS = Path(__file__).parents[1] / "notebooks"
+
+
+def parameter_cell(notebook: str) -> str:
+    cells = json.loads((NOTEBOOKS / notebook).read_text(encoding="utf-8"))["cells"]
+    (cell,) = [c for c in cells if "parameters" in c["metadata"].get("tags", [])]
+    return "".join(cell["source"])
+
+
+@pytest.mark.parametrize(
+    ("notebook", "kind"),
+    [
+        ("01_cifar10.ipynb", Cifar10Parameters),
+        ("00_own_model.ipynb", OwnModelParameters),
+    ],
+)
+def test_the_cell_is_the_dataclass(notebook, kind):
+    namespace: dict[str, object] = {}
+    exec(parameter_cell(notebook), {}, namespace)
+    assert list(namespace) == kind.names()
+    assert kind(**namespace) == kind(), "defaults of the cell and the class differ"
+
+
+def namespace_of(*cells: str) -> dict[str, object]:
+    """What a notebook's globals() hold after these cells ran."""
+    space: dict[str, object] = {"In": ["", *cells]}
+    for cell in cells:
+        exec(cell, space)
+    return space
+
+
+def test_injected_parameters_override():
+    cell = parameter_cell("01_cifar10.ipynb")
+    run = Cifar10Parameters.from_notebook(
+        namespace_of(cell, "# Parameters\nseed = 3\nrate = 1\n")
+    )
+    assert (run.seed, run.rate) == (3, 1.0)
+    assert type(run.rate) is float
+
+
+@pytest.mark.parametrize(
+    ("injected", "message"),
+    [
+        ("sed = 1", "unknown parameter 'sed'; did you mean 'seed'"),
+        ("zzz = 1", r"unknown parameter 'zzz' \(known: tier"),
+        ("seed = 'one'", "'seed' must be int, not str"),
+        ("seed = True", "'seed' must be int, not bool"),
+        ("seed = 1.5", "'seed' must be int, not float"),
+        ("rate = 1.5", "'rate' is 1.5; it must lie between 0 and 1"),
+        ("rate = float('nan')", "'rate' is nan"),
+        ("level = float('inf')", "'level' is inf"),
+        ("tier = 'smok'", r"'smok' \(did you mean 'smoke'\?\)"),
+        ("model = 'vgg'", "'model' is 'vgg'"),
+        ("train_size = '100'", "'train_size' must be int or None, not str"),
+    ],
+)
+def test_bad_parameters_stop(injected, message):
+    cell = parameter_cell("01_cifar10.ipynb")
+    with pytest.raises(ParameterError, match=message):
+        Cifar10Parameters.from_notebook(namespace_of(cell, f"# Parameters\n{injected}"))
+
+
+def test_a_typo_in_the_cell_itself_stops_until_it_is_corrected():
+    cell = parameter_cell("01_cifar10.ipynb")
+    wrong = cell.replace("seed = 0", "seed = 0\nsede = 4")
+    with pytest.raises(ParameterError, match="'sede'"):
+        Cifar10Parameters.from_notebook(namespace_of(wrong))
+    space = namespace_of(wrong, cell)  # the reader corrects it and runs it again
+    assert Cifar10Parameters.from_notebook(space).seed == 0
+
+
+def test_other_cells_may_use_any_name():
+    space = namespace_of(parameter_cell("01_cifar10.ipynb"), "anything = 1")
+    Cifar10Parameters.from_notebook(space)
+
+
+def test_missing_parameter_is_named():
+    with pytest.raises(ParameterError, match="does not set"):
+        Cifar10Parameters.from_notebook({"In": []})
+
+
+def test_assigned_names_reads_the_last_of_each_kind():
+    cells = ["# Parameters\na = 1", "# Parameters (ours)\nb = 2", "# Parameters\nc = 3"]
+    assert sorted(assigned_names(cells)) == ["b", "c"]
+
+
+@pytest.mark.parametrize("tier", TIERS)
+def test_every_tier_resolves_all_choices_but_the_width(tier):
+    run = Cifar10Parameters(tier=tier).resolved()
+    unresolved = [k for k, v in asdict(run).items() if v is None]
+    assert unresolved == ["width"]
+    given = Cifar10Parameters(tier=tier, epochs=3).resolved()
+    assert given.epochs == 3
+    assert given.train_size == CIFAR10_TIERS[tier]["train_size"]
+
+
+def test_label_noise_has_no_level_and_out_is_not_part_of_the_identity():
+    assert Cifar10Parameters(kind="pair").noise_level is None
+    assert Cifar10Parameters().noise_level == 8.0
+    assert "out" not in Cifar10Parameters(out="here").identity()
+    assert (
+        Cifar10Parameters(out="here").identity() == Cifar10Parameters(out="").identity()
+    )

@@ -1,0 +1,125 @@
+"""Records: written whole, refused when damaged, identified by what decides them."""
+
+from __future__ import annotations
+
+import json
+import math
+
+import pytest
+import torch
+
+import rlap
+from rlap.experiments import records
+from rlap.experiments.parameters import Cifar10Parameters
+from rlap.experiments.records import RecordError
+
+
+def make(seed: int = 0, **changes) -> dict[str, object]:
+    parameters = Cifar10Parameters(seed=seed)
+    record = records.new_record(
+        parameters,
+        notebook="01_cifar10",
+        data=rlap.load("digits"),
+        protocol="controlled",
+        measured={"arms": {"initial": {"accuracy": 0.5}}},
+    )
+    return {**record, **changes}
+
+
+def test_round_trip_with_six_digits(tmp_path):
+    record = make(value=1 / 3, tiny=1.23456789e-12, counts=[1, 2], nothing=None)
+    path = records.write(record, tmp_path / "deep" / "folder")
+    back = records.read(path.parent)
+    assert back["value"] == 0.333333
+    assert back["tiny"] == 1.23457e-12
+    assert back["counts"] == [1, 2]
+    assert [p.name for p in path.parent.iterdir()] == ["record.json"]
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_numbers_that_are_not_finite_are_refused(tmp_path, value):
+    with pytest.raises(RecordError, match="NaN or infinite"):
+        records.write(make(value=value), tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_missing_damaged_and_foreign_files(tmp_path):
+    with pytest.raises(RecordError, match="there is no record"):
+        records.read(tmp_path)
+    path = tmp_path / "record.json"
+    path.write_text('{"schema": 1, "arms"')
+    with pytest.raises(RecordError, match="not a record"):
+        records.read(tmp_path)
+    path.write_text('{"schema": 99}')
+    with pytest.raises(RecordError, match="schema 1"):
+        records.read(tmp_path)
+
+
+def test_a_run_recorded_twice_is_noticed(tmp_path):
+    records.write(make(0), tmp_path / "a")
+    records.write(make(1), tmp_path / "b")
+    assert [r["seed"] for r in records.read_all(tmp_path)] == [0, 1]
+    records.write(make(0), tmp_path / "c")
+    with pytest.raises(RecordError, match="recorded twice"):
+        records.read_all(tmp_path)
+
+
+def identity(**changes) -> dict[str, str]:
+    options = {"notebook": "01_cifar10", "notebook_code": "abc", "data": "d" * 64}
+    parameters = Cifar10Parameters(seed=changes.pop("seed", 0))
+    return records.identity(parameters, **{**options, **changes})
+
+
+@pytest.mark.parametrize(
+    ("change", "part"),
+    [
+        ({"seed": 1}, "parameters"),
+        ({"notebook": "02"}, "parameters"),
+        ({"notebook_code": "abd"}, "notebook"),
+        ({"data": "e" * 64}, "data"),
+    ],
+)
+def test_identity_changes_with_what_decides_the_result(change, part):
+    before, after = identity(), identity(**change)
+    assert identity() == before
+    differing = {k for k in before if before[k] != after[k]}
+    assert differing == {"id", part}
+
+
+def test_code_digest_follows_the_code(tmp_path, monkeypatch):
+    before = records.code_digest()
+    copy = tmp_path / "rlap"
+    copy.mkdir()
+    (copy / "__init__.py").write_text("x = 1\n")
+    monkeypatch.setattr(rlap, "__file__", str(copy / "__init__.py"))
+    records.code_digest.cache_clear()
+    first = records.code_digest()
+    (copy / "__init__.py").write_text("x = 1\r\n")  # line ends do not count
+    records.code_digest.cache_clear()
+    assert records.code_digest() == first != before
+    (copy / "__init__.py").write_text("x = 2\n")
+    records.code_digest.cache_clear()
+    assert records.code_digest() != first
+    records.code_digest.cache_clear()
+
+
+def test_notebook_digest_ignores_prose_and_outputs(tmp_path):
+    def nb(code: str, prose: str, outputs: list) -> str:
+        cells = [
+            {"cell_type": "code", "source": [code], "outputs": outputs},
+            {"cell_type": "markdown", "source": [prose]},
+        ]
+        path = tmp_path / "nb.ipynb"
+        path.write_text(json.dumps({"cells": cells}))
+        return records.notebook_digest(path)
+
+    assert nb("a = 1", "one", []) == nb("a = 1", "two", ["shown"])
+    assert nb("a = 1", "one", []) != nb("a = 2", "one", [])
+    assert records.notebook_digest(None) == "none"
+
+
+def test_provenance_names_what_made_the_numbers():
+    found = records.provenance()
+    assert torch.__version__.startswith(found["environment"]["torch"])
+    assert found["threads"] >= 1
+    assert set(found) >= {"commit", "dirty", "device", "written", "rlap"}
