@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import random
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -102,20 +101,22 @@ def same_state(model: nn.Module, before: dict[str, Tensor]) -> bool:
     )
 
 
+def raw(tensor: Tensor) -> bytes:
+    return tensor.detach().numpy().tobytes()
+
+
 def snapshot(model: nn.Module) -> dict[str, object]:
     """All that scoring must leave alone, in a form that == compares."""
     hook_tables = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks")
     return {
-        "weights": {k: v.tolist() for k, v in model.state_dict().items()},
+        "weights": {k: raw(v) for k, v in model.state_dict().items()},
         "modes": [m.training for m in model.modules()],
         "hooks": [len(getattr(m, t)) for m in model.modules() for t in hook_tables],
         "attributes": [sorted(vars(m)) for m in model.modules()],
         "requires_grad": [p.requires_grad for p in model.parameters()],
-        "grads": [
-            None if p.grad is None else p.grad.tolist() for p in model.parameters()
-        ],
+        "grads": [None if p.grad is None else raw(p.grad) for p in model.parameters()],
         "grad_mode": (torch.is_grad_enabled(), torch.is_inference_mode_enabled()),
-        "torch_rng": torch.get_rng_state().tolist(),
+        "torch_rng": raw(torch.get_rng_state()),
         "numpy_rng": np.random.get_state()[1].tolist() + [np.random.get_state()[2]],
         "python_rng": random.getstate(),
     }
@@ -124,7 +125,7 @@ def snapshot(model: nn.Module) -> dict[str, object]:
 @contextmanager
 def untouched(*models: nn.Module) -> Iterator[None]:
     """Fail if the block changes anything about the models or the global state."""
-    before = copy.deepcopy([snapshot(m) for m in models])
+    before = [snapshot(m) for m in models]
     yield
     after = [snapshot(m) for m in models]
     for one, other in zip(before, after, strict=True):
