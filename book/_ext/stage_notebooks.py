@@ -136,6 +136,18 @@ def configure(app: Any, config: Any) -> None:
         app.connect("build-finished", install)
 
 
+def no_launch_on_pages(
+    app: Any, pagename: str, templatename: str, context: dict, doctree: Any
+) -> None:
+    """Keep the Colab button to notebooks: Colab cannot open a page written in .md."""
+    if context.get("page_source_suffix") == ".md":
+        context["header_buttons"] = [
+            button
+            for button in context.get("header_buttons", [])
+            if button.get("label") != "launch-buttons"
+        ]
+
+
 def setup(app: Any) -> dict[str, bool]:
     """Called by Sphinx before it reads the table of contents."""
     # Autodoc and the kernels find the package even where it is not installed.
@@ -144,4 +156,6 @@ def setup(app: Any) -> dict[str, bool]:
     os.environ["PYTHONPATH"] = os.pathsep.join([str(ROOT)] + ([known] if known else []))
     stage(ROOT / "notebooks", BOOK / "notebooks")
     app.connect("config-inited", configure, priority=1)
+    # after the theme has added its buttons (priorities up to 501)
+    app.connect("html-page-context", no_launch_on_pages, priority=900)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
