@@ -11,6 +11,7 @@ from rlap.attribution import Scan, attribute, scan
 from rlap.corruption import Corrupted, corrupt
 from rlap.data import Dataset, Split, load
 from rlap.finetuning import finetune
+from rlap.inference import predict
 from rlap.layers import activations
 from rlap.metrics import evaluate
 from rlap.partition import (
@@ -23,7 +24,7 @@ from rlap.partition import (
 from rlap.pruning import Mask, prune
 from rlap.recipe import Recipe
 from rlap.sensitivity import sensitivity, top_units
-from rlap.training import History, TrainingDiverged, predict, train
+from rlap.training import History, TrainingDiverged, train
 
 __version__ = "0.1.0"
 

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, fx, nn
 
 from rlap.data.base import Split
+from rlap.inference import autocast_for
 from rlap.layers import (
     channels_last,
     check_calls,
@@ -28,7 +29,6 @@ from rlap.recipe import Recipe, resolve_precision
 from rlap.training import (
     BATCHNORM,
     History,
-    autocast_for,
     check_trainable,
     train,
 )

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from rlap.checks import check_count, check_labels
 from rlap.data.base import Split
-from rlap.training import predict
+from rlap.inference import predict
 
 Z95 = 1.959963984540054
 

@@ -1,4 +1,4 @@
-"""One loop that trains every arm, and prediction in batches.
+"""One loop that trains every arm.
 
 Data stay as tensors, batches are drawn and augmented on the device, and every random
 choice comes from the seed: two runs on one machine give identical weights, and a run
@@ -7,12 +7,10 @@ resumed from its checkpoint equals the uninterrupted one.
 
 from __future__ import annotations
 
-import os
 import time
-import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,15 +18,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from rlap.checks import check_inputs
+from rlap.checkpoint import Checkpoint
 from rlap.data.base import Split
-from rlap.layers import (
-    channels_last,
-    evaluating,
-    model_device,
-    pass_size,
-    preserved_random_state,
-)
+from rlap.inference import accuracy, autocast_for
+from rlap.layers import channels_last, model_device, preserved_random_state
 from rlap.recipe import (
     Recipe,
     augment,
@@ -70,41 +63,6 @@ class History:
     def total_seconds(self) -> float:
         """Seconds of set-up and training, tests left out."""
         return self.setup_seconds + sum(self.seconds)
-
-
-@torch.no_grad()
-def predict(
-    model: nn.Module,
-    inputs: Tensor,
-    *,
-    batch_size: int | None = None,
-    precision: str = "fp32",
-) -> Tensor:
-    """Logits (N, C) in float32, on the model's device, in eval mode.
-
-    The model, its mode and the global random state are left as they were.
-    """
-    check_inputs(inputs)
-    batch_size = pass_size(inputs, batch_size)
-    device = model_device(model)
-    autocast = autocast_for(resolve_precision(precision, model, device), device)
-    with evaluating(model), autocast():
-        batches = [
-            model(channels_last(b.to(device))).float() for b in inputs.split(batch_size)
-        ]
-    return torch.cat(batches)
-
-
-def accuracy(
-    model: nn.Module,
-    split: Split,
-    *,
-    batch_size: int | None = None,
-    precision: str = "fp32",
-) -> float:
-    """Share of ``split`` that the model classifies as labelled, in [0, 1]."""
-    logits = predict(model, split.inputs, batch_size=batch_size, precision=precision)
-    return (logits.argmax(1) == split.labels.to(logits.device)).float().mean().item()
 
 
 def train(
@@ -149,7 +107,9 @@ def train(
     optimizer = make_optimizer(recipe, parameters)
     precision = resolve_precision(recipe.precision, model, device)
     history = History(samples=len(split), precision=precision)
-    run = _Run(model, split.to(device), recipe, optimizer, history, set_mode, device)
+    run = TrainingRun(
+        model, split.to(device), recipe, optimizer, history, set_mode, device
+    )
     run.generator.manual_seed(seed)
     told = (asdict(recipe), seed, modules, batchnorm, mask and mask.describe())
     with (
@@ -157,7 +117,7 @@ def train(
         preserved_random_state(device, seed),
         only_these(model, parameters),
     ):
-        saved = _Checkpoint(checkpoint, run, told)
+        saved = Checkpoint(checkpoint, run, told)
         start = saved.restore()
         if mask is not None:
             mask.apply(model)
@@ -173,7 +133,7 @@ def train(
 
 
 @dataclass
-class _Run:
+class TrainingRun:
     """The state of one training run."""
 
     model: nn.Module
@@ -292,13 +252,6 @@ def only_these(model: nn.Module, parameters: list[nn.Parameter]) -> Iterator[Non
             parameter.requires_grad_(True)
 
 
-def autocast_for(precision: str, device: torch.device) -> Callable:
-    """A factory of autocast contexts: bfloat16 for "bf16", nothing for "fp32"."""
-    return lambda: torch.autocast(
-        device.type, torch.bfloat16, enabled=precision == "bf16"
-    )
-
-
 def _bar(epochs: range, progress: bool | str, history: History):
     """``epochs`` with a tqdm bar when asked for."""
     if not progress:
@@ -316,70 +269,3 @@ def _bar(epochs: range, progress: bool | str, history: History):
         if history.test_accuracy:
             shown["test"] = f"{history.test_accuracy[-1]:.3f}"
         bar.set_postfix(shown)
-
-
-def fingerprint(split: Split) -> str:
-    """What tells these data from others: a checksum and the settings of the noise."""
-    parts = []
-    for item in fields(split):
-        value = getattr(split, item.name)
-        if isinstance(value, Tensor):
-            value = zlib.crc32(value.cpu().contiguous().numpy().data)
-        parts.append(f"{item.name}={value}")
-    return f"{type(split).__name__}({', '.join(parts)})"
-
-
-class _Checkpoint:
-    """Everything that the next epoch depends on, written whole or not at all."""
-
-    def __init__(self, path: str | Path | None, run: _Run, told: tuple) -> None:
-        self.path = Path(path) if path is not None else None
-        self.run = run
-        self.identity = repr((told, fingerprint(run.split))) if self.path else ""
-
-    def restore(self) -> int:
-        """Load the file if there is one; the epoch to go on with."""
-        if self.path is None or not self.path.exists():
-            return 0
-        try:
-            saved = torch.load(self.path, map_location="cpu", weights_only=True)
-            identity = saved["identity"]
-        except Exception as error:  # whatever unpickling a foreign file raises
-            raise ValueError(f"{self.path} is no checkpoint; remove it") from error
-        if identity != self.identity:
-            raise ValueError(
-                f"{self.path} belongs to another run (recipe, seed, data, mask or "
-                "trained modules differ); remove it or name another checkpoint"
-            )
-        run = self.run
-        run.model.load_state_dict(saved["model"])
-        run.optimizer.load_state_dict(saved["optimizer"])
-        run.generator.set_state(saved["generator"])
-        torch.set_rng_state(saved["rng"])
-        if run.device.type == "cuda":
-            torch.cuda.set_rng_state(saved["cuda_rng"], run.device)
-        vars(run.history).update(saved["history"])
-        return len(run.history.loss)
-
-    def write(self) -> None:
-        """Save after an epoch: to a temporary name first, then renamed."""
-        if self.path is None:
-            return
-        run = self.run
-        state = {
-            "identity": self.identity,
-            "model": run.model.state_dict(),
-            "optimizer": run.optimizer.state_dict(),
-            "generator": run.generator.get_state(),
-            "rng": torch.get_rng_state(),
-            "history": asdict(run.history),
-        }
-        if run.device.type == "cuda":
-            state["cuda_rng"] = torch.cuda.get_rng_state(run.device)
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = self.path.with_name(f"{self.path.name}.{os.getpid()}.tmp")
-        try:
-            torch.save(state, temporary)
-            os.replace(temporary, self.path)
-        finally:
-            temporary.unlink(missing_ok=True)

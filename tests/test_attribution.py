@@ -15,7 +15,8 @@ from sklearn.preprocessing import StandardScaler
 from torch import Tensor, nn
 
 import rlap.attribution as attribution
-from rlap.attribution import CAPTUM, METHODS, NEEDS_LABELS, attribute, run_head, scan
+from rlap.attribution import CAPTUM, METHODS, NEEDS_LABELS, attribute, scan
+from rlap.head import run_head
 from rlap.layers import activations, get_layer
 
 LABELS = torch.tensor([0, 2, 1, 1, 0])

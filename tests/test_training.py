@@ -26,6 +26,7 @@ from torch import nn
 
 from rlap.corruption import corrupt
 from rlap.data.base import Split
+from rlap.inference import accuracy, predict
 from rlap.pruning import prune
 from rlap.recipe import (
     Recipe,
@@ -35,7 +36,7 @@ from rlap.recipe import (
     reflect,
     resolve_precision,
 )
-from rlap.training import TrainingDiverged, accuracy, predict, train
+from rlap.training import TrainingDiverged, train
 
 PLAIN = Recipe(epochs=3, batch_size=10, lr=0.05, schedule="constant", precision="fp32")
 

@@ -1,0 +1,80 @@
+"""Checkpoints: a resumed run equals the uninterrupted one, bit for bit."""
+
+from __future__ import annotations
+
+import zlib
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from rlap.data.base import Split
+from rlap.data.download import atomic
+
+if TYPE_CHECKING:
+    from rlap.training import TrainingRun
+
+
+def fingerprint(split: Split) -> str:
+    """What tells these data from others: a checksum and the settings of the noise."""
+    parts = []
+    for item in fields(split):
+        value = getattr(split, item.name)
+        if isinstance(value, Tensor):
+            value = zlib.crc32(value.cpu().contiguous().numpy().data)
+        parts.append(f"{item.name}={value}")
+    return f"{type(split).__name__}({', '.join(parts)})"
+
+
+class Checkpoint:
+    """Everything that the next epoch depends on, written whole or not at all."""
+
+    def __init__(self, path: str | Path | None, run: TrainingRun, told: tuple) -> None:
+        self.path = Path(path) if path is not None else None
+        self.run = run
+        self.identity = repr((told, fingerprint(run.split))) if self.path else ""
+
+    def restore(self) -> int:
+        """Load the file if there is one; the epoch to go on with."""
+        if self.path is None or not self.path.exists():
+            return 0
+        try:
+            saved = torch.load(self.path, map_location="cpu", weights_only=True)
+            identity = saved["identity"]
+        except Exception as error:  # whatever unpickling a foreign file raises
+            raise ValueError(f"{self.path} is no checkpoint; remove it") from error
+        if identity != self.identity:
+            raise ValueError(
+                f"{self.path} belongs to another run (recipe, seed, data, mask or "
+                "trained modules differ); remove it or name another checkpoint"
+            )
+        run = self.run
+        run.model.load_state_dict(saved["model"])
+        run.optimizer.load_state_dict(saved["optimizer"])
+        run.generator.set_state(saved["generator"])
+        torch.set_rng_state(saved["rng"])
+        if run.device.type == "cuda":
+            torch.cuda.set_rng_state(saved["cuda_rng"], run.device)
+        vars(run.history).update(saved["history"])
+        return len(run.history.loss)
+
+    def write(self) -> None:
+        """Save after an epoch: to a temporary name first, then renamed."""
+        if self.path is None:
+            return
+        run = self.run
+        state = {
+            "identity": self.identity,
+            "model": run.model.state_dict(),
+            "optimizer": run.optimizer.state_dict(),
+            "generator": run.generator.get_state(),
+            "rng": torch.get_rng_state(),
+            "history": asdict(run.history),
+        }
+        if run.device.type == "cuda":
+            state["cuda_rng"] = torch.cuda.get_rng_state(run.device)
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        with atomic(self.path) as temporary:
+            torch.save(state, temporary)
