@@ -5,16 +5,24 @@ from __future__ import annotations
 import zlib
 from dataclasses import asdict, fields
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any, Protocol
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from rlap.data.base import Split
 from rlap.data.download import atomic
 
-if TYPE_CHECKING:
-    from rlap.training import TrainingRun
+
+class Resumable(Protocol):
+    """What a checkpoint saves of a training run, and restores."""
+
+    model: nn.Module
+    split: Split
+    optimizer: torch.optim.Optimizer
+    generator: torch.Generator
+    device: torch.device
+    history: Any  # a dataclass
 
 
 def fingerprint(split: Split) -> str:
@@ -31,7 +39,7 @@ def fingerprint(split: Split) -> str:
 class Checkpoint:
     """Everything that the next epoch depends on, written whole or not at all."""
 
-    def __init__(self, path: str | Path | None, run: TrainingRun, told: tuple) -> None:
+    def __init__(self, path: str | Path | None, run: Resumable, told: tuple) -> None:
         self.path = Path(path) if path is not None else None
         self.run = run
         self.identity = repr((told, fingerprint(run.split))) if self.path else ""
