@@ -22,7 +22,7 @@ from rlap.data.download import DamagedData
 # in the order of the paper's table
 KEYWORDS = ("yes", "no", "up", "down", "left", "right", "on", "off", "stop", "go")
 SPLITS = ("speaker", "random")
-TEST_SHARE = 0.2
+_PARTS = 5  # one of them is for testing
 
 Item = tuple[str, int, str, np.ndarray]  # name, label, speaker, samples
 
@@ -167,7 +167,7 @@ def split_indices(
     checks.check_one_of(how, SPLITS, "split")
     in_test = torch.zeros(len(labels), dtype=torch.bool)
     if how == "random":
-        size = round(TEST_SHARE * len(labels))
+        size = round(len(labels) / _PARTS)
         in_test[stratified_indices(labels, size, seed)] = True
     else:
         chosen = _test_speakers(labels, speakers, seed)
@@ -176,24 +176,40 @@ def split_indices(
 
 
 def _test_speakers(labels: Tensor, speakers: Sequence[str], seed: int) -> set[str]:
-    """Take speakers in random order wherever that brings the counts nearer."""
+    """Take speakers in random order, then exchange some, to bring the counts nearer.
+
+    Everything is counted in fifths of clips, so that it is whole numbers, whose sums
+    are the same on every machine.
+    """
     everybody = sorted(set(speakers))
     if len(everybody) < 2:
         raise ValueError("a split by speaker needs at least two speakers")
     number = {speaker: i for i, speaker in enumerate(everybody)}
-    counts = torch.zeros(len(everybody), int(labels.max()) + 1, dtype=torch.float64)
+    counts = torch.zeros(len(everybody), int(labels.max()) + 1, dtype=torch.int64)
     rows = torch.tensor([number[speaker] for speaker in speakers])
-    counts.index_put_((rows, labels), torch.tensor(1.0).double(), accumulate=True)
-    missing = TEST_SHARE * counts.sum(dim=0)
+    counts.index_put_((rows, labels), torch.tensor(1), accumulate=True)
+    missing = counts.sum(dim=0)  # what the test part lacks of each class
+    counts = _PARTS * counts
     generator = torch.Generator().manual_seed(checks.check_seed(seed))
-    order = torch.randperm(len(everybody), generator=generator).tolist()
-    chosen = set()
-    for i in order:
-        if ((missing - counts[i]) ** 2).sum() < (missing**2).sum():
-            missing = missing - counts[i]
-            chosen.add(everybody[i])
-    # with a handful of talkative speakers none may fit: then the least bad one goes
-    if not chosen:
-        fit = ((missing - counts) ** 2).sum(dim=1)
-        chosen.add(everybody[int(fit.argmin())])
-    return chosen
+    order = torch.randperm(len(everybody), generator=generator)
+    counts = counts[order]
+    chosen = torch.zeros(len(everybody), dtype=torch.bool)
+    for i, own in enumerate(counts):
+        if _off(missing - own) < _off(missing):
+            missing = missing - own
+            chosen[i] = True
+    if not chosen.any():  # a handful of talkative speakers: the least bad one goes
+        chosen[_off(missing - counts).argmin()] = True
+        missing = missing - counts[chosen].sum(dim=0)
+    for i in chosen.nonzero().flatten().tolist():
+        others = (~chosen).nonzero().flatten()
+        off = _off(missing + counts[i] - counts[others])
+        if off.min() < _off(missing):
+            j = int(others[off.argmin()])
+            missing = missing + counts[i] - counts[j]
+            chosen[i], chosen[j] = False, True
+    return {everybody[i] for i in order[chosen].tolist()}
+
+
+def _off(missing: Tensor) -> Tensor:
+    return missing.square().sum(dim=-1)
