@@ -29,8 +29,7 @@ def add_noise(waves: Tensor, snr_db: float, generator: torch.Generator) -> Tenso
     Raises:
         TypeError, ValueError: not such clips, or a ratio that is not finite.
     """
-    if checks.check_inputs(waves, "waves").ndim != 2:
-        raise ValueError(f"waves must have shape (N, T), not {tuple(waves.shape)}")
+    _check_waves(checks.check_inputs(waves, "waves"))
     snr_db = checks.check_number(snr_db, "snr_db")
     noise = torch.randn(waves.shape, generator=generator, device=generator.device)
     noise = noise.to(waves)
@@ -58,16 +57,17 @@ def noisy_waveforms(
     Raises:
         TypeError, ValueError: an argument out of range.
     """
+    _check_waves(split.inputs)
     rate, seed = checks.check_rate(rate), checks.check_seed(seed)
+    snr_db = checks.check_number(snr_db, "snr_db")
     generator = torch.Generator().manual_seed(seed)
     chosen = choose(len(split), rate, generator).sort().values.to(split.inputs.device)
     waves = split.inputs.clone()
-    for some in chosen.split(256):
+    for some in chosen.split(256) if len(chosen) else ():
         waves[some] = add_noise(split.inputs[some], snr_db, generator)
     changed = torch.zeros(len(split), dtype=torch.bool, device=waves.device)
     changed[chosen] = split.inputs[chosen].any(dim=1)
     realised = int(changed.sum()) / len(changed)
-    snr_db = checks.check_number(snr_db, "snr_db")
     noisy = replace(split, inputs=waves)
     return Corrupted(noisy, changed, realised, KIND, rate, snr_db, seed)
 
@@ -117,3 +117,8 @@ def _featured(split: Split, frames: int | None) -> Split:
     return Split(
         mfcc(split.inputs, frames=frames), split.labels, num_classes=split.num_classes
     )
+
+
+def _check_waves(waves: Tensor) -> None:
+    if waves.ndim != 2:
+        raise ValueError(f"waves must have shape (N, T), not {tuple(waves.shape)}")
