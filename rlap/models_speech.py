@@ -22,7 +22,7 @@ class SpeechCNN(nn.Module):
         in_channels: of the inputs (B, in_channels, 40, frames).
         hidden: units of ``fc``.
 
-    Source: paper section 4.5; the released speech notebook (audit 1.4).
+    Source: paper, Table 6; the released speech notebook (audit 1.4).
     """
 
     def __init__(

@@ -78,6 +78,17 @@ def test_truncated_at_any_point(form):
             decode(content[:length], "no/x.wav")
 
 
+def test_fewer_samples_than_the_header_tells():
+    """A FLAC stream that ends cleanly, before what its header promises."""
+    content = bytearray(file_of(WAVE[:9000], form="FLAC"))
+    # STREAMINFO: the number of samples is the last 36 of these 64 bits
+    words = int.from_bytes(content[18:26], "big")
+    assert words & (2**36 - 1) == 9000
+    content[18:26] = (words + 5000).to_bytes(8, "big")
+    with pytest.raises(DamagedData, match=r"x\.flac (is truncated|cannot be decoded)"):
+        decode(bytes(content), "x.flac")
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [

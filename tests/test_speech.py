@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import time
 import warnings
 import zipfile
@@ -376,6 +377,19 @@ def test_damaged_cache_is_made_again(folders, archive):
             again = data.load("speech_commands")
         assert torch.equal(again.train.inputs, good.train.inputs)
         assert cached.stat().st_size == len(whole)
+
+
+def test_a_file_of_the_same_size_is_noticed(folders):
+    made = recordings()
+    base = write_full(folders / "data", made)
+    before = data.load("speech_commands", split="random")
+    changed = base / "yes" / "00000000_nohash_0.wav"
+    changed.write_bytes(sound(made["yes/00000000_nohash_0"][::-1], "WAV"))
+    os.utime(changed, ns=(1, 1))
+    after = data.load("speech_commands", split="random")
+    both = [torch.cat([d.train.inputs, d.test.inputs]) for d in (before, after)]
+    differ = (both[0] != both[1]).flatten(1).any(dim=1)
+    assert int(differ.sum()) == 1
 
 
 def test_other_options_are_another_cache(folders, archive, monkeypatch):

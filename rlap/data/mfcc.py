@@ -62,7 +62,7 @@ def mfcc(waves: Tensor, *, frames: int | None = None, batch: int = 256) -> Tenso
         TypeError, ValueError: not such waves, or fewer frames than there are.
         DataUnavailable: torchaudio is not installed.
 
-    Source: paper section 4.5; the released speech notebook (librosa's defaults).
+    Source: paper, Table 6; the released speech notebook (librosa's defaults).
     """
     if checks.check_inputs(waves, "waves").ndim != 2:
         raise ValueError(f"waves must have shape (N, T), not {tuple(waves.shape)}")
