@@ -15,7 +15,14 @@ import torch
 from torch import Tensor
 
 from rlap import checks
-from rlap.data.base import Normalisation, Split
+from rlap.data.base import Split
+from rlap.input_noise import (
+    INPUT_KINDS,
+    Frames,
+    frame_slice,
+    need_normalisation,
+    noisy,
+)
 from rlap.label_noise import CIFAR10_PAIRS, LABEL_KINDS, choose, noisy_labels
 
 __all__ = [
@@ -28,7 +35,6 @@ __all__ = [
     "corrupt",
 ]
 
-INPUT_KINDS = ("gaussian_clamped", "gaussian", "gaussian_pixel")
 KINDS = INPUT_KINDS + LABEL_KINDS
 
 _CHUNK = 1 << 22  # elements of noise drawn together
@@ -47,12 +53,14 @@ class NoisySplit(Split):
         kind: one of ``INPUT_KINDS``.
         level: of the noise, in the units that ``corrupt`` states.
         seed: of the draws where ``at`` is given no generator.
+        frames: which positions of the last axis get noise, as for ``corrupt``.
     """
 
     marked: Tensor | None = None
     kind: str = "gaussian_clamped"
     level: float = 0.0
     seed: int = 0
+    frames: Frames = None
 
     _per_sample: ClassVar[tuple[str, ...]] = ("inputs", "labels", "marked")
 
@@ -61,7 +69,8 @@ class NoisySplit(Split):
         checks.check_mask(self.marked, len(self), "marked")  # type: ignore[arg-type]
         checks.check_one_of(self.kind, INPUT_KINDS, "kind of input noise")
         checks.check_level(self.level)
-        _need_normalisation(self, self.kind)
+        need_normalisation(self, self.kind)
+        frame_slice(self.frames, self.inputs)
         own = torch.Generator(self.inputs.device).manual_seed(self.seed)
         object.__setattr__(self, "_own", own)
 
@@ -76,12 +85,13 @@ class NoisySplit(Split):
         if not bool(marked.any()):
             return inputs
         inputs = inputs.clone()  # indexing by a slice gives a view
-        inputs[marked] = _noisy(
+        inputs[marked] = noisy(
             inputs[marked],
             self.kind,
             self.level,
             self.normalisation,
             generator or self._own,  # type: ignore[attr-defined]
+            self.frames,
         )
         return inputs
 
@@ -89,7 +99,7 @@ class NoisySplit(Split):
         """Return a plain split holding one draw of the noise."""
         chosen = self.marked.nonzero().squeeze(1)  # type: ignore[union-attr]
         generator = torch.Generator().manual_seed(checks.check_seed(seed))
-        return _frozen(self, chosen, self.kind, self.level, generator)
+        return _frozen(self, chosen, self.kind, self.level, generator, self.frames)
 
 
 @dataclass(frozen=True, eq=False)
@@ -119,6 +129,7 @@ def corrupt(
     redraw: bool = False,
     num_classes: int | None = None,
     pairs: Mapping[int, int] | None = None,
+    frames: Frames = None,
 ) -> Corrupted:
     """Corrupt a share of a split's inputs or labels; the split itself stays as it is.
 
@@ -152,6 +163,10 @@ def corrupt(
             place of noise drawn once.
         num_classes: C for label noise, by default the split's.
         pairs: class to class, for ``asymmetric`` only.
+        frames: input noise on part of the last axis only: its first ``frames``
+            positions (32 are the signal of a one-second clip, and what comes after is
+            padding, audit 39), or those from a first to before a last; the noise
+            there is the same as without.
 
     Raises:
         TypeError, ValueError: an argument is out of range, missing, or not for this
@@ -167,6 +182,8 @@ def corrupt(
             raise ValueError(f"{kind!r} is label noise and takes no level")
         if redraw:
             raise ValueError(f"redraw is for input noise, not {kind!r}")
+        if frames is not None:
+            raise ValueError(f"frames are for input noise, not {kind!r}")
         count = split.num_classes if num_classes is None else num_classes
         labels = noisy_labels(split.labels, kind, rate, count, pairs, generator)
         labels = labels.to(split.labels.device)
@@ -175,7 +192,7 @@ def corrupt(
     if level is None:
         raise ValueError(f"{kind!r} needs a level, the standard deviation of the noise")
     level = checks.check_level(level)
-    new, marked = _input_noise(split, kind, rate, level, redraw, generator)
+    new, marked = _input_noise(split, kind, rate, level, redraw, generator, frames)
     return _corrupted(new, marked, kind, rate, level, seed)
 
 
@@ -196,55 +213,37 @@ def _input_noise(
     level: float,
     redraw: bool,
     generator: torch.Generator,
+    frames: Frames,
 ) -> tuple[Split, Tensor]:
     if isinstance(split, NoisySplit):
         raise ValueError(
             "this split redraws input noise already; take .to_tensors(seed) first"
         )
-    _need_normalisation(split, kind)
+    need_normalisation(split, kind)
+    frame_slice(frames, split.inputs)
     n = len(split)
     chosen = choose(n, rate, generator).sort().values.to(split.inputs.device)
     marked = torch.zeros(n, dtype=torch.bool, device=split.inputs.device)
     marked[chosen] = True
     if not redraw:
-        return _frozen(split, chosen, kind, level, generator), marked
+        return _frozen(split, chosen, kind, level, generator, frames), marked
     noise_seed = int(torch.randint(2**62, (), generator=generator))
     fields = (split.inputs, split.labels, split.normalisation, split.num_classes)
-    return NoisySplit(*fields, marked, kind, level, noise_seed), marked
+    return NoisySplit(*fields, marked, kind, level, noise_seed, frames), marked
 
 
 def _frozen(
-    split: Split, chosen: Tensor, kind: str, level: float, generator: torch.Generator
+    split: Split,
+    chosen: Tensor,
+    kind: str,
+    level: float,
+    generator: torch.Generator,
+    frames: Frames,
 ) -> Split:
     inputs = split.inputs.clone()
     rows = max(1, _CHUNK // inputs[0].numel())
     for some in chosen.split(rows):
-        inputs[some] = _noisy(
-            split.inputs[some], kind, level, split.normalisation, generator
+        inputs[some] = noisy(
+            split.inputs[some], kind, level, split.normalisation, generator, frames
         )
     return Split(inputs, split.labels, split.normalisation, split.num_classes)
-
-
-def _noisy(
-    x: Tensor,
-    kind: str,
-    level: float,
-    normalisation: Normalisation | None,
-    generator: torch.Generator,
-) -> Tensor:
-    noise = torch.randn(x.shape, generator=generator, device=generator.device)
-    noise = noise.mul_(level).to(x.device)
-    if kind == "gaussian":
-        return noise.add_(x)
-    if kind == "gaussian_clamped":
-        return noise.add_(x).clamp_(0, 1)
-    assert normalisation is not None  # checked by _need_normalisation
-    return normalisation.apply(noise.add_(normalisation.undo(x)).clamp_(0, 1))
-
-
-def _need_normalisation(split: Split, kind: str) -> None:
-    if kind == "gaussian_pixel" and split.normalisation is None:
-        raise ValueError(
-            "'gaussian_pixel' needs to know the pixels: give the split its "
-            "normalisation, Split(inputs, labels, normalisation=Normalisation(...))"
-        )

@@ -1,7 +1,8 @@
-"""The networks. Every one ends in ``fc`` (to 256 units), ReLU, ``fc2`` (to classes).
+"""The networks. Every one ends in ``fc``, ReLU, ``fc2`` (to classes).
 
-``fc`` is the paper's target layer: its 256 pre-activations are attributed, regressed
-and pruned. Other code finds it by that name and never by these classes.
+``fc`` is the paper's target layer: its pre-activations (256 of them, for speech
+128) are attributed, regressed and pruned. Other code finds it by that name and never
+by these classes.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from rlap.layers import preserved_random_state
+from rlap.models_speech import SpeechCNN, SpeechRes8
 
 
 class BasicBlock(nn.Module):
@@ -147,7 +149,13 @@ def conv_group(inputs: int, outputs: int) -> list[nn.Module]:
     ]
 
 
-MODELS = {"small": SmallNet, "resnet18": ResNet18}
+MODELS = {
+    "small": SmallNet,
+    "resnet18": ResNet18,
+    "speech_cnn": SpeechCNN,
+    "speech_res8": SpeechRes8,
+}
+_WITH_WIDTH = ("resnet18", "speech_res8")
 
 
 def build(
@@ -155,21 +163,25 @@ def build(
     num_classes: int,
     *,
     seed: int,
-    in_channels: int = 3,
+    in_channels: int | None = None,
     width: int | None = None,
     whiten: Tensor | None = None,
 ) -> nn.Module:
-    """A network by name ("small", "resnet18"), its weights drawn from ``seed``.
+    """A network by name (a key of ``MODELS``), its weights drawn from ``seed``.
 
-    ``width`` only concerns ``resnet18``, ``whiten`` only ``small``. The global random
-    state stays as it was. Raises ``ValueError`` for an unknown name.
+    ``in_channels`` is 3 for the networks for images and 1 for those for speech,
+    unless given. ``width`` only concerns ``resnet18`` and ``speech_res8``, ``whiten``
+    only ``small``. The global random state stays as it was. Raises ``ValueError`` for
+    an unknown name.
     """
     if name not in MODELS:
         raise ValueError(f"unknown model {name!r}; choose one of {sorted(MODELS)}")
-    options: dict[str, object] = {"in_channels": in_channels}
+    options: dict[str, object] = {}
+    if in_channels is not None:
+        options["in_channels"] = in_channels
     if name == "small":
         options["whiten"] = whiten
-    elif width is not None:
+    elif name in _WITH_WIDTH and width is not None:
         options["width"] = width
     with preserved_random_state(torch.device("cpu"), seed):
         return MODELS[name](num_classes, **options)

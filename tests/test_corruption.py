@@ -336,3 +336,85 @@ def test_noise_is_not_stacked_on_redrawn_noise():
         corrupt(noisy, kind="gaussian", rate=0.5, level=1.0, seed=0)
     with pytest.raises(ValueError, match=r"at\(\) takes a slice"):
         noisy.at(3)
+
+
+# --- part of the last axis ----------------------------------------------------------
+
+
+def features(n: int = 20) -> Split:
+    """MFCC-like: six frames of signal, then padding."""
+    x = torch.randn(n, 1, 4, 9, generator=torch.Generator().manual_seed(1))
+    x[..., 6:] = 0
+    return Split(x, torch.arange(n) % 10, None, 10)
+
+
+@given(
+    first=st.integers(0, 8), length=st.integers(1, 9), seed=SEEDS, redraw=st.booleans()
+)
+@settings(max_examples=60, deadline=None)
+def test_noise_on_some_frames_only(first, length, seed, redraw):
+    last = min(9, first + length)
+    split = features()
+    options = {"kind": "gaussian", "rate": 0.5, "level": 2.0, "seed": seed}
+    done = corrupt(split, frames=(first, last), redraw=redraw, **options)
+    x = done.split.at(torch.arange(20))
+    differs = (x != split.inputs).any(dim=2)[:, 0]  # (20, 9)
+    expected = torch.zeros(20, 9, dtype=torch.bool)
+    expected[done.is_corrupted, first:last] = True
+    assert torch.equal(differs, expected)
+    assert int(done.is_corrupted.sum()) == 10
+    assert torch.equal(split.inputs, features().inputs)
+
+
+def test_noise_on_the_signal_is_the_released_noise_there():
+    options = {"kind": "gaussian", "rate": 0.5, "level": 15.0, "seed": 3}
+    everywhere, signal, padding = (
+        corrupt(features(), frames=frames, **options) for frames in (None, 6, (6, 9))
+    )
+    assert torch.equal(signal.is_corrupted, everywhere.is_corrupted)
+    whole, clean = everywhere.split.inputs, features().inputs
+    assert torch.equal(signal.split.inputs[..., :6], whole[..., :6])
+    assert not signal.split.inputs[..., 6:].any()
+    assert torch.equal(padding.split.inputs[..., 6:], whole[..., 6:])
+    assert torch.equal(padding.split.inputs[..., :6], clean[..., :6])
+    # as released, the padding of the noisy ones is noisy and gives them away
+    given_away = everywhere.split.inputs[..., 6:].flatten(1).any(dim=1)
+    assert torch.equal(given_away, everywhere.is_corrupted)
+
+
+@pytest.mark.parametrize("kind", INPUT_KINDS)
+def test_frames_go_with_every_input_noise(kind):
+    split = images()
+    whole, part = (
+        corrupt(split, kind=kind, rate=1.0, level=1.0, seed=0, frames=f)
+        for f in (None, (1, 2))
+    )
+    assert torch.equal(part.split.inputs[..., 1], whole.split.inputs[..., 1])
+    assert torch.equal(part.split.inputs[..., 0], split.inputs[..., 0])
+    assert torch.equal(part.split.inputs[..., 2], split.inputs[..., 2])
+
+
+def test_frames_survive_subsets_and_freezing():
+    done = corrupt(
+        features(), kind="gaussian", rate=1.0, level=1.0, seed=0, redraw=True, frames=6
+    )
+    part = done.split.subset([3, 1])
+    assert part.frames == 6 and not part.at(slice(None))[..., 6:].any()
+    assert not part.to_tensors().inputs[..., 6:].any()
+
+
+@pytest.mark.parametrize(
+    ("kind", "frames", "error", "message"),
+    [
+        ("gaussian", 0, ValueError, "frames must be at least 1"),
+        ("gaussian", 10, ValueError, "frames must be at most 9, not 10"),
+        ("gaussian", (3, 3), ValueError, "the first of frames must be at most 2"),
+        ("gaussian", (-1, 3), ValueError, "the first of frames must be at least 0"),
+        ("gaussian", 2.0, TypeError, "frames must be a whole number"),
+        ("pair", 6, ValueError, "frames are for input noise, not 'pair'"),
+    ],
+)
+def test_bad_frames(kind, frames, error, message):
+    level = 1.0 if kind == "gaussian" else None
+    with pytest.raises(error, match=message):
+        corrupt(features(), kind=kind, rate=0.5, level=level, seed=0, frames=frames)

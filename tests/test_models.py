@@ -96,3 +96,85 @@ def test_whitening_gives_patches_unit_covariance():
 def test_unknown_names():
     with pytest.raises(ValueError, match="unknown model 'vgg'.*resnet18.*small"):
         build("vgg", 10, seed=0)
+
+
+# --- speech -------------------------------------------------------------------------
+
+SPEECH = ["speech_cnn", "speech_res8"]
+
+
+def test_the_papers_speech_network_by_hand():
+    """One convolution: the whole network written out again with functions."""
+    net = build("speech_cnn", 10, seed=0).eval()
+    net.bn.running_mean.copy_(randn(64))
+    net.bn.running_var.copy_(1 + randn(64, seed=1).abs())
+    # convolution, BatchNorm, fc, fc2
+    assert count(net) == (9 + 1) * 64 + 2 * 64 + 257 * 128 + 129 * 10 == 34_954
+    x = randn(3, 1, 40, 32)
+    with torch.no_grad():
+        maps = F.conv2d(x, net.conv.weight, net.conv.bias, padding=1)
+        mean, var = (
+            v.view(1, -1, 1, 1) for v in (net.bn.running_mean, net.bn.running_var)
+        )
+        maps = ((maps - mean) / (var + 1e-5).sqrt()).clamp(min=0)
+        maps = maps.unfold(2, 2, 2).unfold(3, 2, 2).amax(dim=(4, 5))  # (3, 64, 20, 16)
+        quarters = [
+            maps[:, :, 10 * i : 10 * i + 10, 8 * j : 8 * j + 8].mean(dim=(2, 3))
+            for i in (0, 1)
+            for j in (0, 1)
+        ]
+        flat = torch.stack(quarters, dim=2).flatten(1)  # channel, row, column
+        expected = net.fc2(F.relu(net.fc(flat)))
+        assert torch.allclose(net(x), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", SPEECH)
+@pytest.mark.parametrize("frames", [32, 130])
+def test_speech_heads_are_found_by_name(name, frames):
+    net = build(name, 7, seed=0)
+    fc, fc2 = get_layer(net, "fc"), get_layer(net, "fc2")
+    assert (fc.out_features, fc2.in_features, fc2.out_features) == (128, 128, 7)
+    seen = []
+    fc.register_forward_hook(lambda m, a, out: seen.append(out))
+    net.eval()
+    with torch.no_grad():
+        logits = net(randn(2, 1, 40, frames))
+        assert logits.shape == (2, 7)
+        assert torch.allclose(logits, fc2(F.relu(seen[0])), atol=1e-6)
+        assert net(randn(1, 1, 40, frames)).shape == (1, 7)
+
+
+@pytest.mark.parametrize("name", SPEECH)
+def test_speech_weights_come_from_the_seed_alone(name):
+    torch.manual_seed(1)
+    one = build(name, 10, seed=3)
+    torch.manual_seed(2)
+    assert same_state(build(name, 10, seed=3), state(one))
+    assert not same_state(build(name, 10, seed=4), state(one))
+
+
+@pytest.mark.parametrize("name", SPEECH)
+def test_every_speech_parameter_learns(name):
+    net = build(name, 10, seed=0)
+    F.cross_entropy(net(300 * randn(8, 1, 40, 32)), torch.arange(8)).backward()
+    assert all(bool(p.grad.any()) for p in net.parameters())
+
+
+def test_res8_sees_no_scale_of_a_coefficient():
+    """Each coefficient is standardised first, so raw MFCCs of any scale will do."""
+    net = build("speech_res8", 10, seed=0)
+    assert count(net) == 2 * 40 + 405 + 6 * 9 * 45**2 + 46 * 128 + 129 * 10
+    assert count(build("speech_res8", 10, seed=0, width=8)) < count(net)
+    x = randn(16, 1, 40, 32)
+    scales = torch.logspace(0, 2, 40).view(1, 1, 40, 1)
+    with torch.no_grad():
+        plain, scaled = net(x), net(scales * x - 500)
+    assert torch.allclose(plain, scaled, atol=0.01)
+    with pytest.raises(ValueError, match=r"wants MFCCs \(B, channels, 40, frames\)"):
+        net(randn(2, 3, 32, 32))
+
+
+def test_default_channels_are_those_of_the_data():
+    assert build("small", 3, seed=0)(randn(2, 3, 32, 32)).shape == (2, 3)
+    assert get_layer(build("speech_cnn", 3, seed=0), "conv").in_channels == 1
+    assert build("speech_cnn", 3, seed=0, in_channels=2).conv.in_channels == 2

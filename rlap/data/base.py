@@ -144,7 +144,8 @@ class Dataset:
     """A train and a test split with where they came from.
 
     ``digest`` identifies the whole set, before any subset was taken. ``stand_in``
-    tells that these are not data which the paper speaks about.
+    tells that these are not data which the paper speaks about. ``banner`` is what
+    must stand above anything made from the data, or "".
     """
 
     train: Split
@@ -154,16 +155,11 @@ class Dataset:
     source: str
     digest: str
     stand_in: bool = False
+    banner: str = ""
 
-    @property
-    def banner(self) -> str:
-        """Return what must stand above anything made from stand-in data, or ""."""
-        if not self.stand_in:
-            return ""
-        return (
-            "Stand-in data: scikit-learn digits, not CIFAR-10; "
-            "nothing here says anything about the paper."
-        )
+    def __post_init__(self) -> None:
+        if self.stand_in and not self.banner:
+            raise ValueError("data that stand in need a banner that says so")
 
 
 def stratified_indices(labels: Tensor, size: int, seed: int = 0) -> Tensor:

@@ -13,6 +13,10 @@ from rlap.data.base import Dataset, Normalisation, Split, stratified_indices
 # of the digits after resizing, over all 1,797 images
 NORMALISATION = Normalisation((0.3053,) * 3, (0.3236,) * 3)
 SOURCE = "scikit-learn load_digits"
+BANNER = (
+    "Stand-in data: scikit-learn digits, not CIFAR-10; "
+    "nothing here says anything about the paper."
+)
 
 
 @cache
@@ -61,4 +65,5 @@ def load_digits(
         SOURCE,
         digest,
         stand_in=True,
+        banner=BANNER,
     )
