@@ -62,13 +62,13 @@ def stamp_of(record: Mapping) -> str:
     level = "" if noise["level"] is None else f", level {noise['level']:g}"
     words = [
         f"{record['tier']} tier",
-        f"{data['name']} {data['n_train']:,} images",
+        f"{data['name']}, {data['n_train']:,} samples",
         f"{noise['kind']} rate {noise['rate']:g}{level}",
         f"seed {record['seed']}",
         f"code {record['identity']['code'][:8]}",
     ]
     if data["stand_in"]:
-        words.insert(0, "STAND-IN DATA, NOT CIFAR-10")
+        words.insert(0, "STAND-IN DATA")
     return " · ".join(words)
 
 

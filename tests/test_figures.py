@@ -81,7 +81,8 @@ def test_stand_in_data_cannot_be_overlooked():
     }  # fmt: skip
     stamp = figures.stamp_of(record)
     assert stamp.startswith("STAND-IN DATA")
-    for word in ("smoke tier", "1,234 images", "pair rate 0.4", "seed 3", "01234567"):
+    words = ("smoke tier", "digits, 1,234 samples", "pair rate 0.4", "seed 3")
+    for word in (*words, "01234567"):
         assert word in stamp
     assert "level" not in stamp
 

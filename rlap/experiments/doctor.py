@@ -22,6 +22,13 @@ EXTRAS = {  # package -> what needs it
     "torchvision": "the how-to on torchvision networks: pip install 'rlap[vision]'",
     "pytest": "the tests: pip install 'rlap[test]'",
 }
+REMEDIES = {
+    "cifar10": "it is fetched at the first load (139 to 170 MB). Without a network put "
+    "cifar-10-python.tar.gz into a folder and set RLAP_DATA to it",
+    "speech_commands": "put the ten-keyword archive or the full set into a folder and "
+    "set RLAP_DATA to it; without it keywords are synthesised (pip install "
+    "'rlap[synth]')",
+}
 CORE = (
     "torch",
     "scikit-learn",
@@ -77,12 +84,7 @@ def data_line(name: str) -> tuple[str, bool]:
         return f"  {name}: UNUSABLE, {error}", False
     if found:
         return f"  {name}: {found[0]} (digest {found[1][:16]})", True
-    return (
-        f"  {name}: not here yet; it is fetched at the first load (139 to 170 MB). "
-        "Without a network put cifar-10-python.tar.gz into a folder and set RLAP_DATA "
-        "to it",
-        True,
-    )
+    return f"  {name}: not here yet; {REMEDIES[name]}", True
 
 
 def pinned() -> dict[str, str]:

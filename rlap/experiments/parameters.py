@@ -17,7 +17,6 @@ from dataclasses import asdict, dataclass, field, fields, replace
 
 from rlap.attribution import METHODS
 from rlap.corruption import INPUT_KINDS, KINDS
-from rlap.models import MODELS
 from rlap.partition import RULES
 from rlap.sensitivity import CRITERIA
 
@@ -150,7 +149,7 @@ class Cifar10Parameters(Parameters):
     level: float = between(8.0, 0)
     train_size: int | None = between(None, 100, 50_000)
     test_size: int | None = between(None, 100, 10_000)
-    model: str | None = choice(None, None, *MODELS)
+    model: str | None = choice(None, None, "small", "resnet18")
     width: int | None = between(None, 1, 512)
     epochs: int | None = between(None, 1)
     finetune_epochs: int | None = between(None, 1)
