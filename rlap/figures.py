@@ -24,6 +24,11 @@ from rlap.training import History
 
 BLUE, ORANGE, GREEN, PURPLE = "#4a90d9", "#e08a2e", "#3aa57a", "#a06cc4"
 GREY = "#7a7a7a"  # 4.3:1 on white, 4.4:1 on the dark ground
+# six lines are more than the colours alone can tell apart
+SIX_LINES = {
+    "color": [BLUE, ORANGE, GREEN, PURPLE, GREY, ORANGE],
+    "linestyle": ["-", "-", "-", "-", "--", "--"],
+}
 STYLE = {
     "figure.facecolor": "none",
     "axes.facecolor": "none",
@@ -106,6 +111,8 @@ def as_pixels(split: Split, i: int) -> np.ndarray:
 def training_curves(histories: Mapping[str, History], stamp: str) -> Figure:
     """Training loss and test accuracy by epoch, one line an arm."""
     with drawing(stamp, 1, 2, figsize=(8, 3)) as (figure, (left, right)):
+        for ax in (left, right):
+            ax.set_prop_cycle(**SIX_LINES)
         for name, history in histories.items():
             epochs = range(1, len(history.loss) + 1)
             left.plot(epochs, history.loss, label=name)
@@ -113,7 +120,8 @@ def training_curves(histories: Mapping[str, History], stamp: str) -> Figure:
                 right.plot(epochs, history.test_accuracy, label=name)
         left.set(xlabel="epoch", ylabel="training loss")
         right.set(xlabel="epoch", ylabel="accuracy on clean test images")
-        right.legend(fontsize=8)
+        # beside the lines, which fill the panel
+        right.legend(fontsize=8, loc="upper left", bbox_to_anchor=(1, 1))
         return figure
 
 
@@ -213,11 +221,7 @@ def roc(
 ) -> Figure:
     """ROC curves of several scores (higher means more suspect) with their AUROC."""
     with drawing(stamp, figsize=(4.6, 3.8)) as (figure, ax):
-        # line styles too: six lines are more than the colours can tell apart
-        ax.set_prop_cycle(
-            color=[BLUE, ORANGE, GREEN, PURPLE, GREY, ORANGE],
-            linestyle=["-", "-", "-", "-", "--", "--"],
-        )
+        ax.set_prop_cycle(**SIX_LINES)
         for name, (score, area) in scores.items():
             fpr, tpr, _ = roc_curve(truth.cpu().numpy(), score.double().cpu().numpy())
             ax.plot(fpr, tpr, label=f"{name} ({area:.3f})")
