@@ -56,20 +56,17 @@ import copy
 import warnings
 from pprint import pprint
 
-import matplotlib.pyplot as plt
 import torch
 from IPython.display import display
-from myst_nb import glue
 
 import rlap
-from rlap import figures
+from rlap import figures, paths
 from rlap.algorithm import Stopwatch, partition_by
 from rlap.experiments import records
 from rlap.experiments.arms import compare, fit, recipes
 from rlap.experiments.parameters import Cifar10Parameters
 from rlap.metrics import auroc, detection
 
-plt.rcParams["figure.max_open_warning"] = 0
 run = Cifar10Parameters.from_notebook(globals()).resolved()
 watch = Stopwatch()
 pprint(run)
@@ -207,7 +204,6 @@ activation = rlap.attribute(
 difference = (
     (standardise(attribution) - standardise(activation)).abs().max().item()
 )
-glue("identity_difference", difference, display=False)
 print(f"largest difference after standardising: {difference:.1e}")
 
 # %% [markdown]
@@ -262,7 +258,6 @@ suspect = {
     "pixels at 0 or 1": rlap.share_at_bounds(train.inputs),
 }
 areas = {name: auroc(score, truth) for name, score in suspect.items()}
-glue("partition_auroc", next(iter(areas.values())).value, display=False)
 figures.roc(
     {k: (suspect[k], areas[k].value) for k in suspect}, truth, stamp
 )
@@ -406,8 +401,7 @@ record = records.new_record(
     },
 )
 folder = (
-    run.out
-    or records.paths.runs_folder() / "01_cifar10" / record["identity"]["id"]
+    run.out or paths.runs_folder() / "01_cifar10" / record["identity"]["id"]
 )
 print("record.json written, run", record["identity"]["id"])
 records.write(record, folder).name

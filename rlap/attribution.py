@@ -208,7 +208,6 @@ def captum_attribution(
     except ImportError as error:
         raise ImportError(f"{method!r} needs captum: pip install captum") from error
     explain: Callable = getattr(captum.attr, CAPTUM[method])(model, module)
-    with torch.enable_grad():
-        result = explain.attribute(x, target=target)
+    result = explain.attribute(x, target=target)
     result = result[0] if isinstance(result, tuple) else result
     return unit_sum(result.detach(), module).abs()

@@ -172,9 +172,7 @@ def cut_head(
     what crosses is much larger than the inputs, or the result differs from the
     network's on ``example``.
     """
-    modes = [(module, module.training) for module in model.modules()]
-    try:
-        model.eval()
+    with evaluating(model):
         try:
             tested = str(fx.Tracer().trace(model))
             for name in names:  # as in training, but without moving any statistics
@@ -190,9 +188,6 @@ def cut_head(
             return None
         head = fx.GraphModule(model, cut)
         return head if _same(model, head, layer, example) else None
-    finally:
-        for module, training in modes:
-            module.training = training
 
 
 def _head_graph(graph: fx.Graph, layer: str) -> fx.Graph | None:

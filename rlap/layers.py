@@ -26,17 +26,16 @@ def get_layer(model: nn.Module, name: str) -> nn.Linear | nn.Conv2d:
     ``TypeError`` when it is not a Linear or Conv2d layer.
     """
     modules = dict(model.named_modules())
+    if name in modules and isinstance(modules[name], SUPPORTED):
+        return modules[name]
     usable = [n for n, m in modules.items() if isinstance(m, SUPPORTED)]
     if name not in modules:
         near = difflib.get_close_matches(name, usable, n=3) or usable[-3:]
         raise KeyError(f"the model has no layer {name!r}; did you mean one of {near}?")
-    layer = modules[name]
-    if not isinstance(layer, SUPPORTED):
-        raise TypeError(
-            f"layer {name!r} is a {type(layer).__name__} and has no units to score or "
-            f"prune; name an nn.Linear or nn.Conv2d, for example {usable[-3:]}"
-        )
-    return layer
+    raise TypeError(
+        f"layer {name!r} is a {type(modules[name]).__name__} and has no units to score "
+        f"or prune; name an nn.Linear or nn.Conv2d, for example {usable[-3:]}"
+    )
 
 
 def num_units(layer: nn.Module) -> int:
@@ -106,10 +105,8 @@ def channels_last(inputs: Tensor) -> Tensor:
 
 
 def unit_sum(values: Tensor, layer: nn.Module) -> Tensor:
-    """Sum a layer's (..., B, units, positions) or (..., B, positions, units) values
-    over positions: pixels of a convolution, tokens of a linear layer on sequences.
-
-    ``values`` may carry leading dimensions before the batch; returns (..., B, d).
+    """Sum a layer's (B, units, H, W) or (B, positions, units) values over positions:
+    pixels of a convolution, tokens of a linear layer on sequences. Returns (B, d).
     """
     if isinstance(layer, nn.Conv2d):
         return values.sum(dim=(-2, -1))

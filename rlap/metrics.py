@@ -141,13 +141,13 @@ def detection(
     """
     truth = is_corrupted.cpu().bool()
     kept = high_quality.cpu().bool()
-    area = auroc(1 - posterior.double(), truth)
-    ap = average_precision(1 - posterior.double(), truth, resamples=2)
+    suspicion = 1 - posterior.double().cpu()
+    area = auroc(suspicion, truth)
     return {
         "auroc": area.value,
         "auroc_low": area.low,
         "auroc_high": area.high,
-        "average_precision": ap.value,
+        "average_precision": float(average_precision_score(truth, suspicion)),
         "accuracy": (kept == ~truth).double().mean().item(),
         "purity": (~truth[kept]).double().mean().item(),
         "recall_clean": kept[~truth].double().mean().item(),

@@ -64,8 +64,7 @@ def sensitivity(
     if low.all() or not low.any():
         side = "high" if low.all() else "low"
         raise ValueError(f"the {side}-quality part is empty: nothing to contrast")
-    if not torch.isfinite(activations).all():
-        raise ValueError("activations hold NaN or infinite values")
+    check_finite(activations, "activations")
     if criterion == "random":
         generator = torch.Generator().manual_seed(seed)
         drawn = torch.rand(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -18,6 +19,21 @@ from rlap.data.base import Split
 def few_threads() -> None:
     """Tiny tensors: threads only cost, and other processes want the cores."""
     torch.set_num_threads(1)
+
+
+@pytest.fixture
+def folders(tmp_path, monkeypatch):
+    """An empty data folder and an empty cache; nothing may be downloaded."""
+    (tmp_path / "data").mkdir()
+    (tmp_path / "cache").mkdir()
+    monkeypatch.setenv("RLAP_DATA", str(tmp_path / "data"))
+    monkeypatch.setenv("RLAP_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("RLAP_OFFLINE", "1")
+    return tmp_path
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(p.name for p in folder.iterdir())
 
 
 def seeded(make, seed: int = 0):

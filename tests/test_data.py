@@ -17,28 +17,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from conftest import names
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rlap import checks, data
 from rlap.data import archives, base, digits, download, images
 from rlap.data.base import Normalisation, Split, stratified_indices
-
-
-@pytest.fixture
-def folders(tmp_path, monkeypatch):
-    """An empty data folder and an empty cache; nothing may be downloaded."""
-    (tmp_path / "data").mkdir()
-    (tmp_path / "cache").mkdir()
-    monkeypatch.setenv("RLAP_DATA", str(tmp_path / "data"))
-    monkeypatch.setenv("RLAP_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setenv("RLAP_OFFLINE", "1")
-    return tmp_path
-
-
-def names(folder: Path) -> list[str]:
-    return sorted(p.name for p in folder.iterdir())
-
 
 # --- Split, Normalisation -----------------------------------------------------------
 

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import soundfile
 import torch
+from conftest import names
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -23,24 +24,6 @@ from rlap.data.clips import KEYWORDS, collect, read_archive, speaker_of, split_i
 from rlap.data.mfcc import mfcc
 
 REAL = data.available("speech_commands", source="archive")
-needs_voice = pytest.mark.skipif(
-    not synthesis.installed(), reason="needs espeakng-loader"
-)
-
-
-@pytest.fixture
-def folders(tmp_path, monkeypatch):
-    """An empty data folder and an empty cache; nothing may be downloaded."""
-    (tmp_path / "data").mkdir()
-    (tmp_path / "cache").mkdir()
-    monkeypatch.setenv("RLAP_DATA", str(tmp_path / "data"))
-    monkeypatch.setenv("RLAP_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setenv("RLAP_OFFLINE", "1")
-    return tmp_path
-
-
-def names(folder: Path) -> list[str]:
-    return sorted(p.name for p in folder.iterdir())
 
 
 def sound(wave: np.ndarray, form: str) -> bytes:
@@ -314,7 +297,6 @@ def test_full_set_is_downloaded_when_asked_for(folders, monkeypatch):
 # --- nothing there ------------------------------------------------------------------
 
 
-@needs_voice
 def test_synthesised_speech_stands_in(folders):
     assert data.available("speech_commands") is None
     with pytest.warns(data.StandInDataWarning, match="synthesised speech stands in"):
