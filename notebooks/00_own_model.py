@@ -129,9 +129,8 @@ import pandas as pd
 rows = {}
 for rule in ("gmm", "loss", "margin", "confidence"):
     with warnings.catch_warnings():
-        warnings.simplefilter(
-            "ignore"
-        )  # the table shows what they would say
+        # the table shows what they would say
+        warnings.simplefilter("ignore")
         tried = rlap.robustify(
             my_net, x, y, layer="2", rule=rule, recipe=recipe, seed=run.seed
         )
