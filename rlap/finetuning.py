@@ -102,6 +102,7 @@ def finetune(
     check_trainable(split, batchnorm)
     if mask is not None:
         mask.apply(model)
+    get_layer(model, layer)  # KeyError or TypeError for what is none
     names = [layer]
     if scope == "head":
         names = modules_after(model, layer, split.inputs[:2].to(device))

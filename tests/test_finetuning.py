@@ -370,7 +370,9 @@ def test_errors():
         finetune(net, blobs(), layer="7")
     with pytest.raises(TypeError, match="'3' is a ReLU"):
         finetune(net, blobs(), layer="3")
-    for scope in ("head", "full"):
+    with pytest.raises(KeyError, match="no layer '7'"):
+        finetune(net, blobs(), scope="layer", layer="7")
+    for scope in SCOPES:
         with pytest.raises(ValueError, match="batchnorm is 'frozen'"):
             finetune(net, blobs(), scope=scope, layer="2", batchnorm="frozen")
         with pytest.raises(ValueError, match="labels up to 4 need"):
