@@ -32,8 +32,6 @@ with open(here / f"kernel-{seed}", "a") as note:
     note.write(f"{os.getpid()}\\n")
 while (here / "wait").exists():
     time.sleep(0.05)
-if seed == 13:
-    raise ValueError("unlucky")
 if seed == 14:
     (pathlib.Path(out) / "big").write_bytes(bytes(10**8))
 record = {"schema": 1, "notebook": "01_cifar10", "arms": {}, "provenance": {},
@@ -41,6 +39,8 @@ record = {"schema": 1, "notebook": "01_cifar10", "arms": {}, "provenance": {},
           "parameters": {"tier": tier, "seed": seed, "rate": rate},
           "identity": {"data": DATA}}
 pathlib.Path(out, "record.json").write_text(json.dumps(record))
+if seed == 13:
+    raise ValueError("unlucky")
 """
 
 
@@ -175,7 +175,7 @@ def test_a_failing_run_and_a_full_disk_are_told_and_the_others_go_on(folder):
     assert str(out(folder, 13)) + ".failed" in unlucky
     (full,) = [line for line in said if "failed" in line and "s14" in line]
     assert "OSError: [Errno 27] File too large" in full
-    assert records.read(out(folder, 0))["seed"] == 0
+    assert [r["seed"] for r in records.read_all(runs(folder))] == [0]
     assert "unlucky" in (runs(folder) / f".{out(folder, 13).name}.log").read_text()
 
 
@@ -292,3 +292,21 @@ def test_wrong_usage_is_told_before_anything_starts(folder, capsys):
         with pytest.raises(SystemExit):
             main([*words, *wrong])
     assert not (folder / "results").exists()
+
+
+def test_snakemake_plans_the_same_commands(tmp_path):
+    """Where Snakemake is installed (it is an extra): a dry run over one grid."""
+    pytest.importorskip("snakemake")
+    rlap = f"{sys.executable} -m rlap.cli"
+    given = ["grids=grids/walkthrough.yaml", f"rlap={rlap}", "options=--seeds 90"]
+    command = [sys.executable, "-m", "snakemake", "--dry-run", "--profile"]
+    command += [str(ROOT / "workflow" / "profiles" / "local"), "--config", *given]
+    done = subprocess.run(
+        [*command, "--snakefile", str(ROOT / "Snakefile"), "--directory", str(ROOT)],
+        capture_output=True,
+        text=True,
+    )
+    told = done.stdout + done.stderr
+    assert done.returncode == 0, told
+    assert "--out results/01_cifar10/small-symmetric_exclusive-r0.4-s90" in told
+    assert told.count("rlap.cli run notebooks/01_cifar10.ipynb") == 2

@@ -48,10 +48,16 @@ def clear(jobs: Sequence[Job]) -> None:
 
 def arguments(job: Job, *, force: bool = False, stale: str = "keep") -> list[str]:
     """The words after ``rlap`` that run one job."""
-    told = ["run", str(job.notebook), "--out", str(job.folder), "--stale", stale]
+    told = ["run", short(job.notebook), "--out", short(job.folder), "--stale", stale]
     for name, value in job.given.items():
         told += ["-p", f"{name}={'null' if value is None else value}"]
     return [*told, "--force"] if force else told
+
+
+def short(path: Path) -> str:
+    """A path from the working folder if it is below it: the same on every node."""
+    path, here = path.absolute(), Path.cwd()
+    return (path.relative_to(here) if path.is_relative_to(here) else path).as_posix()
 
 
 def listing(
@@ -61,7 +67,7 @@ def listing(
     return [
         {
             "name": job.name,
-            "folder": job.folder.as_posix(),
+            "folder": short(job.folder),
             "state": "done" if state.done else "to run",
             "why": state.why,
             "grids": list(job.grids),
