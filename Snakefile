@@ -70,4 +70,6 @@ rule run:
         mem_mb=4000,
         runtime=config.get("minutes", 120),
     shell:
-        "OMP_NUM_THREADS={threads} MKL_NUM_THREADS={threads} {params.command} > {log} 2>&1"
+        "OMP_NUM_THREADS={threads} MKL_NUM_THREADS={threads} {params.command}"
+        # where Snakemake wants it: with a bucket that is a copy kept for it
+        " --out $(dirname {output}) > {log} 2>&1"

@@ -110,17 +110,15 @@ def command_run(options: argparse.Namespace) -> int:
     from rlap.experiments.run import run
 
     # as an exception, so that the kernel ends and the temporary folder goes
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     if options.leash:
         threading.Thread(target=hold_leash, daemon=True).start()
     given = dict(parse_parameter(text) for text in options.parameters)
-    run(
-        options.notebook,
-        options.out,
-        given,
-        force=options.force,
-        stale=options.stale,
-    )
+    choice = {"force": options.force, "stale": options.stale}
+    try:
+        run(options.notebook, options.out, given, **choice)
+    finally:
+        signal.signal(signal.SIGTERM, before)
     return 0
 
 

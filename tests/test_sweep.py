@@ -154,9 +154,10 @@ def test_a_killed_job_is_one_failure_and_a_terminated_sweep_ends_all(folder):
     left = [name for name in hidden(folder) if not name.endswith("log")]
     assert all("s0." in name for name in left)  # what was asked to stop has cleared up
     (runs(folder) / "wait").unlink()
-    ended = sweep(jobs(folder), workers=2, say=lambda line: None)
-    assert ended == {"done": 3}
-    assert hidden(folder) == []
+    # the killed one left a half, which the next sweep clears
+    assert any(name.endswith(".tmp") for name in left)
+    assert sweep(jobs(folder)[:1], say=lambda line: None) == {"done": 1}
+    assert not [name for name in hidden(folder) if "s0" in name]
 
 
 def test_a_failing_run_and_a_full_disk_are_told_and_the_others_go_on(folder):
@@ -198,9 +199,12 @@ def test_jobs_that_another_process_writes_are_left_to_it(folder, capsys):
 @pytest.mark.slow
 def test_two_sweeps_at_once_make_every_record_once(folder):
     finished(jobs(folder)[2])
-    both = [start(folder, "-j", "2"), start(folder, "-j", "2")]
-    told = [process.communicate(timeout=90)[0] for process in both]
-    assert [process.returncode for process in both] == [0, 0], told
+    other = start(folder, "-j", "2")
+    until(lambda: kernels(folder, 0) or kernels(folder, 1))
+    told: list[str] = []
+    ended = sweep(jobs(folder), workers=2, say=told.append)
+    told.append(other.communicate(timeout=90)[0])
+    assert ended["failed"] == other.returncode == 0, told
     assert [len(kernels(folder, seed)) for seed in (0, 1, 2)] == [1, 1, 0], told
     assert len(records.read_all(runs(folder))) == 3
     assert hidden(folder) == []

@@ -1,18 +1,10 @@
 """Grids: files that name many runs; read, checked and expanded before anything starts.
 
-A grid file is YAML::
-
-    about: one line
-    notebook: 01_cifar10        # of notebooks/, or a path ending in .ipynb from here
-    fixed: {tier: small}        # parameters of every run
-    seeds: [0, 1, 2]
-    blocks:                     # the most telling first
-      - about: one line
-        fixed: {...}            # on top of the grid's
-        vary: {rate: [0.2, 0.5], level: [2, 8]}    # every combination
-        cases: [{rate: 0.5, level: 4.5}, ...]      # each with every combination
-        seeds: [0, 1, 2, 3, 4]  # instead of the grid's
-        tiers: [small]          # only for these; all when left out
+A grid file names a notebook (of notebooks/, or a path ending in .ipynb from where the
+file is), parameters that are ``fixed``, ``seeds``, and ``blocks``, the most telling
+first. A block may add to what is ``fixed``, ``vary`` some parameters (every combination
+of the listed values), list ``cases`` (each with every combination), have its own
+``seeds``, and be only for some ``tiers``. book/sweeps.md shows one.
 
 ``train_share`` stands for ``train_size`` as a share of the tier's own. Within a block
 the seeds go round slowest: a sweep that is stopped has seen every setting first.

@@ -64,7 +64,7 @@ class Pool:
             child = self.start(job)
             if child is None:
                 return Outcome("stopped")
-            code, tail = self.follow(child, log_of(job))
+            code, tail = self.follow(child)
         except OSError as error:  # no room, no more processes: this job's trouble only
             return Outcome("failed", message=f"could not be started: {error}")
         seconds = time.perf_counter() - started
@@ -73,7 +73,7 @@ class Pool:
         if code == LOCKED:
             return Outcome("left", seconds, last_line(tail))
         if code != 0:
-            return Outcome("failed", seconds, failure(job, code, tail))
+            return Outcome("failed", seconds, failure(code, tail, log_of(job)))
         with suppress(OSError):
             log_of(job).unlink(missing_ok=True)
         ran = any(": running " in line for line in tail)
@@ -97,10 +97,10 @@ class Pool:
             self.children.add(child)
             return child
 
-    def follow(self, child: subprocess.Popen, log: Path) -> tuple[int, list[str]]:
-        """Wait for a process; its exit status and last lines (all of them in a log)."""
-        tail: deque[str] = deque(maxlen=200)
-        reader = threading.Thread(target=drain, args=(child, log, tail), daemon=True)
+    def follow(self, child: subprocess.Popen) -> tuple[int, list[str]]:
+        """Wait for a process; its exit status and the last of what it said."""
+        tail: deque[str] = deque(maxlen=1000)
+        reader = threading.Thread(target=drain, args=(child, tail), daemon=True)
         reader.start()
         code = child.wait()
         reader.join(5)  # a kernel that outlives its run may hold the pipe for a moment
@@ -124,18 +124,14 @@ class Pool:
                 child.kill()
 
 
-def drain(child: subprocess.Popen, log: Path, tail: deque[str]) -> None:
-    """Read what a process says into ``tail``, and into its log while there is room."""
-    lines = []
+def drain(child: subprocess.Popen, tail: deque[str]) -> None:
+    """Read what a process says, so that it never waits for us."""
     for line in child.stdout:
         tail.append(line.rstrip("\n"))
-        lines.append(line)
-        with suppress(OSError), open(log, "a" if lines[1:] else "w") as file:
-            file.write(line)
 
 
 def log_of(job: Job) -> Path:
-    """Where the output of a job is kept until it succeeds."""
+    """Where the output of a job that failed is kept until it succeeds."""
     return job.folder.with_name(f".{job.folder.name}.log")
 
 
@@ -144,10 +140,15 @@ def last_line(lines: Sequence[str]) -> str:
     return next((line.strip() for line in reversed(lines) if line.strip()), "")
 
 
-def failure(job: Job, code: int, tail: Sequence[str]) -> str:
+def failure(code: int, tail: Sequence[str], log: Path) -> str:
     """Why a job failed, in one line, and where to read more."""
+    told = last_line(tail) or f"exit status {code} without a word"
     if code < 0:
         told = f"killed by signal {-code}"
-    else:
-        told = last_line(tail) or f"exit status {code} without a word"
-    return told if "(see " in told or not tail else f"{told} (see {log_of(job)})"
+    if not tail:
+        return told
+    try:
+        log.write_text("\n".join([*tail, ""]), encoding="utf-8")
+    except OSError:  # no room for that either
+        return told
+    return told if "(see " in told else f"{told} (see {log})"
