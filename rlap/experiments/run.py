@@ -109,7 +109,7 @@ def expected_identity(notebook: Path, parameters: Parameters) -> dict[str, str]:
         parameters,
         notebook=notebook.stem,
         notebook_code=records.notebook_digest(notebook),
-        data=data_digest("cifar10"),
+        data=data_digest(parameters.data_set, **parameters.data_options),
     )
 
 

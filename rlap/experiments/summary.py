@@ -21,6 +21,9 @@ SETTING = (
     "level",
     "train_size",
     "model",
+    "split",
+    "frames",
+    "snr_db",
 )
 
 
@@ -124,9 +127,10 @@ def verdict(difference: Interval) -> str:
     return "ahead" if difference.mean > 0 else "behind"
 
 
-def arms_table(members: Sequence[Mapping]):
+def arms_table(members: Sequence[Mapping], also: Sequence[str] = ()):
     """A pandas table, one row an arm: accuracy with its interval, the difference to
-    retrain paired by seed and its verdict, images and seconds of training."""
+    retrain paired by seed and its verdict, samples and seconds of training; before
+    these two the means of the metrics named by ``also``."""
     import pandas as pd
 
     rows = {}
@@ -135,6 +139,8 @@ def arms_table(members: Sequence[Mapping]):
         if arm != "retrain":
             gain = paired(members, arm, "retrain")
             row |= {"minus retrain, points": gain.points(), "verdict": verdict(gain)}
+        for name in also:
+            row[f"{name} %"] = f"{100 * np.mean(values(members, arm, name)):.1f}"
         for name in ("samples", "seconds"):
             row[name] = round(float(np.mean(values(members, arm, name))))
         rows[arm] = row
@@ -152,7 +158,7 @@ def partition_table(members: Sequence[Mapping]):
         column = {
             "kept": f"{found['retained']:,}",
             "purity of the kept part": f"{found['purity']:.1%}",
-            "clean images kept": f"{found['recall_clean']:.1%}",
+            "clean samples kept": f"{found['recall_clean']:.1%}",
             "Ashman's D": f"{record['partition']['diagnostics']['separation']:.2f}",
         }
         for name, area in record["partition"]["auroc"].items():
@@ -169,7 +175,7 @@ def provenance_line(members: Sequence[Mapping]) -> str:
     commits = sorted({r["provenance"]["commit"] for r in members})
     return (
         f"{first['tier']} tier, {first['protocol']} protocol, "
-        f"{first['data']['n_train']:,} images of {first['data']['name']}, "
+        f"{first['data']['n_train']:,} samples of {first['data']['name']}, "
         f"seeds {seeds};\n"
         f"code {', '.join(commits)}, torch {where['environment']['torch']}, "
         f"{where['device']}, {where['threads']} threads"
