@@ -373,8 +373,8 @@ for name, scope in (
 # * **retrain (released)**: as the public code does it. It calls `model.train()` on
 #   *another* model, so that the fresh network is in evaluation mode from its first
 #   evaluation on, and its batch normalisation keeps the statistics of the first epoch.
-#   Its learning rate follows the accuracy on the test set, its batches are not shuffled,
-#   and it gets the epochs of the initial training alone.
+#   Its learning rate follows the accuracy on the test set, and it gets the epochs of the
+#   initial training alone.
 #
 # The released code also divides the time of this retraining, which runs 300 epochs, by
 # 150, the epochs of fine-tuning, and so doubles its seconds per epoch. Ours are totals.

@@ -9,14 +9,19 @@ from rlap.attribution import METHODS
 from rlap.corruption import INPUT_KINDS, KINDS
 from rlap.data.mfcc import RELEASED_FRAMES, SIGNAL_FRAMES
 from rlap.data.origins import SOURCES
-from rlap.experiments.checked import ParameterError, Parameters, between, choice
+from rlap.experiments.checked import (
+    TIERS,
+    ParameterError,
+    Parameters,
+    between,
+    choice,
+)
+from rlap.experiments.study_parameters import StudyParameters
 from rlap.partition import ONE_DIMENSIONAL, RULES
 from rlap.sensitivity import CRITERIA
 from rlap.waveform_noise import KIND as WAVEFORM
 
 __all__ = ["NOTEBOOKS", "TIERS", "ParameterError", "Parameters"]
-
-TIERS = ("smoke", "small", "paper")
 
 
 @dataclass(frozen=True)
@@ -174,4 +179,5 @@ class OwnModelParameters(Parameters):
 NOTEBOOKS: dict[str, type[Parameters]] = {
     "01_cifar10": Cifar10Parameters,
     "02_speech": SpeechParameters,
+    "05_protocols": StudyParameters,
 }
