@@ -1,4 +1,4 @@
-"""The command line: ``rlap run`` and ``rlap doctor``."""
+"""The command line: ``rlap run``, ``rlap ledger`` and ``rlap doctor``."""
 
 from __future__ import annotations
 
@@ -48,6 +48,11 @@ def build_parser() -> argparse.ArgumentParser:
         "--force", action="store_true", help="run even if the folder is up to date"
     )
     run.set_defaults(command=command_run)
+    ledger = commands.add_parser(
+        "ledger", help="every number and claim of the paper beside ours"
+    )
+    add_ledger_arguments(ledger)
+    ledger.set_defaults(command=command_ledger)
     doctor = commands.add_parser(
         "doctor", help="versions, device, data, and what is missing"
     )
@@ -62,6 +67,30 @@ def command_run(options: argparse.Namespace) -> int:
     given = dict(parse_parameter(text) for text in options.parameters)
     run(options.notebook, options.out, given, force=options.force)
     return 0
+
+
+def add_ledger_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of ``rlap ledger``."""
+    parser.add_argument(
+        "--results", help="folder of records (default: those of this checkout)"
+    )
+    parser.add_argument("--json", action="store_true", help="print the rows as JSON")
+    parser.add_argument("--table", type=int, choices=range(1, 7))
+    parser.add_argument("--protocol", help="released, described or controlled")
+    parser.add_argument("--tier", help='for example "small" or "small/resnet18-16"')
+    parser.add_argument(
+        "--tidy", metavar="CSV", help="write every measured number, one a line"
+    )
+    parser.add_argument(
+        "--manifest", action="store_true", help="list the records in MANIFEST.json"
+    )
+
+
+def command_ledger(options: argparse.Namespace) -> int:
+    """``rlap ledger``: exit status 1 when a record is faulty, missing or twice."""
+    from rlap.experiments.ledger_command import command
+
+    return command(options)
 
 
 def command_doctor(options: argparse.Namespace) -> int:
