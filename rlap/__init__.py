@@ -25,6 +25,7 @@ from rlap.pruning import Mask, prune
 from rlap.recipe import Recipe
 from rlap.sensitivity import sensitivity, top_units
 from rlap.training import History, TrainingDiverged, train
+from rlap.waveform_noise import add_noise, corrupt_waveforms, noisy_waveforms
 
 __version__ = "0.1.0"
 
@@ -41,11 +42,14 @@ __all__ = [
     "Split",
     "TrainingDiverged",
     "activations",
+    "add_noise",
     "attribute",
     "corrupt",
+    "corrupt_waveforms",
     "evaluate",
     "finetune",
     "load",
+    "noisy_waveforms",
     "partition",
     "predict",
     "prune",

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
+from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from rlap.data.base import Split
 from rlap.data.download import atomic
@@ -20,6 +21,7 @@ class Resumable(Protocol):
     model: nn.Module
     split: Split
     optimizer: torch.optim.Optimizer
+    plateau: ReduceLROnPlateau | None
     generator: torch.Generator
     device: torch.device
     history: Any  # a dataclass
@@ -61,6 +63,8 @@ class Checkpoint:
         run = self.run
         run.model.load_state_dict(saved["model"])
         run.optimizer.load_state_dict(saved["optimizer"])
+        if run.plateau is not None:
+            run.plateau.load_state_dict(saved["plateau"])
         run.generator.set_state(saved["generator"])
         torch.set_rng_state(saved["rng"])
         if run.device.type == "cuda":
@@ -77,6 +81,7 @@ class Checkpoint:
             "identity": self.identity,
             "model": run.model.state_dict(),
             "optimizer": run.optimizer.state_dict(),
+            "plateau": run.plateau and run.plateau.state_dict(),
             "generator": run.generator.get_state(),
             "rng": torch.get_rng_state(),
             "history": asdict(run.history),

@@ -119,7 +119,7 @@ def training_curves(histories: Mapping[str, History], stamp: str) -> Figure:
             if history.test_accuracy:
                 right.plot(epochs, history.test_accuracy, label=name)
         left.set(xlabel="epoch", ylabel="training loss")
-        right.set(xlabel="epoch", ylabel="accuracy on clean test images")
+        right.set(xlabel="epoch", ylabel="accuracy on the clean test set")
         # beside the lines, which fill the panel
         right.legend(fontsize=8, loc="upper left", bbox_to_anchor=(1, 1))
         return figure
@@ -275,7 +275,7 @@ def arms(values: Mapping[str, Sequence[float]], stamp: str) -> Figure:
                 va="center",
             )
         ax.set_yticks(range(len(names)), names)
-        ax.set(xlabel="accuracy on clean test images", ylim=(len(names) - 0.5, -0.5))
+        ax.set(xlabel="accuracy on the clean test set", ylim=(len(names) - 0.5, -0.5))
         ax.grid(axis="x", color=GREY, alpha=0.25)
         return figure
 

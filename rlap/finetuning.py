@@ -24,16 +24,12 @@ from rlap.layers import (
     pass_size,
     preserved_random_state,
 )
+from rlap.modes import BATCHNORM, check_trainable
 from rlap.pruning import Mask
 from rlap.recipe import Recipe, resolve_precision
-from rlap.training import (
-    BATCHNORM,
-    History,
-    check_trainable,
-    train,
-)
+from rlap.training import History, train
 
-SCOPES = ("head", "full")
+SCOPES = ("head", "layer", "full")
 MAX_FEATURES = 4096  # values a sample worth caching, if there are more than inputs
 # the paper's: 30 epochs of Adam at 1e-3, batches of 64; weight decay for the head only
 HEAD_RECIPE = Recipe(
@@ -67,14 +63,14 @@ def finetune(
     Args:
         model: any classifier, (B, ...) -> logits (B, C).
         split: inputs (N, ...), labels (N,): usually the high-quality subset.
-        scope: "head" trains ``layer`` and everything that runs after it (L-FT), "full"
-            every parameter that requires a gradient (F-FT).
+        scope: "head" trains ``layer`` and everything that runs after it (L-FT),
+            "layer" that layer alone (L-FT of the released speech code), "full" every
+            parameter that requires a gradient (F-FT).
         layer: where the head begins; by default the mask's layer.
         mask: pruned units, held at zero exactly.
         recipe: None takes the paper's (30 epochs of Adam at 1e-3).
-        batchnorm: "eval" freezes all BatchNorm statistics (default for the head),
-            "train" lets those of trained modules move (default for "full"), "update"
-            those of the frozen backbone too (what the released L-FT does).
+        batchnorm: as in ``train``; by default "train" for "full", and else "eval"
+            (the released L-FT is "update").
         cache: train the head on features computed once, where that changes nothing;
             else, and for heads that cannot be cut off, run the whole network.
         device, seed, test, progress: as in ``train``.
@@ -99,12 +95,17 @@ def finetune(
         )
     layer = layer or (mask.layer if mask is not None else None)
     if layer is None:
-        raise ValueError("scope='head' needs layer=..., the name where the head begins")
+        raise ValueError(
+            f"scope={scope!r} needs layer=..., the name where the head begins"
+        )
     recipe, batchnorm = recipe or HEAD_RECIPE, batchnorm or "eval"
     check_trainable(split, batchnorm)
     if mask is not None:
         mask.apply(model)
-    names = modules_after(model, layer, split.inputs[:2].to(device))
+    get_layer(model, layer)  # KeyError or TypeError for what is none
+    names = [layer]
+    if scope == "head":
+        names = modules_after(model, layer, split.inputs[:2].to(device))
     began = time.perf_counter()
     fixed = type(split) is Split and recipe.augment == "none" and batchnorm != "update"
     head = cut_head(model, layer, names, split.inputs[:2]) if cache and fixed else None
@@ -128,6 +129,7 @@ def finetune(
         head,
         cached,
         replace(recipe, precision=precision),  # "auto" would look at the head alone
+        modules=None if scope == "head" else names,
         batchnorm=batchnorm,
         mask=inside,
         test=cached_test,

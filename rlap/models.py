@@ -184,4 +184,8 @@ def build(
     elif name in _WITH_WIDTH and width is not None:
         options["width"] = width
     with preserved_random_state(torch.device("cpu"), seed):
-        return MODELS[name](num_classes, **options)
+        net = MODELS[name](num_classes, **options)
+    if name.startswith("speech"):
+        # the layout of inputs with one channel is ambiguous: let the weights say it
+        net = net.to(memory_format=torch.channels_last)
+    return net

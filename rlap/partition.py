@@ -37,10 +37,11 @@ class Partition:
     good, in [0, 1]; ``diagnostics`` says how far to trust it.
 
     Diagnostics: rule; high_quality and low_quality (counts); converged; iterations;
-    separation (Ashman's D along the line between the clusters: above 2.5 they are
-    believed to be two); bimodal; dropped_units (constant ones); named_by (what named
-    the good cluster); margin_of_naming (difference of the clusters' mean quality, in
-    standard deviations); warnings.
+    component (of the mixture, 0 or 1, that is the good one); separation (Ashman's D
+    along the line between the clusters: above 2.5 they are believed to be two);
+    bimodal; dropped_units (constant ones); named_by (what named the good cluster);
+    margin_of_naming (difference of the clusters' mean quality, in standard
+    deviations); warnings.
     """
 
     high_quality: Tensor
@@ -51,6 +52,16 @@ class Partition:
     def low_quality(self) -> Tensor:
         """The complement of ``high_quality``, (N,) bool."""
         return ~self.high_quality
+
+    def swapped(self, named_by: str) -> Partition:
+        """The same split with the other part as the good one, as ``named_by`` wants."""
+        about = self.diagnostics
+        new = about | {"named_by": named_by}
+        new |= {"high_quality": about["low_quality"]}
+        new |= {"low_quality": about["high_quality"]}
+        if "component" in about:
+            new["component"] = 1 - about["component"]
+        return Partition(~self.high_quality, 1 - self.posterior, new)
 
 
 def sample_scores(logits: Tensor, labels: Tensor) -> dict[str, Tensor]:
@@ -196,6 +207,7 @@ def _mixture_posterior(
     return posterior[:, good], {
         "converged": bool(mixture.converged_),
         "iterations": int(mixture.n_iter_),
+        "component": good,
         "separation": _separation(x, posterior),
         "dropped_units": int((~keep).sum()),
         "named_by": named_by,

@@ -9,11 +9,12 @@ from functools import cache
 
 import torch
 from torch import Tensor, nn
+from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from rlap.checks import check_count, check_number
 
 OPTIMIZERS = ("sgd", "adam")
-SCHEDULES = ("constant", "multistep", "cosine", "onecycle")
+SCHEDULES = ("constant", "multistep", "cosine", "onecycle", "plateau")
 AUGMENTATIONS = ("none", "flip", "crop+flip")
 PRECISIONS = ("auto", "fp32", "bf16")
 NUMBERS = ("lr", "momentum", "weight_decay", "warmup", "gamma", "label_smoothing")
@@ -32,7 +33,9 @@ class Recipe:
         weight_decay: L2 penalty as in torch.optim.
         schedule: "constant"; "multistep" (times ``gamma`` at ``milestones``, in
             epochs); "cosine" to zero; "onecycle" (linear up over the first
-            ``warmup`` share of the steps, linear down to zero).
+            ``warmup`` share of the steps, linear down to zero); "plateau" (times
+            ``gamma`` once more than ``patience`` epochs in a row brought no better
+            accuracy on the split that ``train`` is told to monitor).
         label_smoothing: share of the target spread over all classes.
         augment: "none", "flip" (left-right) or "crop+flip" (shift by up to
             ``crop_padding`` pixels, reflected at the border); images only.
@@ -55,6 +58,7 @@ class Recipe:
     warmup: float = 0.25
     milestones: tuple[int, ...] = ()
     gamma: float = 0.2
+    patience: int = 5
     label_smoothing: float = 0.0
     augment: str = "none"
     crop_padding: int = 2
@@ -72,7 +76,8 @@ class Recipe:
                 raise ValueError(
                     f"{name} is {getattr(self, name)!r}; choose one of {allowed}"
                 )
-        check_count(self.epochs, "epochs", minimum=0)
+        for name in ("epochs", "patience"):
+            check_count(getattr(self, name), name, minimum=0)
         for name in ("batch_size", "crop_padding"):
             check_count(getattr(self, name), name)
         for milestone in self.milestones:
@@ -85,6 +90,7 @@ class Recipe:
             "weight_decay >= 0": self.weight_decay >= 0,
             "0 < warmup < 1": 0 < self.warmup < 1,
             "gamma > 0": self.gamma > 0,
+            "gamma < 1 for plateau": self.schedule != "plateau" or self.gamma < 1,
             "0 <= label_smoothing < 1": 0 <= self.label_smoothing < 1,
         }
         for rule, holds in checks.items():
@@ -94,7 +100,8 @@ class Recipe:
 
 def learning_rate(recipe: Recipe, step: int, steps_per_epoch: int) -> float:
     """The rate at ``step`` (0-based, over the whole run): a pure function, so that a
-    resumed run has no scheduler state to restore."""
+    resumed run has no scheduler state to restore ("plateau", which looks at results,
+    has; here it stays at the first rate)."""
     total = max(1, recipe.epochs * steps_per_epoch)
     done = step / total
     if recipe.schedule == "multistep":
@@ -124,6 +131,17 @@ def make_optimizer(
         momentum=recipe.momentum,
         weight_decay=recipe.weight_decay,
         nesterov=recipe.nesterov and recipe.momentum > 0,
+    )
+
+
+def make_plateau(
+    recipe: Recipe, optimizer: torch.optim.Optimizer
+) -> ReduceLROnPlateau | None:
+    """The scheduler of "plateau", to be stepped on an accuracy; else None."""
+    if recipe.schedule != "plateau":
+        return None
+    return ReduceLROnPlateau(
+        optimizer, mode="max", factor=recipe.gamma, patience=recipe.patience
     )
 
 

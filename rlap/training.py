@@ -8,8 +8,7 @@ resumed from its checkpoint equals the uninterrupted one.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,23 +16,24 @@ from typing import TYPE_CHECKING
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.optim.lr_scheduler import ReduceLROnPlateau
 
-from rlap.checkpoint import Checkpoint
+from rlap.checkpoint import Checkpoint, fingerprint
 from rlap.data.base import Split
 from rlap.inference import accuracy, autocast_for
 from rlap.layers import channels_last, model_device, preserved_random_state
+from rlap.modes import check_trainable, only_these, trainable
 from rlap.recipe import (
     Recipe,
     augment,
     learning_rate,
     make_optimizer,
+    make_plateau,
     resolve_precision,
 )
 
 if TYPE_CHECKING:
     from rlap.pruning import Mask
-
-BATCHNORM = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 
 
 class TrainingDiverged(RuntimeError):
@@ -45,13 +45,15 @@ class History:
     """What happened in each epoch; lists have one entry an epoch.
 
     ``loss`` and ``accuracy`` are running means over the (augmented) training batches,
-    ``test_accuracy`` is filled when a test split was given, ``seconds`` counts the
-    training alone and ``test_seconds`` the tests.
+    ``test_accuracy`` is filled when a test split was given, ``monitor_accuracy`` when
+    one was monitored; ``seconds`` counts the training alone and ``test_seconds`` the
+    evaluations of both.
     """
 
     loss: list[float] = field(default_factory=list)
     accuracy: list[float] = field(default_factory=list)
     test_accuracy: list[float] = field(default_factory=list)
+    monitor_accuracy: list[float] = field(default_factory=list)
     lr: list[float] = field(default_factory=list)
     seconds: list[float] = field(default_factory=list)
     test_seconds: list[float] = field(default_factory=list)
@@ -61,7 +63,7 @@ class History:
 
     @property
     def total_seconds(self) -> float:
-        """Seconds of set-up and training, tests left out."""
+        """Seconds of set-up and training, evaluations left out."""
         return self.setup_seconds + sum(self.seconds)
 
 
@@ -73,6 +75,7 @@ def train(
     device: torch.device | str | None = None,
     seed: int = 0,
     test: Split | None = None,
+    monitor: Split | None = None,
     mask: Mask | None = None,
     modules: Sequence[str] | None = None,
     batchnorm: str = "train",
@@ -87,12 +90,16 @@ def train(
         recipe: see ``Recipe``; None takes its defaults.
         device: None keeps the model where it is.
         seed: of the order, the augmentation, redrawn noise and dropout.
-        test: evaluated after each epoch when given.
+        test: evaluated after each epoch when given; decides nothing.
+        monitor: the split by whose accuracy the schedule "plateau" goes, and that
+            schedule's alone: a validation part (the released code took the test set).
         mask: pruned units, held at zero exactly after every step.
         modules: dotted names; only their parameters are trained and the rest is
             frozen in eval mode. None trains every parameter that requires a gradient.
         batchnorm: "train", or "eval" to freeze the statistics of every BatchNorm;
-            "update" lets those of frozen modules move as well (released L-FT).
+            "update" lets those of frozen modules move as well (released L-FT);
+            "first epoch" trains in train mode once and then wholly in eval mode, no
+            dropout either (released retrain of speech, audit 36).
         checkpoint: a file written after every epoch and resumed from when it exists.
         progress: a progress bar, with this title when it is a string.
 
@@ -102,6 +109,7 @@ def train(
     recipe = recipe or Recipe()
     device = torch.device(device) if device is not None else model_device(model)
     check_trainable(split, batchnorm)
+    check_monitor(recipe, monitor)
     model.to(device)
     set_mode, parameters = trainable(model, modules, batchnorm)
     optimizer = make_optimizer(recipe, parameters)
@@ -111,7 +119,9 @@ def train(
         model, split.to(device), recipe, optimizer, history, set_mode, device
     )
     run.generator.manual_seed(seed)
-    told = (asdict(recipe), seed, modules, batchnorm, mask and mask.describe())
+    watched = monitor and fingerprint(monitor)
+    told = (asdict(recipe), seed, modules, batchnorm, watched)
+    told += (mask and mask.describe(),)
     with (
         torch.enable_grad(),
         preserved_random_state(device, seed),
@@ -123,10 +133,7 @@ def train(
             mask.apply(model)
         for epoch in _bar(range(start, recipe.epochs), progress, history):
             run.epoch(epoch, mask)
-            if test is not None:
-                began = time.perf_counter()
-                history.test_accuracy.append(accuracy(model, test, precision=precision))
-                history.test_seconds.append(time.perf_counter() - began)
+            run.evaluate(test, monitor)
             saved.write()
     model.eval()
     return history
@@ -141,13 +148,15 @@ class TrainingRun:
     recipe: Recipe
     optimizer: torch.optim.Optimizer
     history: History
-    set_mode: Callable[[], None]
+    set_mode: Callable[[int], None]
     device: torch.device
     generator: torch.Generator = field(default_factory=torch.Generator)
     top_label: int = 0
+    plateau: ReduceLROnPlateau | None = None
 
     def __post_init__(self) -> None:
         self.top_label = int(self.split.labels.max())
+        self.plateau = make_plateau(self.recipe, self.optimizer)
 
     def epoch(self, epoch: int, mask: Mask | None) -> None:
         """One pass over the data."""
@@ -159,12 +168,10 @@ class TrainingRun:
         batches = list(order.split(recipe.batch_size))
         if len(batches) > 1 and len(batches[-1]) == 1 < recipe.batch_size:
             batches.pop()  # BatchNorm has no variance over one sample
-        self.set_mode()
+        self.set_mode(epoch)
         loss_sum = hits = torch.zeros((), device=self.device)
         for i, index in enumerate(batches):
-            lr = learning_rate(recipe, epoch * len(batches) + i, len(batches))
-            for group in self.optimizer.param_groups:
-                group["lr"] = lr
+            lr = self.set_rate(epoch * len(batches) + i, len(batches))
             index = index.to(self.device)
             loss, correct = self.step(index)
             if mask is not None:
@@ -182,6 +189,15 @@ class TrainingRun:
         self.history.accuracy.append(hits.item() / seen)
         self.history.lr.append(lr)
         self.history.seconds.append(time.perf_counter() - began)
+
+    def set_rate(self, step: int, steps_per_epoch: int) -> float:
+        """Set the learning rate of ``step`` and return it."""
+        if self.plateau is not None:
+            return self.plateau.get_last_lr()[0]  # set at the end of the last epoch
+        lr = learning_rate(self.recipe, step, steps_per_epoch)
+        for group in self.optimizer.param_groups:
+            group["lr"] = lr
+        return lr
 
     def step(self, index: Tensor) -> tuple[Tensor, Tensor]:
         """One update on the samples ``index`` (B,): loss and number of hits."""
@@ -203,53 +219,35 @@ class TrainingRun:
         self.optimizer.step()
         return loss.detach(), (logits.detach().argmax(1) == labels).sum()
 
-
-def check_trainable(split: Split, batchnorm: str) -> None:
-    """One clear error for data or settings that nothing can be trained with."""
-    if batchnorm not in ("train", "eval", "update"):
-        raise ValueError(f"batchnorm is {batchnorm!r}; use 'train', 'eval' or 'update'")
-    if len(split) == 0:
-        raise ValueError("cannot train on an empty split")
-
-
-def trainable(
-    model: nn.Module, modules: Sequence[str] | None, batchnorm: str
-) -> tuple[Callable[[], None], list[nn.Parameter]]:
-    """A function that sets every submodule's mode, and the parameters to update."""
-    named = dict(model.named_modules())
-    if modules is None:
-        active = set(named.values())
-    else:
-        if missing := [name for name in modules if name not in named]:
-            raise KeyError(f"the model has no module {missing[0]!r}")
-        active = {m for name in modules for m in named[name].modules()}
-
-    def set_mode() -> None:
-        for module in named.values():
-            module.training = module in active
-            if isinstance(module, BATCHNORM) and batchnorm != "train":
-                module.training = batchnorm == "update"
-
-    unique = {id(p): p for m in active for p in m.parameters(recurse=False)}
-    # in the model's own order, whatever the order of the set above
-    parameters = [p for p in model.parameters() if id(p) in unique and p.requires_grad]
-    if not parameters:
-        raise ValueError("no parameter to train: all are frozen or the model has none")
-    return set_mode, parameters
+    def evaluate(self, test: Split | None, monitor: Split | None) -> None:
+        """Accuracy on both after an epoch; the schedule hears of the second."""
+        if test is None and monitor is None:
+            return
+        began, history = time.perf_counter(), self.history
+        found: dict[int, float] = {}
+        for split in (test, monitor):
+            if split is not None and id(split) not in found:
+                found[id(split)] = accuracy(
+                    self.model, split, precision=history.precision
+                )
+        if test is not None:
+            history.test_accuracy.append(found[id(test)])
+        if monitor is not None:
+            history.monitor_accuracy.append(found[id(monitor)])
+            self.plateau.step(found[id(monitor)])
+        history.test_seconds.append(time.perf_counter() - began)
 
 
-@contextmanager
-def only_these(model: nn.Module, parameters: list[nn.Parameter]) -> Iterator[None]:
-    """Compute gradients for ``parameters`` alone: none through a frozen backbone."""
-    kept = {id(p) for p in parameters}
-    others = [p for p in model.parameters() if p.requires_grad and id(p) not in kept]
-    for parameter in others:
-        parameter.requires_grad_(False)
-    try:
-        yield
-    finally:
-        for parameter in others:
-            parameter.requires_grad_(True)
+def check_monitor(recipe: Recipe, monitor: Split | None) -> None:
+    """Raise ``ValueError`` where schedule and ``monitor`` do not belong together."""
+    if recipe.schedule == "plateau" and monitor is None:
+        raise ValueError(
+            "the schedule 'plateau' needs monitor=..., a split to watch the accuracy of"
+        )
+    if recipe.schedule != "plateau" and monitor is not None:
+        raise ValueError(
+            f"monitor is for the schedule 'plateau'; {recipe.schedule!r} looks at none"
+        )
 
 
 def _bar(epochs: range, progress: bool | str, history: History):

@@ -24,6 +24,7 @@ from rlap.corruption import corrupt
 from rlap.finetuning import (
     FULL_RECIPE,
     HEAD_RECIPE,
+    SCOPES,
     cut_head,
     finetune,
     modules_after,
@@ -288,6 +289,27 @@ def test_batchnorm_of_the_backbone(scope, batchnorm, moves):
     assert torch.equal(net.conv.weight, before["conv.weight"]) == (scope == "head")
 
 
+@pytest.mark.parametrize("cache", [True, False])
+def test_the_layer_alone_moves(cache):
+    """The released L-FT of speech leaves the output layer as it was."""
+    net, before = convnet(), state(convnet())
+    mask = prune(net, layer="fc", units=[1])
+    before |= {k: v for k, v in state(net).items() if k.startswith("fc.")}
+    finetune(net, pictures(), scope="layer", mask=mask, recipe=ADAM, cache=cache)
+    moved = {k for k, v in net.state_dict().items() if not torch.equal(v, before[k])}
+    assert moved == {"fc.weight", "fc.bias"} and mask.holds(net)
+
+
+def test_the_layer_alone_with_and_without_the_cache():
+    results = []
+    for cache in (True, False):
+        net = convnet()
+        finetune(net, pictures(), scope="layer", layer="fc", recipe=ADAM, cache=cache)
+        results.append(state(net))
+    for name, value in results[0].items():
+        assert torch.allclose(value, results[1][name], atol=1e-6), name
+
+
 def test_the_full_scope_trains_everything_and_needs_no_layer():
     net = convnet()
     before = state(net)
@@ -327,7 +349,7 @@ def test_the_papers_recipes_are_the_defaults():
     assert history.lr == [1e-3] * 30
 
 
-@pytest.mark.parametrize("scope", ["head", "full"])
+@pytest.mark.parametrize("scope", SCOPES)
 def test_global_state_is_left_alone_and_seeds_matter(scope):
     nets = [mlp(dropout=0.4) for _ in range(3)]
     for net, seed in zip(nets, (0, 0, 1), strict=True):
@@ -348,7 +370,9 @@ def test_errors():
         finetune(net, blobs(), layer="7")
     with pytest.raises(TypeError, match="'3' is a ReLU"):
         finetune(net, blobs(), layer="3")
-    for scope in ("head", "full"):
+    with pytest.raises(KeyError, match="no layer '7'"):
+        finetune(net, blobs(), scope="layer", layer="7")
+    for scope in SCOPES:
         with pytest.raises(ValueError, match="batchnorm is 'frozen'"):
             finetune(net, blobs(), scope=scope, layer="2", batchnorm="frozen")
         with pytest.raises(ValueError, match="labels up to 4 need"):

@@ -8,13 +8,14 @@ from pathlib import Path
 
 import pytest
 
+from rlap.experiments.checked import ParameterError, assigned_names
 from rlap.experiments.parameters import (
     CIFAR10_TIERS,
+    SPEECH_TIERS,
     TIERS,
     Cifar10Parameters,
     OwnModelParameters,
-    ParameterError,
-    assigned_names,
+    SpeechParameters,
 )
 
 NOTEBOOKS = Path(__file__).parents[1] / "notebooks"
@@ -120,3 +121,64 @@ def test_label_noise_has_no_level_and_out_is_not_part_of_the_identity():
     assert (
         Cifar10Parameters(out="here").identity() == Cifar10Parameters(out="").identity()
     )
+
+
+# --- speech -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("tier", TIERS)
+def test_speech_resolves_to_the_tiers_epochs_and_the_whole_set(tier):
+    run = SpeechParameters(tier=tier).resolved()
+    sizes = {"train_size": None, "test_size": None}
+    given = {k: getattr(run, k) for k in SPEECH_TIERS[tier] | sizes}
+    assert given == sizes | SPEECH_TIERS[tier]
+    assert SpeechParameters(tier=tier, train_size=300).resolved().train_size == 300
+    assert (run.train_size is None) == (tier != "smoke")
+
+
+def test_the_released_budget_is_the_paper_tiers():
+    run = SpeechParameters(tier="paper").resolved()
+    assert (run.epochs, run.finetune_epochs) == (300, 150)
+
+
+@pytest.mark.parametrize(
+    ("kind", "level"),
+    [
+        ("gaussian", 15.0),
+        ("gaussian_signal", 15.0),
+        ("gaussian_waveform", -5.0),
+        ("pair", None),
+    ],
+)
+def test_each_kind_of_speech_noise_has_its_own_level(kind, level):
+    assert SpeechParameters(kind=kind, snr_db=-5).noise_level == level
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"kind": "gaussian_clamped"}, "'kind' is 'gaussian_clamped'"),
+        ({"kind": "asymmetric"}, "'kind' is 'asymmetric'"),  # its pairs are of images
+        ({"frames": 64}, "'frames' is 64"),
+        ({"split": "speakers"}, "did you mean 'speaker'"),
+        ({"source": "archiv"}, "did you mean 'archive'"),
+        ({"rule": "trivial"}, "'rule' is 'trivial'"),  # it counts clamped pixels
+        ({"model": "small"}, "'model' is 'small'"),
+        ({"units": 128}, "between 1 and 127"),
+        ({"snr_db": 99.0}, "between -60 and 60"),
+    ],
+)
+def test_bad_speech_parameters_stop(given, message):
+    with pytest.raises(ParameterError, match=message):
+        SpeechParameters(**given)
+
+
+def test_what_chooses_the_data():
+    assert Cifar10Parameters.data_set == "cifar10"
+    assert Cifar10Parameters().data_options == {}
+    assert SpeechParameters.data_set == "speech_commands"
+    run = SpeechParameters(tier="small", source="archive", frames=130, split="random")
+    chosen = {"source": "archive", "frames": 130, "split": "random"}
+    assert run.data_options == chosen
+    # smoke synthesises less where it has to
+    assert SpeechParameters().data_options["clips"] == 1_000

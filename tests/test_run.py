@@ -13,8 +13,12 @@ import pytest
 
 from rlap.cli import main
 from rlap.experiments import records
-from rlap.experiments.parameters import ParameterError
-from rlap.experiments.run import RunFailed, RunLocked, lock, run
+from rlap.experiments.parameters import (
+    Cifar10Parameters,
+    ParameterError,
+    SpeechParameters,
+)
+from rlap.experiments.run import RunFailed, RunLocked, expected_identity, lock, run
 
 # stands for notebook 01: the same parameters, a record at once, and a way to fail
 BODY = """
@@ -137,6 +141,25 @@ def test_wrong_parameters_stop_before_anything_is_made(notebook, tmp_path):
     shutil.copy(notebook, other)
     with pytest.raises(ParameterError, match="leaves no record"):
         run(other, out)
+
+
+def test_the_data_expected_are_those_of_the_parameters(tmp_path, monkeypatch):
+    """Of notebook 02 they depend on where speech comes from."""
+    path = tmp_path / "02_speech.ipynb"
+    path.write_text('{"cells": []}')
+    asked = []
+
+    def digest(name, **options):
+        asked.append((name, options))
+        return "d" * 64
+
+    monkeypatch.setattr("rlap.experiments.run.data_digest", digest)
+    parameters = SpeechParameters(tier="small", source="synthetic")
+    assert expected_identity(path, parameters)["data"] == "d" * 16
+    expected_identity(path, Cifar10Parameters())
+    assert [name for name, _ in asked] == ["speech_commands", "cifar10"]
+    assert asked[0][1] == {"source": "synthetic", "frames": 32, "split": "speaker"}
+    assert asked[1][1] == {}
 
 
 def test_the_command_line(notebook, tmp_path, capsys):

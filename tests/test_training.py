@@ -392,6 +392,76 @@ def test_half_written_checkpoints_never_appear(tmp_path, monkeypatch):
     assert file.read_bytes() == kept
 
 
+# --- plateau ------------------------------------------------------------------------
+
+PLATEAU = replace(PLAIN, epochs=7, schedule="plateau", gamma=0.5, patience=1)
+
+
+def told(monkeypatch, accuracies: list[float]) -> None:
+    """Let every evaluation in training find the next of these."""
+    left = iter(accuracies)
+    monkeypatch.setattr("rlap.training.accuracy", lambda *a, **k: next(left))
+
+
+def test_plateau_by_hand(monkeypatch):
+    # the second epoch in a row that is no better than .5 halves; so does the next pair
+    told(monkeypatch, [0.5, 0.4, 0.5, 0.3, 0.2, 0.6, 0.6])
+    watched = blobs(9, seed=5)
+    history = train(mlp(), blobs(), PLATEAU, monitor=watched)
+    assert history.lr == [0.05, 0.05, 0.05, 0.025, 0.025, 0.0125, 0.0125]
+    assert history.monitor_accuracy == [0.5, 0.4, 0.5, 0.3, 0.2, 0.6, 0.6]
+    assert history.test_accuracy == [] and len(history.test_seconds) == 7
+
+
+def test_the_test_split_decides_nothing_unless_it_is_monitored(monkeypatch):
+    watched, test = blobs(9, seed=5), blobs(12, seed=6)
+    falling = {len(watched): [1.0] * 7, len(test): [0.7 - i / 10 for i in range(7)]}
+    asked = []
+
+    def accuracy_of(model, split, **options):
+        asked.append(len(split))
+        return falling[len(split)][(asked.count(len(split)) - 1) % 7]
+
+    monkeypatch.setattr("rlap.training.accuracy", accuracy_of)
+    flat = [0.05, 0.05, 0.05, 0.025, 0.025, 0.0125, 0.0125]
+    history = train(mlp(), blobs(), PLATEAU, test=test, monitor=watched)
+    assert history.lr == flat
+    assert history.test_accuracy == falling[12]
+    rising = sorted(falling[12])
+    falling[12] = rising
+    history = train(mlp(), blobs(), PLATEAU, test=test, monitor=watched)
+    assert history.lr == flat  # the test rose every time
+    asked.clear()
+    history = train(mlp(), blobs(), PLATEAU, test=test, monitor=test)
+    assert history.lr == [0.05] * 7
+    assert history.test_accuracy == history.monitor_accuracy == rising
+    assert len(asked) == 7, "one split is evaluated once an epoch"
+
+
+def test_resumed_on_a_plateau_equals_uninterrupted(tmp_path):
+    recipe = replace(PLATEAU, lr=1e-5, patience=0, epochs=6)  # accuracy stands still
+    split, options = pictures(25), {"monitor": pictures(9, seed=5), "seed": 3}
+    whole, broken, fresh = convnet(), convnet(), convnet(seed=9)
+    full = train(whole, split, recipe, **options)
+    assert full.lr[0] > full.lr[2] > full.lr[-1]
+    break_after(broken, 10)  # in the fourth of six epochs, three batches each
+    file = tmp_path / "run.pt"
+    with pytest.raises(Interrupted):
+        train(broken, split, recipe, checkpoint=file, **options)
+    resumed = train(fresh, split, recipe, checkpoint=file, **options)
+    assert resumed.lr == full.lr and resumed.monitor_accuracy == full.monitor_accuracy
+    assert same_state(fresh, state(whole))
+    with pytest.raises(ValueError, match="belongs to another run"):
+        train(convnet(), split, recipe, checkpoint=file, monitor=pictures(12), seed=3)
+
+
+def test_plateau_and_monitor_belong_together():
+    with pytest.raises(ValueError, match="'plateau' needs monitor="):
+        train(mlp(), blobs(), PLATEAU)
+    with pytest.raises(ValueError, match="'constant' looks at none"):
+        train(mlp(), blobs(), PLAIN, monitor=blobs())
+
+
 # --- what is trained ----------------------------------------------------------------
 
 
@@ -435,6 +505,29 @@ def test_batchnorm_statistics(batchnorm, modules, moves):
     assert set(seen) == {(moves, modules is None, True)}
     trained = modules is None or "bn" in modules
     assert torch.equal(after["bn.weight"], before["bn.weight"]) != trained
+
+
+def test_first_epoch_alone_in_train_mode():
+    """As the released retrain of speech: then eval mode, and BatchNorm stands still."""
+    net, modes, means = convnet(), [], []
+
+    def look(module, args):
+        modes.append((net.bn.training, net.drop.training, module.training))
+        means.append(net.bn.running_mean.clone())
+
+    net.fc.register_forward_pre_hook(look)
+    train(net, pictures(), PLAIN, batchnorm="first epoch")  # 24 samples: 3 batches
+    assert modes == [(True,) * 3] * 3 + [(False,) * 3] * 6
+    assert not torch.equal(means[0], means[2])  # the first pass moved it already
+    assert all(torch.equal(mean, means[2]) for mean in means[3:])
+    # one epoch is as usual, and all parameters go on moving in the others
+    once, usual = convnet(), convnet()
+    one = replace(PLAIN, epochs=1)
+    train(once, pictures(), one, batchnorm="first epoch")
+    train(usual, pictures(), one)
+    assert same_state(once, state(usual))
+    for name, parameter in net.named_parameters():
+        assert not torch.equal(parameter, once.get_parameter(name)), name
 
 
 # --- prediction ---------------------------------------------------------------------
@@ -501,6 +594,8 @@ def test_precision():
         ({"weight_decay": math.inf}, ValueError, "weight_decay must be finite"),
         ({"warmup": 0.0}, ValueError, "warmup < 1"),
         ({"gamma": 0.0}, ValueError, "gamma > 0"),
+        ({"gamma": 1.0, "schedule": "plateau"}, ValueError, "gamma < 1 for plateau"),
+        ({"patience": -1}, ValueError, "patience must be at least 0"),
         ({"milestones": (1.5,)}, TypeError, "a milestone must be a whole number"),
         ({"label_smoothing": 1.0}, ValueError, "label_smoothing < 1"),
         ({"optimizer": ""}, ValueError, "optimizer is ''; choose one of"),

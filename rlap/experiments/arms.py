@@ -4,60 +4,93 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, replace
+from typing import Any
 
 import torch
 from torch import nn
 
 from rlap import models
 from rlap.data import Split
-from rlap.experiments.parameters import Cifar10Parameters
+from rlap.experiments.parameters import Cifar10Parameters, SpeechParameters
 from rlap.finetuning import FULL_RECIPE, HEAD_RECIPE
 from rlap.metrics import evaluate
 from rlap.recipe import Recipe
 from rlap.training import History, train
 
+# how a fresh network is trained, by the name of the data set
+FRESH = {
+    "cifar10": Recipe(schedule="onecycle", augment="crop+flip"),
+    "speech_commands": Recipe(
+        batch_size=64,
+        optimizer="adam",
+        weight_decay=0.0,
+        schedule="onecycle",
+        precision="fp32",
+    ),
+}
+# the released retrain of speech, to be had with batchnorm="first epoch" and the test
+# set as monitor (audit 1.4, 36 and 38)
+RELEASED_RETRAIN = Recipe(
+    batch_size=64,
+    optimizer="adam",
+    lr=5e-4,
+    weight_decay=0.0,
+    schedule="plateau",
+    gamma=0.5,
+    patience=5,
+    shuffle=False,
+    precision="fp32",
+)
 
-def recipes(run: Cifar10Parameters) -> dict[str, Recipe]:
+
+def recipes(run: Cifar10Parameters | SpeechParameters) -> dict[str, Recipe]:
     """The recipe of every arm under the controlled protocol.
 
-    All shuffle, augment and let the learning rate go to zero; retrain and oracle get as
-    many epochs as initial training and fine-tuning together. Only the head is tuned
-    without augmentation: its features are computed once.
+    All shuffle and let the learning rate go to zero, and images are augmented; retrain
+    and oracle get as many epochs as initial training and fine-tuning together. Only
+    the head is tuned without augmentation: its features are computed once. Speech has
+    the released retrain as well, which does otherwise.
     """
-    initial = Recipe(
-        epochs=run.epochs,
-        lr=run.lr,
-        schedule="onecycle",
-        augment="crop+flip",
-    )
+    initial = replace(FRESH[run.data_set], epochs=run.epochs, lr=run.lr)
     longer = replace(initial, epochs=run.epochs + run.finetune_epochs)
-    tuned = {"epochs": run.finetune_epochs, "schedule": "cosine"}
-    return {
+    tuned = {
+        "epochs": run.finetune_epochs,
+        "schedule": "cosine",
+        "precision": initial.precision,
+    }
+    found = {
         "initial": initial,
         "L-FT": replace(HEAD_RECIPE, **tuned),
-        "F-FT": replace(FULL_RECIPE, augment="crop+flip", **tuned),
+        "F-FT": replace(FULL_RECIPE, augment=initial.augment, **tuned),
         "retrain": longer,
         "oracle": longer,
     }
+    if isinstance(run, SpeechParameters):
+        found["retrain (released)"] = replace(RELEASED_RETRAIN, epochs=run.epochs)
+    return found
 
 
 def fit(
-    run: Cifar10Parameters,
+    run: Cifar10Parameters | SpeechParameters,
     split: Split,
     recipe: Recipe,
     test: Split | None,
     device: torch.device | str,
+    **options: Any,
 ) -> tuple[nn.Module, History]:
-    """A fresh network, trained on ``split``; the same seed gives the same start."""
+    """A fresh network, trained on ``split``; the same seed gives the same start.
+
+    ``options`` go to ``train``: what it monitors, say.
+    """
     net = models.build(
         run.model,
         split.num_classes,
         seed=run.seed,
         in_channels=split.inputs.shape[1],
-        width=run.width,
+        width=getattr(run, "width", None),
         whiten=split.inputs,
     ).to(device)
-    return net, train(net, split, recipe, seed=run.seed, test=test)
+    return net, train(net, split, recipe, seed=run.seed, test=test, **options)
 
 
 class Arms(dict):
@@ -70,7 +103,7 @@ class Arms(dict):
         columns = ("accuracy", "precision", "recall", "f1", "top3")
         rows = {
             name: {f"{c} %": round(100 * arm[c], 2) for c in columns}
-            | {"images": arm["samples"], "seconds": round(arm["seconds"], 2)}
+            | {"samples": arm["samples"], "seconds": round(arm["seconds"], 2)}
             for name, arm in self.items()
         }
         return pd.DataFrame.from_dict(rows, orient="index")

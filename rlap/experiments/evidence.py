@@ -14,8 +14,8 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from rlap.experiments.paper import ARM, UNITS, Cell, by_key
-from rlap.experiments.plan import ARMS, StudyParameters
 from rlap.experiments.protocol import CIFAR10, SPEECH
+from rlap.experiments.study_parameters import ARMS, StudyParameters
 
 NOTEBOOK = "05_protocols"
 FULL = 50_000  # training images of the paper's full size

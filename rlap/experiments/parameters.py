@@ -1,146 +1,29 @@
-"""The parameters of a notebook, checked: a typo stops the run instead of being ignored.
-
-A notebook's parameter cell lists the fields of one frozen dataclass. The cell after it
-calls ``from_notebook(globals())``, which refuses unknown names, wrong types and values
-out of range, whether they were typed into the cell or injected by papermill.
-"""
+"""The parameters of each notebook, and what its tiers make of them."""
 
 from __future__ import annotations
 
-import ast
-import difflib
-import math
-import types
-import typing
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, replace
+from typing import ClassVar, Self
 
 from rlap.attribution import METHODS
 from rlap.corruption import INPUT_KINDS, KINDS
-from rlap.partition import RULES
+from rlap.data.mfcc import RELEASED_FRAMES, SIGNAL_FRAMES
+from rlap.data.origins import SOURCES
+from rlap.experiments.checked import ParameterError, Parameters, between, choice
+from rlap.partition import ONE_DIMENSIONAL, RULES
 from rlap.sensitivity import CRITERIA
+from rlap.waveform_noise import KIND as WAVEFORM
+
+__all__ = ["NOTEBOOKS", "TIERS", "ParameterError", "Parameters"]
 
 TIERS = ("smoke", "small", "paper")
-# papermill starts the cell that it injects with this line; so do our parameter cells
-MARK = "# Parameters"
-
-
-class ParameterError(ValueError):
-    """A parameter that is unknown, of the wrong type or out of range."""
-
-
-def choice(default: object, *allowed: object) -> typing.Any:
-    """A field that takes one of a few values."""
-    return field(default=default, metadata={"allowed": allowed})
-
-
-def between(default: object, low: float, high: float = math.inf) -> typing.Any:
-    """A field that takes a number from ``low`` to ``high``, both included."""
-    return field(default=default, metadata={"low": low, "high": high})
-
-
-@dataclass(frozen=True)
-class Parameters:
-    """Base of the notebooks' parameter classes."""
-
-    def __post_init__(self) -> None:
-        hints = typing.get_type_hints(type(self))
-        for f in fields(self):
-            value = check_type(f.name, getattr(self, f.name), hints[f.name])
-            check_range(f.name, value, f.metadata)
-            object.__setattr__(self, f.name, value)
-
-    @classmethod
-    def names(cls) -> list[str]:
-        """Names of all parameters, in the order of the cell."""
-        return [f.name for f in fields(cls)]
-
-    @classmethod
-    def from_mapping(cls, given: Mapping[str, object]) -> typing.Self:
-        """Parameters from names and values; ``ParameterError`` for any unknown name."""
-        for name in given:
-            cls.check_name(name)
-        return cls(**given)
-
-    @classmethod
-    def from_notebook(cls, namespace: Mapping[str, object]) -> typing.Self:
-        """Parameters from a notebook's ``globals()``, checked.
-
-        Unknown names are found in the text of the parameter cell and of the cell that
-        papermill injects (the last one run of each).
-        """
-        for name in assigned_names(namespace.get("In", [])):
-            cls.check_name(name)
-        missing = [name for name in cls.names() if name not in namespace]
-        if missing:
-            raise ParameterError(f"the parameter cell does not set {missing}")
-        return cls(**{name: namespace[name] for name in cls.names()})
-
-    @classmethod
-    def check_name(cls, name: str) -> None:
-        """Raise ``ParameterError`` unless ``name`` is a parameter."""
-        if name not in cls.names():
-            near = difflib.get_close_matches(name, cls.names(), n=1)
-            hint = f"; did you mean {near[0]!r}?" if near else ""
-            raise ParameterError(
-                f"unknown parameter {name!r}{hint} (known: {', '.join(cls.names())})"
-            )
-
-    def identity(self) -> dict[str, object]:
-        """All that decides the result: not ``out``, where the record goes."""
-        return {k: v for k, v in asdict(self).items() if k != "out"}
-
-
-def assigned_names(cells: list[str]) -> list[str]:
-    """Names assigned by the last parameter cell and the last injected cell."""
-    last: dict[bool, str] = {}
-    for source in cells:
-        first = source.lstrip().split("\n", 1)[0].rstrip()
-        if first.startswith(MARK):
-            last[first == MARK] = source  # papermill's line is the mark and no more
-    names = []
-    for source in last.values():
-        for node in ast.walk(ast.parse(source)):
-            if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
-                names.append(node.id)
-    return names
-
-
-def check_type(name: str, value: object, hint: object) -> object:
-    """``value`` if it is of the annotated type (an int passes for a float)."""
-    wanted = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
-    if value is None and type(None) in wanted:
-        return value
-    if type(value) in wanted:
-        return value
-    if type(value) is int and float in wanted:
-        return float(value)
-    shown = " or ".join("None" if t is type(None) else t.__name__ for t in wanted)
-    raise ParameterError(
-        f"parameter {name!r} must be {shown}, not {type(value).__name__} ({value!r})"
-    )
-
-
-def check_range(name: str, value: object, rules: Mapping[str, object]) -> None:
-    """Raise ``ParameterError`` for a value that the field's metadata rule out."""
-    if "allowed" in rules and value not in rules["allowed"]:
-        near = difflib.get_close_matches(str(value), map(str, rules["allowed"]), n=1)
-        hint = f" (did you mean {near[0]!r}?)" if near else ""
-        raise ParameterError(
-            f"parameter {name!r} is {value!r}{hint}; choose one of {rules['allowed']}"
-        )
-    if "low" in rules and value is not None:
-        inside = rules["low"] <= value <= rules["high"] and math.isfinite(value)
-        if not inside:
-            raise ParameterError(
-                f"parameter {name!r} is {value!r}; "
-                f"it must lie between {rules['low']} and {rules['high']}"
-            )
 
 
 @dataclass(frozen=True)
 class Cifar10Parameters(Parameters):
     """Parameters of notebook 01; ``None`` leaves a choice to the tier."""
+
+    data_set: ClassVar[str] = "cifar10"
 
     tier: str = choice("smoke", *TIERS)
     seed: int = between(0, 0)
@@ -160,7 +43,7 @@ class Cifar10Parameters(Parameters):
     units: int = between(40, 1, 255)
     out: str = ""
 
-    def resolved(self) -> typing.Self:
+    def resolved(self) -> Self:
         """The same with every ``None`` replaced by its tier's value."""
         given = {k: v for k, v in asdict(self).items() if v is not None}
         return replace(self, **{**CIFAR10_TIERS[self.tier], **given})
@@ -198,6 +81,77 @@ CIFAR10_TIERS: dict[str, dict[str, object]] = {
 }
 
 
+SIGNAL = "gaussian_signal"  # on the frames of the recording, not on the padding
+SPEECH_KINDS = (
+    "gaussian",  # on the MFCCs as released, padding included
+    SIGNAL,
+    WAVEFORM,  # on the recording, before the MFCCs
+    "symmetric_exclusive",
+    "symmetric_inclusive",
+    "pair",
+)
+
+
+@dataclass(frozen=True)
+class SpeechParameters(Parameters):
+    """Parameters of notebook 02; ``None`` leaves a choice to the tier."""
+
+    data_set: ClassVar[str] = "speech_commands"
+
+    tier: str = choice("smoke", *TIERS)
+    seed: int = between(0, 0)
+    source: str = choice("auto", *SOURCES)
+    split: str = choice("speaker", "speaker", "random")
+    frames: int = choice(SIGNAL_FRAMES, SIGNAL_FRAMES, RELEASED_FRAMES)
+    kind: str = choice("gaussian", *SPEECH_KINDS)
+    rate: float = between(0.5, 0, 1)
+    level: float = between(15.0, 0)
+    snr_db: float = between(0.0, -60, 60)
+    train_size: int | None = between(None, 100)
+    test_size: int | None = between(None, 50)
+    model: str = choice("speech_cnn", "speech_cnn", "speech_res8")
+    epochs: int | None = between(None, 1)
+    finetune_epochs: int | None = between(None, 1)
+    lr: float = between(2e-3, 1e-6, 1)
+    method: str = choice("gradient_x_activation", *METHODS)
+    rule: str = choice("gmm", "gmm", *ONE_DIMENSIONAL)
+    criterion: str = choice("regression", *CRITERIA)
+    units: int = between(20, 1, 127)
+    out: str = ""
+
+    def resolved(self) -> Self:
+        """The same with every ``None`` replaced by its tier's value, if it has one."""
+        given = {k: v for k, v in asdict(self).items() if v is not None}
+        return replace(self, **{**SPEECH_TIERS[self.tier], **given})
+
+    @property
+    def data_options(self) -> dict[str, object]:
+        """Options of ``rlap.load``; where smoke has to make clips, few and plain."""
+        options = {"source": self.source, "frames": self.frames, "split": self.split}
+        if self.tier == "smoke":
+            options |= {"clips": 1_000, "difficulty": "plain"}
+        return options
+
+    @property
+    def noise_level(self) -> float | None:
+        """The level: of MFCCs, or a signal-to-noise ratio in dB; None for labels."""
+        levels = {"gaussian": self.level, SIGNAL: self.level, WAVEFORM: self.snr_db}
+        return levels.get(self.kind)
+
+
+# sizes that are left out are the whole set; paper: the released number of epochs
+SPEECH_TIERS: dict[str, dict[str, object]] = {
+    "smoke": {
+        "train_size": 600,
+        "test_size": 200,
+        "epochs": 12,
+        "finetune_epochs": 6,
+    },
+    "small": {"epochs": 40, "finetune_epochs": 20},
+    "paper": {"epochs": 300, "finetune_epochs": 150},
+}
+
+
 @dataclass(frozen=True)
 class OwnModelParameters(Parameters):
     """Parameters of the how-to notebook."""
@@ -208,4 +162,7 @@ class OwnModelParameters(Parameters):
 
 
 # the notebooks that leave a record, and so can be run by `rlap run`
-NOTEBOOKS: dict[str, type[Parameters]] = {"01_cifar10": Cifar10Parameters}
+NOTEBOOKS: dict[str, type[Parameters]] = {
+    "01_cifar10": Cifar10Parameters,
+    "02_speech": SpeechParameters,
+}

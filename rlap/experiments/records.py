@@ -238,9 +238,15 @@ def read(path: str | Path) -> dict[str, object]:
 def read_all(folder: str | Path) -> list[dict[str, object]]:
     """Every record under ``folder``, in the order of their paths.
 
-    Raises ``RecordError`` when two of them are the same run.
+    Folders with a leading dot are left out: runs that are not complete. Raises
+    ``RecordError`` when two of them are the same run.
     """
-    found = [read(path) for path in sorted(Path(folder).rglob(FILE))]
+    folder = Path(folder)
+    found = [
+        read(path)
+        for path in sorted(folder.rglob(FILE))
+        if not any(p.startswith(".") for p in path.relative_to(folder).parts)
+    ]
     seen: set[str] = set()
     for record in found:
         name = record["identity"]["id"]

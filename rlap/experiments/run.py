@@ -1,29 +1,35 @@
 """``rlap run``: one notebook, one folder, one record; idempotent.
 
 The notebook is executed into a temporary folder that is renamed when it is complete, so
-a killed run leaves no half record. A lock with the process id keeps two runs out of one
-folder. What is done is skipped, and a run that is repeated says why.
+a killed run leaves no half record, and the next one clears what it left. A lock keeps
+two runs out of one folder. What is done is skipped, and what is repeated says why.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
-import socket
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from rlap.data import data_digest
 from rlap.experiments import records
+from rlap.experiments.locks import RunLocked, lock
 from rlap.experiments.parameters import NOTEBOOKS, ParameterError, Parameters
 
+__all__ = ["RunFailed", "RunLocked", "lock", "run"]
+
 EXECUTED = "notebook.ipynb"
-
-
-class RunLocked(RuntimeError):
-    """Another living process is writing this folder."""
+# which parts of its identity a record may differ in and still count as done
+STALE: dict[str, tuple[str, ...]] = {
+    "rerun": (),
+    "keep": ("code", "environment"),
+    "keep-notebook": ("code", "environment", "notebook"),
+}
 
 
 class RunFailed(RuntimeError):
@@ -36,6 +42,7 @@ def run(
     given: Mapping[str, object] | None = None,
     *,
     force: bool = False,
+    stale: str = "rerun",
     say=print,
 ) -> dict[str, object]:
     """Execute ``notebook`` with parameters into ``out``; returns the record.
@@ -45,6 +52,8 @@ def run(
         out: folder that will hold record.json and the executed notebook.
         given: parameters that differ from the cell's defaults.
         force: run again even when ``out`` holds this very run.
+        stale: "rerun" what other code made, "keep" it, or "keep-notebook": keep it even
+            when the code of the notebook has changed.
         say: called with one line at a time.
 
     Raises ``ParameterError``, ``RunLocked``, ``RunFailed`` or ``FileNotFoundError``.
@@ -53,11 +62,12 @@ def run(
     parameters = check_parameters(notebook, given or {})
     wanted = expected_identity(notebook, parameters)
     with lock(out):
-        reason = why_run(out, wanted, force)
-        if reason is None:
-            say(f"{out}: up to date (run {wanted['id']})")
+        recover(out)
+        state = state_of(out, wanted, parameters, force=force, stale=stale)
+        if state.done:
+            say(f"{out}: {state.why}")
             return records.read(out)
-        say(f"{out}: running {notebook.name}, {reason}")
+        say(f"{out}: running {notebook.name}, {state.why}")
         record = execute(notebook, out, given or {}, wanted)
     arms = record.get("arms", {})
     shown = ", ".join(f"{k} {v['accuracy']:.4f}" for k, v in arms.items())
@@ -99,22 +109,64 @@ def expected_identity(notebook: Path, parameters: Parameters) -> dict[str, str]:
         parameters,
         notebook=notebook.stem,
         notebook_code=records.notebook_digest(notebook),
-        data=data_digest("cifar10"),
+        data=data_digest(parameters.data_set, **parameters.data_options),
     )
 
 
-def why_run(out: Path, wanted: Mapping[str, str], force: bool) -> str | None:
-    """Why ``out`` has to be (re)made, or None when it holds this very run."""
+@dataclass(frozen=True)
+class State:
+    """Whether a folder holds the run that is wanted, and why (not)."""
+
+    done: bool
+    why: str
+    kept: bool = False  # done, but by other code
+
+
+def state_of(
+    out: Path,
+    wanted: Mapping[str, str],
+    parameters: Parameters,
+    *,
+    force: bool = False,
+    stale: str = "rerun",
+) -> State:
+    """What ``out`` holds, measured against the identity that is ``wanted``."""
     if not (out / records.FILE).exists():
-        return "not run yet"
+        return State(False, "not run yet")
     try:
-        found = records.read(out)["identity"]
+        record = records.read(out)
+        found, asked = record["identity"], record["parameters"]
     except (records.RecordError, KeyError) as error:
-        return f"its record is unusable ({error})"
+        return State(False, f"its record is unusable ({error})")
+    if force:
+        return State(False, "because it was asked for")
     changed = [k for k in wanted if k != "id" and found.get(k) != wanted[k]]
-    if changed:
-        return "because of changed " + ", ".join(changed)
-    return "because it was asked for" if force else None
+    if stale != "rerun" and same_parameters(asked, parameters):
+        changed = [k for k in changed if k != "parameters"]
+    if not changed:
+        return State(True, f"up to date (run {wanted['id']})")
+    if set(changed) <= set(STALE[stale]):
+        code = str(found.get("code"))[:7]
+        return State(True, f"kept, made with other {', '.join(changed)} ({code})", True)
+    return State(False, "because of changed " + ", ".join(changed))
+
+
+def same_parameters(asked: Mapping[str, object], parameters: Parameters) -> bool:
+    """Whether a record's parameters mean the same, however they were written.
+
+    One that the record does not know yet counts as its default.
+    """
+    try:
+        then = type(parameters).from_mapping(asked)
+    except ParameterError:
+        return False
+    return resolved(then).identity() == resolved(parameters).identity()
+
+
+def resolved(parameters: Parameters) -> Parameters:
+    """The parameters with the tier's choices filled in, where the notebook has any."""
+    fill = getattr(parameters, "resolved", None)
+    return fill() if fill else parameters
 
 
 def execute(
@@ -134,6 +186,7 @@ def execute(
     shutil.rmtree(temporary, ignore_errors=True)
     shutil.rmtree(failed, ignore_errors=True)
     temporary.mkdir()
+    started = time.perf_counter()
     try:
         papermill.execute_notebook(
             str(notebook),
@@ -144,6 +197,7 @@ def execute(
         )
         record = records.read(temporary)
     except PapermillExecutionError as error:
+        (temporary / records.FILE).unlink(missing_ok=True)  # failed: no result
         os.replace(temporary, failed)
         raise RunFailed(
             f"{notebook.name} failed: {error.ename}: {error.evalue} "
@@ -157,8 +211,12 @@ def execute(
     record["identity"] = {**wanted, "data": record["identity"]["data"]}
     parts = [v for k, v in record["identity"].items() if k != "id"]
     record["identity"]["id"] = records.sha(*parts)
+    # with the start of the kernel, and whatever else ran beside it: what a run costs
+    record["provenance"]["wall_seconds"] = time.perf_counter() - started
     records.write(record, temporary)
-    replace_folder(temporary, out)
+    complete = out.with_name(f".{out.name}.{os.getpid()}.new")
+    os.replace(temporary, complete)  # from here on a kill loses nothing: see recover
+    replace_folder(complete, out)
     return record
 
 
@@ -171,46 +229,20 @@ def replace_folder(new: Path, out: Path) -> None:
     shutil.rmtree(old, ignore_errors=True)
 
 
-@contextmanager
-def lock(out: Path) -> Iterator[None]:
-    """Hold ``.NAME.lock`` beside ``out``; a lock of a dead process is taken over.
-
-    Raises ``RunLocked`` when its holder lives (or runs on another host).
-    """
-    path = out.with_name(f".{out.name}.lock")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    mine = f"{os.getpid()} {socket.gethostname()}"
-    for _ in range(2):
-        try:
-            with open(path, "x", encoding="utf-8") as file:
-                file.write(mine)
-            break
-        except FileExistsError:
-            holder = path.read_text(encoding="utf-8").split()
-            if holder_lives(holder):
-                raise RunLocked(
-                    f"{out} is being written by process {' on '.join(holder)}; "
-                    f"wait for it, or remove {path} if it is gone"
-                ) from None
-            path.unlink(missing_ok=True)
-    else:
-        raise RunLocked(f"{out} is being written by another process")
-    try:
-        yield
-    finally:
-        path.unlink(missing_ok=True)
+def leftovers(out: Path) -> dict[str, list[Path]]:
+    """What runs of ``out`` keep beside it while they work: {"tmp"|"new"|"old": ...}."""
+    named = re.compile(rf"\.{re.escape(out.name)}\.\d+\.(tmp|new|old)")
+    found: dict[str, list[Path]] = {}
+    for path in sorted(out.parent.iterdir() if out.parent.is_dir() else ()):
+        if match := named.fullmatch(path.name):
+            found.setdefault(match[1], []).append(path)
+    return found
 
 
-def holder_lives(holder: list[str]) -> bool:
-    """Whether the process in a lock file (pid, host) may still be running."""
-    if len(holder) != 2 or not holder[0].isdigit():
-        return False
-    if holder[1] != socket.gethostname():
-        return True  # cannot be asked from here
-    try:
-        os.kill(int(holder[0]), 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
+def recover(out: Path) -> None:
+    """Finish or clear what killed runs of ``out`` left; the caller holds its lock."""
+    left = leftovers(out)
+    for complete in left.get("new", []):
+        replace_folder(complete, out)
+    for path in left.get("tmp", []) + left.get("old", []):
+        shutil.rmtree(path, ignore_errors=True)

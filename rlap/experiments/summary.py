@@ -26,6 +26,9 @@ SETTING = (
     "epochs",
     "finetune_epochs",
     "units",
+    "split",
+    "frames",
+    "snr_db",
 )
 
 
@@ -143,7 +146,7 @@ def verdict(difference: Interval) -> str:
 
 def arms_table(members: Sequence[Mapping]):
     """A pandas table, one row an arm: accuracy with its interval, the difference to
-    retrain paired by seed and its verdict, images and seconds of training."""
+    retrain paired by seed and its verdict, samples and seconds of training."""
     import pandas as pd
 
     rows = {}
@@ -169,7 +172,7 @@ def partition_table(members: Sequence[Mapping]):
         column = {
             "kept": f"{found['retained']:,}",
             "purity of the kept part": f"{found['purity']:.1%}",
-            "clean images kept": f"{found['recall_clean']:.1%}",
+            "clean samples kept": f"{found['recall_clean']:.1%}",
             "Ashman's D": f"{record['partition']['diagnostics']['separation']:.2f}",
         }
         for name, area in record["partition"]["auroc"].items():
@@ -186,7 +189,7 @@ def provenance_line(members: Sequence[Mapping]) -> str:
     commits = sorted({r["provenance"]["commit"] for r in members})
     return (
         f"{first['tier']} tier, {first['protocol']} protocol, "
-        f"{first['data']['n_train']:,} images of {first['data']['name']}, "
+        f"{first['data']['n_train']:,} samples of {first['data']['name']}, "
         f"seeds {seeds};\n"
         f"code {', '.join(commits)}, torch {where['environment']['torch']}, "
         f"{where['device']}, {where['threads']} threads"

@@ -1,0 +1,63 @@
+"""What a training run may move: which parameters, and which modules in which mode."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+
+from torch import nn
+
+from rlap.data.base import Split
+
+BATCHNORM = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
+BATCHNORM_MODES = ("train", "eval", "update", "first epoch")  # see ``train``
+
+
+def check_trainable(split: Split, batchnorm: str) -> None:
+    """One clear error for data or settings that nothing can be trained with."""
+    if batchnorm not in BATCHNORM_MODES:
+        raise ValueError(f"batchnorm is {batchnorm!r}; choose one of {BATCHNORM_MODES}")
+    if len(split) == 0:
+        raise ValueError("cannot train on an empty split")
+
+
+def trainable(
+    model: nn.Module, modules: Sequence[str] | None, batchnorm: str
+) -> tuple[Callable[[int], None], list[nn.Parameter]]:
+    """A function that sets every submodule's mode for an epoch (from 0), and the
+    parameters to update."""
+    named = dict(model.named_modules())
+    if modules is None:
+        active = set(named.values())
+    else:
+        if missing := [name for name in modules if name not in named]:
+            raise KeyError(f"the model has no module {missing[0]!r}")
+        active = {m for name in modules for m in named[name].modules()}
+
+    def set_mode(epoch: int) -> None:
+        once = batchnorm == "first epoch"
+        for module in named.values():
+            module.training = module in active and not (once and epoch > 0)
+            if isinstance(module, BATCHNORM) and batchnorm in ("eval", "update"):
+                module.training = batchnorm == "update"
+
+    unique = {id(p): p for m in active for p in m.parameters(recurse=False)}
+    # in the model's own order, whatever the order of the set above
+    parameters = [p for p in model.parameters() if id(p) in unique and p.requires_grad]
+    if not parameters:
+        raise ValueError("no parameter to train: all are frozen or the model has none")
+    return set_mode, parameters
+
+
+@contextmanager
+def only_these(model: nn.Module, parameters: list[nn.Parameter]) -> Iterator[None]:
+    """Compute gradients for ``parameters`` alone: none through a frozen backbone."""
+    kept = {id(p) for p in parameters}
+    others = [p for p in model.parameters() if p.requires_grad and id(p) not in kept]
+    for parameter in others:
+        parameter.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for parameter in others:
+            parameter.requires_grad_(True)
