@@ -20,7 +20,7 @@ from rlap.experiments.verdicts import VERDICTS
 from rlap.figures import BLUE, GREEN, GREY, ORANGE, PURPLE, drawing
 
 PROTOCOL_COLOUR = {"released": ORANGE, "described": PURPLE, "controlled": BLUE}
-VERDICT_COLOUR = (GREEN, ORANGE, "#b9b9b955", "#00000000")
+VERDICT_COLOUR = ("#3aa57abf", "#e08a2ebf", "#b9b9b955", "#00000000")
 SIGN = ("●", "✕", "○", "–")
 MARKER = {"reproduced": "o", "contradicted": "X", "inconclusive": "o"}
 CRITERIA = ("ours", "abs", "rms", "freq", "std")
@@ -51,9 +51,9 @@ def paper_and_ours(rows: Sequence[Row], stamp: str) -> Figure:
     ``rows`` are one table in one tier. The sign of a point is its verdict.
     """
     shown = panels(rows)
-    across = 3 if rows[0].table == 2 else 4
+    across = 3 if rows[0].table == 2 else 2
     down = -(-len(shown) // across)
-    size = {"figsize": (2.3 * across + 1, 2.1 * down + 0.9), "sharey": True}
+    size = {"figsize": (8, 2.2 * down + 0.9), "sharey": True}
     with drawing(stamp, down, across, squeeze=False, **size) as (figure, axes):
         for ax, (name, members) in zip(axes.flat, shown.items(), strict=False):
             places = list(dict.fromkeys(place(r) for r in members))
@@ -132,8 +132,8 @@ def verdict_grid(rows: Sequence[Row], stamp: str) -> Figure:
     lines = list(dict.fromkeys(line_of(r) for r in rows))
     wide = len(columns) > 9  # then one below the other
     down, across = (len(protocols), 1) if wide else (1, len(protocols))
-    width, height = 0.3 * len(columns) + 0.4, 0.21 * len(lines) + 0.4
-    size = {"figsize": (max(2.2, width) * across + 1.6, height * down + 0.9)}
+    width, height = 0.22 * len(columns) + 0.3, 0.21 * len(lines) + 0.4
+    size = {"figsize": (max(1.8, width) * across + 1.6, height * down + 0.9)}
     size |= {"squeeze": False, "sharex": True, "sharey": True}
     colours = ListedColormap(VERDICT_COLOUR)
     with drawing(stamp, down, across, **size) as (figure, axes):
@@ -144,9 +144,7 @@ def verdict_grid(rows: Sequence[Row], stamp: str) -> Figure:
                 grid[i, j] = VERDICTS.index(row.verdict)
                 ax.text(j, i, SIGN[int(grid[i, j])], ha="center", va="center",
                         fontsize=7)  # fmt: skip
-            ax.imshow(
-                grid, cmap=colours, vmin=-0.5, vmax=3.5, aspect="auto", alpha=0.75
-            )
+            ax.imshow(grid, cmap=colours, vmin=-0.5, vmax=3.5, aspect="auto")
             ax.set_title(protocol)
             ax.set_xticks(range(len(columns)), [short(c) for c in columns], fontsize=7,
                           rotation=90 if wide else 0)  # fmt: skip
@@ -155,7 +153,7 @@ def verdict_grid(rows: Sequence[Row], stamp: str) -> Figure:
             ax.spines[:].set_visible(False)
         labels = zip(VERDICTS, SIGN, VERDICT_COLOUR, strict=True)
         handles = [
-            plt.Rectangle((0, 0), 1, 1, fc=colour, ec=GREY, lw=0.5, alpha=0.75,
+            plt.Rectangle((0, 0), 1, 1, fc=colour, ec=GREY, lw=0.5,
                           label=f"{sign} {verdict}")
             for verdict, sign, colour in labels
         ]  # fmt: skip
@@ -233,7 +231,8 @@ def effect_bars(effects: Sequence, stamp: str, most: int = 16) -> Figure:
         ax.set_yticks(range(len(shown)), names)
         ax.axvline(0, color=GREY, lw=0.8)
         ax.set(
-            ylim=(len(shown) - 0.5, -0.5), xlabel="change of F-FT's accuracy, points"
+            ylim=(max(1, len(shown)) - 0.5, -0.5),
+            xlabel="change of F-FT's accuracy, points",
         )
         if not shown:
             ax.text(0.5, 0, "not run", transform=ax.get_yaxis_transform())

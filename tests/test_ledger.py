@@ -209,7 +209,9 @@ def test_claims_by_hand(tmp_path):
     assert ten.paper == pytest.approx(0.0985875)
     assert (ten.ours, ten.verdict, ten.n) == (pytest.approx(0.085), "reproduced", 3)
     assert claim(book, "decayed-retrain").verdict == "contradicted"
-    assert claim(book, "pruning-adds").verdict == "contradicted"
+    assert claim(book, "pruning-adds").verdict == "reproduced"  # by .001, surely
+    assert claim(book, "not-random-units").verdict == "not run"
+    assert claim(book, "names").verdict == "inconclusive"  # 24 of 24: above .86
     assert claim(book, "do-nothing").verdict == "reproduced"
     assert claim(book, "levels").verdict == "reproduced"
     assert claim(book, "gradients").verdict == "contradicted"
@@ -222,10 +224,13 @@ def test_claims_by_hand(tmp_path):
 
 def test_one_bad_setting_contradicts_an_always(tmp_path):
     made = [made_up.record(s, level=level, auroc=area + 0.001 * s)
-            for level, area in ((2.0, 0.5), (8.0, 0.99)) for s in range(3)]  # fmt: skip
+            for level, area in ((2.0, 0.6), (8.0, 0.01)) for s in range(3)]  # fmt: skip
     found = claim(build(tmp_path, *made), "separates")
     assert found.verdict == "contradicted"
-    assert found.ours == pytest.approx(0.501)
+    assert found.ours == pytest.approx(0.601)
+    names = claim(build(tmp_path, *made), "names")
+    assert names.verdict == "contradicted"
+    assert (names.n, names.ours) == (6, 0.5)
     assert "level 2" in found.reason
 
 

@@ -101,6 +101,9 @@ def test_gain_rule(paper, mean, spread, verdict):
 def test_above_and_its_mirror():
     assert judge_above(around(0.95, 0.01), 0.9, 0.02).verdict == "reproduced"
     assert judge_above(around(0.90, 0.001), 0.9, 0.02).verdict == "contradicted"
+    little = around(0.91, 0.001)  # surely above, surely by less than the margin
+    assert judge_above(little, 0.9, 0.02).verdict == "reproduced"
+    assert judge_above(little, 0.9, 0.02, matters=True).verdict == "contradicted"
     assert judge_above(around(0.91, 0.01), 0.9, 0.02).verdict == "inconclusive"
     assert judge_above(around(-0.1, 0.01), 0.0, 0.02, flip=True).verdict == "reproduced"
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from rlap.corruption import INPUT_KINDS
 from rlap.experiments.evidence import Evidence, Setting, epoch_seconds, seed_mean
-from rlap.experiments.summary import interval
+from rlap.experiments.summary import Interval, interval
 from rlap.experiments.verdicts import (
     CONTRADICTED,
     INCONCLUSIVE,
@@ -29,9 +29,11 @@ from rlap.experiments.verdicts import (
     not_run,
     too_few,
 )
+from rlap.metrics import wilson
 
 Quantity = Callable[[Mapping], float | None]
 Rule = Callable[[Evidence, str, str], Judgement]
+GOOD_SHARE = 0.9
 IDENTICAL = 1e-3  # two standardised features that differ by less are the same
 
 
@@ -62,8 +64,9 @@ def attacked_gap(rate: str, arm: str = "F-FT", other: str = "retrain") -> Quanti
 
 
 def auroc(record: Mapping) -> float | None:
-    """How well the partition, oriented as the run took it, finds the corrupted part."""
-    return record.get("partition", {}).get("detection", {}).get("auroc")
+    """How well the partition tells the corrupted samples, whichever part it kept."""
+    area = record.get("partition", {}).get("detection", {}).get("auroc")
+    return None if area is None else max(area, 1 - area)
 
 
 def saved_an_epoch(arm: str) -> Quantity:
@@ -219,6 +222,28 @@ def identical_features(evidence: Evidence, *where: str) -> Judgement:
     same = max(found) < IDENTICAL
     reason = f"largest difference in {len(found)} runs: {max(found):.1g}"
     return Judgement(CONTRADICTED if same else REPRODUCED, reason, shown)
+
+
+def takes_the_purer() -> Rule:
+    """Rule: every run keeps the purer part (Wilson's interval of the share)."""
+
+    def judge(evidence: Evidence, *where: str) -> Judgement:
+        settings = evidence.files.get(where, {}).items()
+        runs = [r for s, seeds in settings if s.kind in INPUT_KINDS
+                for r in seeds.values()]  # fmt: skip
+        right = [bool(r["partition"]["oriented_right"]) for r in runs]
+        if not right:
+            return not_run("no records")
+        shown = Interval(sum(right) / len(right), *wilson(sum(right), len(right)),
+                         len(right))  # fmt: skip
+        reason = f"{sum(right)} of {len(right)} runs keep the purer part"
+        if shown.n < MIN_SEEDS:
+            return too_few(shown)
+        enough = shown.low > GOOD_SHARE
+        verdict = REPRODUCED if enough and all(right) else INCONCLUSIVE
+        return Judgement(verdict if all(right) else CONTRADICTED, reason, shown)
+
+    return judge
 
 
 def label_noise(evidence: Evidence, *where: str) -> list[Setting]:

@@ -25,7 +25,6 @@ SETTING = (
     "width",
     "epochs",
     "finetune_epochs",
-    "units",
     "split",
     "frames",
     "snr_db",

@@ -6,27 +6,23 @@ interval (Student's t). Below three seeds nothing is more than inconclusive. The
 below which a difference does not matter, is 2 percentage points (a factor of 1.2 for
 times).
 
-**value**: only runs of the paper's network, sizes and epochs (tier "paper").
+The rule "value" is for runs of the paper's network, sizes and epochs (tier "paper").
+Reproduced: our interval lies within the margin of the printed number, so that the two
+are surely the same to 2 points; a wide interval cannot do that. Contradicted: our
+interval lies beyond the margin, and the printed number lies outside the 95 % interval
+of one more run of ours, as the paper prints single runs and a single run strays
+further than a mean. Anything else is inconclusive.
 
-* reproduced: our interval lies within the margin of the printed number, so the two are
-  surely the same to 2 points. A wide interval cannot do that.
-* contradicted: our interval lies beyond the margin, *and* the printed number lies
-  outside the 95 % interval of one more run of ours: the paper prints single runs, and
-  a single run strays further than a mean.
-* inconclusive: anything else.
+The rule "gain" is for runs of another size or network. They cannot test a value, but
+they can test in which direction an arm differs from the initial model of its run.
+Differences are paired by seed. Where the paper prints a difference of more than the
+margin: contradicted if ours surely falls short of the margin in that direction; else,
+reproduced if ours surely has that direction (the interval leaves out zero). Where it
+prints less, "no difference": reproduced if ours surely stays within the margin,
+contradicted if it surely lies beyond. Size is not tested: a gain of 3 points
+"reproduces" one of 10, as a gain.
 
-**gain**: runs of another size or network cannot test a value, but they can test in
-which direction an arm differs from the initial model of its run. Differences are paired
-by seed. Where the paper prints a difference of more than the margin:
-
-* contradicted: ours surely falls short of the margin in that direction;
-* reproduced: else, ours surely has that direction (the interval leaves out zero).
-
-Where it prints a smaller one, "no difference": reproduced if ours surely stays within
-the margin, contradicted if it surely lies beyond. Size is not tested: a gain of 3
-points "reproduces" one of 10, as a gain.
-
-**pace**: seconds belong to a machine. A time is tested as a multiple of the initial
+The rule "pace" is for times, as seconds belong to a machine: a multiple of the initial
 model's seconds an epoch in the same run, by the rule for values, with the factor.
 
 An initial model has nothing to be compared with, so off the paper's scale (and for
@@ -137,7 +133,7 @@ def judge_gain(
         return not_run("no records")
     if abs(printed) <= margin:
         return judge_none(values, margin)
-    judged = judge_above(values, 0.0, margin, flip=printed < 0)
+    judged = judge_above(values, 0.0, margin, flip=printed < 0, matters=True)
     words = {
         REPRODUCED: "surely the same direction",
         CONTRADICTED: "surely no such difference of more than the margin",
@@ -148,12 +144,18 @@ def judge_gain(
 
 
 def judge_above(
-    values: Sequence[float], threshold: float, margin: float, *, flip: bool = False
+    values: Sequence[float],
+    threshold: float,
+    margin: float,
+    *,
+    flip: bool = False,
+    matters: bool = False,
 ) -> Judgement:
     """Whether the mean of n values lies above ``threshold``.
 
-    reproduced: surely above it; contradicted: surely below ``threshold + margin``
-    (which goes first). ``flip`` asks for below instead, mirrored at zero.
+    reproduced: surely above it; contradicted: else, surely below ``threshold +
+    margin`` (with ``matters`` this goes first: what surely stays within the margin is
+    no reproduction). ``flip`` asks for below instead, mirrored at zero.
     """
     if not values:
         return not_run("no records")
@@ -166,10 +168,13 @@ def judge_above(
     error = standard_error(values)
     p_above = p_value(mean - threshold, error, found.n)
     p_short = p_value(mean - threshold - margin, error, found.n)
-    if high < threshold + margin:
-        return Judgement(CONTRADICTED, "surely falls short", found, half, p_short)
-    if low > threshold:
-        return Judgement(REPRODUCED, "surely above", found, half, p_above)
+    short = Judgement(CONTRADICTED, "surely falls short", found, half, p_short)
+    above = Judgement(REPRODUCED, "surely above", found, half, p_above)
+    falls_short, lies_above = high < threshold + margin, low > threshold
+    if falls_short and (matters or not lies_above):
+        return short
+    if lies_above:
+        return above
     p = min(
         p_above if mean > threshold else 1.0,
         p_short if mean < threshold + margin else 1.0,
