@@ -1,4 +1,4 @@
-"""The command line: ``rlap run``, ``rlap sweep`` and ``rlap doctor``."""
+"""The command line: ``rlap run``, ``sweep``, ``ledger`` and ``doctor``."""
 
 from __future__ import annotations
 
@@ -63,6 +63,11 @@ def build_parser() -> argparse.ArgumentParser:
     run.add_argument("--leash", action="store_true", help=argparse.SUPPRESS)
     run.set_defaults(command=command_run)
     add_sweep(commands.add_parser("sweep", help="run the settings of grid files"))
+    ledger = commands.add_parser(
+        "ledger", help="every number and claim of the paper beside ours"
+    )
+    add_ledger_arguments(ledger)
+    ledger.set_defaults(command=command_ledger)
     doctor = commands.add_parser(
         "doctor", help="versions, device, data, and what is missing"
     )
@@ -170,6 +175,28 @@ def command_sweep(options: argparse.Namespace) -> int:
         **choice,
     )
     return 1 if ended["failed"] else 0
+def add_ledger_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of ``rlap ledger``."""
+    parser.add_argument(
+        "--results", help="folder of records (default: those of this checkout)"
+    )
+    parser.add_argument("--json", action="store_true", help="print the rows as JSON")
+    parser.add_argument("--table", type=int, choices=range(1, 7))
+    parser.add_argument("--protocol", help="released, described or controlled")
+    parser.add_argument("--tier", help='for example "small" or "small/resnet18-16"')
+    parser.add_argument(
+        "--tidy", metavar="CSV", help="write every measured number, one a line"
+    )
+    parser.add_argument(
+        "--manifest", action="store_true", help="list the records in MANIFEST.json"
+    )
+
+
+def command_ledger(options: argparse.Namespace) -> int:
+    """``rlap ledger``: exit status 1 when a record is faulty, missing or twice."""
+    from rlap.experiments.ledger_command import command
+
+    return command(options)
 
 
 def command_doctor(options: argparse.Namespace) -> int:

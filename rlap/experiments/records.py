@@ -2,7 +2,8 @@
 
 A record says what was asked (parameters), what was measured (arms, partition, seconds)
 and where it comes from (provenance). Its identity is a hash of parameters, notebook,
-code, data and environment: two records with one identity are the same run.
+code, data and environment: two records with one identity are the same run. Its digest
+covers all of it, so that a number changed by hand is noticed.
 """
 
 from __future__ import annotations
@@ -177,12 +178,15 @@ def new_record(
 def write(record: Mapping[str, object], folder: str | Path) -> Path:
     """Write ``record.json`` into ``folder`` (made if missing), whole or not at all.
 
-    Raises ``RecordError`` when a number in it is NaN or infinite.
+    The digest of its content is added. Raises ``RecordError`` when a number in it is
+    NaN or infinite.
     """
     path = Path(folder) / FILE
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
-        text = json.dumps(rounded(record), indent=1, allow_nan=False)
+        whole = rounded(record)
+        whole["digest"] = content_digest(whole)
+        text = json.dumps(whole, indent=1, allow_nan=False)
     except ValueError as error:
         raise RecordError(
             f"the record holds NaN or infinite numbers: {error}"
@@ -190,6 +194,15 @@ def write(record: Mapping[str, object], folder: str | Path) -> Path:
     with atomic(path) as temporary:
         temporary.write_text(text + "\n", encoding="utf-8")
     return path
+
+
+def content_digest(record: Mapping[str, object]) -> str:
+    """Digest of everything in a record but the digest itself; key order is free.
+
+    Raises ``ValueError`` when a number in it is NaN or infinite.
+    """
+    content = {k: v for k, v in record.items() if k != "digest"}
+    return sha(json.dumps(content, sort_keys=True, allow_nan=False))
 
 
 def rounded(value: object, digits: int = 6) -> object:
@@ -204,7 +217,10 @@ def rounded(value: object, digits: int = 6) -> object:
 
 
 def read(path: str | Path) -> dict[str, object]:
-    """Read a record (a file, or its folder); ``RecordError`` says what is wrong."""
+    """Read a record (a file, or its folder); ``RecordError`` says what is wrong.
+
+    The first records were written without a digest; theirs is in the manifest.
+    """
     path = Path(path)
     path = path / FILE if path.is_dir() else path
     try:
@@ -215,6 +231,8 @@ def read(path: str | Path) -> dict[str, object]:
         raise RecordError(f"{path} is not a record: {error}") from error
     if not isinstance(record, dict) or record.get("schema") != SCHEMA:
         raise RecordError(f"{path} is not a record of schema {SCHEMA}")
+    if "digest" in record and record["digest"] != content_digest(record):
+        raise RecordError(f"{path} was changed after it was written")
     return record
 
 

@@ -16,11 +16,15 @@ SETTING = (
     "notebook",
     "protocol",
     "tier",
+    "dataset",
     "kind",
     "rate",
     "level",
     "train_size",
     "model",
+    "width",
+    "epochs",
+    "finetune_epochs",
     "split",
     "frames",
     "snr_db",
@@ -91,18 +95,30 @@ def group(records: Sequence[Mapping]) -> dict[tuple, list[Mapping]]:
 
 
 def tidy(records: Sequence[Mapping]) -> list[dict[str, object]]:
-    """One row an arm and metric: setting, seed, arm, metric, value."""
+    """One row an arm and metric: setting, seed, run, arm, share of the test set that is
+    attacked, metric, value."""
     rows = []
-    for key, members in group(records).items():
-        for record in members:
-            for arm, scores in record["arms"].items():
-                rows += [
-                    dict(zip(SETTING, key, strict=True))
-                    | {"seed": record["seed"], "arm": arm}
-                    | {"metric": metric, "value": scores[metric]}
-                    for metric in METRICS
-                ]
+    for record in records:
+        run = dict(zip(SETTING, setting(record), strict=True))
+        run |= {"seed": record["seed"], "run": record["identity"]["id"]}
+        scored = [(arm, 0.0, scores) for arm, scores in record["arms"].items()]
+        scored += [
+            (arm, float(rate), scores)
+            for arm, rates in record.get("attacked", {}).items()
+            for rate, scores in rates.items()
+        ]
+        for arm, rate, scores in scored:
+            rows += [
+                run
+                | {"arm": arm, "test_attack": rate}
+                | {"metric": metric, "value": scores[metric]}
+                for metric in METRICS
+                if metric in scores
+            ]
     return rows
+
+
+TIDY = (*SETTING, "seed", "run", "arm", "test_attack", "metric", "value")
 
 
 def values(

@@ -1,0 +1,240 @@
+"""Claims in words, each with a rule: what the paper says, and what decides the matter.
+
+The first family holds the paper's own claims, the second the controls that its tables
+leave out. Each is a quantity a seed, tested by ``rlap.experiments.verdicts``; Holm's
+correction runs over a family in one protocol and tier.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from rlap.experiments import paper
+from rlap.experiments.claim_rules import (
+    GOOD_SHARE,
+    IDENTICAL,
+    Rule,
+    at_every,
+    attacked_gap,
+    auroc,
+    flat_over,
+    gap,
+    identical_features,
+    label_noise,
+    on_average,
+    saved_an_epoch,
+    saved_in_all,
+    takes_the_purer,
+)
+from rlap.experiments.evidence import CLAMPED, FULL, Evidence, Setting, headline
+from rlap.experiments.ledger import Ledger, tidy_float
+from rlap.experiments.protocol import CIFAR10, SPEECH
+from rlap.experiments.verdicts import MARGIN, Judgement, corrected
+
+PAPER, CONTROL = "the paper's claims", "controls"
+LEVELS = tuple(float(v) for v in range(2, 10))
+RATES = (0.2, 0.4, 0.5, 0.7, 0.9)
+SIZES = (FULL, 25_000, 12_500)
+RIVALS = ("abs", "rms", "freq", "std")
+GOOD_AUROC = 0.9
+SAVING, SAVING_MARGIN = 0.47, 0.05  # of the seconds
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A claim and how it is decided.
+
+    ``words`` in ours, ``source`` where the paper says it ("" for a control), ``rule``
+    in words, ``judge`` the same in code, ``printed`` the paper's own figure computed
+    from its tables, ``unit`` "points", "share" or "".
+    """
+
+    key: str
+    family: str
+    words: str
+    source: str
+    rule: str
+    judge: Rule
+    printed: float | None = None
+    unit: str = "points"
+
+
+@dataclass(frozen=True)
+class ClaimRow:
+    """A claim in one protocol and tier; ours, low, high, detectable are fractions."""
+
+    key: str
+    family: str
+    words: str
+    source: str
+    rule: str
+    unit: str
+    paper: float | None
+    protocol: str
+    tier: str
+    n: int
+    ours: float | None
+    low: float | None
+    high: float | None
+    verdict: str
+    reason: str
+    detectable: float | None
+    p_holm: float | None
+
+
+# --- the claims ------------------------------------------------------------------
+
+T1 = tuple(Setting(CIFAR10, CLAMPED, 0.5, 8.0, size) for size in SIZES)
+T3 = tuple(Setting(CIFAR10, CLAMPED, 0.5, level, FULL) for level in LEVELS)
+T4 = tuple(Setting(CIFAR10, CLAMPED, rate, 2.0, FULL) for rate in RATES)
+T5 = (Setting(CIFAR10, CLAMPED, 0.5, 4.5, FULL),)
+HEAD, KEYWORDS = (headline(),), (headline(SPEECH),)
+
+
+def printed_gap(table: int, first: str, second: str) -> float:
+    """Mean difference in accuracy that a table prints, as a fraction."""
+    scores = {m: [] for m in (first, second)}
+    for cell in paper.of_table(table):
+        if cell.metric == "accuracy" and cell.method in scores:
+            scores[cell.method].append(cell.value / paper.UNITS[cell.unit])
+    return float(np.mean(scores[first]) - np.mean(scores[second]))
+
+
+def printed_saving(method: str) -> float:
+    """Share of retraining's seconds an epoch saved in Table 1, full size."""
+    known = paper.by_key()
+    own, base = (known[1, "50000", m, "ours", "time"] for m in (method, "retrain"))
+    return 1 - own.value / base.value
+
+
+ABOVE_ZERO = (
+    "reproduced: surely above zero; contradicted: else, surely less than 2 points"
+)
+SAVED = (
+    f"reproduced: surely saves more than {SAVING - SAVING_MARGIN:.0%}; contradicted: "
+    "surely less"
+)
+EVERY = "in every setting that was run; the worst one is shown"
+CLAIMS = (
+    Claim("gain-10", PAPER, "F-FT beats retraining by about 10 points", "abstract",
+          "mean over the noise levels of Table 3; reproduced: surely more than 8 "
+          "points; contradicted: surely less",
+          on_average(T3, gap("F-FT", "retrain"), 0.1 - MARGIN, 0.0),
+          printed_gap(3, "f_ft", "retrain")),
+    Claim("time-epoch", PAPER, "Up to 47 % less time: L-FT, seconds an epoch",
+          "abstract", f"Table 1, full size; {SAVED}",
+          on_average(HEAD, saved_an_epoch("L-FT"), SAVING - SAVING_MARGIN, 0.0),
+          printed_saving("l_ft"), "share"),
+    Claim("time-total", PAPER, "Up to 47 % less time: L-FT, all stages after the "
+          "initial training", "abstract", f"Table 1, full size; {SAVED}",
+          on_average(HEAD, saved_in_all("L-FT"), SAVING - SAVING_MARGIN, 0.0),
+          None, "share"),
+    Claim("time-fft", PAPER, "Up to 47 % less time: F-FT, seconds an epoch",
+          "abstract", f"the arm with the accuracy; Table 1, full size; {SAVED}",
+          on_average(HEAD, saved_an_epoch("F-FT"), SAVING - SAVING_MARGIN, 0.0),
+          printed_saving("f_ft"), "share"),
+    Claim("separates", PAPER, "The partition separates clean from noisy without "
+          "assumptions", "abstract", f"AUROC of at least {GOOD_AUROC} for input "
+          f"noise, whichever part it calls good, {EVERY}",
+          at_every((*T3, *T4[:2], *T4[3:], *T1[1:]), {"": auroc}, GOOD_AUROC, 0.0),
+          None, ""),
+    Claim("names", PAPER, "It knows which part is the clean one", "abstract",
+          "share of runs with input noise whose kept part is the purer one; "
+          "contradicted by one run; reproduced: all, and surely more than "
+          f"{GOOD_SHARE:.0%}",
+          takes_the_purer(), None, "share"),
+    Claim("separates-labels", PAPER, "The same for wrong labels", "abstract",
+          f"AUROC of at least {GOOD_AUROC}, {EVERY}",
+          at_every(label_noise, {"": auroc}, GOOD_AUROC, 0.0), None, ""),
+    Claim("criteria", PAPER, "Pruning by regression beats the other criteria",
+          "Table 2", "F-FT minus F-FT with each other criterion; reproduced: all "
+          "surely above zero; contradicted: one surely below",
+          at_every(T1, {v: gap("F-FT", f"F-FT/{v}") for v in RIVALS}, 0.0, 0.0)),
+    Claim("levels", PAPER, "Robust over noise levels", "Table 3",
+          "change of F-FT along a line from level 2 to 9; reproduced: surely within "
+          "2 points; contradicted: surely beyond", flat_over(T3)),
+    Claim("rates", PAPER, "Robust over attack rates", "Table 4",
+          f"F-FT minus retrain, {EVERY}; {ABOVE_ZERO}",
+          at_every(T4, {"": gap("F-FT", "retrain")}, 0.0),
+          printed_gap(4, "f_ft", "retrain")),
+    Claim("test-rates", PAPER, "Robust to attacks on the test set", "Table 5",
+          f"F-FT minus retrain at each rate; {ABOVE_ZERO}",
+          at_every(T5, {r: attacked_gap(r) for r in ("0.2", "0.4", "0.6", "0.8")}, 0.0),
+          printed_gap(5, "f_ft", "retrain")),
+    Claim("speech", PAPER, "Works on speech", "Table 6",
+          f"F-FT minus retrain; {ABOVE_ZERO}",
+          on_average(KEYWORDS, gap("F-FT", "retrain"), 0.0),
+          printed_gap(6, "f_ft", "retrain")),
+    Claim("label-noise", PAPER, "Repairs a network trained on wrong labels", "abstract",
+          f"F-FT minus the initial model, {EVERY}; {ABOVE_ZERO}",
+          at_every(label_noise, {"": gap("F-FT", "initial")}, 0.0)),
+    Claim("gradients", PAPER, "The attribution uses gradients", "section 3",
+          f"contradicted: standardised attribution and activation differ by less than "
+          f"{IDENTICAL:g} in every run", identical_features, None, ""),
+    Claim("decayed-retrain", CONTROL, "F-FT beats a retrain whose learning rate decays",
+          "", f"equal total epochs; {ABOVE_ZERO}",
+          on_average(HEAD, gap("F-FT", "retrain decayed"), 0.0)),
+    Claim("decayed-initial", CONTROL, "F-FT beats training on everything with a "
+          "decaying rate", "", f"equal total epochs; {ABOVE_ZERO}",
+          on_average(HEAD, gap("F-FT", "initial decayed"), 0.0)),
+    Claim("do-nothing", CONTROL, "F-FT beats fine-tuning on all noisy data", "",
+          f"no partition, no pruning; {ABOVE_ZERO}",
+          on_average(HEAD, gap("F-FT", "continue"), 0.0)),
+    Claim("pruning-adds", CONTROL, "Pruning adds to fine-tuning on the kept part", "",
+          f"F-FT minus F-FT without pruning; {ABOVE_ZERO}",
+          on_average(HEAD, gap("F-FT", "F-FT/none"), 0.0)),
+    Claim("not-random-units", CONTROL, "Pruning by regression beats random units", "",
+          ABOVE_ZERO, on_average(HEAD, gap("F-FT", "F-FT/random"), 0.0)),
+    Claim("not-random-part", CONTROL, "The kept part beats a random part of its size",
+          "", ABOVE_ZERO, on_average(HEAD, gap("F-FT", "F-FT/random subset"), 0.0)),
+    Claim("beats-trivial", CONTROL, "The partition beats counting pixels at 0 or 1", "",
+          ABOVE_ZERO, on_average(HEAD, gap("F-FT", "F-FT/trivial subset"), 0.0)),
+    Claim("batchnorm", CONTROL, "Re-estimating BatchNorm alone gains over the "
+          "initial model", "", ABOVE_ZERO,
+          on_average(HEAD, gap("recalibrated", "initial"), 0.0)),
+    Claim("wrong-part", CONTROL, "Fine-tuning on the wrong part costs accuracy", "",
+          "initial minus F-FT on the wrong cluster; " + ABOVE_ZERO,
+          on_average(HEAD, gap("initial", "F-FT/wrong cluster"), 0.0)),
+)  # fmt: skip
+
+
+def judged_claims(ledger: Ledger) -> list[ClaimRow]:
+    """Every claim in every protocol and tier that the ledger's rows have."""
+    places = dict.fromkeys((r.protocol, r.tier) for r in ledger.rows)
+    return [
+        row
+        for place in places
+        for family in (PAPER, CONTROL)
+        for row in one_family(ledger.evidence, family, *place)
+    ]
+
+
+def one_family(
+    evidence: Evidence, family: str, protocol: str, scale: str
+) -> list[ClaimRow]:
+    """The claims of a family in one protocol and tier, corrected together."""
+    claims = [c for c in CLAIMS if c.family == family]
+    judged = corrected([c.judge(evidence, protocol, scale) for c in claims])
+    return [as_row(c, j, protocol, scale) for c, j in zip(claims, judged, strict=True)]
+
+
+def as_row(claim: Claim, judged: Judgement, protocol: str, scale: str) -> ClaimRow:
+    """A claim and its judgement in one row."""
+    found, two = judged.found, judged.found is not None and judged.found.n > 1
+    shown = ("key", "family", "words", "source", "rule", "unit")
+    return ClaimRow(
+        **{name: getattr(claim, name) for name in shown},
+        paper=tidy_float(claim.printed),
+        protocol=protocol,
+        tier=scale,
+        n=found.n if found else 0,
+        ours=tidy_float(found.mean) if found else None,
+        low=tidy_float(found.low) if two else None,
+        high=tidy_float(found.high) if two else None,
+        verdict=judged.verdict,
+        reason=judged.reason,
+        detectable=tidy_float(judged.detectable) if two else None,
+        p_holm=tidy_float(judged.p) if two else None,
+    )

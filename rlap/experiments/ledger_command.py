@@ -1,0 +1,117 @@
+"""``rlap ledger``: the verdicts in the terminal, as JSON, and as a tidy table."""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from rlap import paths
+from rlap.data.download import atomic
+from rlap.experiments import claims, integrity, ledger, summary
+from rlap.experiments.protocol import near
+from rlap.experiments.verdicts import NOT_RUN, VERDICTS
+
+
+def command(options: argparse.Namespace) -> int:
+    """Run it; 1 when a record is faulty, missing or there twice."""
+    folder = Path(options.results or paths.results_folder())
+    if not folder.is_dir():
+        raise FileNotFoundError(f"there is no folder {folder}")
+    if options.manifest:
+        return manifest(folder)
+    book = ledger.build(folder)
+    for name in ("protocol", "tier"):
+        check_known(name, getattr(options, name), book)
+    wanted = {k: getattr(options, k) for k in ("table", "protocol", "tier")}
+    if options.tidy:
+        count = write_tidy(book.records, Path(options.tidy))
+        print(f"{options.tidy}: {count:,} lines from {len(book.records)} records")
+    elif options.json:
+        rows = ledger.as_dicts(book.select(**wanted))
+        print(json.dumps(rows, indent=1, allow_nan=False))
+    else:
+        print_counts(book.select(**wanted))
+        if options.table is None:
+            found = claims.judged_claims(book)
+            print_claims(ledger.select(found, **{**wanted, "table": None}))
+    for line in integrity.lines(book.findings):
+        print(f"rlap: {line}", file=sys.stderr)
+    return int(any(f.kind != "unlisted" for f in book.findings))
+
+
+def manifest(folder: Path) -> int:
+    """Write the manifest and say what is new in it."""
+    path, news = integrity.write_manifest(folder)
+    print("\n".join([*news, f"{path}: {len(json.loads(path.read_text()))} records"]))
+    return 0
+
+
+def check_known(name: str, value: str | None, book: ledger.Ledger) -> None:
+    """Raise ``FileNotFoundError`` for a protocol or tier without rows."""
+    known = list(dict.fromkeys(getattr(r, name) for r in book.rows))
+    if value is not None and value not in known:
+        raise FileNotFoundError(
+            f"the ledger has no {name} {value!r}{near(value, known)}; it has {known}"
+        )
+
+
+def print_counts(rows: Sequence) -> None:
+    """How many numbers have which verdict, a line a protocol and tier."""
+    print(f"{'protocol':12}{'tier':22}" + "".join(f"{v:>14}" for v in VERDICTS) + " of")
+    for line in ledger.counts(rows):
+        numbers = "".join(f"{line[v]:>14}" for v in VERDICTS)
+        print(f"{line['protocol']:12}{line['tier']:22}{numbers} {line['total']}")
+    copied = sum(bool(r.copy_of) for r in rows) // max(1, len(ledger.counts(rows)))
+    if copied:
+        print(f"({copied} of them are printed twice: copies of another table)")
+
+
+def print_claims(rows: Sequence[claims.ClaimRow]) -> None:
+    """The claims by protocol and tier, those with records in full."""
+    for place in dict.fromkeys((r.protocol, r.tier) for r in rows if r.n):
+        here = [r for r in rows if (r.protocol, r.tier) == place]
+        print(f"\n{place[0]} protocol, {place[1]} tier")
+        for row in (r for r in here if r.verdict != NOT_RUN):
+            detail = f"{shown(row)}, n = {row.n}" + (
+                ""
+                if row.detectable is None
+                else f", can tell {amount(row, 'detectable')}"
+            )
+            print(f"  {row.verdict:13} {row.words}\n{'':16}{detail}; {row.reason}")
+        idle = [r.words for r in here if r.verdict == NOT_RUN]
+        if idle:
+            print(f"  {NOT_RUN:13} " + f"\n{'':16}".join(idle))
+    if not any(r.n for r in rows):
+        print("\nclaims: none run")
+        for words in dict.fromkeys(r.words for r in rows):
+            print(f"  {NOT_RUN:13} {words}")
+
+
+def amount(row: object, name: str = "ours") -> str:
+    """One of a claim's numbers in its unit: points with a sign, shares in per cent."""
+    value = getattr(row, name)
+    if row.unit == "points":
+        sign = "" if name == "detectable" else "+"
+        return f"{100 * value:{sign}.1f} points"
+    return f"{value:.0%}" if row.unit == "share" else f"{value:.3g}"
+
+
+def shown(row: claims.ClaimRow) -> str:
+    """ "+7.9 points [+7.2 points, +8.6 points]"."""
+    if row.low is None:
+        return amount(row)
+    return f"{amount(row)} [{amount(row, 'low')}, {amount(row, 'high')}]"
+
+
+def write_tidy(found: Sequence[Mapping], path: Path) -> int:
+    """Write the tidy table of records; returns the number of its lines."""
+    rows = summary.tidy(found)
+    with atomic(path) as temporary, open(temporary, "w", newline="") as file:
+        writer = csv.DictWriter(file, summary.TIDY)
+        writer.writeheader()
+        writer.writerows(rows)
+    return len(rows)

@@ -1,0 +1,84 @@
+"""The book's page of one table: what the six pages share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from rlap import figures_ledger
+from rlap.experiments import ledger, pages
+from rlap.experiments.evidence import setting_for
+from rlap.experiments.paper import of_table
+
+
+class TablePage:
+    """Everything that the page of a table shows, made from the committed records.
+
+    ``number`` is 1 to 6; ``ValueError`` otherwise.
+    """
+
+    def __init__(self, number: int, folder: str | Path | None = None) -> None:
+        of_table(number)
+        self.number = number
+        self.book = ledger.build(folder)
+        self.rows = self.book.select(table=number)
+        self.tiers = pages.tiers_with_records(self.rows)
+        settings = {setting_for(cell) for cell in of_table(number)}
+        self.records = [
+            record
+            for place in dict.fromkeys((r.protocol, r.tier) for r in self.rows)
+            for setting in settings
+            for record in self.book.evidence.at(*place, setting).values()
+        ]
+
+    def in_tier(self, tier: str) -> list[ledger.Row]:
+        """The table's rows in one tier."""
+        return self.book.select(table=self.number, tier=tier)
+
+    def stamp(self, tier: str) -> str:
+        """The line under a figure."""
+        rows = self.in_tier(tier)
+        seeds = sorted({r.n for r in rows if r.n})
+        runs = f"{seeds[0]} to {seeds[-1]} seeds" if seeds else "not run"
+        return (
+            f"Table {self.number} · {tier} tier · {runs} · 95 % intervals of the mean"
+        )
+
+    def counts(self):
+        """Verdicts by protocol and tier."""
+        return pages.counts(self.rows)
+
+    def values(self) -> None:
+        """Show the figure of accuracies, a tier each."""
+        for tier in self.tiers:
+            show(figures_ledger.paper_and_ours(self.in_tier(tier), self.stamp(tier)))
+
+    def grid(self) -> None:
+        """Show the figure of verdicts, a tier each."""
+        for tier in self.tiers:
+            show(figures_ledger.verdict_grid(self.in_tier(tier), self.stamp(tier)))
+
+    def numbers(self) -> None:
+        """Show the paper's table beside ours, a tier each."""
+        for tier in self.tiers:
+            show(pages.html(f"<p><strong>{tier} tier</strong></p>"))
+            show(pages.side_by_side(self.book, self.number, tier))
+
+    def gains(self):
+        """The differences that the table implies."""
+        return pages.gains(self.book.gains, self.number)
+
+    def anomalies(self):
+        """What its numbers say against themselves."""
+        return pages.anomalies(self.number)
+
+    def provenance(self) -> None:
+        """Print where the numbers come from, and the command."""
+        command = f"rlap ledger --table {self.number} --json"
+        print(pages.provenance(self.records, command))
+
+
+def show(thing: object) -> None:
+    """Display in a notebook."""
+    from IPython.display import display
+
+    display(thing)

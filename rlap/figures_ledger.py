@@ -1,0 +1,239 @@
+"""The ledger's figures: what held at a glance, and where the gain comes from.
+
+Same style and stamp as ``rlap.figures``. A verdict has a colour and a sign, so that no
+figure rests on colour alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.colors import ListedColormap
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from rlap.experiments import paper
+from rlap.experiments.ledger import Row
+from rlap.experiments.verdicts import VERDICTS
+from rlap.figures import BLUE, GREEN, GREY, ORANGE, PURPLE, drawing
+
+PROTOCOL_COLOUR = {"released": ORANGE, "described": PURPLE, "controlled": BLUE}
+VERDICT_COLOUR = ("#3aa57abf", "#e08a2ebf", "#b9b9b955", "#00000000")
+SIGN = ("●", "✕", "○", "–")
+MARKER = {"reproduced": "o", "contradicted": "X", "inconclusive": "o"}
+CRITERIA = ("ours", "abs", "rms", "freq", "std")
+
+
+def panels(rows: Sequence[Row]) -> dict[str, list[Row]]:
+    """The rows of one table by panel: a method, for Table 2 a method at a size."""
+    found: dict[str, list[Row]] = {}
+    for row in rows:
+        if row.metric == "accuracy" or (row.table == 6 and row.metric != "time"):
+            name = paper.ARM[row.method]
+            if row.table == 2:
+                name += f", {int(row.setting_value):,} images"
+            found.setdefault(name, []).append(row)
+    return found
+
+
+def place(row: Row) -> str:
+    """Where a row stands on the x axis of its panel."""
+    if row.table == 2:
+        return row.variant
+    return row.metric.removesuffix("_accuracy") if row.table == 6 else row.setting_value
+
+
+def paper_and_ours(rows: Sequence[Row], stamp: str) -> Figure:
+    """Accuracy as printed (grey) and as measured in each protocol, with intervals.
+
+    ``rows`` are one table in one tier. The sign of a point is its verdict.
+    """
+    shown = panels(rows)
+    across = 3 if rows[0].table == 2 else 2
+    down = -(-len(shown) // across)
+    size = {"figsize": (8, 2.2 * down + 0.9), "sharey": True}
+    with drawing(stamp, down, across, squeeze=False, **size) as (figure, axes):
+        for ax, (name, members) in zip(axes.flat, shown.items(), strict=False):
+            places = list(dict.fromkeys(place(r) for r in members))
+            printed = {place(r): 100 * share(r, r.paper) for r in members}
+            line = "" if rows[0].table in (2, 6) else "-"
+            ax.plot(range(len(places)), [printed[p] for p in places], line, marker="D",
+                    color=GREY, ms=4, lw=1)  # fmt: skip
+            for row in members:
+                draw_ours(ax, row, places)
+            ax.set_title(name)
+            ax.set_xticks(range(len(places)), [short(p) for p in places], rotation=0)
+            ax.grid(axis="y", color=GREY, alpha=0.2)
+        for ax in axes.flat[len(shown) :]:
+            ax.set_visible(False)
+        for ax in axes[:, 0]:
+            ax.set_ylabel("accuracy, %" if rows[0].table != 6 else "score, %")
+        for ax in axes[-1]:
+            ax.set_xlabel("" if rows[0].table in (2, 6) else words(rows[0]))
+        figure.legend(handles=legend(rows), loc="outside upper center", ncols=7,
+                      fontsize=8)  # fmt: skip
+        return figure
+
+
+def draw_ours(ax: plt.Axes, row: Row, places: Sequence[str]) -> None:
+    """One measured point with its interval, moved aside so that protocols differ."""
+    if row.ours is None:
+        return
+    names = list(PROTOCOL_COLOUR)
+    x = places.index(place(row)) + 0.16 * (names.index(row.protocol) - 1)
+    colour = PROTOCOL_COLOUR[row.protocol]
+    if row.low is not None:
+        ax.plot(
+            [x, x], [100 * share(row, v) for v in (row.low, row.high)], color=colour
+        )
+    full = row.verdict != "inconclusive"
+    ax.plot(x, 100 * share(row, row.ours), MARKER[row.verdict], color=colour, ms=6,
+            mfc=colour if full else "none")  # fmt: skip
+
+
+def share(row: Row, value: float) -> float:
+    """A row's number as a fraction."""
+    return value / paper.UNITS[row.unit]
+
+
+def short(text: str) -> str:
+    """Tick labels that fit: 50000 becomes 50k."""
+    return f"{float(text) / 1000:g}k" if text.isdigit() and len(text) > 3 else text
+
+
+def words(row: Row) -> str:
+    """The setting that a table varies."""
+    return {"train_size": "training images"}.get(
+        row.setting_name, row.setting_name.replace("_", " ")
+    )
+
+
+def legend(rows: Sequence[Row]) -> list[Line2D]:
+    """The paper, the protocols that were run, and the signs of the verdicts."""
+    run = [p for p in PROTOCOL_COLOUR if any(r.protocol == p and r.n for r in rows)]
+    found = [Line2D([], [], color=GREY, marker="D", ms=4, lw=1, label="paper")]
+    found += [Line2D([], [], color=PROTOCOL_COLOUR[p], lw=2, label=p) for p in run]
+    if run:
+        found += [
+            Line2D([], [], color=GREY, lw=0, marker=MARKER[v], label=v,
+                   mfc="none" if v == "inconclusive" else GREY)
+            for v in MARKER
+        ]  # fmt: skip
+    return found
+
+
+def verdict_grid(rows: Sequence[Row], stamp: str) -> Figure:
+    """Every number of one table as a square with the sign of its verdict, a panel for
+    each protocol. ``rows`` are one table in one tier."""
+    protocols = list(dict.fromkeys(r.protocol for r in rows))
+    columns = list(dict.fromkeys(column(r) for r in rows))
+    lines = list(dict.fromkeys(line_of(r) for r in rows))
+    wide = len(columns) > 9  # then one below the other
+    down, across = (len(protocols), 1) if wide else (1, len(protocols))
+    width, height = 0.22 * len(columns) + 0.3, 0.21 * len(lines) + 0.4
+    size = {"figsize": (max(1.8, width) * across + 1.6, height * down + 0.9)}
+    size |= {"squeeze": False, "sharex": True, "sharey": True}
+    colours = ListedColormap(VERDICT_COLOUR)
+    with drawing(stamp, down, across, **size) as (figure, axes):
+        for ax, protocol in zip(axes.flat, protocols, strict=True):
+            grid = np.full((len(lines), len(columns)), np.nan)
+            for row in (r for r in rows if r.protocol == protocol):
+                i, j = lines.index(line_of(row)), columns.index(column(row))
+                grid[i, j] = VERDICTS.index(row.verdict)
+                ax.text(j, i, SIGN[int(grid[i, j])], ha="center", va="center",
+                        fontsize=7)  # fmt: skip
+            ax.imshow(grid, cmap=colours, vmin=-0.5, vmax=3.5, aspect="auto")
+            ax.set_title(protocol)
+            ax.set_xticks(range(len(columns)), [short(c) for c in columns], fontsize=7,
+                          rotation=90 if wide else 0)  # fmt: skip
+            ax.set_yticks(range(len(lines)), lines, fontsize=7)
+            ax.tick_params(length=0)
+            ax.spines[:].set_visible(False)
+        labels = zip(VERDICTS, SIGN, VERDICT_COLOUR, strict=True)
+        handles = [
+            plt.Rectangle((0, 0), 1, 1, fc=colour, ec=GREY, lw=0.5,
+                          label=f"{sign} {verdict}")
+            for verdict, sign, colour in labels
+        ]  # fmt: skip
+        figure.legend(handles=handles, loc="outside upper center", ncols=4, fontsize=8)
+        return figure
+
+
+def column(row: Row) -> str:
+    """A row's column in the grid: its setting; for Table 2 size and criterion."""
+    if row.table == 2:
+        return f"{short(row.setting_value)} {row.variant}"
+    return "all words" if row.table == 6 else row.setting_value
+
+
+def line_of(row: Row) -> str:
+    """A row's line in the grid: method and metric."""
+    return f"{paper.ARM[row.method]}, {row.metric.replace('_', ' ')}"
+
+
+def waterfall(steps: Sequence[Mapping], first: str, second: str, stamp: str) -> Figure:
+    """How the gap between two arms moves while the protocol changes a field at a time.
+
+    ``steps`` as ``rlap.experiments.pages.walk`` gives them. Left: both arms; right: the
+    gap with its 95 % interval, paired by seed. Steps without runs stay empty.
+    """
+    from rlap.experiments.summary import interval
+
+    size = {"figsize": (8.4, 0.33 * len(steps) + 1.4), "sharey": True}
+    with drawing(stamp, 1, 2, **size) as (figure, (left, right)):
+        past = None
+        for i, step in enumerate(steps):
+            if not step["n"]:
+                right.text(0, i, "not run", va="center", ha="center", fontsize=7)
+                continue
+            ends = [100 * float(np.mean(step[arm])) for arm in (second, first)]
+            left.plot(ends, [i, i], color=GREY, lw=1)
+            for value, colour, name in zip(
+                ends, (ORANGE, BLUE), (second, first), strict=True
+            ):
+                left.plot(value, i, "o", color=colour, label=name)
+            gap = interval([100 * (a - b) for a, b in
+                            zip(step[first], step[second], strict=True)])  # fmt: skip
+            start = 0.0 if past is None else past
+            colour = GREY if past is None else GREEN if gap.mean >= start else PURPLE
+            right.barh(i, gap.mean - start, left=start, height=0.55, color=colour,
+                       alpha=0.8)  # fmt: skip
+            if gap.n > 1:
+                right.plot([gap.low, gap.high], [i, i], color=GREY, lw=1.2)
+            past = gap.mean
+        right.axvline(0, color=GREY, lw=0.8)
+        left.set_yticks(range(len(steps)), [str(s["field"]) for s in steps])
+        left.invert_yaxis()
+        left.set(xlabel="accuracy, %")
+        right.set(xlabel=f"{first} minus {second}, points")
+        handles = [
+            Line2D([], [], color=c, marker="o", lw=0, label=n)
+            for c, n in ((BLUE, first), (ORANGE, second))
+        ]
+        left.legend(handles=handles, fontsize=8, loc="lower left",
+                    bbox_to_anchor=(0, 1))  # fmt: skip
+        return figure
+
+
+def effect_bars(effects: Sequence, stamp: str, most: int = 16) -> Figure:
+    """Effects of single fields on F-FT's accuracy, the largest first."""
+    shown = list(effects)[:most]
+    with drawing(stamp, figsize=(6.6, 0.3 * max(1, len(shown)) + 1.1)) as (figure, ax):
+        for i, e in enumerate(shown):
+            found = e.difference
+            ax.plot(100 * found.mean, i, "o", color=PROTOCOL_COLOUR[e.base])
+            if found.n > 1:
+                ax.plot([100 * found.low, 100 * found.high], [i, i],
+                        color=PROTOCOL_COLOUR[e.base])  # fmt: skip
+        names = [f"{e.base}: {e.what} (n = {e.difference.n})" for e in shown]
+        ax.set_yticks(range(len(shown)), names)
+        ax.axvline(0, color=GREY, lw=0.8)
+        ax.set(
+            ylim=(max(1, len(shown)) - 0.5, -0.5),
+            xlabel="change of F-FT's accuracy, points",
+        )
+        if not shown:
+            ax.text(0.5, 0, "not run", transform=ax.get_yaxis_transform())
+        return figure

@@ -1,0 +1,120 @@
+"""The register of differences, the walk between protocols, and what the pages show."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import made_up
+import pytest
+
+from rlap import figures_ledger
+from rlap.experiments import claims, differences, ledger, pages
+from rlap.experiments.evidence import headline
+from rlap.experiments.protocol import protocol_of, steps
+from rlap.experiments.table_page import TablePage
+
+
+def book_of(folder, *made):
+    made_up.save(folder, *made)
+    return ledger.build(folder)
+
+
+def entry(number: int) -> differences.Difference:
+    return differences.register()[number - 1]
+
+
+def test_the_register_has_the_43_findings_each_with_one_way():
+    found = differences.register()
+    assert [d.number for d in found] == list(range(1, 44))
+    assert {d.where for d in found} == set(differences.PLACES)
+    for d in found:
+        if d.field:
+            assert differences.wanted(d)
+            for text in differences.wanted(d):
+                (changed,) = protocol_of(text).changes_from(
+                    protocol_of(text.split("+")[0])
+                )
+                assert changed == d.field
+        if d.tables:
+            assert any(c.isdigit() for c in differences.from_tables(d.tables))
+
+
+def test_findings_from_the_tables_by_hand():
+    told = differences.from_tables
+    assert told("impossible") == "7 of 133 triples are impossible"
+    assert told("same_times") == "20.48 s at 6 of 8 noise levels"
+    assert told("saving_lft").startswith("L-FT saves 46.8%")
+    assert "+9.9 points in Table 3, +7.4 points in Table 4" in told("gain")
+    assert told("criteria_lead").endswith("L-FT 2 of 3, F-FT 2 of 3")
+    with pytest.raises(ValueError, match="nothing computes"):
+        told("else")
+
+
+def test_an_effect_is_paired_by_seed(tmp_path):
+    base = made_up.seeds(3, {"F-FT": 0.70})
+    other = made_up.seeds(4, {"F-FT": 0.73}, protocol="released+shuffle=true")
+    book = book_of(tmp_path, *base, *other)
+    found = {e.arm: e for e in differences.effects(book.evidence, entry(14))}
+    assert set(found) == {"F-FT", "retrain", "initial"}
+    assert found["F-FT"].difference.mean == pytest.approx(0.03)
+    assert found["F-FT"].seeds == (0, 1, 2)
+    assert (found["F-FT"].base, found["F-FT"].what) == ("released", "shuffle=true")
+    assert differences.effects(book.evidence, entry(9)) == []
+    assert [e.arm for e in differences.strongest(book.evidence)] == ["F-FT"]
+
+
+def test_arms_of_one_run_measure_a_missing_control(tmp_path):
+    book = book_of(tmp_path, *made_up.seeds(3, {"continue": 0.72}))
+    (effect,) = differences.effects(book.evidence, entry(12))
+    assert effect.difference.mean == pytest.approx(-0.02)
+
+
+def test_the_walk_goes_from_released_to_controlled(tmp_path):
+    names = [name for name, _ in steps("released", "controlled", "cifar10")]
+    made = made_up.seeds(3, {"F-FT": 0.7}, protocol=names[0])
+    made += made_up.seeds(3, {"F-FT": 0.71}, protocol=names[1])
+    book = book_of(tmp_path, *made)
+    arms = ("F-FT", "retrain")
+    lines = pages.walk(book.evidence, "small", headline(), arms)
+    assert [line["protocol"] for line in lines] == names
+    assert names[0] == "released" and names[-1] == "controlled"
+    assert [line["n"] for line in lines][:3] == [3, 3, 0]
+    assert lines[1]["change"]["F-FT"].mean == pytest.approx(0.01)
+    assert "not run" in pages.walk_table(lines, arms).data
+    assert len(figures_ledger.waterfall(lines, *arms, "stamp").axes) == 2
+
+
+@pytest.mark.parametrize("run", [False, True])
+def test_every_page_can_be_made_with_and_without_records(tmp_path, capsys, run):
+    made = made_up.seeds(3, level=8.0) if run else []
+    book = book_of(tmp_path, *made)
+    page = TablePage(3, tmp_path)
+    for part in (page.counts, page.values, page.grid, page.numbers, page.gains,
+                 page.anomalies, page.provenance):  # fmt: skip
+        part()
+    said = capsys.readouterr().out
+    assert ("3 records" if run else "no records yet") in said
+    shown = pages.claims(claims.judged_claims(book), family=claims.PAPER).data
+    assert ('class="verdict contradicted"' in shown) == run
+    told = [pages.register(book.evidence), pages.compute(book.records),
+            pages.stages(book.records), pages.time_to_accuracy(book.records),
+            pages.orientation(book.records), pages.with_filters(book.rows)]  # fmt: skip
+    assert all("<" in t.data for t in told)
+    figures_ledger.effect_bars(differences.strongest(book.evidence), "stamp")
+    decided = pages.decided(book.rows)
+    assert decided["any"] == (16 + 16 + 9 if run else 0)
+
+
+def test_seconds_until_retraining_is_matched():
+    made = made_up.record(0, {"retrain": 0.62, "F-FT": 0.7, "L-FT": 0.5})
+    assert pages.seconds_until(made, "retrain") == 1.0  # at the end of epoch one
+    # initial 2.0, four stages of .1, one epoch
+    assert pages.seconds_until(made, "F-FT") == pytest.approx(3.4)
+    assert pages.seconds_until(made, "L-FT") is None
+
+
+def test_marks_say_why_and_escape():
+    shown = pages.mark("not run", 'a "b" <c>')
+    assert "– not run" in shown
+    assert "<c>" not in shown and "&quot;b&quot;" in shown
+    assert Counter(pages.MARKS.values()).most_common(1)[0][1] == 1
