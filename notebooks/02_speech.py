@@ -246,10 +246,11 @@ print(f"inputs {tuple(train.inputs.shape)}")
 # tests the claim where the starting point is not weak. (The smoke tier trains for seconds on few
 # clips, which leaves the paper's network near guessing, 10 % for ten words.)
 #
-# As on the page about images, everything is trained under the controlled protocol: noise drawn once, shuffled,
-# a learning rate that goes to zero, no look at the test set. The released speech code
-# does none of these: noise is new at each access, batches come in fixed order, and the
-# learning rate is halved when accuracy *on the test set* stands still.
+# As on the page about images, everything is trained under the controlled protocol: noise
+# drawn once, batches shuffled, a learning rate that goes to zero, no look at the test set.
+# The released speech code draws new noise at each access, takes the batches of the initial
+# training in fixed order, and halves the learning rate when accuracy *on the test set*
+# stands still.
 
 # %%
 device = "cuda" if torch.cuda.is_available() else "cpu"
