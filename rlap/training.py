@@ -74,6 +74,7 @@ def train(
     seed: int = 0,
     test: Split | None = None,
     mask: Mask | None = None,
+    penalty: Callable[[nn.Module], Tensor] | None = None,
     modules: Sequence[str] | None = None,
     batchnorm: str = "train",
     checkpoint: str | Path | None = None,
@@ -89,6 +90,8 @@ def train(
         seed: of the order, the augmentation, redrawn noise and dropout.
         test: evaluated after each epoch when given.
         mask: pruned units, held at zero exactly after every step.
+        penalty: what it returns for the model, a scalar, is added to every step's loss
+            (and to ``History.loss``); its repr tells it from others in a checkpoint.
         modules: dotted names; only their parameters are trained and the rest is
             frozen in eval mode. None trains every parameter that requires a gradient.
         batchnorm: "train", or "eval" to freeze the statistics of every BatchNorm;
@@ -108,10 +111,11 @@ def train(
     precision = resolve_precision(recipe.precision, model, device)
     history = History(samples=len(split), precision=precision)
     run = TrainingRun(
-        model, split.to(device), recipe, optimizer, history, set_mode, device
+        model, split.to(device), recipe, optimizer, history, set_mode, device, penalty
     )
     run.generator.manual_seed(seed)
     told = (asdict(recipe), seed, modules, batchnorm, mask and mask.describe())
+    told += () if penalty is None else (repr(penalty),)
     with (
         torch.enable_grad(),
         preserved_random_state(device, seed),
@@ -143,6 +147,7 @@ class TrainingRun:
     history: History
     set_mode: Callable[[], None]
     device: torch.device
+    penalty: Callable[[nn.Module], Tensor] | None = None
     generator: torch.Generator = field(default_factory=torch.Generator)
     top_label: int = 0
 
@@ -198,6 +203,8 @@ class TrainingRun:
         loss = F.cross_entropy(
             logits, labels, label_smoothing=self.recipe.label_smoothing
         )
+        if self.penalty is not None:
+            loss = loss + self.penalty(self.model)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         self.optimizer.step()
