@@ -347,7 +347,7 @@ def test_the_networks_of_the_package_can_be_followed():
 
 @pytest.mark.filterwarnings("ignore:Input Tensor 0 did not:UserWarning")
 def test_captum_does_not_conserve_where_we_do():
-    """Without any bias the input must receive all; through a residual block captum's
+    """Without any bias the input must receive all; through residual blocks captum's
     relevance does not add up."""
     from captum.attr import LRP
     from torchvision.models.resnet import BasicBlock
@@ -356,11 +356,11 @@ def test_captum_does_not_conserve_where_we_do():
         def __init__(self) -> None:
             super().__init__()
             self.conv = nn.Conv2d(3, 8, 3, bias=False)
-            self.block = BasicBlock(8, 8)
+            self.blocks = nn.Sequential(*[BasicBlock(8, 8) for _ in range(3)])
             self.pool, self.fc = nn.AdaptiveAvgPool2d(1), nn.Linear(8, 3, bias=False)
 
         def forward(self, x: Tensor) -> Tensor:
-            return self.fc(self.pool(self.block(self.conv(x))).flatten(1))
+            return self.fc(self.pool(self.blocks(self.conv(x))).flatten(1))
 
     net, x = seeded(Net).eval(), randn(4, 3, 12, 12)
     ours = relevance(net, x, target=0, rule=Rule(epsilon=1e-9))
