@@ -156,7 +156,8 @@ def soft_prune(
             BatchNorm that follows undoes in part. "batchnorm": scale and shift of the
             BatchNorm, which is the gate of the channel after ReLU. "gate": the output
             itself, by a buffer ``gate`` of the module (part of the state_dict).
-        layers: names of convolutions; None takes all that the statistics know.
+        layers: names of convolutions; None takes all that the statistics know and
+            the reading suits.
 
     Raises ``ValueError`` for statistics from another model, a class that is absent and
     settings out of range, ``TypeError`` for a reading that a layer has no place for,
@@ -168,7 +169,7 @@ def soft_prune(
         raise ValueError("fraction must be above 0: no channel would be suppressed")
     statistics.check(model)
     scores = channel_scores(statistics, label)
-    names = list(scores) if layers is None else list(layers)
+    names = list(layers) if layers is not None else suited(model, scores, reading)
     if missing := [name for name in names if name not in scores]:
         raise KeyError(f"the statistics know no layer {missing[0]!r}")
     new = copy.deepcopy(model)
@@ -179,6 +180,18 @@ def soft_prune(
         factor[chosen] = (1 - suppression(count, floor)).to(factor)
         scale_channels(new, name, factor, reading)
     return new
+
+
+def suited(model: nn.Module, names: Iterable[str], reading: str) -> list[str]:
+    """The convolutions that ``reading`` can scale: for "batchnorm" those with one."""
+    if reading != "batchnorm":
+        return list(names)
+    found = [name for name in names if following_batchnorm(model, name) is not None]
+    if not found:
+        raise TypeError(
+            "no convolution is followed by a BatchNorm; use reading='gate' or 'weight'"
+        )
+    return found
 
 
 @torch.no_grad()
