@@ -27,11 +27,10 @@ from rlap.models import VGGNet
 from rlap.recipe import Recipe
 from rlap.training import train
 from rlap.unlearning.common import split_class
+from rlap.unlearning.orthogonality import KernelOrthogonality, gram_error
 from rlap.unlearning.osp import (
-    KernelOrthogonality,
     channel_scores,
     forget_osp,
-    gram_error,
     soft_prune,
     suppression,
     sweep,

@@ -31,11 +31,11 @@ from rlap.unlearning.oneshot import (
     input_moments,
     layer_rows,
 )
+from rlap.unlearning.salun import saliency
 from rlap.unlearning.trained import (
     Ascent,
     fresh,
     nearest_wrong,
-    saliency,
     wrong_labels,
 )
 

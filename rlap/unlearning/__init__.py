@@ -20,9 +20,11 @@ from rlap.unlearning.oneshot import (
     forget_ssd,
     forget_svd_projection,
 )
-from rlap.unlearning.osp import KernelOrthogonality, forget_osp, soft_prune
+from rlap.unlearning.orthogonality import KernelOrthogonality
+from rlap.unlearning.osp import forget_osp, soft_prune
 from rlap.unlearning.relevance import NotConserved, Relevance, relevance
 from rlap.unlearning.rules import Rule
+from rlap.unlearning.salun import forget_salun
 from rlap.unlearning.statistics import ClassStatistics, class_statistics
 from rlap.unlearning.trained import (
     forget_boundary_shrink,
@@ -30,7 +32,6 @@ from rlap.unlearning.trained import (
     forget_neggrad_plus,
     forget_random_labels,
     forget_retrain,
-    forget_salun,
 )
 
 

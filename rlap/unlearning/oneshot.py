@@ -63,7 +63,7 @@ def forget_ssd(
         alpha, dampening: 10 and 1 in the authors' code.
         fisher_batch: samples of a batch, as in the authors' code; 1 gives the diagonal
             of the empirical Fisher information. A class that is a share q of the data
-            then has I_forget <= I_all / q: among ten classes alpha = 10 changes nothing,
+            then has I_forget <= I_all / q: among ten classes alpha = 10 finds nothing,
             and what the code finds comes from gradients that cancel in mixed batches.
         samples: at most so many of each set, drawn from ``seed``; None takes all.
 

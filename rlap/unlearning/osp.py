@@ -1,12 +1,12 @@
 """OSP: orthogonal training, then soft suppression of a class's channels.
 
-While training, a penalty keeps the kernels of every convolution orthogonal. To forget
-class c, the channels of each convolution that respond more to c than to the others are
-scaled down; their ranking comes from class means that were computed once after
-training, so that forgetting is a scaling of weights and needs no data. Source: Gong et
-al., arXiv 2506.19891. No code is public and the text that was at hand is incomplete:
-where it is silent this is a reconstruction, and the three readings of "scaling a
-channel" are all there.
+While training, a penalty keeps the kernels of every convolution orthogonal (see
+``rlap.unlearning.orthogonality``). To forget class c, the channels of each convolution
+that respond more to c than to the others are scaled down; their ranking comes from
+class means that were computed once after training, so that forgetting is a scaling of
+weights and needs no data. Source: Gong et al., arXiv 2506.19891. No code is public and
+the text that was at hand is incomplete: where it is silent this is a reconstruction,
+and the three readings of "scaling a channel" are all there.
 """
 
 from __future__ import annotations
@@ -14,12 +14,11 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
-from rlap.checks import check_count, check_level, check_one_of, check_rate
+from rlap.checks import check_count, check_one_of, check_rate
 from rlap.data.base import Split
 from rlap.layers import get_layer
 from rlap.pruning import following_batchnorm
@@ -27,44 +26,6 @@ from rlap.unlearning.common import begin
 from rlap.unlearning.statistics import ClassStatistics, class_statistics
 
 READINGS = ("weight", "batchnorm", "gate")
-
-
-@dataclass(frozen=True)
-class KernelOrthogonality:
-    """strength * sum over convolutions of ||G - I||_F^2, a ``penalty`` for ``train``.
-
-    G is the Gram matrix of the kernels, W W^T with W (Cout, Cin k^2), or W^T W where
-    there are more kernels than values in one (they cannot all be orthogonal).
-    Convolutions that are not trained are left out; at strength 0 the penalty is exactly
-    nothing. Source: Gong et al., section on orthogonal regularisation; strength 1e-3 as
-    a re-implementation of its successor has it.
-    """
-
-    strength: float = 1e-3
-
-    def __post_init__(self) -> None:
-        check_level(self.strength, "strength")
-
-    def __call__(self, model: nn.Module) -> Tensor:
-        weights = [
-            module.weight
-            for module in model.modules()
-            if isinstance(module, nn.Conv2d) and module.weight.requires_grad
-        ]
-        if not weights:
-            raise TypeError("kernel orthogonality needs an nn.Conv2d that is trained")
-        if self.strength == 0:
-            return weights[0].new_zeros(())
-        return self.strength * sum(gram_error(weight) for weight in weights)
-
-
-def gram_error(weight: Tensor) -> Tensor:
-    """||G - I||_F^2 of one convolution's weight (Cout, Cin, k, k): a scalar."""
-    rows = weight.flatten(1)
-    if rows.shape[0] > rows.shape[1]:
-        rows = rows.T
-    gram = rows @ rows.T
-    return (gram - torch.eye(len(gram), device=gram.device)).square().sum()
 
 
 def channel_scores(statistics: ClassStatistics, label: int) -> dict[str, Tensor]:
