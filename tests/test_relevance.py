@@ -300,9 +300,35 @@ def test_what_cannot_be_followed_is_named():
         def forward(self, x: Tensor) -> Tensor:
             return self.fc(self.fc(x))
 
+    class Tokens(nn.Module):
+        """BatchNorm over positions: not over the linear layer's units."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.token, self.bn = nn.Linear(2, 2), nn.BatchNorm1d(2)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.bn(self.token(x.view(-1, 2, 2))).flatten(1)
+
+    class Split(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return x.chunk(2, 1)[0]
+
+    class Outer(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return (x[:, :1] * torch.ones(1, 4)).flatten(1)
+
     x = randn(2, 4)
     with pytest.raises(TypeError, match="no conserving rule for 'mul'"):
         relevance(Gated(), x)
+    with pytest.raises(TypeError, match="no conserving rule for 'chunk'"):
+        relevance(Split(), x)
+    with pytest.raises(TypeError, match="no conserving rule for 'mul'"):
+        relevance(Outer(), x)
+    tokens = seeded(Tokens)
+    tokens.bn.running_mean.copy_(torch.tensor([3.0, -3.0]))
+    with pytest.raises(TypeError, match="gives other logits than as a whole"):
+        relevance(tokens, x)
     with pytest.raises(TypeError, match="no conserving rule for LayerNorm '0'"):
         relevance(nn.Sequential(nn.LayerNorm(4)), x)
     with pytest.raises(TypeError, match="cannot trace"):

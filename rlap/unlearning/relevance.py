@@ -141,6 +141,8 @@ def propagate(
 ) -> Relevance:
     """One batch: forward through the trace, then back."""
     logits = check_output(trace.forward(x), "output")
+    if not torch.allclose(logits, trace.model(x.clone()), 1e-3, 1e-4):
+        raise TypeError("taken apart, this network gives other logits than as a whole")
     target = logits.argmax(1) if target is None else target
     check_labels(target, len(x), logits.shape[1], "target")
     first = torch.zeros_like(logits)

@@ -116,7 +116,8 @@ class Trace:
             else:
                 parents = [n for n in node.all_input_nodes if n in live]
                 values[node], back = self._run(node, parents, values)
-                if parents and ops.is_value(values[node]):
+                several = holds_tensors(values[node])
+                if parents and (several or ops.is_value(values[node])):
                     if back is None:
                         raise TypeError(self._unknown(node))
                     live.add(node)
@@ -163,7 +164,12 @@ class Trace:
             run = lambda x: sign * pooled(sign * x)  # noqa: E731
             return run(xs[0]), lambda R, rule, spread: ops.moved(run, xs, R)
         value = run(*(fill[n] for n in parents))
-        return value, self._way_back(node, module, parents, xs, run, values)
+        if not ops.is_value(value):
+            return value, None
+        back = self._way_back(node, module, parents, xs, run, values)
+        if back is ops.passed_on and value.shape != xs[0].shape:
+            back = None  # one value went to several places
+        return value, back
 
     def _way_back(
         self,
@@ -265,3 +271,8 @@ class Trace:
 def lone(node: fx.Node) -> bool:
     """Whether only one other node uses the result of ``node``."""
     return len(node.users) == 1
+
+
+def holds_tensors(result: object) -> bool:
+    """Whether an operation returned several tensors at once."""
+    return isinstance(result, tuple | list) and any(map(ops.is_value, result))
