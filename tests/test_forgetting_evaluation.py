@@ -170,8 +170,9 @@ def test_output_distance_is_relative_to_two_seeds(learned):
     _, data = learned
     one, other = mlp(seed=1), mlp(seed=2)
     x = data.forget_test.inputs
-    # the model is one of them: half of zero and the whole distance
-    assert output_distance(one, [one, other], x) == pytest.approx(0.5)
+    assert output_distance(one, [one, other], x) == pytest.approx(1)
+    twin = mlp(seed=1)  # as far as nothing from the one, and one from the other
+    assert output_distance(twin, [one, other], x) == pytest.approx(0.5)
     with pytest.raises(ValueError, match="two retrained models, not 1"):
         output_distance(one, [other], x)
     with pytest.raises(ValueError, match="answer alike"):

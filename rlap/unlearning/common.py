@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from rlap.checks import check_count
+from rlap.checks import check_count, check_seed
 from rlap.data.base import Split
 from rlap.layers import (
     channels_last,
@@ -113,3 +113,11 @@ def together(splits: Sequence[Split], labels: Sequence[Tensor] | None = None) ->
         splits[0].normalisation,
         max(split.num_classes for split in splits),
     )
+
+
+def some(split: Split, samples: int | None, seed: int) -> Split:
+    """At most ``samples`` of a split, drawn from ``seed``."""
+    if samples is None or check_count(samples, "samples") >= len(split):
+        return split
+    generator = torch.Generator().manual_seed(check_seed(seed))
+    return split.subset(torch.randperm(len(split), generator=generator)[:samples])

@@ -65,18 +65,20 @@ def output_distance(
 ) -> float:
     """Mean divergence from two retrained models over that between those two.
 
-    1 means as far as another retrained seed would be. Raises ``ValueError`` unless two
-    retrained models are given that differ.
+    1 means as far as another retrained seed would be, which is what either of the two
+    gets itself. Raises ``ValueError`` unless there are two retrained models that differ.
     """
     if len(retrained) != 2:
         raise ValueError(
             f"the output distance needs two retrained models, not {len(retrained)}"
         )
-    logits = [predict(net, inputs) for net in (model, *retrained)]
-    between = divergence(logits[1], logits[2])
+    golds = {id(net): predict(net, inputs) for net in retrained}
+    between = divergence(*golds.values()) if len(golds) == 2 else 0
     if between == 0:
         raise ValueError("the two retrained models answer alike: use two seeds")
-    return fmean(divergence(logits[0], gold) for gold in logits[1:]) / between
+    ours = golds.pop(id(model), None)
+    ours = predict(model, inputs) if ours is None else ours
+    return fmean(divergence(ours, gold) for gold in golds.values()) / between
 
 
 def examine(

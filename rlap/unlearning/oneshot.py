@@ -18,7 +18,7 @@ from rlap.layers import (
     model_device,
     pass_size,
 )
-from rlap.unlearning.common import begin, together
+from rlap.unlearning.common import begin, some, together
 
 MASKED = -1e9  # finite, so that everything that reads logits goes on working
 MAX_GRADIENTS = 2**25  # numbers of per-sample gradients held at once
@@ -84,14 +84,6 @@ def forget_ssd(
             parameter = new.get_parameter(name)
             parameter.mul_(torch.where(chosen, factor.clamp(max=1), 1.0))
     return new
-
-
-def some(split: Split, samples: int | None, seed: int) -> Split:
-    """At most ``samples`` of a split, drawn from ``seed``."""
-    if samples is None or check_count(samples, "samples") >= len(split):
-        return split
-    generator = torch.Generator().manual_seed(check_seed(seed))
-    return split.subset(torch.randperm(len(split), generator=generator)[:samples])
 
 
 def importance_of_weights(
