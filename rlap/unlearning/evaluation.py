@@ -66,7 +66,7 @@ def output_distance(
     """Mean divergence from two retrained models over that between those two.
 
     1 means as far as another retrained seed would be, which is what either of the two
-    gets itself. Raises ``ValueError`` unless there are two retrained models that differ.
+    gets itself. Raises ``ValueError`` unless two that differ are given.
     """
     if len(retrained) != 2:
         raise ValueError(
