@@ -73,6 +73,8 @@ def test_one_layer_by_hand(rule, expected):
     assert found.bias.item() == pytest.approx(expected[2])
     assert found.stabiliser.item() == pytest.approx(0, abs=1e-9)
     assert found.start.item() == found.logits.item() == 2
+    size = sum(abs(v) for v in expected[:2])
+    assert found.amplification.item() == pytest.approx(size / 2)
 
 
 def test_the_stabiliser_takes_what_it_is_told_to():

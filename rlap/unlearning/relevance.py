@@ -63,6 +63,12 @@ class Relevance:
         by biases and stabiliser."""
         return per_sample(self.inputs) / self.start
 
+    @property
+    def amplification(self) -> Tensor:
+        """(N,) sum of the input's |relevance| over |start|. Far above 1, large values
+        of both signs cancel: they add up, and yet single ones mean little."""
+        return per_sample(self.inputs.abs()) / self.start.abs()
+
 
 def relevance(
     model: nn.Module,
