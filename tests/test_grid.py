@@ -10,6 +10,7 @@ import yaml
 from rlap.experiments import grid
 from rlap.experiments.grid import folder_name, jobs_of
 from rlap.experiments.parameters import NOTEBOOKS, Cifar10Parameters, ParameterError
+from rlap.experiments.protocol import CIFAR10, steps
 
 GRIDS = sorted((Path(__file__).parents[1] / "grids").glob("*.yaml"))
 
@@ -199,3 +200,11 @@ def test_the_recorded_walkthrough_is_the_walkthrough_grid():
     """The committed records lie where the sweep looks for them."""
     (path,) = [p for p in GRIDS if p.stem == "walkthrough"]
     assert all((job.folder / "record.json").is_file() for job in jobs_of([path]))
+
+
+def test_the_waterfall_is_the_walk_of_the_book():
+    """Every step that the page on the gain shows, in its order, and no other."""
+    (path,) = [p for p in GRIDS if p.stem == "waterfall"]
+    run = [job.parameters.protocol for job in jobs_of([path], seeds=[0])]
+    walk = [name for name, _ in steps("released", "controlled", CIFAR10)]
+    assert run == [walk[0], walk[-1], *walk[1:-1]]
