@@ -199,21 +199,32 @@ def test_a_masked_logit_hides_nothing_from_the_probes(learned):
 def test_relearning(learned):
     net, data = learned
     masked = METHODS["logit_mask"](net, data.forget, data.retain)
-    assert relearn(net, data, target=0.5).steps == 0
-    stuck = relearn(masked, data, target=0.5, max_steps=5)
+    half = {"target": 0.5, "keep": 0.5}
+    assert relearn(net, data, **half).steps == 0
+    stuck = relearn(masked, data, **half, max_steps=5)
     assert stuck.steps is None and stuck.accuracy == (0.0,) * 6
-    options = {"target": 0.5, "lr": 0.1, "max_steps": 100}
+    assert min(stuck.retained) > 0.9
+    options = {**half, "lr": 0.1, "max_steps": 100}
     back = relearn(masked, data, fresh_head=True, **options)
-    assert 0 < back.steps <= 100 and back.accuracy[-1] >= 0.5 > back.accuracy[-2]
+    assert 0 < back.steps <= 100 and len(back.accuracy) == back.steps + 1
+    reached = [
+        min(pair) >= 0.5 for pair in zip(back.accuracy, back.retained, strict=True)
+    ]
+    assert reached == [False] * back.steps + [True]
+    always = METHODS["logit_mask"](net, data.forget, data.retain)
+    always[5].bias.data[1] = 1e9  # answers the class to everything, which is no return
+    assert relearn(always, data, target=0.5, keep=0.0).steps == 0
+    assert relearn(always, data, **half, max_steps=3).steps is None
     again = relearn(masked, data, fresh_head=True, **options)
     assert again == back
     for settings, message in (
         ({"target": 2.0}, "target must lie between"),
-        ({"target": 0.5, "lr": 0.0}, "lr must be positive"),
-        ({"target": 0.5, "max_steps": 0}, "max_steps must be at least 1"),
+        ({"keep": -1.0}, "keep must lie between"),
+        ({"lr": 0.0}, "lr must be positive"),
+        ({"max_steps": 0}, "max_steps must be at least 1"),
     ):
         with pytest.raises(ValueError, match=message):
-            relearn(net, data, **settings)
+            relearn(net, data, **{**half, **settings})
 
 
 # --- together -----------------------------------------------------------------------

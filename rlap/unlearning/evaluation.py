@@ -94,8 +94,8 @@ def examine(
     Args:
         model: left as it was, as the others are.
         data: see ``ForgettingData``.
-        original: the model before forgetting; half its accuracy on the class is what
-            relearning must reach.
+        original: the model before forgetting; half its accuracies are what relearning
+            must reach.
         retrained: two models trained without the class, from different seeds.
 
     A retrained model gets its own row by the same call; ``relative`` sets rows against
@@ -114,9 +114,12 @@ def examine(
     for name, split in (("forget", data.forget_test), ("retain", data.retain_test)):
         row[f"output_distance_{name}"] = output_distance(model, retrained, split.inputs)
     row |= {f"probe_{k}": v for k, v in asdict(probe(model, data, seed=seed)).items()}
-    target = accuracy(original, data.forget_test) / 2
+    half = {
+        "target": accuracy(original, data.forget_test) / 2,
+        "keep": accuracy(original, data.retain_test) / 2,
+    }
     for name, fresh in (("relearn_steps", False), ("relearn_steps_fresh_head", True)):
-        again = relearn(model, data, target=target, fresh_head=fresh, seed=seed)
+        again = relearn(model, data, **half, fresh_head=fresh, seed=seed)
         row[name] = again.steps
     return row
 

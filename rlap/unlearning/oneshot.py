@@ -21,7 +21,7 @@ from rlap.layers import (
 from rlap.unlearning.common import begin, some, together
 
 MASKED = -1e9  # finite, so that everything that reads logits goes on working
-MAX_GRADIENTS = 2**25  # numbers of per-sample gradients held at once
+MAX_GRADIENTS = 2**25  # numbers in the gradients held at once
 
 
 def forget_logit_mask(
@@ -102,7 +102,8 @@ def importance_of_weights(
     squared = vmap(grad(loss), in_dims=(None, 0, 0))
     total = {name: torch.zeros_like(p) for name, p in live.items()}
     device, numbers = model_device(model), sum(p.numel() for p in live.values())
-    at_once = max(1, min(64, MAX_GRADIENTS // numbers))  # gradients held in memory
+    # batches together: bounds the samples and the gradients held in memory
+    at_once = max(1, min(128 // batch_size, MAX_GRADIENTS // numbers))
     generator = torch.Generator().manual_seed(check_seed(seed))
     order = torch.randperm(len(split), generator=generator)
     whole = len(split) // batch_size * batch_size

@@ -102,13 +102,16 @@ def balanced(data: ForgettingData, per_class: int, seed: int) -> Split:
 class Relearning:
     """How fast a class comes back.
 
-    ``steps``: until the accuracy on the class reached ``target``, None if it did not;
-    ``accuracy``: of the class's test samples before the first step and after each.
+    ``steps``: until the accuracy on the class reached ``target`` and that on the others
+    ``keep``, None if they did not; ``accuracy``, ``retained``: of the class's and the
+    others' test samples before the first step and after each.
     """
 
     steps: int | None
     target: float
+    keep: float
     accuracy: tuple[float, ...]
+    retained: tuple[float, ...]
 
 
 def relearn(
@@ -116,6 +119,7 @@ def relearn(
     data: ForgettingData,
     *,
     target: float,
+    keep: float,
     per_class: int = 50,
     batch_size: int = 64,
     lr: float = 0.01,
@@ -132,11 +136,14 @@ def relearn(
         model: left as it was.
         target: accuracy on ``data.forget_test`` to reach, usually half of the original
             model's.
-        test_samples: of the class, at most, on which that is measured.
+        keep: accuracy on ``data.retain_test`` to have at the same time, so that
+            answering the class to everything does not count.
+        test_samples: at most, of either, on which that is measured.
         fresh_head: draw the last layer anew first: then only the features help, and a
             bias of -1e9 does not hide them.
     """
     check_rate(target, "target")
+    check_rate(keep, "keep")
     check_count(max_steps, "max_steps")
     check_count(batch_size, "batch_size")
     if check_number(lr, "lr") <= 0:
@@ -149,14 +156,20 @@ def relearn(
     few = balanced(data, per_class, seed).to(model_device(new))
     generator = torch.Generator().manual_seed(seed)
     parameters = [p for p in new.parameters() if p.requires_grad]
-    watched = some(data.forget_test, test_samples, seed)
-    scores = [accuracy(new, watched)]
-    while scores[-1] < target and len(scores) <= max_steps:
+    watched = [
+        some(s, test_samples, seed) for s in (data.forget_test, data.retain_test)
+    ]
+    scores: list[tuple[float, ...]] = []
+
+    def reached() -> bool:
+        scores.append(tuple(accuracy(new, split) for split in watched))
+        return scores[-1][0] >= target and scores[-1][1] >= keep
+
+    while not (done := reached()) and len(scores) <= max_steps:
         index = torch.randperm(len(few), generator=generator)[:batch_size]
         descend(new, parameters, few, index.to(few.inputs.device), lr)
-        scores.append(accuracy(new, watched))
-    reached = scores[-1] >= target
-    return Relearning(len(scores) - 1 if reached else None, target, tuple(scores))
+    steps = len(scores) - 1 if done else None
+    return Relearning(steps, target, keep, *zip(*scores, strict=True))
 
 
 def descend(
