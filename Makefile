@@ -1,11 +1,13 @@
 # A menu. Every line below is one command that also works when typed by hand.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup test book lint bench clean
+.PHONY: help setup test book sweep lint bench clean
 
 BIN := .venv/bin
 BOOKFLAGS ?=
 TESTFLAGS ?=
+GRIDS ?= grids/*.yaml
+SWEEPFLAGS ?= -j 2
 
 # A folder with data beside the checkout is used unless the reader names another.
 ifeq ($(origin RLAP_DATA),undefined)
@@ -31,6 +33,9 @@ test: setup  ## run the tests
 
 book: setup  ## build the book into _build/html
 	$(BIN)/jupyter-book build book/ $(BOOKFLAGS)
+
+sweep: setup  ## run what is missing of the grids (hours: try SWEEPFLAGS=--estimate)
+	$(BIN)/rlap sweep $(GRIDS) $(SWEEPFLAGS)
 
 lint: setup  ## check style
 	$(BIN)/ruff check .

@@ -1,10 +1,15 @@
-"""The command line: ``rlap run``, ``rlap ledger`` and ``rlap doctor``."""
+"""The command line: ``rlap run``, ``rlap sweep``, ``rlap ledger``, ``rlap doctor``."""
 
 from __future__ import annotations
 
 import argparse
+import json
+import os
+import signal
 import sys
+import threading
 from collections.abc import Sequence
+from pathlib import Path
 
 import yaml
 
@@ -12,7 +17,11 @@ from rlap.experiments.parameters import ParameterError
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command; returns the exit status (0 done, 1 failed, 2 wrong usage)."""
+    """Run a command; returns the exit status.
+
+    0 done, 1 failed, 2 wrong usage, 3 another process is writing the folder, 130
+    interrupted.
+    """
     parser = build_parser()
     options = parser.parse_args(arguments)
     try:
@@ -22,7 +31,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     except (RuntimeError, ValueError, OSError) as error:
         print(f"rlap: {error}", file=sys.stderr)
-        return 1
+        return 3 if type(error).__name__ == "RunLocked" else 1
+    except KeyboardInterrupt:
+        print("rlap: interrupted", file=sys.stderr)
+        return 130
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -47,7 +59,10 @@ def build_parser() -> argparse.ArgumentParser:
     run.add_argument(
         "--force", action="store_true", help="run even if the folder is up to date"
     )
+    add_stale(run, "rerun")
+    run.add_argument("--leash", action="store_true", help=argparse.SUPPRESS)
     run.set_defaults(command=command_run)
+    add_sweep(commands.add_parser("sweep", help="run the settings of grid files"))
     ledger = commands.add_parser(
         "ledger", help="every number and claim of the paper beside ours"
     )
@@ -60,13 +75,106 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
+def add_stale(parser: argparse.ArgumentParser, default: str) -> None:
+    """The option that says what becomes of records that other code has made."""
+    parser.add_argument(
+        "--stale",
+        choices=("rerun", "keep", "keep-notebook"),
+        default=default,
+        help="what to do with a record of the same parameters and data that other code "
+        f"made, or even another notebook (default: {default})",
+    )
+
+
+def add_sweep(sweep: argparse.ArgumentParser) -> None:
+    """The options of ``rlap sweep``."""
+    add = sweep.add_argument
+    add("grids", nargs="+", metavar="GRID", help="for example grids/table1.yaml")
+    add("-j", dest="workers", type=positive, default=1, help="runs at a time")
+    add("--threads", type=positive, help="of each run (default: cores / runs)")
+    add("--seeds", type=parse_seeds, help="instead of the grid's: 0-4 or 0,2")
+    add(
+        "-p",
+        dest="parameters",
+        metavar="NAME=VALUE",
+        action="append",
+        default=[],
+        help="a parameter of every run, instead of the grid's; may be repeated",
+    )
+    add("--results", type=Path, help="folder of the runs (default: results)")
+    add("--force", action="store_true", help="run what is up to date as well")
+    add("--estimate", action="store_true", help="say what it would cost, and stop")
+    add("--dry-run", action="store_true", help="list what would run and why, and stop")
+    add("--json", action="store_true", help="with --dry-run: the list as JSON")
+    add_stale(sweep, "keep")
+    sweep.set_defaults(command=command_sweep)
+
+
 def command_run(options: argparse.Namespace) -> int:
     """``rlap run``."""
     from rlap.experiments.run import run
 
+    # as an exception, so that the kernel ends and the temporary folder goes
+    before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    if options.leash:
+        threading.Thread(target=hold_leash, daemon=True).start()
     given = dict(parse_parameter(text) for text in options.parameters)
-    run(options.notebook, options.out, given, force=options.force)
+    choice = {"force": options.force, "stale": options.stale}
+    try:
+        run(options.notebook, options.out, given, **choice)
+    finally:
+        signal.signal(signal.SIGTERM, before)
     return 0
+
+
+def hold_leash() -> None:
+    """End this process when whoever started it has gone: standard input closes."""
+    while os.read(0, 1):  # not sys.stdin: its buffer must not be held at exit
+        pass
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+def command_sweep(options: argparse.Namespace) -> int:
+    """``rlap sweep``: exit status 1 when a run has failed."""
+    from rlap import paths
+    from rlap.experiments import estimate, grid
+    from rlap.experiments import sweep as sweeping
+
+    jobs = grid.jobs_of(
+        options.grids,
+        override=dict(parse_parameter(text) for text in options.parameters),
+        seeds=options.seeds,
+        results=options.results,
+    )
+    choice = {"force": options.force, "stale": options.stale}
+    found = sweeping.states(jobs, **choice)
+    if options.dry_run:
+        listed = sweeping.listing(jobs, found, **choice)
+        print(
+            json.dumps(listed, indent=1)
+            if options.json
+            else "\n".join(
+                f"{job['state']} {job['name']}: {job['why']}" for job in listed
+            )
+        )
+        return 0
+    costs = estimate.Costs(options.results or paths.results_folder())
+    todo = [job for job, state in zip(jobs, found, strict=True) if not state.done]
+    print(sweeping.counted(found), flush=True)
+    foreseen = [costs.of(job) for job in todo]
+    if foreseen:
+        print("\n".join(estimate.told(foreseen, options.workers)), flush=True)
+    if options.estimate:
+        return 0
+    ended = sweeping.sweep(
+        jobs,
+        workers=options.workers,
+        threads=options.threads,
+        expected={j.folder: c.seconds for j, c in zip(todo, foreseen, strict=True)},
+        say=lambda line: print(line, flush=True),
+        **choice,
+    )
+    return 1 if ended["failed"] else 0
 
 
 def add_ledger_arguments(parser: argparse.ArgumentParser) -> None:
@@ -100,6 +208,27 @@ def command_doctor(options: argparse.Namespace) -> int:
     lines, fine = report()
     print("\n".join(lines))
     return 0 if fine else 1
+
+
+def positive(text: str) -> int:
+    """A whole number from 1 on."""
+    if not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 1 on")
+    return int(text)
+
+
+def parse_seeds(text: str) -> list[int]:
+    """Seeds as "0-4", "0,2" or both."""
+    seeds: list[int] = []
+    try:
+        for part in text.split(","):
+            first, _, last = part.partition("-")
+            seeds += range(int(first), int(last or first) + 1)
+    except ValueError:
+        seeds = []
+    if not seeds:
+        raise argparse.ArgumentTypeError(f"{text!r}: write seeds as 0-4 or 0,2")
+    return seeds
 
 
 def parse_parameter(text: str) -> tuple[str, object]:

@@ -24,10 +24,10 @@ from rlap.training import History
 
 BLUE, ORANGE, GREEN, PURPLE = "#4a90d9", "#e08a2e", "#3aa57a", "#a06cc4"
 GREY = "#7a7a7a"  # 4.3:1 on white, 4.4:1 on the dark ground
-# six lines are more than the colours alone can tell apart
-SIX_LINES = {
-    "color": [BLUE, ORANGE, GREEN, PURPLE, GREY, ORANGE],
-    "linestyle": ["-", "-", "-", "-", "--", "--"],
+# eight lines are more than the colours alone can tell apart
+LINES = {
+    "color": [BLUE, ORANGE, GREEN, PURPLE, GREY, ORANGE, BLUE, GREEN],
+    "linestyle": ["-", "-", "-", "-", "--", "--", "--", "--"],
 }
 STYLE = {
     "figure.facecolor": "none",
@@ -62,9 +62,12 @@ def drawing(stamp: str, *shape: int, **options: object) -> Iterator[tuple]:
 
 
 def stamp_of(record: Mapping) -> str:
-    """The line under a figure: tier, data, noise, seed, code of a record."""
+    """What stands under a figure: tier, data, noise, seed and code of a record, and on
+    a line of its own what has to be said about the data."""
     data, noise = record["data"], record["noise"]
     level = "" if noise["level"] is None else f", level {noise['level']:g}"
+    if level and noise["kind"] == "gaussian_waveform":
+        level = f", {noise['level']:g} dB"
     words = [
         f"{record['tier']} tier",
         f"{data['name']}, {data['n_train']:,} samples",
@@ -74,7 +77,8 @@ def stamp_of(record: Mapping) -> str:
     ]
     if data["stand_in"]:
         words.insert(0, "STAND-IN DATA")
-    return " · ".join(words)
+    banner = data.get("banner")
+    return " · ".join(words) + (f"\n{banner}" if banner else "")
 
 
 def examples(
@@ -112,7 +116,7 @@ def training_curves(histories: Mapping[str, History], stamp: str) -> Figure:
     """Training loss and test accuracy by epoch, one line an arm."""
     with drawing(stamp, 1, 2, figsize=(8, 3)) as (figure, (left, right)):
         for ax in (left, right):
-            ax.set_prop_cycle(**SIX_LINES)
+            ax.set_prop_cycle(**LINES)
         for name, history in histories.items():
             epochs = range(1, len(history.loss) + 1)
             left.plot(epochs, history.loss, label=name)
@@ -221,7 +225,7 @@ def roc(
 ) -> Figure:
     """ROC curves of several scores (higher means more suspect) with their AUROC."""
     with drawing(stamp, figsize=(4.6, 3.8)) as (figure, ax):
-        ax.set_prop_cycle(**SIX_LINES)
+        ax.set_prop_cycle(**LINES)
         for name, (score, area) in scores.items():
             fpr, tpr, _ = roc_curve(truth.cpu().numpy(), score.double().cpu().numpy())
             ax.plot(fpr, tpr, label=f"{name} ({area:.3f})")

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import base64
+import io
+import re
+import wave
+
 import matplotlib.pyplot as plt
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
 import rlap
-from rlap import figures
+from rlap import figures, figures_speech
 from rlap.training import History
 
 STAMP = "smoke tier · digits"
@@ -84,7 +90,18 @@ def test_stand_in_data_cannot_be_overlooked():
     words = ("smoke tier", "digits, 1,234 samples", "pair rate 0.4", "seed 3")
     for word in (*words, "01234567"):
         assert word in stamp
-    assert "level" not in stamp
+    assert "level" not in stamp and "\n" not in stamp
+
+
+def test_what_must_be_said_about_the_data_is_said_below():
+    record = {
+        "tier": "small", "seed": 0, "identity": {"code": "0123456789"},
+        "data": {"name": "speech", "n_train": 9, "stand_in": False, "banner": "Mind!"},
+        "noise": {"kind": "gaussian_waveform", "rate": 0.5, "level": -5.0},
+    }  # fmt: skip
+    first, second = figures.stamp_of(record).split("\n")
+    assert second == "Mind!"
+    assert "rate 0.5, -5 dB" in first
 
 
 def test_pixels_are_shown_as_they_were():
@@ -94,3 +111,49 @@ def test_pixels_are_shown_as_they_were():
     assert 0 <= shown.min() <= shown.max() <= 1
     undone = data.train.normalisation.undo(data.train.inputs[:1])[0]
     assert torch.allclose(torch.as_tensor(shown), undone.permute(1, 2, 0), atol=1e-6)
+
+
+# --- speech -------------------------------------------------------------------------
+
+WORDS = ["yes", "<no>"]
+
+
+def test_speech_figures_are_stamped_drawn_and_closed(tmp_path):
+    waves = torch.linspace(-1, 1, 16_000).repeat(2, 1)
+    mfccs = torch.zeros(2, 1, 40, 130)
+    truth = torch.tensor([False, True])
+    scores = {"roughness": torch.tensor([0.0, 1.0])}
+    drawn = [
+        figures_speech.waveforms({"a": waves, "b": waves}, WORDS, STAMP),
+        figures_speech.features({"a": mfccs, "b": mfccs}, WORDS, STAMP),
+        figures_speech.score_histograms(scores, truth, STAMP),
+    ]
+    for i, figure in enumerate(drawn):
+        assert STAMP in texts(figure), i
+        figure.savefig(tmp_path / f"{i}.png")
+        assert (tmp_path / f"{i}.png").stat().st_size > 2_000
+    assert plt.get_fignums() == []
+    assert "roughness" in texts(drawn[2])
+    for ax in drawn[1].axes[:4]:  # where the recording ends
+        assert [list(line.get_xdata()) for line in ax.lines] == [[31.5, 31.5]]
+    short = figures_speech.features({"a": mfccs[..., :32]}, WORDS, STAMP)
+    assert not any(ax.lines for ax in short.axes[:2])
+
+
+def test_players_hold_the_sound_itself():
+    waves = torch.zeros(2, 16_000)
+    waves[1, :3] = torch.tensor([0.5, -2.0, 0.25])  # the second is too loud: clipped
+    page = figures_speech.players({"recording": waves, "0 dB": waves}, WORDS).data
+    players = re.findall(
+        r'aria-label="([^"]*)" src="data:audio/wav;base64,([^"]*)"', page
+    )
+    assert [label for label, _ in players] == [
+        "yes, recording", "&lt;no&gt;, recording", "yes, 0 dB", "&lt;no&gt;, 0 dB",
+    ]  # fmt: skip
+    assert "<no>" not in page
+    with wave.open(io.BytesIO(base64.b64decode(players[1][1]))) as sound:
+        assert (sound.getframerate(), sound.getnchannels()) == (16_000, 1)
+        assert sound.getnframes() == 16_000
+        samples = np.frombuffer(sound.readframes(3), "<i2")
+    # not made louder: half of full scale stays half
+    assert samples.tolist() == pytest.approx([16_383, -32_767, 8_191], abs=1)

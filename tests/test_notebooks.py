@@ -10,6 +10,7 @@ import papermill
 import pytest
 from nbclient import NotebookClient
 from papermill.exceptions import PapermillExecutionError
+from test_speech import recordings, write_archive
 
 from rlap.experiments import records
 
@@ -57,6 +58,55 @@ def test_walkthrough_with_other_parameters(tmp_path, other):
     assert epochs["initial"] + epochs["F-FT"] == 3
     # the released attribution is the rescaled activation, on this network too
     assert record["identity_difference"] < 1e-4
+
+
+SPEECH_ARMS = [
+    "initial", "pruned", "L-FT", "L-FT (fc only)", "F-FT", "continue", "retrain",
+    "retrain (released)", "oracle",
+]  # fmt: skip
+
+
+def speech_run(tmp_path: Path, **other) -> tuple[dict, str]:
+    """The record of a quick run of notebook 02, and its pages as text."""
+    given = {**QUICK, "train_size": 200, "test_size": 50, **other}
+    out = tmp_path / "run"
+    executed = tmp_path / "executed.ipynb"
+    book = execute("02_speech.ipynb", executed, **given, out=str(out))
+    return records.read(out), json.dumps(book.cells)
+
+
+def test_speech_with_nothing_at_hand(folders):
+    """No recordings and no network: the words are synthesised, and it is said."""
+    pytest.importorskip("espeakng_loader")
+    record, page = speech_run(folders, frames=130, split="random")
+    assert record["data"]["stand_in"] and "eSpeak" in record["data"]["banner"]
+    assert list(record["arms"]) == SPEECH_ARMS
+    assert all(0 <= arm["accuracy"] <= 1 for arm in record["arms"].values())
+    assert len(record["units"]) == 20
+    kept = record["partition"]["detection"]["retained"]
+    for arm in SPEECH_ARMS[2:5] + SPEECH_ARMS[6:8]:
+        assert record["arms"][arm]["samples"] == kept
+    epochs = {k: len(v["history"]["loss"]) for k, v in record["arms"].items()}
+    assert epochs["retrain"] == epochs["oracle"] == 3 == epochs["initial"] + 1
+    assert epochs["retrain (released)"] == epochs["initial"]
+    watched = record["arms"]["retrain (released)"]["history"]["monitor_accuracy"]
+    assert len(watched) == 2
+    # noise as released fills the padding, and that alone gives it away
+    assert record["padding_auroc"]["energy in the padding"] == 1
+    assert record["partition"]["auroc"]["energy in the padding"][0] == 1
+    assert page.count("data:audio/wav;base64,") == 12
+
+
+def test_speech_on_an_archive_with_noise_on_the_waveform(folders):
+    write_archive(folders / "data", recordings(speakers=5, takes=7))
+    record, page = speech_run(
+        folders, kind="gaussian_waveform", snr_db=-5.0, model="speech_res8", seed=1
+    )
+    assert not record["data"]["stand_in"]
+    assert "not comparable with published results" in record["data"]["banner"]
+    assert record["noise"]["level"] == -5.0
+    assert "energy in the padding" not in record["partition"]["auroc"]
+    assert "0 of them in both" in page  # speakers
 
 
 def test_unknown_parameter_stops_under_papermill(tmp_path):

@@ -234,7 +234,12 @@ def imports(path: Path) -> Iterator[str]:
 
 def test_no_module_of_the_method_needs_an_extra_when_imported():
     allowed = {"rlap", "torch", "numpy", "sklearn"} | set(sys.stdlib_module_names)
-    on_top = {"cli", "experiments", "figures"}  # which `import rlap` leaves alone
+    on_top = {
+        "cli",
+        "experiments",
+        "figures",
+        "figures_speech",
+    }  # which `import rlap` leaves alone
     for path in sorted((ROOT / "rlap").rglob("*.py")):
         if on_top & set(path.relative_to(ROOT / "rlap").with_suffix("").parts):
             continue

@@ -134,6 +134,15 @@ def test_speech_resolves_to_the_tiers_epochs_and_the_whole_set(tier):
     assert given == sizes | SPEECH_TIERS[tier]
     assert SpeechParameters(tier=tier, train_size=300).resolved().train_size == 300
     assert (run.train_size is None) == (tier != "smoke")
+    unresolved = [k for k, v in asdict(run).items() if v is None]
+    assert unresolved == ([] if tier == "smoke" else ["train_size", "test_size"])
+
+
+def test_the_stronger_network_has_its_own_budget():
+    run = SpeechParameters(tier="small", model="speech_res8").resolved()
+    assert (run.epochs, run.finetune_epochs, run.lr) == (16, 8, 2e-3)
+    given = SpeechParameters(tier="small", model="speech_res8", epochs=3, lr=0.1)
+    assert (given.resolved().epochs, given.resolved().lr) == (3, 0.1)
 
 
 def test_the_released_budget_is_the_paper_tiers():

@@ -59,6 +59,8 @@ def test_a_run_recorded_twice_is_noticed(tmp_path):
     records.write(make(0), tmp_path / "a")
     records.write(make(1), tmp_path / "b")
     assert [r["seed"] for r in records.read_all(tmp_path)] == [0, 1]
+    records.write(make(0), tmp_path / ".c.123.tmp")  # a run under way
+    assert len(records.read_all(tmp_path)) == 2
     records.write(make(0), tmp_path / "c")
     with pytest.raises(RecordError, match="recorded twice"):
         records.read_all(tmp_path)

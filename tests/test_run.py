@@ -114,6 +114,27 @@ def test_what_a_killed_run_left_does_not_stand_in_the_way(notebook, tmp_path):
     assert leftovers(out) == []
 
 
+def test_a_run_that_was_killed_while_it_moved_is_not_lost(notebook, tmp_path):
+    out, said = tmp_path / "runs" / "a", []
+    record = run(notebook, out, {"seed": 5}, say=said.append)
+    # killed before the first move, and between the two: the new one is complete
+    for before in (None, "old"):
+        os.replace(out, out.with_name(".a.77.new"))
+        if before:
+            out.with_name(".a.77.old").mkdir()
+        else:
+            out.mkdir()
+        neighbour = out.with_name(".a.5.77.tmp")  # of a run called a.5
+        neighbour.mkdir()
+        again = run(notebook, out, {"seed": 5}, say=said.append)
+        assert again["identity"] == record["identity"]
+        assert "up to date" in said[-1]
+        assert leftovers(out) == [neighbour.name]
+        neighbour.rmdir()
+    assert executions(out) == 1
+    assert record["provenance"]["wall_seconds"] > 0
+
+
 def test_two_runs_of_one_folder_exclude_each_other(notebook, tmp_path):
     out = tmp_path / "runs" / "a"
     with lock(out), pytest.raises(RunLocked, match=f"process {os.getpid()}"):

@@ -67,10 +67,20 @@ def test_tables_have_a_row_an_arm_and_the_right_numbers():
     assert table.loc["other", "accuracy %"].startswith("60.0")
     assert table.loc["other", "minus retrain, points"].startswith("+10.0")
     assert table.loc["retrain", "verdict"] == ""
+    runs[0]["arms"]["other"]["top3"], runs[1]["arms"]["other"]["top3"] = 0.7, 0.8
+    more = summary.arms_table(runs, ("f1", "top3"))
+    assert more.loc["other", "top3 %"] == "75.0"
+    assert more.loc["retrain", "f1 %"] == "0.0"
     rows = summary.tidy(runs)
     assert len(rows) == 2 * 2 * len(summary.METRICS)
     accuracies = [r["value"] for r in rows if r["metric"] == "accuracy"]
     assert sorted(accuracies) == [0.5, 0.5, 0.6, 0.6]
+
+
+def test_settings_that_only_speech_has_are_kept_apart():
+    runs = [record(0, a=0.5), record(0, a=0.6)]
+    runs[1]["parameters"]["frames"] = 130
+    assert [len(members) for members in summary.group(runs).values()] == [1, 1]
 
 
 def test_a_repeated_seed_and_stand_in_data_are_refused():

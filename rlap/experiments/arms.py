@@ -38,7 +38,6 @@ RELEASED_RETRAIN = Recipe(
     schedule="plateau",
     gamma=0.5,
     patience=5,
-    shuffle=False,
     precision="fp32",
 )
 

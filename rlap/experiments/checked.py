@@ -16,6 +16,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import ClassVar
 
+TIERS = ("smoke", "small", "paper")
 # papermill starts the cell that it injects with this line; so do our parameter cells
 MARK = "# Parameters"
 

@@ -18,8 +18,9 @@ from rlap.corruption import INPUT_KINDS, corrupt
 from rlap.data import Split
 from rlap.data.base import stratified_indices
 from rlap.experiments.arms import Arms
-from rlap.experiments.plan import CONTROLS, RIVALS, StudyParameters
+from rlap.experiments.plan import CONTROLS, RIVALS
 from rlap.experiments.study import LAYER, Study
+from rlap.experiments.study_parameters import StudyParameters
 from rlap.finetuning import finetune
 from rlap.inference import predict
 from rlap.metrics import classification

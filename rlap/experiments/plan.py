@@ -7,108 +7,16 @@ nothing else.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 
-from rlap.corruption import INPUT_KINDS, KINDS
-from rlap.experiments.parameters import TIERS, Parameters, between, choice
-from rlap.experiments.protocol import (
-    BOTH,
-    CIFAR10,
-    SPEECH,
-    Protocol,
-    name_of,
-    protocol_of,
-)
+from rlap.corruption import INPUT_KINDS
+from rlap.experiments.protocol import CIFAR10, SPEECH, Protocol, protocol_of
+from rlap.experiments.study_parameters import StudyParameters
 from rlap.finetuning import FULL_RECIPE, HEAD_RECIPE
 from rlap.recipe import Recipe
 
-ARMS = ("main", "criteria", "all")
 RIVALS = ("abs", "rms", "freq", "std")
 CONTROLS = ("random", "magnitude")
-
-
-@dataclass(frozen=True)
-class StudyParameters(Parameters):
-    """Parameters of the notebook of all arms; ``None`` leaves a choice to the tier."""
-
-    tier: str = choice("smoke", *TIERS)
-    seed: int = between(0, 0)
-    dataset: str = choice(CIFAR10, *BOTH)
-    protocol: str = "controlled"
-    arms: str = choice("main", *ARMS)
-    kind: str | None = choice(None, None, *KINDS)
-    rate: float = between(0.5, 0, 1)
-    level: float | None = between(None, 0)
-    train_size: int | None = between(None, 100, 50_000)
-    test_size: int | None = between(None, 100, 10_000)
-    model: str | None = choice(
-        None, None, "small", "resnet18", "speech_cnn", "speech_res8"
-    )
-    width: int | None = between(None, 1, 512)
-    epochs: int | None = between(None, 1)
-    finetune_epochs: int | None = between(None, 1)
-    units: int | None = between(None, 2, 255)
-    out: str = ""
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        # one spelling, so that one protocol has one identity
-        object.__setattr__(self, "protocol", name_of(self.protocol))
-
-    def resolved(self) -> StudyParameters:
-        """The same with every ``None`` replaced by what tier and data set choose."""
-        given = {k: v for k, v in asdict(self).items() if v is not None}
-        filled = {**DEFAULTS[self.dataset], **STUDY_TIERS[self.dataset][self.tier]}
-        run = replace(self, **{**filled, **given})
-        return run if run.kind in INPUT_KINDS else replace(run, level=None)
-
-    def data_options(self) -> tuple[str, dict[str, object]]:
-        """Name and options of the data set, as ``rlap.data.data_digest`` takes them."""
-        return self.dataset, load_options(protocol_of(self.protocol), self.dataset)
-
-
-DEFAULTS: dict[str, dict[str, object]] = {
-    CIFAR10: {"kind": "gaussian_clamped", "level": 8.0, "units": 40},
-    SPEECH: {"kind": "gaussian", "level": 15.0, "units": 20},
-}
-# small: a tenth of the paper's epochs on a quarter of its images, twice as many
-# epochs of initial training as of fine-tuning like the paper; paper: its sizes (GPU)
-STUDY_TIERS: dict[str, dict[str, dict[str, object]]] = {
-    CIFAR10: {
-        "smoke": {
-            "train_size": 2_500,
-            "test_size": 1_000,
-            "model": "small",
-            "epochs": 4,
-            "finetune_epochs": 2,
-        },
-        "small": {
-            "train_size": 12_500,
-            "test_size": 10_000,
-            "model": "small",
-            "epochs": 10,
-            "finetune_epochs": 5,
-        },
-        "paper": {
-            "train_size": 50_000,
-            "test_size": 10_000,
-            "model": "resnet18",
-            "epochs": 60,
-            "finetune_epochs": 30,
-        },
-    },
-    SPEECH: {
-        "smoke": {
-            "train_size": 600,
-            "test_size": 300,
-            "model": "speech_cnn",
-            "epochs": 4,
-            "finetune_epochs": 2,
-        },
-        "small": {"model": "speech_cnn", "epochs": 40, "finetune_epochs": 20},
-        "paper": {"model": "speech_cnn", "epochs": 300, "finetune_epochs": 150},
-    },
-}
 
 
 @dataclass(frozen=True)
@@ -152,7 +60,7 @@ def plan(run: StudyParameters) -> Plan:
     protocol, speech = protocol_of(run.protocol), run.dataset == SPEECH
     eval_mode = speech and protocol.retrain_mode == "eval"
     return Plan(
-        load=load_options(protocol, run.dataset),
+        load=run.data_options,
         redraw=protocol.redraw and run.kind in INPUT_KINDS,
         attribution=protocol.attribution,
         covariance=protocol.covariance,
@@ -169,13 +77,6 @@ def plan(run: StudyParameters) -> Plan:
         retrain_batchnorm="first epoch" if eval_mode else "train",
         recipes=recipes(protocol, run),
     )
-
-
-def load_options(protocol: Protocol, dataset: str) -> dict[str, object]:
-    """Options of ``rlap.load`` beyond sizes and seed."""
-    if dataset == SPEECH:
-        return {"frames": protocol.frames, "split": protocol.split}
-    return {}
 
 
 def pruning(protocol: Protocol, units: int) -> dict[str, tuple[int, bool]]:

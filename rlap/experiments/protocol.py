@@ -17,12 +17,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, fields, replace
 
 from rlap.attribution import METHODS
+from rlap.experiments.checked import ParameterError
 
 CIFAR10, SPEECH = "cifar10", "speech_commands"
 BOTH = (CIFAR10, SPEECH)
 
 
-class ProtocolError(ValueError):
+class ProtocolError(ParameterError):
     """A protocol, a field or a value that there is not."""
 
 

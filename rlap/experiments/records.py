@@ -138,6 +138,7 @@ def data_section(data: Dataset) -> dict[str, object]:
         "source": data.source,
         "digest": data.digest,
         "stand_in": data.stand_in,
+        "banner": data.banner,
         "n_train": len(data.train),
         "n_test": len(data.test),
     }

@@ -20,7 +20,8 @@ from rlap.attribution import NEEDS_LABELS, Scan, scan
 from rlap.corruption import Corrupted, corrupt
 from rlap.data import Dataset, Split
 from rlap.data.base import stratified_indices
-from rlap.experiments.plan import RIVALS, Plan, StudyParameters, plan
+from rlap.experiments.plan import RIVALS, Plan, plan
+from rlap.experiments.study_parameters import StudyParameters
 from rlap.metrics import auroc, detection
 from rlap.partition import Partition, partition, sample_scores, share_at_bounds
 from rlap.pruning import Mask, prune

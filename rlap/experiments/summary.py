@@ -143,9 +143,10 @@ def verdict(difference: Interval) -> str:
     return "ahead" if difference.mean > 0 else "behind"
 
 
-def arms_table(members: Sequence[Mapping]):
+def arms_table(members: Sequence[Mapping], also: Sequence[str] = ()):
     """A pandas table, one row an arm: accuracy with its interval, the difference to
-    retrain paired by seed and its verdict, samples and seconds of training."""
+    retrain paired by seed and its verdict, samples and seconds of training; before
+    these two the means of the metrics named by ``also``."""
     import pandas as pd
 
     rows = {}
@@ -154,6 +155,8 @@ def arms_table(members: Sequence[Mapping]):
         if arm != "retrain":
             gain = paired(members, arm, "retrain")
             row |= {"minus retrain, points": gain.points(), "verdict": verdict(gain)}
+        for name in also:
+            row[f"{name} %"] = f"{100 * np.mean(values(members, arm, name)):.1f}"
         for name in ("samples", "seconds"):
             row[name] = round(float(np.mean(values(members, arm, name))))
         rows[arm] = row

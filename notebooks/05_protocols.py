@@ -1,0 +1,164 @@
+# ---
+# jupyter:
+#   jupytext:
+#     formats: ipynb,py:percent
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#       format_version: '1.3'
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # One protocol, all arms
+#
+# The walkthroughs do every step with care. The paper's numbers were made by code that
+# differs from its words, and both differ from good practice. This notebook is what the
+# ledger's runs execute: one setting, one *protocol*, and every network that has a say.
+#
+# A protocol is a list of choices, one field for each difference that we know of.
+# `released` does what the public code does {cite:p}`jin2025code`, mistakes included;
+# `described` is the paper's method with the plain mistakes put right; `controlled` is
+# what a careful experimenter would run. `released+shuffle=true` is the released one with
+# one thing changed.
+
+# %% tags=["parameters"]
+# Parameters (checked: see StudyParameters in rlap.experiments)
+tier = "smoke"  # smoke: does it run; small: results; paper: its sizes, GPU
+seed = 0
+dataset = "cifar10"  # or "speech_commands"
+protocol = "controlled"  # or "released", "described", each with changes (see above)
+arms = "main"  # the paper's; "criteria": other prunings too; "all": controls too
+kind = None  # None leaves a choice to the tier and the data set
+rate = 0.5  # share of the training samples that are corrupted
+level = None
+train_size = None
+test_size = None
+model = None
+width = None
+epochs = None
+finetune_epochs = None
+units = None  # to prune
+out = ""  # folder of record.json
+
+# %%
+import pandas as pd
+import torch
+from IPython.display import display
+
+from rlap import figures, paths
+from rlap.experiments import records
+from rlap.experiments.contest import Contest
+from rlap.experiments.parameters import StudyParameters
+from rlap.experiments.protocol import PROTOCOLS, protocol_of
+from rlap.experiments.study import Study
+
+run = StudyParameters.from_notebook(globals()).resolved()
+device = "cuda" if torch.cuda.is_available() else "cpu"
+contest = Contest(Study(run, device))
+study = contest.study
+print(run)
+
+# %% [markdown]
+# ## The protocol
+#
+# Its fields beside those of the three that have a name. {doc}`/method` explains the
+# stages that they belong to.
+
+# %%
+named = {name: vars(p) for name, p in PROTOCOLS.items()}
+pd.DataFrame({"this run": vars(protocol_of(run.protocol)), **named})
+
+# %% [markdown]
+# ## The data, and what goes wrong with them
+
+# %%
+study.load()
+print(study.data.banner or f"{study.data.name} from {study.data.source}")
+print(
+    f"{len(study.data.train):,} training samples, "
+    f"{study.noise.realised_rate:.1%} of them corrupted; "
+    f"{len(study.data.test):,} test samples"
+)
+
+# %% [markdown]
+# ## The initial network, and the partition that it suggests
+
+# %%
+contest.initial()
+study.inspect()
+quality = study.partition_quality()
+about = {
+    "tier": run.tier,
+    "seed": run.seed,
+    "data": records.data_section(study.data),
+    "noise": {"kind": run.kind, "rate": run.rate, "level": run.level},
+    "identity": {"code": records.code_digest()},
+}
+stamp = f"{run.protocol} · {figures.stamp_of(about)}"
+pd.Series(quality["detection"]).round(3)
+
+# %% mystnb={"figure": {"caption": "The partition against the truth, and by class.", "name": "fig-protocols-confusion"}, "image": {"alt": "Left, a two by two table of clean and corrupted against high and low quality; right, bars of the share of each class called high quality"}}
+figures.confusion(
+    study.parts,
+    study.truth,
+    study.train.labels,
+    study.data.classes,
+    stamp,
+)
+
+# %% [markdown]
+# ## The arms
+#
+# All of them share the data, the noise, the initial network and the partition, so that
+# two arms of one run can be compared as a pair. With `arms="criteria"` the units are also
+# chosen by the criteria that the paper compares with; with `arms="all"` come the controls:
+# fine-tuning on a random part of the same size, on the truly clean part, on the part that
+# a trivial detector finds, on the wrong cluster; pruning without a partition; BatchNorm
+# statistics alone; retraining for other numbers of epochs, on everything, with a rate that
+# decays; and a network that saw the truly clean part only.
+
+# %%
+contest.main()
+if run.arms != "main":
+    contest.criteria()
+if run.arms == "all":
+    contest.controls()
+display(contest.arms.table())
+print(*study.notes, sep="\n")
+
+# %% mystnb={"figure": {"caption": "Accuracy of every arm in this one run.", "name": "fig-protocols-arms"}, "image": {"alt": "Accuracy on clean test samples of every arm of the run"}}
+figures.arms({k: [v["accuracy"]] for k, v in contest.arms.items()}, stamp)
+
+# %% [markdown]
+# The paper also adds noise to a share of the *test* images. One network has two
+# accuracies there, on clean and on noisy images, and every rate in between is a mixture
+# of the two.
+
+# %%
+pd.DataFrame(
+    {
+        arm: {rate: scores["accuracy"] for rate, scores in rates.items()}
+        for arm, rates in contest.attacked.items()
+    }
+).rename_axis("share of noisy test samples")
+
+# %% [markdown]
+# ## The record
+
+# %%
+record = records.new_record(
+    run,
+    notebook="05_protocols",
+    data=study.data,
+    protocol=run.protocol,
+    measured=contest.measured(),
+)
+folder = (
+    run.out or paths.runs_folder() / "05_protocols" / record["identity"]["id"]
+)
+print("record.json written, run", record["identity"]["id"])
+records.write(record, folder).name

@@ -1,0 +1,108 @@
+"""The parameters of the notebook of all arms, and what its tiers make of them."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, replace
+from typing import Self
+
+from rlap.corruption import INPUT_KINDS, KINDS
+from rlap.experiments.checked import TIERS, Parameters, between, choice
+from rlap.experiments.protocol import BOTH, CIFAR10, SPEECH, name_of, protocol_of
+
+ARMS = ("main", "criteria", "all")  # each has those of the ones before it
+
+
+@dataclass(frozen=True)
+class StudyParameters(Parameters):
+    """Parameters of the notebook of all arms; ``None`` leaves a choice to the tier."""
+
+    tier: str = choice("smoke", *TIERS)
+    seed: int = between(0, 0)
+    dataset: str = choice(CIFAR10, *BOTH)
+    protocol: str = "controlled"
+    arms: str = choice("main", *ARMS)
+    kind: str | None = choice(None, None, *KINDS)
+    rate: float = between(0.5, 0, 1)
+    level: float | None = between(None, 0)
+    train_size: int | None = between(None, 100, 50_000)
+    test_size: int | None = between(None, 100, 10_000)
+    model: str | None = choice(
+        None, None, "small", "resnet18", "speech_cnn", "speech_res8"
+    )
+    width: int | None = between(None, 1, 512)
+    epochs: int | None = between(None, 1)
+    finetune_epochs: int | None = between(None, 1)
+    units: int | None = between(None, 2, 255)
+    out: str = ""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        # one spelling, so that one protocol has one identity
+        object.__setattr__(self, "protocol", name_of(self.protocol))
+
+    def resolved(self) -> Self:
+        """The same with every ``None`` replaced by what tier and data set choose."""
+        given = {k: v for k, v in asdict(self).items() if v is not None}
+        filled = {**DEFAULTS[self.dataset], **STUDY_TIERS[self.dataset][self.tier]}
+        run = replace(self, **{**filled, **given})
+        return run if run.kind in INPUT_KINDS else replace(run, level=None)
+
+    @property
+    def data_set(self) -> str:
+        """The data set's name for ``rlap.load``."""
+        return self.dataset
+
+    @property
+    def data_options(self) -> dict[str, object]:
+        """Options of ``rlap.load``; where smoke has to make clips, few and plain."""
+        if self.dataset != SPEECH:
+            return {}
+        protocol = protocol_of(self.protocol)
+        options = {"frames": protocol.frames, "split": protocol.split}
+        if self.tier == "smoke":
+            options |= {"clips": 1_000, "difficulty": "plain"}
+        return options
+
+
+DEFAULTS: dict[str, dict[str, object]] = {
+    CIFAR10: {"kind": "gaussian_clamped", "level": 8.0, "units": 40},
+    SPEECH: {"kind": "gaussian", "level": 15.0, "units": 20},
+}
+# small: a quarter of the paper's images, some minutes a run, and as in the paper twice
+# as many epochs of initial training as of fine-tuning; paper: its sizes (a GPU's work)
+STUDY_TIERS: dict[str, dict[str, dict[str, object]]] = {
+    CIFAR10: {
+        "smoke": {
+            "train_size": 2_500,
+            "test_size": 1_000,
+            "model": "small",
+            "epochs": 4,
+            "finetune_epochs": 2,
+        },
+        "small": {
+            "train_size": 12_500,
+            "test_size": 10_000,
+            "model": "small",
+            "epochs": 8,
+            "finetune_epochs": 4,
+        },
+        "paper": {
+            "train_size": 50_000,
+            "test_size": 10_000,
+            "model": "resnet18",
+            "epochs": 60,
+            "finetune_epochs": 30,
+        },
+    },
+    SPEECH: {
+        "smoke": {
+            "train_size": 600,
+            "test_size": 300,
+            "model": "speech_cnn",
+            "epochs": 4,
+            "finetune_epochs": 2,
+        },
+        "small": {"model": "speech_cnn", "epochs": 40, "finetune_epochs": 20},
+        "paper": {"model": "speech_cnn", "epochs": 300, "finetune_epochs": 150},
+    },
+}
