@@ -306,6 +306,15 @@ def effect(e: Effect) -> str:
     )
 
 
+def best_tier(evidence: Evidence, setting: Setting) -> str:
+    """The tier in which most steps of the walk were run (else the first planned)."""
+    names = [name for name, _ in steps("released", "controlled", setting.dataset)]
+    tiers = dict.fromkeys([*ledger.SCALES, *(tier for _, tier in evidence.files)])
+    return max(
+        tiers, key=lambda t: sum(bool(evidence.at(n, t, setting)) for n in names)
+    )
+
+
 def walk(
     evidence: Evidence, tier: str, setting: Setting, arms: Sequence[str]
 ) -> list[dict[str, object]]:
