@@ -158,7 +158,8 @@ record = records.new_record(
     measured=contest.measured(),
 )
 folder = (
-    run.out or paths.runs_folder() / "05_protocols" / record["identity"]["id"]
+    run.out
+    or paths.runs_folder() / "05_protocols" / record["identity"]["id"]
 )
 print("record.json written, run", record["identity"]["id"])
 records.write(record, folder).name

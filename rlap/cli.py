@@ -1,4 +1,4 @@
-"""The command line: ``rlap run``, ``rlap sweep``, ``rlap ledger``, ``rlap doctor``."""
+"""The command line: ``rlap run``, ``sweep``, ``ledger`` and ``doctor``."""
 
 from __future__ import annotations
 

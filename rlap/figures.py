@@ -224,14 +224,17 @@ def roc(
     scores: Mapping[str, tuple[Tensor, float]], truth: Tensor, stamp: str
 ) -> Figure:
     """ROC curves of several scores (higher means more suspect) with their AUROC."""
-    with drawing(stamp, figsize=(4.6, 3.8)) as (figure, ax):
+    with drawing(stamp, figsize=(7, 3.8)) as (figure, ax):
         ax.set_prop_cycle(**LINES)
         for name, (score, area) in scores.items():
             fpr, tpr, _ = roc_curve(truth.cpu().numpy(), score.double().cpu().numpy())
             ax.plot(fpr, tpr, label=f"{name} ({area:.3f})")
         ax.plot([0, 1], [0, 1], color=GREY, lw=0.8, ls=":")
         ax.set(xlabel="clean samples suspected", ylabel="corrupted samples found")
-        ax.legend(fontsize=8, title="score (AUROC)", title_fontsize=8)
+        ax.set_box_aspect(1)
+        # beside the curves: any corner may hold some
+        ax.legend(fontsize=8, title="score (AUROC)", title_fontsize=8,
+                  loc="upper left", bbox_to_anchor=(1, 1))  # fmt: skip
         return figure
 
 

@@ -19,8 +19,8 @@ from rlap.figures import BLUE, GREY, ORANGE, drawing
 LIMIT = 60.0  # of the colours: the first coefficients are larger, the others smaller
 
 
-def players(rows: Mapping[str, Tensor], words: Sequence[str]):
-    """A table of audio players, a row a name and a column a word.
+def players(rows: Mapping[str, Tensor], words: Sequence[str], stamp: str):
+    """A table of audio players, a row a name and a column a word; stamped below.
 
     ``rows`` hold waves (n, T) in about [-1, 1], ``words`` (n,) what is said. The sound
     is inside the page, 43 kB a second: it plays without a network. Returns
@@ -37,11 +37,12 @@ def players(rows: Mapping[str, Tensor], words: Sequence[str]):
             sound = Audio(wave, rate=SAMPLE_RATE, normalize=False).src_attr()
             label = escape(f"{word}, {name}", quote=True)
             lines.append(
-                f'<td><audio controls style="width: 9.5em" aria-label="{label}" '
+                f'<td><audio controls style="width: 8.5em" aria-label="{label}" '
                 f'src="{sound}"></audio></td>'
             )
         lines.append("</tr>")
-    return HTML("<table>" + "".join(lines) + "</table>")
+    small = '<p style="font-size: 70%">' + escape(stamp).replace("\n", "<br>") + "</p>"
+    return HTML("<table>" + "".join(lines) + "</table>" + small)
 
 
 def waveforms(rows: Mapping[str, Tensor], words: Sequence[str], stamp: str) -> Figure:

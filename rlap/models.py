@@ -149,8 +149,57 @@ def conv_group(inputs: int, outputs: int) -> list[nn.Module]:
     ]
 
 
+class VGGNet(nn.Module):
+    """A small plain network in the manner of VGG: 3x3 convolutions and max-pooling.
+
+    Three pairs of convolutions (each with BatchNorm and ReLU, a max-pool after the
+    pair), a max-pool down to 2x2 for 32x32 images, and the paper's kind of head. About
+    0.4 M parameters; on a CPU a step takes about as long as one of ``SmallNet``.
+
+    Args:
+        num_classes: C.
+        widths: channels of the three pairs.
+        in_channels: channels of the images (B, in_channels, H, W).
+        hidden: units of ``fc``.
+        batchnorm: False leaves BatchNorm out (the convolutions then have biases).
+
+    Source: after Simonyan and Zisserman (2015), with BatchNorm.
+    """
+
+    def __init__(
+        self,
+        num_classes: int = 10,
+        *,
+        widths: tuple[int, int, int] = (32, 64, 128),
+        in_channels: int = 3,
+        hidden: int = 256,
+        batchnorm: bool = True,
+    ) -> None:
+        super().__init__()
+        layers: list[nn.Module] = []
+        channels = in_channels
+        for width in widths:
+            for _ in range(2):
+                layers.append(
+                    nn.Conv2d(channels, width, 3, padding=1, bias=not batchnorm)
+                )
+                layers += [nn.BatchNorm2d(width)] if batchnorm else []
+                layers.append(nn.ReLU())
+                channels = width
+            layers.append(nn.MaxPool2d(2))
+        self.features = nn.Sequential(*layers)
+        self.pool = nn.AdaptiveMaxPool2d(2)
+        self.fc = nn.Linear(4 * channels, hidden)
+        self.fc2 = nn.Linear(hidden, num_classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = self.pool(self.features(x)).flatten(1)  # (B, 4 * widths[-1])
+        return self.fc2(F.relu(self.fc(h)))
+
+
 MODELS = {
     "small": SmallNet,
+    "vgg": VGGNet,
     "resnet18": ResNet18,
     "speech_cnn": SpeechCNN,
     "speech_res8": SpeechRes8,

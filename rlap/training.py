@@ -77,6 +77,7 @@ def train(
     test: Split | None = None,
     monitor: Split | None = None,
     mask: Mask | None = None,
+    penalty: Callable[[nn.Module], Tensor] | None = None,
     modules: Sequence[str] | None = None,
     batchnorm: str = "train",
     checkpoint: str | Path | None = None,
@@ -94,6 +95,8 @@ def train(
         monitor: the split by whose accuracy the schedule "plateau" goes, and that
             schedule's alone: a validation part (the released code took the test set).
         mask: pruned units, held at zero exactly after every step.
+        penalty: what it returns for the model, a scalar, is added to every step's loss
+            (and to ``History.loss``); its repr tells it from others in a checkpoint.
         modules: dotted names; only their parameters are trained and the rest is
             frozen in eval mode. None trains every parameter that requires a gradient.
         batchnorm: "train", or "eval" to freeze the statistics of every BatchNorm;
@@ -116,12 +119,12 @@ def train(
     precision = resolve_precision(recipe.precision, model, device)
     history = History(samples=len(split), precision=precision)
     run = TrainingRun(
-        model, split.to(device), recipe, optimizer, history, set_mode, device
+        model, split.to(device), recipe, optimizer, history, set_mode, device, penalty
     )
     run.generator.manual_seed(seed)
     watched = monitor and fingerprint(monitor)
     told = (asdict(recipe), seed, modules, batchnorm, watched)
-    told += (mask and mask.describe(),)
+    told += (mask and mask.describe(), penalty and repr(penalty))
     with (
         torch.enable_grad(),
         preserved_random_state(device, seed),
@@ -150,6 +153,7 @@ class TrainingRun:
     history: History
     set_mode: Callable[[int], None]
     device: torch.device
+    penalty: Callable[[nn.Module], Tensor] | None = None
     generator: torch.Generator = field(default_factory=torch.Generator)
     top_label: int = 0
     plateau: ReduceLROnPlateau | None = None
@@ -214,6 +218,8 @@ class TrainingRun:
         loss = F.cross_entropy(
             logits, labels, label_smoothing=self.recipe.label_smoothing
         )
+        if self.penalty is not None:
+            loss = loss + self.penalty(self.model)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         self.optimizer.step()

@@ -143,14 +143,15 @@ def test_speech_figures_are_stamped_drawn_and_closed(tmp_path):
 def test_players_hold_the_sound_itself():
     waves = torch.zeros(2, 16_000)
     waves[1, :3] = torch.tensor([0.5, -2.0, 0.25])  # the second is too loud: clipped
-    page = figures_speech.players({"recording": waves, "0 dB": waves}, WORDS).data
+    rows = {"recording": waves, "0 dB": waves}
+    page = figures_speech.players(rows, WORDS, "smoke\n<tier>").data
     players = re.findall(
         r'aria-label="([^"]*)" src="data:audio/wav;base64,([^"]*)"', page
     )
     assert [label for label, _ in players] == [
         "yes, recording", "&lt;no&gt;, recording", "yes, 0 dB", "&lt;no&gt;, 0 dB",
     ]  # fmt: skip
-    assert "<no>" not in page
+    assert "<no>" not in page and "smoke<br>&lt;tier&gt;" in page
     with wave.open(io.BytesIO(base64.b64decode(players[1][1]))) as sound:
         assert (sound.getframerate(), sound.getnchannels()) == (16_000, 1)
         assert sound.getnframes() == 16_000

@@ -10,11 +10,9 @@ import yaml
 from rlap.experiments import grid
 from rlap.experiments.grid import folder_name, jobs_of
 from rlap.experiments.parameters import NOTEBOOKS, Cifar10Parameters, ParameterError
+from rlap.experiments.protocol import CIFAR10, steps
 
 GRIDS = sorted((Path(__file__).parents[1] / "grids").glob("*.yaml"))
-READY = [p for p in GRIDS if grid.read(p)["notebook"] in NOTEBOOKS]
-# the rest wait for their notebook; see test_every_grid_can_be_expanded
-WAITING = {"05_protocols", "02_speech"} - set(NOTEBOOKS)
 
 
 def write(tmp_path: Path, name: str = "g.yaml", **text) -> Path:
@@ -111,6 +109,25 @@ def test_names_tell_apart_what_differs():
     assert "smoke-gaussian_clamped-r0.5-l8-criterion=abs-s0" in seen
 
 
+def test_names_show_what_the_tier_and_the_data_set_choose_and_stay_short():
+    study = NOTEBOOKS["05_protocols"]
+    noise = "small-gaussian_clamped-r0.5-l8"
+    assert folder_name(study(tier="small")) == f"controlled-{noise}-s0"
+    assert folder_name(study(tier="small", arms="all")) == f"controlled-{noise}-all-s0"
+    speech = study(tier="small", dataset="speech_commands", protocol="released")
+    expected = "released-small-gaussian-r0.5-l15-speech_commands-s0"
+    assert folder_name(speech) == expected
+    labels = study(kind="symmetric_exclusive", rate=0.4)
+    assert folder_name(labels) == "controlled-smoke-symmetric_exclusive-r0.4-s0"
+    one = study(protocol="released+shuffle=true")
+    assert folder_name(one).startswith("released+shuffle=true-smoke-")
+    many = "released+bias=true+cluster=confidence+mask=true+redraw=false+shuffle=true"
+    more = many.replace("bias=true", "augment=true")
+    long, other = (folder_name(study(protocol=text)) for text in (many, more))
+    assert long.startswith("released+5_changes_") and len(long) < 80
+    assert long != other
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -161,21 +178,33 @@ def test_every_grid_says_what_it_is_for_and_repeats_its_runs(path):
     assert len(headline) >= (5 if tables else 3)
 
 
-@pytest.mark.parametrize("path", READY, ids=lambda p: p.stem)
+@pytest.mark.parametrize("path", GRIDS, ids=lambda p: p.stem)
 def test_every_grid_can_be_expanded(path):
     """Every name and value is one that the notebook takes, in every tier."""
     jobs = jobs_of([path])
     assert jobs and all(job.folder.parent.name == job.notebook.stem for job in jobs)
     for tier in ("smoke", "paper"):
-        assert jobs_of([path], override={"tier": tier})
+        others = jobs_of([path], override={"tier": tier})
+        assert others and all(f"{tier}-" in job.folder.name for job in others)
 
 
-def test_only_grids_of_notebooks_to_come_are_not_expanded():
-    """With every notebook there nothing waits, and all of them are checked."""
-    assert {grid.read(p)["notebook"] for p in set(GRIDS) - set(READY)} == WAITING
+def test_all_grids_together_run_each_setting_once():
+    jobs = jobs_of(GRIDS)
+    headline = [j for j in jobs if j.grids[:2] == ("table1", "table2")]
+    assert any({"table3", "waterfall"} <= set(job.grids) for job in headline)
+    assert len(jobs) < sum(len(jobs_of([path])) for path in GRIDS)
+    assert max(len(job.folder.name) for job in jobs) < 100
 
 
 def test_the_recorded_walkthrough_is_the_walkthrough_grid():
     """The committed records lie where the sweep looks for them."""
     (path,) = [p for p in GRIDS if p.stem == "walkthrough"]
     assert all((job.folder / "record.json").is_file() for job in jobs_of([path]))
+
+
+def test_the_waterfall_is_the_walk_of_the_book():
+    """Every step that the page on the gain shows, in its order, and no other."""
+    (path,) = [p for p in GRIDS if p.stem == "waterfall"]
+    run = [job.parameters.protocol for job in jobs_of([path], seeds=[0])]
+    walk = [name for name, _ in steps("released", "controlled", CIFAR10)]
+    assert run == [walk[0], walk[-1], *walk[1:-1]]

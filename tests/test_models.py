@@ -9,7 +9,7 @@ from conftest import randn, same_state, state, untouched
 from torch import nn
 
 from rlap.layers import get_layer
-from rlap.models import ResNet18, SmallNet, build
+from rlap.models import ResNet18, SmallNet, VGGNet, build
 
 
 def count(model: nn.Module) -> int:
@@ -33,9 +33,14 @@ def test_sizes():
     assert count(ResNet18(100, width=16)) == resnet_count(16, 100)
     small = count(SmallNet())
     assert 0.4e6 < small < 0.5e6
+    widths = (3, 32, 32, 64, 64, 128, 128)
+    pairs = list(zip(widths, widths[1:], strict=False))
+    plain = sum((9 * a + 1) * b for a, b in pairs) + 513 * 256 + 257 * 10
+    assert count(VGGNet(batchnorm=False)) == plain
+    assert count(VGGNet()) == plain + sum(widths[1:])  # two numbers for one bias
 
 
-@pytest.mark.parametrize("name", ["small", "resnet18"])
+@pytest.mark.parametrize("name", ["small", "vgg", "resnet18"])
 def test_heads_are_found_by_name(name):
     net = build(name, 7, seed=0, width=8 if name == "resnet18" else None)
     fc, fc2 = get_layer(net, "fc"), get_layer(net, "fc2")
@@ -50,7 +55,7 @@ def test_heads_are_found_by_name(name):
         assert net(randn(2, 3, 16, 16)).shape == (2, 7)
 
 
-@pytest.mark.parametrize("name", ["small", "resnet18"])
+@pytest.mark.parametrize("name", ["small", "vgg", "resnet18"])
 def test_channels(name):
     net = build(name, 3, seed=0, in_channels=1, width=None)
     assert net.eval()(randn(2, 1, 32, 32)).shape == (2, 3)
@@ -64,7 +69,7 @@ def test_width():
     assert (wide.fc.in_features, wide.fc.out_features) == (20, 30)
 
 
-@pytest.mark.parametrize("name", ["small", "resnet18"])
+@pytest.mark.parametrize("name", ["small", "vgg", "resnet18"])
 def test_weights_come_from_the_seed_alone(name):
     options = {"width": 4} if name == "resnet18" else {}
     torch.manual_seed(1)
@@ -94,8 +99,8 @@ def test_whitening_gives_patches_unit_covariance():
 
 
 def test_unknown_names():
-    with pytest.raises(ValueError, match="unknown model 'vgg'.*resnet18.*small"):
-        build("vgg", 10, seed=0)
+    with pytest.raises(ValueError, match="unknown model 'lenet'.*resnet18.*small"):
+        build("lenet", 10, seed=0)
 
 
 # --- speech -------------------------------------------------------------------------

@@ -26,6 +26,8 @@ ALIKE = ("dataset", "model", "width", "arms")
 # what keeps only part of the data counts half. Notebook 01 trains initial, retrain,
 # oracle, F-FT and continue; "all" arms are about a dozen fine-tunings and six retrains.
 PASSES = {None: (2.0, 2.5), "main": (1.5, 2.0), "all": (3.5, 12.0)}
+# where a run takes all: the training clips of the archive of 3,953, about
+CLIPS = 3_200
 
 
 @dataclass(frozen=True)
@@ -43,7 +45,7 @@ def work(parameters: Mapping[str, object]) -> float:
     before, after = PASSES.get(parameters.get("arms"), PASSES[None])
     epochs = before * (parameters.get("epochs") or 1)
     epochs += after * (parameters.get("finetune_epochs") or 0)
-    return epochs * (parameters.get("train_size") or 1)
+    return epochs * (parameters.get("train_size") or CLIPS)
 
 
 class Costs:

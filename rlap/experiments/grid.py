@@ -21,6 +21,7 @@ from pathlib import Path
 import yaml
 
 from rlap import paths
+from rlap.experiments import records
 from rlap.experiments.parameters import ParameterError, Parameters
 from rlap.experiments.run import check_parameters, resolved
 
@@ -40,6 +41,7 @@ LETTERS = {
     "units": "u",
     "seed": "s",
 }
+LONG = 60  # characters of one value
 ALWAYS = ("protocol", "tier", "kind", "rate", "level", "seed")
 
 
@@ -199,9 +201,12 @@ def canonical(
     share = given.pop(SHARE, None)
     parameters = check_parameters(notebook, given)
     if share is not None:
-        if "train_size" in given or not isinstance(share, int | float):
-            raise ParameterError(f"{SHARE} is a number, and used without train_size")
-        given["train_size"] = round(share * resolved(parameters).train_size)
+        whole = resolved(parameters).train_size
+        if "train_size" in given or whole is None or type(share) not in (int, float):
+            raise ParameterError(
+                f"{SHARE} is a number, without train_size, of what the tier takes"
+            )
+        given["train_size"] = round(share * whole)
     parameters = check_parameters(notebook, given)
     # a None that the tier fills with the very value that was given
     idle = {
@@ -221,23 +226,30 @@ def folder_name(parameters: Parameters) -> str:
     The protocol, tier, noise and seed, and between them whatever is not the tier's own
     choice: "controlled-small-gaussian_clamped-r0.5-l8-n6250-s0".
     """
-    kind = type(parameters)
     values = parameters.identity()
-    tier = {k: values[k] for k in ("tier", "dataset", "model") if k in values}
-    usual = kind.from_mapping(tier).identity()
-    shown = {k for k in values if k in ALWAYS or values[k] != usual[k]}
-    shown |= {k for k in ("model",) if values.get(k) is not None}
-    if getattr(parameters, "noise_level", 0) is None and "level" in shown:
-        shown -= {"level"} if values["level"] == usual["level"] else set()
-    order = [k for k in ALWAYS if k != "seed"]
-    order += [k for k in values if k not in ALWAYS] + ["seed"]
-    return "-".join(label(k, values[k]) for k in order if k in shown and k in values)
+    asked = {k: values[k] for k in ("tier", "dataset", "model") if k in values}
+    usual = type(parameters).from_mapping(asked).identity()
+    extra = [k for k in values if k not in ALWAYS and values[k] != usual[k]]
+    default = type(parameters)().identity()
+    extra += [k for k in ("dataset", "model") if values.get(k) != default.get(k)]
+    meant = resolved(parameters).identity()
+    if (
+        getattr(parameters, "noise_level", 0) is None
+        and values["level"] == usual["level"]
+    ):
+        meant["level"] = None  # wrong labels have no level
+    known = [k for k in ALWAYS if meant.get(k) is not None]
+    order = known[:-1] + sorted(extra, key=list(values).index) + known[-1:]
+    return "-".join(label(k, meant[k]) for k in order)
 
 
 def label(name: str, value: object) -> str:
     """How a folder's name shows one parameter."""
     text = f"{value:.10g}" if isinstance(value, float) else str(value)
     text = re.sub(r"[^\w.+=]+", "_", text)
+    if len(text) > LONG:  # an ablation of many fields; some systems limit whole paths
+        base, *changes = text.split("+")
+        text = f"{base}+{len(changes)}_changes_{records.sha(text)[:8]}"
     if name in PLAIN:
         return text
     return f"{LETTERS[name]}{text}" if name in LETTERS else f"{name}={text}"

@@ -29,7 +29,7 @@ def html(text: str):
     """Something that a notebook shows as HTML."""
     from IPython.display import HTML
 
-    return HTML(text)
+    return HTML(f'<div class="ledger">{text}</div>')
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[str]], kind: str = "") -> str:

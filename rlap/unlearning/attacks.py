@@ -1,0 +1,205 @@
+"""Membership attacks on the forgotten class; every name says which way it counts.
+
+Attacks are calibrated on retained data, of which the members were trained on and the
+non-members not, and on nothing that they are then applied to. A value means little by
+itself: compare it with that of a retrained model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.svm import SVC
+from torch import Tensor, nn
+
+from rlap.checks import check_count, check_finite, check_rate, check_seed
+from rlap.data.base import Split
+from rlap.inference import predict
+from rlap.metrics import Estimate, auroc
+from rlap.unlearning.splits import ForgettingData
+
+MEMBER, NON_MEMBER = 1, 0
+
+
+@dataclass(frozen=True)
+class Attack:
+    """An attack's verdict on the forget set.
+
+    ``value``: see the attack; ``held_out``: its accuracy on retained members and
+    non-members that it was not calibrated on (0.5: it does not work at all);
+    ``calibrated_on``: how many samples of each kind.
+    """
+
+    value: float
+    held_out: float
+    calibrated_on: int
+
+
+def mia_efficacy_svc_confidence(
+    model: nn.Module, data: ForgettingData, *, samples: int = 1000, seed: int = 0
+) -> Attack:
+    """Share of the forget set called NON-member; higher is read as better forgetting.
+
+    An SVC (RBF, C = 3) on the probability of the true class, members: ``data.retain``,
+    non-members: ``data.retain_test``, at most ``samples`` of each, half for
+    calibration. Source: "MIA-efficacy" of Jia et al. (2023) and Fan et al. (2024).
+    """
+    attacker = SVC(C=3, gamma="auto", kernel="rbf", random_state=0)
+    return _attack(model, data, attacker, true_confidence, NON_MEMBER, samples, seed)
+
+
+def mia_logreg_entropy_member_rate(
+    model: nn.Module, data: ForgettingData, *, samples: int = 1000, seed: int = 0
+) -> Attack:
+    """Share of the forget set called MEMBER; lower is read as better forgetting.
+
+    A balanced logistic regression on the entropy of the probabilities; sets as in
+    ``mia_efficacy_svc_confidence``. Source: Chundawat et al. (2023), Foster et al.
+    (2024).
+    """
+    attacker = make_pipeline(
+        StandardScaler(), LogisticRegression(class_weight="balanced", random_state=0)
+    )
+    return _attack(model, data, attacker, entropy, MEMBER, samples, seed)
+
+
+def _attack(
+    model: nn.Module,
+    data: ForgettingData,
+    attacker: Any,
+    score: Callable[[nn.Module, Split], Tensor],
+    counted: int,
+    samples: int,
+    seed: int,
+) -> Attack:
+    """Share of the forget set that ``attacker`` calls ``counted`` by its ``score``."""
+    check_count(samples, "samples", minimum=4)
+    generator = torch.Generator().manual_seed(check_seed(seed))
+    n = min(samples, len(data.retain), len(data.retain_test)) // 2 * 2
+    if n < 4:
+        raise ValueError("an attack needs at least 4 retained samples of both kinds")
+    sides = [
+        score(model, split.subset(torch.randperm(len(split), generator=generator)[:n]))
+        for split in (data.retain, data.retain_test)
+    ]
+    x = torch.cat([sides[0][: n // 2], sides[1][: n // 2]])[:, None].numpy()
+    held = torch.cat([sides[0][n // 2 :], sides[1][n // 2 :]])[:, None].numpy()
+    member = np.repeat([MEMBER, NON_MEMBER], n // 2)
+    attacker.fit(x, member)
+    called = attacker.predict(score(model, data.forget)[:, None].numpy())
+    right = (attacker.predict(held) == member).mean()
+    return Attack(float((called == counted).mean()), float(right), n // 2)
+
+
+def log_probabilities(model: nn.Module, split: Split) -> Tensor:
+    """(N, C) on the CPU in float64; ``ValueError`` for logits that are not finite."""
+    logits = check_finite(predict(model, split.inputs), "the logits")
+    return logits.double().log_softmax(1).cpu()
+
+
+def true_confidence(model: nn.Module, split: Split) -> Tensor:
+    """Probability of each sample's label, (N,)."""
+    found = log_probabilities(model, split)
+    return found.gather(1, split.labels.cpu()[:, None])[:, 0].exp()
+
+
+def entropy(model: nn.Module, split: Split) -> Tensor:
+    """Entropy of the probabilities in nats, (N,)."""
+    return torch.special.entr(log_probabilities(model, split).exp()).sum(1)
+
+
+@dataclass(frozen=True)
+class LossAttack:
+    """A threshold on the loss: are trained samples of the class told from fresh ones?
+
+    ``auc`` with its 95 % interval and ``tpr_at_1_fpr``: 0.5 and 0.01 are chance. The
+    ``masked`` ones look at the other classes' renormalised probabilities alone (their
+    negative entropy), for whoever lowers one logit hides nothing there.
+    """
+
+    auc: float
+    auc_low: float
+    auc_high: float
+    tpr_at_1_fpr: float
+    masked_auc: float
+    masked_tpr_at_1_fpr: float
+
+
+def loss_attack(model: nn.Module, data: ForgettingData) -> LossAttack:
+    """Members: ``data.forget``, non-members: ``data.forget_test``; nothing is fitted.
+
+    Source: Yeom et al. (2018); the rate at few false alarms: Carlini et al. (2022).
+    """
+    members, others = (
+        log_probabilities(model, split) for split in (data.forget, data.forget_test)
+    )
+    plain = [found[:, data.label] for found in (members, others)]
+    masked = [
+        -torch.special.entr(without(found, data.label).exp()).sum(1)
+        for found in (members, others)
+    ]
+    area, hidden = separation(*plain), separation(*masked)
+    return LossAttack(
+        area.value,
+        area.low,
+        area.high,
+        tpr_at(*plain, 0.01),
+        hidden.value,
+        tpr_at(*masked, 0.01),
+    )
+
+
+def without(log_p: Tensor, label: int) -> Tensor:
+    """Log-probabilities (N, C - 1) of the other classes, renormalised."""
+    others = torch.arange(log_p.shape[1]) != label
+    return log_p[:, others].log_softmax(1)
+
+
+def separation(members: Tensor, others: Tensor) -> Estimate:
+    """AUC, with its interval, of a score that should be larger for ``members``."""
+    truth = torch.arange(len(members) + len(others)) < len(members)
+    return auroc(torch.cat([members, others]), truth)
+
+
+def tpr_at(members: Tensor, others: Tensor, rate: float) -> float:
+    """Share of ``members`` above a threshold that at most ``rate`` of others pass."""
+    check_rate(rate)
+    allowed = int(rate * len(others))
+    threshold = others.sort(descending=True).values[allowed]
+    return (members > threshold).double().mean().item()
+
+
+def told_from_retrain_auc(
+    model: nn.Module, retrained: nn.Module, data: ForgettingData, *, seed: int = 0
+) -> float:
+    """AUC of telling the two models' answers on the forget set apart; 0.5 is best.
+
+    A logistic regression on the other classes' renormalised log-probabilities, fitted
+    on one half of the samples and measured on the other; with two retrained models it
+    gives what chance differences amount to. Source: our reading of the attack in arXiv
+    2506.20893.
+    """
+    generator = torch.Generator().manual_seed(check_seed(seed))
+    n = len(data.forget)
+    if n < 4:
+        raise ValueError("telling two models apart needs at least 4 samples to forget")
+    order = torch.randperm(n, generator=generator)
+    rows = [
+        without(log_probabilities(net, data.forget), data.label).clamp(min=-50)[order]
+        for net in (model, retrained)
+    ]
+    attacker = make_pipeline(
+        StandardScaler(), LogisticRegression(max_iter=1000, random_state=0)
+    )
+    half = n // 2
+    x = torch.cat([side[:half] for side in rows]).numpy()
+    attacker.fit(x, np.repeat([1, 0], half))
+    scores = [torch.from_numpy(attacker.decision_function(s[half:])) for s in rows]
+    return separation(*scores).value

@@ -1,0 +1,151 @@
+"""LRA-NPP: find the units that a class relies on by relevance, and zero them.
+
+For each analysed image the k_a units with the most relevance for the predicted class
+are noted; the k_p units noted most often over the images are perturbed, which in the
+method itself means set to zero. As its code does it, the units are the inputs of the
+last linear layer, where relevance is a_j W[y, j] / (z_y + 0.1 sgn z_y), and what is
+zeroed are their weights there; as its text tells it, relevance is propagated through
+all layers. Source: Chang et al., arXiv 2410.23693, and its released code.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from rlap.checks import check_count
+from rlap.data.base import Split
+from rlap.finetuning import cache_features
+from rlap.layers import get_layer, num_units, unit_sum
+from rlap.pruning import prune
+from rlap.unlearning.common import begin
+from rlap.unlearning.relevance import relevance
+from rlap.unlearning.rules import Rule
+
+SCOPES = ("all", "target")
+STABILISER = 0.1  # the released code's
+TOLD = Rule("epsilon", epsilon=STABILISER)
+# k_a and k_p over the layer's width: 200 and 400 of 2,048 in the released CIFAR-10 code
+TOP_SHARE, PRUNED_SHARE = 200 / 2048, 400 / 2048
+
+
+def forget_lra_npp(
+    model: nn.Module,
+    forget: Split,
+    retain: Split | None = None,
+    *,
+    top: int | None = None,
+    prune_units: int | None = None,
+    scope: str = "all",
+) -> nn.Module:
+    """LRA-NPP as its code does it, at the input of the last linear layer.
+
+    Args:
+        model: any classifier whose logits are the output of an nn.Linear; untouched.
+        forget: images of the class to forget (the method wants held-out ones, few).
+        retain: not used.
+        top: k_a, units noted for each image; None is 200 in 2,048 of them.
+        prune_units: k_p, units zeroed; None is 400 in 2,048 of them.
+        scope: "all" zeroes their weights for every class, "target" for the class alone.
+
+    Returns a new model. Raises ``ValueError`` for more units than there are, an unknown
+    scope or a bad forget set, ``TypeError`` without a last linear layer.
+    """
+    if scope not in SCOPES:
+        raise ValueError(f"scope is {scope!r}; choose one of {SCOPES}")
+    new, label, last = begin(model, forget, retain)
+    layer = new.get_submodule(last)
+    features = cache_features(new, forget, last, "fp32").inputs  # (N, d)
+    scores = last_layer_relevance(features, layer)
+    d = features.shape[1]
+    units = frequent_units(scores, *counts(top, prune_units, d))
+    rows = slice(None) if scope == "all" else slice(label, label + 1)
+    with torch.no_grad():
+        layer.weight[rows, units.to(layer.weight.device)] = 0
+    return new
+
+
+def last_layer_relevance(features: Tensor, layer: nn.Linear) -> Tensor:
+    """a_j W[y, j] / (z_y + 0.1 sgn z_y) for the predicted class y: (N, d) -> (N, d).
+
+    The sign of zero counts as -1, as in the released code.
+    """
+    with torch.no_grad():
+        logits = layer(features)  # (N, C)
+        z, predicted = logits.max(dim=1, keepdim=True)
+        stabilised = z + STABILISER * torch.where(z > 0, 1.0, -1.0)
+        return features * layer.weight[predicted[:, 0]] / stabilised
+
+
+def frequent_units(scores: Tensor, top: int, keep: int) -> Tensor:
+    """The ``keep`` units that are most often among a sample's ``top`` largest scores.
+
+    ``scores`` (N, d); a sample notes its units from the largest down, and of two units
+    noted equally often the one noted first comes first. Fewer are returned when fewer
+    were ever noted. Raises ``ValueError`` for NaN or more units than d.
+    """
+    n, d = scores.shape
+    check_count(top, "top", maximum=d)
+    check_count(keep, "prune_units", maximum=d)
+    if not torch.isfinite(scores).all():
+        raise ValueError("relevance is NaN or infinite; check the model and its inputs")
+    noted = scores.topk(top, dim=1).indices.flatten().cpu()  # sample by sample
+    frequency = torch.bincount(noted, minlength=d)  # (d,)
+    first = torch.full((d,), n * top)
+    first.scatter_reduce_(0, noted, torch.arange(n * top), "amin")
+    order = sorted(
+        frequency.nonzero()[:, 0].tolist(), key=lambda j: (-frequency[j], first[j])
+    )
+    return torch.tensor(order[:keep], dtype=torch.int64)
+
+
+def counts(top: int | None, keep: int | None, d: int) -> tuple[int, int]:
+    """k_a and k_p for a layer of d units; None takes the released code's share."""
+    top = max(1, round(TOP_SHARE * d)) if top is None else top
+    keep = max(1, round(PRUNED_SHARE * d)) if keep is None else keep
+    return check_count(top, "top", maximum=d), check_count(
+        keep, "prune_units", maximum=d
+    )
+
+
+def forget_lra_npp_layers(
+    model: nn.Module,
+    forget: Split,
+    retain: Split | None = None,
+    *,
+    layers: Mapping[str, int] | list[str] | None = None,
+    top: int | None = None,
+    rule: Rule | None = None,
+) -> nn.Module:
+    """LRA-NPP as its text tells it: relevance through all layers, units of each zeroed.
+
+    Args:
+        model: any classifier that torch.fx can trace; untouched.
+        forget: images of the class to forget.
+        retain: not used.
+        layers: names of the layers whose units are zeroed, or name -> k_p; None takes
+            every linear layer and convolution but the last layer.
+        top: k_a for every layer; None is 200 in 2,048 of its units.
+        rule: of the propagation; None is the epsilon rule with 0.1.
+
+    A unit's relevance is summed over its positions; a zeroed unit loses its weights,
+    its bias and the BatchNorm that follows. How many layers the paper perturbs is not
+    known: this is our reading. Returns a new model; raises as ``relevance`` and
+    ``prune`` do, and ``ValueError`` for more units than there are.
+    """
+    new, _, last = begin(model, forget, retain)
+    names = list(layers) if layers is not None else None
+    found = relevance(new, forget.inputs, layers=names, rule=rule or TOLD, start="one")
+    if names is None:
+        names = [name for name in found.layers if name != last]
+    for name in names:
+        if name not in found.layers:
+            raise ValueError(f"no relevance reaches layer {name!r}")
+        layer = get_layer(new, name)
+        asked = layers[name] if isinstance(layers, Mapping) else None
+        top_units, keep = counts(top, asked, num_units(layer))
+        scores = unit_sum(found.layers[name], layer)  # (N, units)
+        prune(new, layer=name, units=frequent_units(scores, top_units, keep))
+    return new

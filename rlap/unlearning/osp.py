@@ -1,0 +1,219 @@
+"""OSP: orthogonal training, then soft suppression of a class's channels.
+
+While training, a penalty keeps the kernels of every convolution orthogonal (see
+``rlap.unlearning.orthogonality``). To forget class c, the channels of each convolution
+that respond more to c than to the others are scaled down; their ranking comes from
+class means that were computed once after training, so that forgetting is a scaling of
+weights and needs no data. Source: Gong et al., arXiv 2506.19891. No code is public and
+the text that was at hand is incomplete: where it is silent this is a reconstruction,
+and the three readings of "scaling a channel" are all there.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Callable, Iterable, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from rlap.checks import check_count, check_one_of, check_rate
+from rlap.data.base import Split
+from rlap.layers import get_layer
+from rlap.pruning import following_batchnorm
+from rlap.unlearning.common import begin
+from rlap.unlearning.statistics import ClassStatistics, class_statistics
+
+READINGS = ("weight", "batchnorm", "gate")
+
+
+def channel_scores(statistics: ClassStatistics, label: int) -> dict[str, Tensor]:
+    """Mean response to ``label`` less that to all other samples: layer -> (d,).
+
+    Raises ``ValueError`` for a class that is absent or out of range, or the only one.
+    """
+    counts = statistics.counts
+    check_count(label, "the class to forget", minimum=0, maximum=len(counts) - 1)
+    if counts[label] == 0:
+        raise ValueError(f"the statistics hold no sample of class {label}")
+    others = counts.clone()
+    others[label] = 0
+    if others.sum() == 0:
+        raise ValueError(f"the statistics hold no class but {label}")
+    share = (others / others.sum()).float()
+    return {
+        name: means[label] - share @ means for name, means in statistics.means.items()
+    }
+
+
+def suppression(count: int, floor: float) -> Tensor:
+    """Strengths max(floor, 1 - r / count) of ``count`` channels, rank r = 1, 2, ..."""
+    rank = torch.arange(1, count + 1)
+    return (1 - rank / count).clamp(min=floor)
+
+
+def forget_osp(
+    model: nn.Module,
+    forget: Split,
+    retain: Split | None = None,
+    *,
+    statistics: ClassStatistics | None = None,
+    fraction: float = 0.25,
+    floor: float = 0.5,
+    reading: str = "batchnorm",
+    layers: Sequence[str] | None = None,
+) -> nn.Module:
+    """Suppress the channels that respond most to the class: a new model.
+
+    Args:
+        model: any network with convolutions; untouched.
+        forget: names the class; its samples are used only without ``statistics``.
+        retain: the same.
+        statistics: class means of this very model; None computes them here.
+        fraction, floor, reading, layers: see ``soft_prune``.
+
+    Raises ``ValueError`` for a bad forget set, statistics from another model and no
+    data to compute them from; else as ``soft_prune``.
+    """
+    new, label, _ = begin(model, forget, retain)
+    if statistics is None:
+        if retain is None:
+            raise ValueError("without statistics OSP needs the retain set")
+        statistics = class_statistics(new, [forget, retain])
+    return soft_prune(
+        new,
+        statistics,
+        label,
+        fraction=fraction,
+        floor=floor,
+        reading=reading,
+        layers=layers,
+    )
+
+
+def soft_prune(
+    model: nn.Module,
+    statistics: ClassStatistics,
+    label: int,
+    *,
+    fraction: float = 0.25,
+    floor: float = 0.5,
+    reading: str = "batchnorm",
+    layers: Sequence[str] | None = None,
+) -> nn.Module:
+    """Scale channels by one minus their strength, from cached statistics: a new model.
+
+    In each layer the ceil(fraction * d) channels with the largest score are taken, and
+    the one of rank r loses max(floor, 1 - r / k) of its output.
+
+    Args:
+        model: the model that the statistics are of; untouched.
+        statistics: see ``class_statistics``.
+        label: the class to forget.
+        fraction: of each layer's channels, in (0, 1].
+        floor: least strength, in [0, 1]; 1 removes the channels altogether.
+        reading: what is scaled. "weight": the kernel alone, the literal words, which a
+            BatchNorm that follows undoes in part. "batchnorm": scale and shift of the
+            BatchNorm, which is the gate of the channel after ReLU. "gate": the output
+            itself, by a buffer ``gate`` of the module (part of the state_dict).
+        layers: names of convolutions; None takes all that the statistics know and
+            the reading suits.
+
+    Raises ``ValueError`` for statistics from another model, a class that is absent and
+    settings out of range, ``TypeError`` for a reading that a layer has no place for,
+    ``KeyError`` for a layer without statistics.
+    """
+    check_one_of(reading, READINGS, "reading")
+    check_rate(floor, "floor")
+    if check_rate(fraction, "fraction") == 0:
+        raise ValueError("fraction must be above 0: no channel would be suppressed")
+    statistics.check(model)
+    scores = channel_scores(statistics, label)
+    names = list(layers) if layers is not None else suited(model, scores, reading)
+    if missing := [name for name in names if name not in scores]:
+        raise KeyError(f"the statistics know no layer {missing[0]!r}")
+    new = copy.deepcopy(model)
+    for name in names:
+        count = math.ceil(fraction * len(scores[name]))
+        chosen = scores[name].topk(count).indices  # by rank
+        factor = torch.ones_like(scores[name])
+        factor[chosen] = (1 - suppression(count, floor)).to(factor)
+        scale_channels(new, name, factor, reading)
+    return new
+
+
+def suited(model: nn.Module, names: Iterable[str], reading: str) -> list[str]:
+    """The convolutions that ``reading`` can scale: for "batchnorm" those with one."""
+    if reading != "batchnorm":
+        return list(names)
+    found = [name for name in names if following_batchnorm(model, name) is not None]
+    if not found:
+        raise TypeError(
+            "no convolution is followed by a BatchNorm; use reading='gate' or 'weight'"
+        )
+    return found
+
+
+@torch.no_grad()
+def scale_channels(model: nn.Module, name: str, factor: Tensor, reading: str) -> None:
+    """Multiply the channels of convolution ``name`` by ``factor`` (d,), in place."""
+    conv = get_layer(model, name)
+    norm_name = following_batchnorm(model, name)
+    norm = model.get_submodule(norm_name) if norm_name is not None else None
+    factor = factor.to(conv.weight.device)
+    if reading == "weight":
+        conv.weight.mul_(factor.view(-1, 1, 1, 1))
+    elif reading == "batchnorm":
+        if norm is None:
+            raise TypeError(
+                f"no BatchNorm follows {name!r}; use reading='gate' or 'weight'"
+            )
+        norm.weight.mul_(factor)
+        norm.bias.mul_(factor)
+    else:
+        site = conv if norm is None else norm
+        if hasattr(site, "gate"):
+            site.gate.mul_(factor)
+        else:
+            site.register_buffer("gate", factor)
+            site.register_forward_hook(apply_gate)
+
+
+def apply_gate(module: nn.Module, args: tuple, output: Tensor) -> Tensor:
+    """A forward hook: the output (B, d, H, W) times the module's gate (d,)."""
+    return output * module.gate.view(1, -1, 1, 1)
+
+
+def sweep(
+    model: nn.Module,
+    statistics: ClassStatistics,
+    label: int,
+    measure: Callable[[nn.Module], dict[str, float]],
+    *,
+    fractions: Iterable[float] = (0.05, 0.1, 0.15, 0.25, 0.4),
+    floors: Iterable[float] = (0.5, 0.75, 0.9, 1.0),
+    reading: str = "batchnorm",
+    layers: Sequence[str] | None = None,
+) -> list[dict[str, float]]:
+    """One row a setting: fraction, floor, and what ``measure`` says of the new model.
+
+    To choose a setting, measure on data that are neither trained nor tested on.
+    """
+    floors = list(floors)
+    return [
+        {"fraction": fraction, "floor": floor}
+        | measure(
+            soft_prune(
+                model,
+                statistics,
+                label,
+                fraction=fraction,
+                floor=floor,
+                reading=reading,
+                layers=layers,
+            )
+        )
+        for fraction in fractions
+        for floor in floors
+    ]

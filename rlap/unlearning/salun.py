@@ -1,0 +1,103 @@
+"""SalUn: train on random labels, but move only the weights that matter for the class.
+
+Source: Fan et al. (ICLR 2024).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from rlap.checks import check_rate
+from rlap.data.base import Split
+from rlap.layers import channels_last, evaluating, model_device, pass_size
+from rlap.recipe import Recipe
+from rlap.training import train
+from rlap.unlearning.common import begin, together
+from rlap.unlearning.trained import TUNING, wrong_labels
+
+
+def forget_salun(
+    model: nn.Module,
+    forget: Split,
+    retain: Split,
+    *,
+    share: float = 0.5,
+    recipe: Recipe = TUNING,
+    seed: int = 0,
+) -> nn.Module:
+    """Random labels, but only the salient weights may move.
+
+    Salient is the ``share`` of all weights whose gradient of the forget set's CE, at
+    the start and in eval mode, is largest in absolute value. All others are given back
+    their values after every step, whatever momentum and weight decay did. Source: Fan
+    et al. (ICLR 2024), with their random-label loss.
+    """
+    new, label, last = begin(model, forget, retain)
+    kept = Unsalient.of(new, saliency(new, forget, share))
+    classes = new.get_submodule(last).out_features
+    wrong = wrong_labels(len(forget), label, classes, seed)
+    split = together([retain, forget], [retain.labels, wrong])
+    train(new, split, recipe, seed=seed, mask=kept)
+    return new
+
+
+def saliency(model: nn.Module, forget: Split, share: float) -> dict[str, Tensor]:
+    """Parameter -> bool mask of the ``share`` of weights with the largest gradients."""
+    check_rate(share, "share")
+    gradient = class_gradient(model, forget)
+    sizes = torch.cat([g.abs().flatten() for g in gradient.values()])
+    count = round(share * len(sizes))
+    chosen = torch.zeros_like(sizes, dtype=torch.bool)
+    chosen[sizes.topk(count).indices] = True
+    parts = chosen.split([g.numel() for g in gradient.values()])
+    return {
+        name: part.view_as(g)
+        for (name, g), part in zip(gradient.items(), parts, strict=True)
+    }
+
+
+def class_gradient(model: nn.Module, split: Split) -> dict[str, Tensor]:
+    """Gradient of the summed CE over ``split``, eval mode, of trainable parameters."""
+    names = [n for n, p in model.named_parameters() if p.requires_grad]
+    parameters = [model.get_parameter(name) for name in names]
+    total = [torch.zeros_like(p) for p in parameters]
+    size, device = pass_size(split.inputs, None), model_device(model)
+    with torch.enable_grad(), evaluating(model):
+        batches = zip(split.inputs.split(size), split.labels.split(size), strict=True)
+        for x, y in batches:
+            logits = model(channels_last(x.to(device)))
+            loss = F.cross_entropy(logits, y.to(device), reduction="sum")
+            for sums, g in zip(
+                total, torch.autograd.grad(loss, parameters), strict=True
+            ):
+                sums += g
+    return dict(zip(names, total, strict=True))
+
+
+@dataclass
+class Unsalient:
+    """Weights that keep their values: a mask for ``train``."""
+
+    salient: dict[str, Tensor]
+    values: dict[str, Tensor]
+
+    @classmethod
+    def of(cls, model: nn.Module, salient: dict[str, Tensor]) -> Unsalient:
+        """Remember the values that the weights have now."""
+        values = {name: model.get_parameter(name).detach().clone() for name in salient}
+        return cls(salient, values)
+
+    @torch.no_grad()
+    def apply(self, model: nn.Module) -> None:
+        """Give every weight that is not salient its value back, in place."""
+        for name, salient in self.salient.items():
+            parameter = model.get_parameter(name)
+            parameter.copy_(torch.where(salient, parameter, self.values[name]))
+
+    def describe(self) -> tuple:
+        """What is masked, for the identity of a checkpoint."""
+        return ("salient", *(int(mask.sum()) for mask in self.salient.values()))

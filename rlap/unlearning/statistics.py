@@ -1,0 +1,179 @@
+"""How strongly each channel responds to each class, computed once and kept."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from rlap.checks import check_finite, check_one_of
+from rlap.data.base import Split
+from rlap.data.download import atomic
+from rlap.layers import (
+    channels_last,
+    check_calls,
+    evaluating,
+    get_layer,
+    model_device,
+    pass_size,
+)
+from rlap.pruning import following_batchnorm
+
+POOLINGS = ("max", "mean")
+FORMAT = "rlap-class-statistics-1"
+
+
+@dataclass(frozen=True)
+class ClassStatistics:
+    """Mean channel responses by class.
+
+    Attributes:
+        means: layer -> (C, d), the mean over a class's samples of the channel's
+            response, which is ReLU of the convolution's (or its BatchNorm's) output,
+            pooled over positions.
+        counts: (C,) int64, samples of each class.
+        pooling: "max" or "mean".
+        digest: of the weights of the model they are of.
+    """
+
+    means: dict[str, Tensor]
+    counts: Tensor
+    pooling: str
+    digest: str
+
+    def check(self, model: nn.Module) -> None:
+        """Raise ``ValueError`` unless these are statistics of ``model`` as it is."""
+        if weight_digest(model) != self.digest:
+            raise ValueError(
+                "these statistics are of another model, or its weights have changed; "
+                "compute them again with class_statistics"
+            )
+
+    def save(self, path: str | Path) -> None:
+        """Write as safetensors: whole or not at all."""
+        from safetensors.torch import save_file
+
+        tensors = {"counts": self.counts.cpu()}
+        tensors |= {f"means/{k}": v.cpu().contiguous() for k, v in self.means.items()}
+        about = {"format": FORMAT, "pooling": self.pooling, "digest": self.digest}
+        about["layers"] = "\n".join(self.means)  # their order
+        with atomic(Path(path)) as temporary:
+            save_file(tensors, temporary, metadata=about)
+
+    @classmethod
+    def load(cls, path: str | Path) -> ClassStatistics:
+        """Read what ``save`` wrote; ``ValueError`` for any other file."""
+        from safetensors import SafetensorError, safe_open
+
+        try:
+            with safe_open(path, framework="pt") as file:
+                about = file.metadata() or {}
+                tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+        except SafetensorError as error:
+            raise ValueError(f"{path} is not a safetensors file: {error}") from error
+        if about.get("format") != FORMAT:
+            raise ValueError(f"{path} holds no class statistics written by rlap")
+        means = {name: tensors[f"means/{name}"] for name in about["layers"].split("\n")}
+        return cls(means, tensors["counts"], about["pooling"], about["digest"])
+
+
+def weight_digest(model: nn.Module) -> str:
+    """SHA-256 over names, shapes and values of the model's parameters and buffers."""
+    digest = hashlib.sha256()
+    for name, tensor in model.state_dict().items():
+        digest.update(f"{name}{tuple(tensor.shape)}{tensor.dtype}".encode())
+        value = tensor.detach().cpu().contiguous().view(-1)
+        digest.update(value.view(torch.uint8).numpy().data)
+    return digest.hexdigest()
+
+
+@torch.no_grad()
+def class_statistics(
+    model: nn.Module,
+    splits: Split | Sequence[Split],
+    *,
+    layers: Sequence[str] | None = None,
+    pooling: str = "max",
+    batch_size: int | None = None,
+) -> ClassStatistics:
+    """Mean response of every channel to every class, in one pass over the data.
+
+    Args:
+        model: any network with convolutions; left exactly as it was.
+        splits: the data, one split or several.
+        layers: names of nn.Conv2d layers; None takes all that run.
+        pooling: over the positions of a channel, "max" or "mean".
+        batch_size: samples at a time.
+
+    Raises ``TypeError`` without convolutions or for a layer of another kind,
+    ``ValueError`` for responses that are not finite.
+    """
+    check_one_of(pooling, POOLINGS, "pooling")
+    splits = [splits] if isinstance(splits, Split) else list(splits)
+    sites = response_sites(model, layers)
+    classes = max(split.num_classes for split in splits)
+    device = model_device(model)
+    counts = torch.zeros(classes, dtype=torch.int64, device=device)
+    sums: dict[str, Tensor] = {}
+    seen: dict[str, list[Tensor]] = {name: [] for name in sites}
+    hooks = [
+        model.get_submodule(site).register_forward_hook(
+            lambda m, args, out, name=name: seen[name].append(pooled(out, pooling))
+        )
+        for name, site in sites.items()
+    ]
+    try:
+        with evaluating(model):
+            for split in splits:
+                size = pass_size(split.inputs, batch_size)
+                for x, y in zip(
+                    split.inputs.split(size), split.labels.split(size), strict=True
+                ):
+                    y = y.to(device)
+                    model(channels_last(x.to(device)))
+                    counts += torch.bincount(y, minlength=classes)
+                    for name, found in seen.items():
+                        if found or layers is not None:
+                            check_calls(len(found), name)
+                            add_rows(sums, name, found.pop(), y, classes)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    share = counts.clamp(min=1)[:, None]
+    means = {
+        name: check_finite((sums[name] / share).float(), f"the response of {name!r}")
+        for name in sites
+        if name in sums
+    }
+    return ClassStatistics(means, counts, pooling, weight_digest(model))
+
+
+def response_sites(model: nn.Module, layers: Sequence[str] | None) -> dict[str, str]:
+    """Convolution -> the module whose output is its response before ReLU."""
+    if layers is None:
+        modules = model.named_modules()
+        layers = [name for name, m in modules if isinstance(m, nn.Conv2d)]
+        if not layers:
+            raise TypeError("the model has no nn.Conv2d, so no channels to suppress")
+    for name in layers:
+        if not isinstance(get_layer(model, name), nn.Conv2d):
+            raise TypeError(f"layer {name!r} is no nn.Conv2d and has no channels")
+    return {name: following_batchnorm(model, name) or name for name in layers}
+
+
+def pooled(output: Tensor, pooling: str) -> Tensor:
+    """ReLU of (B, d, H, W), pooled over positions: (B, d)."""
+    response = output.float().relu()
+    return response.amax((2, 3)) if pooling == "max" else response.mean((2, 3))
+
+
+def add_rows(
+    sums: dict[str, Tensor], name: str, rows: Tensor, labels: Tensor, classes: int
+) -> None:
+    """Add (B, d) rows to their classes' sums, (C, d) in float64."""
+    total = sums.setdefault(name, rows.new_zeros(classes, rows.shape[1]).double())
+    total.index_add_(0, labels, rows.double())

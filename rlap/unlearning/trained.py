@@ -1,0 +1,211 @@
+"""Baselines that train: retraining, and five ways to go on training the model.
+
+All take ``recipe`` and ``seed`` and train with ``rlap.train``; the default recipe of
+the latter five is ours (two epochs, a small rate that goes to zero), since published
+ones are tuned per network. Each returns a new model.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from rlap.checks import check_level, check_rate, check_seed
+from rlap.data.base import Split
+from rlap.layers import (
+    channels_last,
+    evaluating,
+    model_device,
+    pass_size,
+    preserved_random_state,
+)
+from rlap.recipe import Recipe
+from rlap.training import train
+from rlap.unlearning.common import begin, together
+
+TUNING = Recipe(epochs=2, batch_size=64, lr=0.01, schedule="cosine")
+RETRAINING = Recipe(epochs=8, augment="crop+flip")
+
+
+def forget_retrain(
+    model: nn.Module,
+    forget: Split,
+    retain: Split,
+    *,
+    recipe: Recipe = RETRAINING,
+    build: Callable[[], nn.Module] | None = None,
+    seed: int = 0,
+) -> nn.Module:
+    """Train from scratch on the retain set: what every other method is measured by.
+
+    ``recipe`` should be the one that trained ``model``. ``build`` makes a fresh
+    network; without it every layer of a copy draws new weights from ``seed``. Raises
+    ``TypeError`` for a layer that cannot, and ``ValueError`` for frozen parameters,
+    which were set from data. Source: the definition of exact unlearning.
+    """
+    begin(model, forget, retain)
+    check_seed(seed)
+    device = model_device(model)
+    with preserved_random_state(torch.device("cpu"), seed):
+        new = build() if build is not None else fresh(model)
+    train(new, retain, recipe, device=device, seed=seed)
+    return new
+
+
+def fresh(model: nn.Module) -> nn.Module:
+    """A copy, on the CPU, with every weight and statistic drawn or set anew."""
+    new = copy.deepcopy(model).cpu()
+    for name, module in new.named_modules():
+        own = [*module.parameters(recurse=False), *module.buffers(recurse=False)]
+        if not own:
+            continue
+        if not hasattr(module, "reset_parameters"):
+            raise TypeError(
+                f"{type(module).__name__} {name!r} cannot reset; give build="
+            )
+        if not all(p.requires_grad for p in module.parameters(recurse=False)):
+            raise ValueError(
+                f"layer {name!r} is frozen, so random weights would stay; give build="
+            )
+        module.reset_parameters()
+    return new
+
+
+def forget_fine_tune(
+    model: nn.Module,
+    forget: Split,
+    retain: Split,
+    *,
+    recipe: Recipe = TUNING,
+    seed: int = 0,
+) -> nn.Module:
+    """Go on training on the retain set alone. Source: the usual control, for example
+    Golatkar et al. (2020)."""
+    new, _, _ = begin(model, forget, retain)
+    train(new, retain, recipe, seed=seed)
+    return new
+
+
+def forget_neggrad_plus(
+    model: nn.Module,
+    forget: Split,
+    retain: Split,
+    *,
+    alpha: float = 0.95,
+    ceiling: float = 10.0,
+    recipe: Recipe = TUNING,
+    seed: int = 0,
+) -> nn.Module:
+    """Descend on the retain set and ascend on the forget set.
+
+    The loss is CE(retain) - (1 - alpha) / alpha CE(forget), which is
+    alpha CE(retain) - (1 - alpha) CE(forget) divided by alpha in (0, 1]; a sample whose
+    CE exceeds ``ceiling`` is left alone, for the loss has no lower bound. Source:
+    Kurmanji et al. (NeurIPS 2023), NegGrad+; the ceiling is ours.
+    """
+    new, _, _ = begin(model, forget, retain)
+    if check_rate(alpha, "alpha") == 0:
+        raise ValueError("alpha must be above 0: nothing would be retained")
+    check_level(ceiling, "ceiling")
+    forget = forget.to(model_device(new))
+    ascent = Ascent(forget, (1 - alpha) / alpha, ceiling, recipe.batch_size, seed)
+    train(new, retain, recipe, seed=seed, penalty=ascent)
+    return new
+
+
+@dataclass
+class Ascent:
+    """A penalty for ``train``: minus strength times the CE of a batch to forget."""
+
+    forget: Split = field(repr=False)
+    strength: float
+    ceiling: float
+    batch_size: int
+    seed: int
+
+    def __post_init__(self) -> None:
+        self.generator = torch.Generator().manual_seed(check_seed(self.seed))
+        self.queue: list[Tensor] = []
+
+    def __call__(self, model: nn.Module) -> Tensor:
+        if not self.queue:
+            order = torch.randperm(len(self.forget), generator=self.generator)
+            self.queue = list(order.split(self.batch_size))
+            if len(self.queue) > 1 and len(self.queue[-1]) == 1:
+                self.queue.pop()  # BatchNorm has no variance over one sample
+        index = self.queue.pop(0).to(self.forget.inputs.device)
+        logits = model(channels_last(self.forget.inputs[index])).float()
+        losses = F.cross_entropy(logits, self.forget.labels[index], reduction="none")
+        return -self.strength * losses.clamp(max=self.ceiling).mean()
+
+
+def forget_random_labels(
+    model: nn.Module,
+    forget: Split,
+    retain: Split,
+    *,
+    recipe: Recipe = TUNING,
+    seed: int = 0,
+) -> nn.Module:
+    """Train on the retain set and the forget set with random wrong labels, mixed.
+
+    The labels are drawn once, uniformly over the other classes. Source: Golatkar et al.
+    (2020); "amnesiac" unlearning, Graves et al. (2021).
+    """
+    new, label, last = begin(model, forget, retain)
+    classes = new.get_submodule(last).out_features
+    wrong = wrong_labels(len(forget), label, classes, seed)
+    split = together([retain, forget], [retain.labels, wrong])
+    train(new, split, recipe, seed=seed)
+    return new
+
+
+def wrong_labels(n: int, label: int, classes: int, seed: int) -> Tensor:
+    """(n,) labels drawn uniformly from all classes but ``label``."""
+    generator = torch.Generator().manual_seed(check_seed(seed))
+    shift = torch.randint(1, classes, (n,), generator=generator)
+    return (label + shift) % classes
+
+
+def forget_boundary_shrink(
+    model: nn.Module,
+    forget: Split,
+    retain: Split | None = None,
+    *,
+    bound: float = 0.1,
+    recipe: Recipe = TUNING,
+    seed: int = 0,
+) -> nn.Module:
+    """Train the forget set to the nearest wrong class; the retain set is not used.
+
+    Nearest is the most likely class but the true one after one step of size ``bound``
+    up the sign of the input's gradient (FGSM) on the original model. Source: Chen et
+    al. (CVPR 2023); leaving out the true class is ours.
+    """
+    new, _, _ = begin(model, forget, retain)
+    labels = nearest_wrong(new, forget, bound)
+    train(new, together([forget], [labels]), recipe, seed=seed)
+    return new
+
+
+def nearest_wrong(model: nn.Module, split: Split, bound: float) -> Tensor:
+    """(N,) most likely wrong class after an FGSM step, on the inputs' device."""
+    check_level(bound, "bound")
+    size, device, found = pass_size(split.inputs, None), model_device(model), []
+    with torch.enable_grad(), evaluating(model):
+        batches = zip(split.inputs.split(size), split.labels.split(size), strict=True)
+        for x, y in batches:
+            x, y = channels_last(x.to(device)), y.to(device)[:, None]
+            leaf = x.detach().clone().requires_grad_()
+            loss = F.cross_entropy(model(leaf), y[:, 0], reduction="sum")
+            (gradient,) = torch.autograd.grad(loss, leaf)
+            with torch.no_grad():
+                logits = model(x + bound * gradient.sign())
+                logits.scatter_(1, y, -torch.inf)
+                found.append(logits.argmax(1))
+    return torch.cat(found).to(split.inputs.device)

@@ -1,0 +1,255 @@
+"""The examiner: attacks, probes, distances and relearning on nets made to order."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from conftest import blobs, mlp, randn, scrambled, seeded, untouched
+from torch import nn
+
+from rlap.data.base import Split
+from rlap.inference import accuracy
+from rlap.recipe import Recipe
+from rlap.training import train
+from rlap.unlearning import METHODS
+from rlap.unlearning.attacks import (
+    loss_attack,
+    mia_efficacy_svc_confidence,
+    mia_logreg_entropy_member_rate,
+    told_from_retrain_auc,
+    tpr_at,
+    without,
+)
+from rlap.unlearning.evaluation import (
+    accuracies,
+    average_gap,
+    divergence,
+    examine,
+    measured,
+    output_distance,
+    process_memory,
+    relative,
+)
+from rlap.unlearning.probes import balanced, probe, relearn
+from rlap.unlearning.splits import ForgettingData, hold_out
+
+RECIPE = Recipe(15, 16, lr=0.05, precision="fp32")
+
+
+def noise(n: int, seed: int) -> Split:
+    """Labels that nothing in the inputs tells: only memory can know them."""
+    return Split(randn(n, 30, seed=seed), torch.arange(n) % 3, None, 3)
+
+
+def memoriser() -> nn.Sequential:
+    return seeded(
+        lambda: nn.Sequential(nn.Linear(30, 300), nn.ReLU(), nn.Linear(300, 3))
+    )
+
+
+@pytest.fixture(scope="module")
+def overfitted() -> tuple[nn.Module, ForgettingData]:
+    data = ForgettingData.of(noise(240, 1), noise(240, 2), 1)
+    net = memoriser()
+    whole = Recipe(100, 40, lr=0.2, weight_decay=0.0, precision="fp32")
+    train(net, noise(240, 1), whole)
+    return net, data
+
+
+@pytest.fixture(scope="module")
+def learned() -> tuple[nn.Module, ForgettingData]:
+    train_split, test = blobs(150), blobs(90, seed=7)
+    net = mlp()
+    train(net, train_split, RECIPE)
+    return net, ForgettingData.of(train_split, test, 1)
+
+
+# --- data ---------------------------------------------------------------------------
+
+
+def test_data_are_divided_by_class():
+    data = ForgettingData.of(blobs(30), blobs(12, seed=1), 2)
+    sizes = [len(s) for s in (data.forget, data.retain)]
+    assert sizes == [10, 20] and len(data.forget_test) == 4
+    assert (data.forget_test.labels == 2).all() and not (data.retain.labels == 2).any()
+    rest, held = hold_out(blobs(30), 0.2, seed=1)
+    assert held.labels.bincount().tolist() == [2, 2, 2] and len(rest) == 24
+    together = torch.cat([rest.inputs, held.inputs]).sort(0).values
+    assert torch.equal(together, blobs(30).inputs.sort(0).values)
+    with pytest.raises(ValueError, match="inside 0..1"):
+        hold_out(blobs(30), 1.0)
+    without_it = Split(randn(4, 6), torch.tensor([0, 1, 0, 1]), None, 3)
+    with pytest.raises(ValueError, match="class 2 does not occur"):
+        ForgettingData.of(blobs(30), without_it, 2)
+
+
+def test_a_balanced_draw():
+    split = Split(randn(20, 6), torch.tensor([0] * 12 + [1] * 6 + [2] * 2), None, 3)
+    data = ForgettingData.of(split, split, 2)
+    assert balanced(data, 5, 0).labels.bincount().tolist() == [5, 5, 2]
+    assert torch.equal(balanced(data, 5, 3).inputs, balanced(data, 5, 3).inputs)
+
+
+# --- attacks ------------------------------------------------------------------------
+
+
+def test_attacks_fail_on_a_model_that_never_saw_the_data(overfitted):
+    _, data = overfitted
+    stranger = memoriser()
+    found = loss_attack(stranger, data)
+    assert found.auc_low < 0.5 < found.auc_high and abs(found.auc - 0.5) < 0.12
+    assert abs(found.masked_auc - 0.5) < 0.12 and found.tpr_at_1_fpr < 0.15
+    for attack in (mia_efficacy_svc_confidence, mia_logreg_entropy_member_rate):
+        assert abs(attack(stranger, data).held_out - 0.5) < 0.12
+
+
+def test_attacks_succeed_on_an_overfitted_model(overfitted):
+    net, data = overfitted
+    assert accuracy(net, data.forget) == 1 and accuracy(net, data.forget_test) < 0.5
+    found = loss_attack(net, data)
+    assert found.auc > 0.95 and found.tpr_at_1_fpr > 0.3
+    svc = mia_efficacy_svc_confidence(net, data)
+    assert svc.held_out > 0.8 and svc.value < 0.15  # hardly any called non-member
+    entropy = mia_logreg_entropy_member_rate(net, data)
+    assert entropy.held_out > 0.65 and entropy.value > 0.65
+    assert svc.calibrated_on == 80  # half of 160 retained samples
+
+
+def test_attacks_are_calibrated_on_retained_data_alone(overfitted):
+    """Other samples to forget change the value and not what was calibrated."""
+    net, data = overfitted
+    fresh = ForgettingData(
+        1, data.forget_test, data.retain, data.forget, data.retain_test
+    )
+    for attack in (mia_efficacy_svc_confidence, mia_logreg_entropy_member_rate):
+        one, other = attack(net, data), attack(net, fresh)
+        assert one.held_out == other.held_out and one.value != other.value
+    one = ForgettingData(1, data.forget, data.forget, data.forget_test, data.forget)
+    few = ForgettingData(
+        1, one.forget, data.retain.subset([0, 1]), one.forget_test, data.retain_test
+    )
+    with pytest.raises(ValueError, match="at least 4 retained"):
+        mia_efficacy_svc_confidence(net, few)
+
+
+def test_true_positives_at_few_false_ones_by_hand():
+    others = torch.arange(100.0)  # one in a hundred may pass: the threshold is 98
+    members = torch.tensor([97.0, 98.0, 98.5, 99.5])
+    assert tpr_at(members, others, 0.01) == 0.5
+    assert tpr_at(members, others[:50], 0.01) == 1.0  # none of 50 may pass
+    masked = without(torch.tensor([[0.5, 0.3, 0.2]]).log(), 0).exp()
+    assert torch.allclose(masked, torch.tensor([[0.6, 0.4]]))
+
+
+def test_two_models_are_told_apart_only_when_they_differ(learned):
+    net, data = learned
+    assert told_from_retrain_auc(net, net, data) == pytest.approx(0.5)
+    biased = mlp()
+    biased.load_state_dict(net.state_dict())
+    biased[5].bias.data[0] += 40
+    assert told_from_retrain_auc(biased, net, data) > 0.9
+
+
+# --- outputs and features -----------------------------------------------------------
+
+
+def test_divergence_by_hand():
+    sure = torch.tensor([[50.0, -50.0]])
+    assert divergence(sure, -sure) == pytest.approx(math.log(2))
+    assert divergence(sure, sure) == 0
+    even = torch.zeros(1, 2)  # middle (3/4, 1/4), ends with entropies 0 and log 2
+    middle = -(0.75 * math.log(0.75) + 0.25 * math.log(0.25))
+    assert divergence(sure, even) == pytest.approx(middle - math.log(2) / 2)
+    with pytest.raises(ValueError, match="NaN"):
+        divergence(sure, sure * float("nan"))
+
+
+def test_output_distance_is_relative_to_two_seeds(learned):
+    _, data = learned
+    one, other = mlp(seed=1), mlp(seed=2)
+    x = data.forget_test.inputs
+    assert output_distance(one, [one, other], x) == pytest.approx(1)
+    twin = mlp(seed=1)  # as far as nothing from the one, and one from the other
+    assert output_distance(twin, [one, other], x) == pytest.approx(0.5)
+    with pytest.raises(ValueError, match="two retrained models, not 1"):
+        output_distance(one, [other], x)
+    with pytest.raises(ValueError, match="answer alike"):
+        output_distance(one, [other, other], x)
+
+
+def test_a_masked_logit_hides_nothing_from_the_probes(learned):
+    net, data = learned
+    masked = METHODS["logit_mask"](net, data.forget, data.retain)
+    found = accuracies(masked, data)
+    assert found["forget_test"] == found["forget_train"] == 0 and found["ua"] == 1
+    assert found["ta"] == found["retain_test"] > 0.9
+    assert probe(masked, data) == probe(net, data)
+    assert probe(masked, data).linear_forget > 0.9
+    blind = mlp()
+    for p in blind.parameters():
+        p.data.zero_()
+    assert probe(blind, data).linear_forget in (0.0, 1.0)  # one class for all
+    whole = probe(blind, data)
+    assert whole.linear_forget + whole.linear_retain < 1.6
+    assert probe(net, data, layer="2").nearest_mean_retain > 0.9
+
+
+def test_relearning(learned):
+    net, data = learned
+    masked = METHODS["logit_mask"](net, data.forget, data.retain)
+    assert relearn(net, data, target=0.5).steps == 0
+    stuck = relearn(masked, data, target=0.5, max_steps=5)
+    assert stuck.steps is None and stuck.accuracy == (0.0,) * 6
+    options = {"target": 0.5, "lr": 0.1, "max_steps": 100}
+    back = relearn(masked, data, fresh_head=True, **options)
+    assert 0 < back.steps <= 100 and back.accuracy[-1] >= 0.5 > back.accuracy[-2]
+    again = relearn(masked, data, fresh_head=True, **options)
+    assert again == back
+    for settings, message in (
+        ({"target": 2.0}, "target must lie between"),
+        ({"target": 0.5, "lr": 0.0}, "lr must be positive"),
+        ({"target": 0.5, "max_steps": 0}, "max_steps must be at least 1"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            relearn(net, data, **settings)
+
+
+# --- together -----------------------------------------------------------------------
+
+
+def test_the_whole_account(learned):
+    net, data = learned
+    golds = [
+        METHODS["retrain"](net, data.forget, data.retain, recipe=RECIPE, seed=s)
+        for s in (1, 2)
+    ]
+    masked = scrambled(METHODS["logit_mask"](net, data.forget, data.retain))
+    options = {"original": net, "retrained": golds}
+    with untouched(masked, net, *golds):
+        row = examine(masked, data, **options)
+    rows = [examine(gold, data, **options) for gold in golds]
+    assert row == examine(masked, data, **options)
+    numbers = [v for v in row.values() if v is not None]
+    assert all(math.isfinite(v) for v in numbers) and len(row) > 20
+    assert row["forget_test"] == 0 and row["probe_linear_forget"] > 0.9
+    gaps = relative(row, rows)
+    assert gaps["ua"] == row["ua"] - (rows[0]["ua"] + rows[1]["ua"]) / 2
+    assert ("relearn_steps" in gaps) == (row["relearn_steps"] is not None)
+    assert 0 <= gaps["average_gap"] <= 1
+
+
+def test_the_average_gap_by_hand():
+    names = ("ua", "ra", "ta", "mia_efficacy_svc_confidence")
+    row = dict(zip(names, (0.9, 0.8, 1.0, 0.5), strict=True))
+    gold = dict(zip(names, (1.0, 1.0, 0.9, 0.5), strict=True))
+    assert average_gap(row, gold) == pytest.approx((0.1 + 0.2 + 0.1 + 0) / 4)
+
+
+def test_cost():
+    result, cost = measured(lambda: torch.ones(2**24).sum().item())
+    assert result == 2**24 and 0 < cost.seconds < 10
+    if process_memory() is not None:
+        assert cost.peak_bytes > 2**25  # most of the 64 MiB
+        assert measured(lambda: None)[1].peak_bytes < 2**24

@@ -1,0 +1,300 @@
+"""OSP: the penalty, statistics and scaling by hand, and the three readings."""
+
+from __future__ import annotations
+
+import copy
+import time
+
+import pytest
+import torch
+import torch.nn.functional as F
+from conftest import (
+    convnet,
+    mlp,
+    pictures,
+    randn,
+    same_state,
+    scrambled,
+    seeded,
+    state,
+    untouched,
+)
+from torch import nn
+
+from rlap.data.base import Split
+from rlap.inference import predict
+from rlap.models import VGGNet
+from rlap.recipe import Recipe
+from rlap.training import train
+from rlap.unlearning.common import split_class
+from rlap.unlearning.orthogonality import KernelOrthogonality, gram_error
+from rlap.unlearning.osp import (
+    channel_scores,
+    forget_osp,
+    soft_prune,
+    suppression,
+    sweep,
+)
+from rlap.unlearning.statistics import (
+    ClassStatistics,
+    class_statistics,
+    weight_digest,
+)
+
+RECIPE = Recipe(epochs=2, batch_size=8, lr=0.05, precision="fp32")
+
+
+# --- orthogonal training ------------------------------------------------------------
+
+
+def test_the_gram_error_by_hand():
+    """Kernels (2, 0) and (1, 1): G = [[4, 2], [2, 2]], G - I = [[3, 2], [2, 1]]."""
+    weight = torch.tensor([[2.0, 0.0], [1.0, 1.0]]).view(2, 2, 1, 1)
+    assert gram_error(weight).item() == 9 + 4 + 4 + 1
+    # three kernels of two values: W^T W = [[5, 1], [1, 2]], less I: 16 + 1 + 1 + 1
+    wide = torch.cat([weight, torch.tensor([0.0, 1.0]).view(1, 2, 1, 1)])
+    assert gram_error(wide).item() == 19
+    square = torch.linalg.qr(randn(6, 6))[0].view(6, 6, 1, 1)
+    assert gram_error(square).item() == pytest.approx(0, abs=1e-10)
+
+
+def test_the_penalty_sums_over_trained_convolutions():
+    net = convnet()
+    whole = gram_error(net.conv.weight) + gram_error(net.conv2.weight)
+    assert torch.allclose(KernelOrthogonality(0.5)(net), 0.5 * whole)
+    net.conv.weight.requires_grad_(False)
+    assert torch.allclose(KernelOrthogonality(1.0)(net), gram_error(net.conv2.weight))
+    with pytest.raises(TypeError, match="needs an nn.Conv2d"):
+        KernelOrthogonality()(mlp())
+    with pytest.raises(ValueError, match="strength must not be negative"):
+        KernelOrthogonality(-1.0)
+
+
+def test_strength_zero_is_no_penalty_to_the_bit():
+    plain, zero, some = convnet(), convnet(), convnet()
+    history = train(plain, pictures(), RECIPE, seed=1)
+    same = train(zero, pictures(), RECIPE, seed=1, penalty=KernelOrthogonality(0.0))
+    more = train(some, pictures(), RECIPE, seed=1, penalty=KernelOrthogonality(0.1))
+    assert same_state(zero, state(plain)) and same.loss == history.loss
+    assert more.loss[0] > history.loss[0]
+    assert gram_error(some.conv2.weight) < gram_error(plain.conv2.weight)
+
+
+def test_one_step_by_hand():
+    """The first step moves by lr times the gradient of the sum of both losses."""
+    net = seeded(lambda: nn.Sequential(nn.Conv2d(2, 3, 8), nn.Flatten()))
+    split = pictures(6)
+    start, penalty = copy.deepcopy(net), KernelOrthogonality(0.3)
+    loss = F.cross_entropy(start(split.inputs), split.labels) + penalty(start)
+    loss.backward()
+    plain = {"momentum": 0.0, "weight_decay": 0.0, "schedule": "constant"}
+    once = Recipe(1, 6, lr=0.1, precision="fp32", **plain)
+    train(net, split, once, penalty=penalty)
+    expected = start[0].weight - 0.1 * start[0].weight.grad
+    assert torch.allclose(net[0].weight, expected, atol=1e-6)
+
+
+def test_a_checkpoint_belongs_to_its_penalty(tmp_path):
+    file, split = tmp_path / "c.pt", pictures()
+    train(convnet(), split, RECIPE, penalty=KernelOrthogonality(0.1), checkpoint=file)
+    with pytest.raises(ValueError, match="belongs to another run"):
+        train(convnet(), split, RECIPE, checkpoint=file)
+    again = KernelOrthogonality(0.1)  # an equal one is the same
+    train(convnet(), split, RECIPE, penalty=again, checkpoint=file)
+
+
+# --- statistics ---------------------------------------------------------------------
+
+
+def two_channels() -> nn.Sequential:
+    """Channel 0 is the image, channel 1 its negative; no BatchNorm."""
+    net = nn.Sequential(
+        nn.Conv2d(1, 2, 1, bias=False),
+        nn.ReLU(),
+        nn.AdaptiveAvgPool2d(1),
+        nn.Flatten(),
+        seeded(lambda: nn.Linear(2, 3)),
+    )
+    net[0].weight.data = torch.tensor([1.0, -1.0]).view(2, 1, 1, 1)
+    return net
+
+
+def six_images() -> Split:
+    """Classes 0, 0, 1, 2, 2, 2; each image holds the values v and -1."""
+    values = torch.tensor([1.0, 3.0, 5.0, 0.0, 0.0, 3.0])
+    images = torch.stack([values, -torch.ones(6)], 1).view(6, 1, 1, 2)
+    return Split(images, torch.tensor([0, 0, 1, 2, 2, 2]), None, 3)
+
+
+def test_class_means_and_scores_by_hand():
+    found = class_statistics(two_channels(), six_images(), batch_size=4)
+    expected = torch.tensor([[2.0, 1.0], [5.0, 1.0], [1.0, 1.0]])
+    assert torch.equal(found.means["0"], expected)
+    assert found.counts.tolist() == [2, 1, 3]
+    # of class 1: 5 less the mean of the other five samples, (1 + 3 + 0 + 0 + 3) / 5
+    assert torch.allclose(channel_scores(found, 1)["0"], torch.tensor([3.6, 0.0]))
+    mean = class_statistics(two_channels(), six_images(), pooling="mean")
+    assert torch.allclose(mean.means["0"], expected / 2)
+
+
+def test_statistics_are_of_the_response_after_batchnorm_and_relu():
+    net, split = scrambled(convnet()), pictures()
+    with untouched(net):
+        found = class_statistics(net, split)
+    net.eval()
+    with torch.no_grad():
+        maps = F.relu(net.bn(net.conv(split.inputs))).amax((2, 3))
+        later = F.relu(net.conv2(F.relu(net.bn(net.conv(split.inputs))))).amax((2, 3))
+    for c in range(3):
+        chosen = split.labels == c
+        assert torch.allclose(found.means["conv"][c], maps[chosen].mean(0), atol=1e-5)
+        assert torch.allclose(found.means["conv2"][c], later[chosen].mean(0), atol=1e-5)
+    in_two = class_statistics(net, split_class(split, 1))
+    assert torch.allclose(in_two.means["conv2"], found.means["conv2"], atol=1e-5)
+
+
+def test_statistics_survive_a_file_and_refuse_another_model(tmp_path):
+    net, split = convnet(), pictures()
+    found = class_statistics(net, split)
+    found.save(tmp_path / "s.safetensors")
+    back = ClassStatistics.load(tmp_path / "s.safetensors")
+    assert list(back.means) == list(found.means) == ["conv", "conv2"]
+    assert all(torch.equal(back.means[k], v) for k, v in found.means.items())
+    assert (back.pooling, back.digest) == ("max", weight_digest(net))
+    back.check(copy.deepcopy(net))
+    other = copy.deepcopy(net)
+    other.fc2.bias.data[0] += 1e-6
+    with pytest.raises(ValueError, match="of another model"):
+        soft_prune(other, back, 1)
+    (tmp_path / "s.safetensors").write_bytes(b"nothing")
+    with pytest.raises(ValueError, match="not a safetensors file"):
+        ClassStatistics.load(tmp_path / "s.safetensors")
+
+
+# --- scaling ------------------------------------------------------------------------
+
+
+def test_strengths_by_rank():
+    assert suppression(4, 0.5).tolist() == [0.75, 0.5, 0.5, 0.5]
+    assert suppression(1, 0.5).tolist() == [0.5]
+    assert suppression(4, 0.0).tolist() == [0.75, 0.5, 0.25, 0.0]
+    assert suppression(3, 1.0).tolist() == [1.0, 1.0, 1.0]
+
+
+def test_the_right_channels_are_scaled():
+    """Of two channels the one for class 1 is halved, whether by weight or gate."""
+    net, split = two_channels(), six_images()
+    found = class_statistics(net, split)
+    for reading in ("weight", "gate"):
+        with untouched(net):
+            new = soft_prune(net, found, 1, fraction=0.5, reading=reading)
+        with torch.no_grad():
+            x = split.inputs
+            ratio = torch.tensor([0.5, 1.0]).view(1, 2, 1, 1)
+            assert torch.allclose(new[0](x), net[0](x) * ratio)
+        assert ("0.gate" in new.state_dict()) == (reading == "gate")
+    with pytest.raises(TypeError, match="no convolution is followed by a BatchNorm"):
+        soft_prune(net, found, 1)
+    with pytest.raises(TypeError, match="no BatchNorm follows '0'"):
+        soft_prune(net, found, 1, layers=["0"])
+
+
+def test_scaling_batchnorm_is_the_gate_and_scaling_kernels_is_not():
+    net, split = convnet().eval(), pictures()
+    net.bn.bias.data.fill_(2.0)  # which a scaled kernel leaves as it is
+    found = class_statistics(net, split)
+    made = {
+        reading: soft_prune(net, found, 2, reading=reading, layers=["conv"])
+        for reading in ("weight", "batchnorm", "gate")
+    }
+    outputs = {name: predict(new, split.inputs) for name, new in made.items()}
+    assert torch.allclose(outputs["batchnorm"], outputs["gate"], atol=1e-6)
+    assert not torch.allclose(outputs["weight"], outputs["gate"], atol=1e-3)
+    copied = copy.deepcopy(made["gate"])  # a gate is copied and saved with its model
+    assert torch.equal(predict(copied, split.inputs), outputs["gate"])
+    with pytest.raises(RuntimeError, match="bn.gate"):
+        net.load_state_dict(made["gate"].state_dict())
+
+
+def test_strength_one_removes_the_channels():
+    net, split = convnet().eval(), pictures()
+    found = class_statistics(net, split)
+    new = soft_prune(net, found, 0, fraction=0.3, floor=1.0, layers=["conv"])
+    gone = channel_scores(found, 0)["conv"].topk(2).indices  # ceil(.3 * 4)
+    with torch.no_grad():
+        response = new.bn(new.conv(split.inputs))
+    assert not response[:, gone].any()
+    assert (response != 0).any((0, 2, 3)).sum() == 2
+
+
+def test_forgetting_with_and_without_statistics_is_the_same():
+    net, split = scrambled(VGGNet(3, widths=(4, 4, 4))), pictures(24, size=8)
+    split = Split(split.inputs.repeat(1, 2, 1, 1)[:, :3], split.labels, None, 3)
+    forget, retain = split_class(split, 1)
+    with untouched(net):
+        new = forget_osp(net, forget, retain)
+    found = class_statistics(net, [forget, retain])
+    cached = forget_osp(net, forget, statistics=found)
+    assert same_state(new, state(cached)) and not same_state(new, state(net))
+    rows = sweep(
+        net,
+        found,
+        1,
+        lambda m: {"weight": m.features[1].weight.abs().sum().item()},
+        fractions=(0.25, 1.0),
+        floors=iter((0.5, 1.0)),
+    )
+    assert [(r["fraction"], r["floor"]) for r in rows] == [
+        (0.25, 0.5),
+        (0.25, 1.0),
+        (1.0, 0.5),
+        (1.0, 1.0),
+    ]
+    assert rows[3]["weight"] == 0 < rows[2]["weight"] < rows[0]["weight"]
+
+
+def test_from_statistics_forgetting_takes_milliseconds():
+    net = seeded(VGGNet)
+    data = Split(randn(20, 3, 32, 32), torch.arange(20) % 10, None, 10)
+    found = class_statistics(net, data)
+    best = min(timed(lambda: soft_prune(net, found, 3)) for _ in range(3))
+    assert best < 0.25  # a few milliseconds; a busy machine may need more
+
+
+def timed(call) -> float:
+    began = time.perf_counter()
+    call()
+    return time.perf_counter() - began
+
+
+def test_bad_values():
+    net, split = convnet(), pictures()
+    found = class_statistics(net, split)
+    for settings, message in (
+        ({"fraction": 0.0}, "fraction must be above 0"),
+        ({"fraction": 1.5}, "fraction must lie between"),
+        ({"floor": -0.1}, "floor must lie between"),
+        ({"reading": "channel"}, "unknown reading 'channel'"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            soft_prune(net, found, 1, **settings)
+    with pytest.raises(KeyError, match="know no layer 'fc'"):
+        soft_prune(net, found, 1, layers=["fc"])
+    with pytest.raises(ValueError, match="at most 2"):
+        soft_prune(net, found, 3)
+    forget, retain = split_class(split, 1)
+    with pytest.raises(ValueError, match="no sample of class 1"):
+        soft_prune(net, class_statistics(net, retain), 1)
+    with pytest.raises(ValueError, match="no class but 1"):
+        soft_prune(net, class_statistics(net, forget), 1)
+    with pytest.raises(ValueError, match="needs the retain set"):
+        forget_osp(net, forget)
+    with pytest.raises(TypeError, match="no nn.Conv2d"):
+        class_statistics(mlp(), Split(randn(3, 6), torch.arange(3)))
+    with pytest.raises(TypeError, match="'fc' is no nn.Conv2d"):
+        class_statistics(net, split, layers=["fc"])
+    with pytest.raises(ValueError, match="unknown pooling"):
+        class_statistics(net, split, pooling="sum")
+    net.conv.weight.data[0] = float("nan")
+    with pytest.raises(ValueError, match="response of 'conv'.*NaN"):
+        class_statistics(net, split)
