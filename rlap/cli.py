@@ -175,6 +175,8 @@ def command_sweep(options: argparse.Namespace) -> int:
         **choice,
     )
     return 1 if ended["failed"] else 0
+
+
 def add_ledger_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of ``rlap ledger``."""
     parser.add_argument(

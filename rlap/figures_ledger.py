@@ -22,7 +22,7 @@ from rlap.figures import BLUE, GREEN, GREY, ORANGE, PURPLE, drawing
 PROTOCOL_COLOUR = {"released": ORANGE, "described": PURPLE, "controlled": BLUE}
 VERDICT_COLOUR = ("#3aa57abf", "#e08a2ebf", "#b9b9b955", "#00000000")
 SIGN = ("●", "✕", "○", "–")
-MARKER = {"reproduced": "o", "contradicted": "X", "inconclusive": "o"}
+MARKER = {"reproduced": "o", "contradicted": "x", "inconclusive": "o"}
 CRITERIA = ("ours", "abs", "rms", "freq", "std")
 
 
@@ -58,9 +58,16 @@ def paper_and_ours(rows: Sequence[Row], stamp: str) -> Figure:
         for ax, (name, members) in zip(axes.flat, shown.items(), strict=False):
             places = list(dict.fromkeys(place(r) for r in members))
             printed = {place(r): 100 * share(r, r.paper) for r in members}
-            line = "" if rows[0].table in (2, 6) else "-"
-            ax.plot(range(len(places)), [printed[p] for p in places], line, marker="D",
-                    color=GREY, ms=4, lw=1)  # fmt: skip
+            line = "none" if rows[0].table in (2, 6) else "-"
+            ax.plot(
+                range(len(places)),
+                [printed[p] for p in places],
+                linestyle=line,
+                marker="D",
+                color=GREY,
+                ms=4,
+                lw=1,
+            )
             for row in members:
                 draw_ours(ax, row, places)
             ax.set_title(name)
@@ -88,9 +95,16 @@ def draw_ours(ax: plt.Axes, row: Row, places: Sequence[str]) -> None:
         ax.plot(
             [x, x], [100 * share(row, v) for v in (row.low, row.high)], color=colour
         )
-    full = row.verdict != "inconclusive"
-    ax.plot(x, 100 * share(row, row.ours), MARKER[row.verdict], color=colour, ms=6,
-            mfc=colour if full else "none")  # fmt: skip
+    hollow = row.verdict == "inconclusive"
+    ax.plot(
+        x,
+        100 * share(row, row.ours),
+        MARKER[row.verdict],
+        color=colour,
+        ms=6,
+        mew=1.6,
+        mfc="none" if hollow else colour,
+    )
 
 
 def share(row: Row, value: float) -> float:
@@ -117,7 +131,7 @@ def legend(rows: Sequence[Row]) -> list[Line2D]:
     found += [Line2D([], [], color=PROTOCOL_COLOUR[p], lw=2, label=p) for p in run]
     if run:
         found += [
-            Line2D([], [], color=GREY, lw=0, marker=MARKER[v], label=v,
+            Line2D([], [], color=GREY, lw=0, marker=MARKER[v], label=v, mew=1.6,
                    mfc="none" if v == "inconclusive" else GREY)
             for v in MARKER
         ]  # fmt: skip

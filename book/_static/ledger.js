@@ -3,7 +3,6 @@
   "use strict";
   const SHOWN = 500; // rows at once; more are counted, not drawn
   const FILTERS = ["table", "protocol", "tier", "method", "metric", "verdict"];
-  const START = { protocol: "controlled", tier: "small" };
   const MARKS = { "reproduced": "●", "contradicted": "✕", "inconclusive": "○", "not run": "–" };
 
   function element(name, text, parent, className) {
@@ -66,6 +65,10 @@
     home.textContent = "";
     const bar = element("div", undefined, home, "ledger-filters");
     const chosen = {};
+    // open with something that was run, under the careful protocol if there is a choice
+    const run = rows.filter((row) => row.n > 0);
+    const first = run.find((row) => row.protocol === "controlled") || run[0] || rows[0];
+    const begin = { protocol: first.protocol, tier: first.tier };
     const fields = {};
     FILTERS.forEach((name) => {
       const label = element("label", name + " ", bar);
@@ -75,7 +78,7 @@
       Array.from(new Set(rows.map((row) => String(row[name])))).forEach((value) => {
         element("option", value, field).value = value;
       });
-      field.value = START[name] || "";
+      field.value = begin[name] || "";
       chosen[name] = field.value;
     });
     const label = element("label", "text ", bar);

@@ -29,7 +29,7 @@ def html(text: str):
     """Something that a notebook shows as HTML."""
     from IPython.display import HTML
 
-    return HTML(text)
+    return HTML(f'<div class="ledger">{text}</div>')
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[str]], kind: str = "") -> str:
@@ -142,7 +142,7 @@ def side_by_side(book: Ledger, number_of_table: int, tier: str) -> object:
 
 def reason(row: Row) -> str:
     """Why a row has its verdict, with what was compared."""
-    if row.tested_paper is None:
+    if row.tested_paper is None or row.tested_ours is None:
         return row.reason
     ours, low, high = row.tested_ours, row.tested_low, row.tested_high
     if row.test == "gain":
@@ -152,9 +152,9 @@ def reason(row: Row) -> str:
         what = "multiple of the initial epoch" if row.test == "pace" else "value"
         shown = [f"{v:.3g}" if v is not None else "" for v in
                  (row.tested_paper, ours, low, high)]  # fmt: skip
+    bounds = "" if low is None else f" [{shown[2]}, {shown[3]}]"
     return (
-        f"{what}: paper {shown[0]}, ours {shown[1]} [{shown[2]}, {shown[3]}], "
-        f"n = {row.n}: {row.reason}"
+        f"{what}: paper {shown[0]}, ours {shown[1]}{bounds}, n = {row.n}: {row.reason}"
     )
 
 
@@ -288,7 +288,9 @@ def register(evidence: Evidence) -> object:
         elif found:
             worth = "<br>".join(effect(e) for e in found)
         else:
-            todo = " or ".join(f"<code>{t}</code>" for t in differences.wanted(d))
+            names = differences.wanted(d)
+            todo = " or ".join(f"<code>{t}</code>" for t in names[:3])
+            todo += f" and {len(names) - 3} more" if len(names) > 3 else ""
             worth = mark(NOT_RUN) + (f": would be {todo}" if todo else "")
         where = differences.PLACES[d.where]
         lines.append([str(d.number), escape(d.title), where, how, worth])
@@ -301,6 +303,15 @@ def effect(e: Effect) -> str:
     return (
         f"{e.base}, {e.tier}: {e.what}: {e.arm} {of_interval(e.difference)}, "
         f"n = {e.difference.n}"
+    )
+
+
+def best_tier(evidence: Evidence, setting: Setting) -> str:
+    """The tier in which most steps of the walk were run (else the first planned)."""
+    names = [name for name, _ in steps("released", "controlled", setting.dataset)]
+    tiers = dict.fromkeys([*ledger.SCALES, *(tier for _, tier in evidence.files)])
+    return max(
+        tiers, key=lambda t: sum(bool(evidence.at(n, t, setting)) for n in names)
     )
 
 

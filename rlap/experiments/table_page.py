@@ -37,8 +37,9 @@ class TablePage:
     def stamp(self, tier: str) -> str:
         """The line under a figure."""
         rows = self.in_tier(tier)
-        seeds = sorted({r.n for r in rows if r.n})
-        runs = f"{seeds[0]} to {seeds[-1]} seeds" if seeds else "not run"
+        seeds = [r.n for r in rows if r.n]
+        spread = sorted({min(seeds), max(seeds)}) if seeds else [0]
+        runs = " to ".join(map(str, spread)) + " seeds"
         return (
             f"Table {self.number} · {tier} tier · {runs} · 95 % intervals of the mean"
         )
