@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, fx, nn
 from torch.func import functional_call
 
-from rlap.training import BATCHNORM
+from rlap.modes import BATCHNORM
 from rlap.unlearning import operations as ops
 from rlap.unlearning.rules import LinearMap, Rule, Shared, share
 
