@@ -88,7 +88,7 @@ def test_recipes_share_one_budget_and_the_released_retrain_has_its_own():
     assert (released.optimizer, released.lr, released.batch_size) == ("adam", 5e-4, 64)
     assert (released.schedule, released.gamma, released.patience) == ("plateau", 0.5, 5)
     assert released.shuffle and released.weight_decay == 0
-    assert released.epochs == run.epochs
+    assert released.epochs == run.released_epochs
 
 
 def test_recipes_for_images_are_as_before():
@@ -104,7 +104,7 @@ def test_recipes_for_images_are_as_before():
 
 def test_fit_passes_on_what_training_is_told(clips):
     split = features(clips, 32)
-    run = SpeechParameters(epochs=2, finetune_epochs=1).resolved()
+    run = SpeechParameters(released_epochs=2).resolved()
     released = recipes(run)["retrain (released)"]
     net, history = fit(
         run, split, released, None, "cpu", monitor=split, batchnorm="first epoch"

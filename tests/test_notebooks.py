@@ -68,7 +68,8 @@ SPEECH_ARMS = [
 
 def speech_run(tmp_path: Path, **other) -> tuple[dict, str]:
     """The record of a quick run of notebook 02, and its pages as text."""
-    given = {**QUICK, "train_size": 200, "test_size": 50, **other}
+    sizes = {"train_size": 200, "test_size": 50, "released_epochs": 2}
+    given = {**QUICK, **sizes, **other}
     out = tmp_path / "run"
     executed = tmp_path / "executed.ipynb"
     book = execute("02_speech.ipynb", executed, **given, out=str(out))
@@ -88,7 +89,7 @@ def test_speech_with_nothing_at_hand(folders):
         assert record["arms"][arm]["samples"] == kept
     epochs = {k: len(v["history"]["loss"]) for k, v in record["arms"].items()}
     assert epochs["retrain"] == epochs["oracle"] == 3 == epochs["initial"] + 1
-    assert epochs["retrain (released)"] == epochs["initial"]
+    assert epochs["retrain (released)"] == 2
     watched = record["arms"]["retrain (released)"]["history"]["monitor_accuracy"]
     assert len(watched) == 2
     # noise as released fills the padding, and that alone gives it away

@@ -148,6 +148,7 @@ def test_the_stronger_network_has_its_own_budget():
 def test_the_released_budget_is_the_paper_tiers():
     run = SpeechParameters(tier="paper").resolved()
     assert (run.epochs, run.finetune_epochs) == (300, 150)
+    assert run.released_epochs == run.epochs
 
 
 @pytest.mark.parametrize(

@@ -108,6 +108,14 @@ def test_features_are_those_of_the_waveforms(archive):
                 assert name.startswith(f"{KEYWORDS[label]}/{speaker}")
 
 
+def test_words_come_mixed(archive):
+    """Batches that are taken in order, as released, must not hold one word each."""
+    for split in ("speaker", "random"):
+        labels = data.load("speech_commands", split=split).train.labels
+        changes = (labels[1:] != labels[:-1]).float().mean()
+        assert changes > 0.75  # 0.9 expected; sorted words would change 9 times in all
+
+
 def test_waveforms_are_the_recordings(archive):
     made = recordings()
     heard = speech.waveforms(train_size=30, test_size=10, seed=4)

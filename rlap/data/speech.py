@@ -101,14 +101,19 @@ def _parts(
     seed: int,
     cap: bool = False,
 ) -> list[Tensor]:
-    """Return the indices of the training and the test clips."""
+    """Return the indices of the training and the test clips, in an order of their own.
+
+    Files come sorted by word; a training that does not shuffle (as released) would see
+    batches of one class.
+    """
     parts = []
     whole = clips.split_indices(labels, speakers, how, seed)
     for part, size in zip(whole, sizes, strict=True):
         if size is not None:
             size = min(size, len(part)) if cap else size
             part = part[stratified_indices(labels[part], size, seed)]
-        parts.append(part)
+        generator = torch.Generator().manual_seed(seed)
+        parts.append(part[torch.randperm(len(part), generator=generator)])
     return parts
 
 

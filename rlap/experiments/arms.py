@@ -65,7 +65,9 @@ def recipes(run: Cifar10Parameters | SpeechParameters) -> dict[str, Recipe]:
         "oracle": longer,
     }
     if isinstance(run, SpeechParameters):
-        found["retrain (released)"] = replace(RELEASED_RETRAIN, epochs=run.epochs)
+        found["retrain (released)"] = replace(
+            RELEASED_RETRAIN, epochs=run.released_epochs
+        )
     return found
 
 

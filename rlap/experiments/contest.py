@@ -190,6 +190,7 @@ class Contest:
             "noise": noise | {"realised_rate": study.noise.realised_rate},
             "partition": study.partition_quality(),
             "units": study.units["regression"],
+            "identity_difference": study.identity_difference(),
             "arms": dict(self.arms),
             "attacked": self.attacked,
             "seconds": dict(study.watch),

@@ -25,7 +25,8 @@ ALIKE = ("dataset", "model", "width", "arms")
 # Passes of the whole training set, as (of the initial epochs, of those of fine-tuning):
 # what keeps only part of the data counts half. Notebook 01 trains initial, retrain,
 # oracle, F-FT and continue; "all" arms are about a dozen fine-tunings and six retrains.
-PASSES = {None: (2.0, 2.5), "main": (1.5, 2.0), "all": (3.5, 12.0)}
+PASSES = {None: (2.0, 2.5), "main": (1.5, 2.0), "criteria": (1.5, 7.5)}
+PASSES["all"] = (3.5, 12.0)
 # where a run takes all: the training clips of the archive of 3,953, about
 CLIPS = 3_200
 

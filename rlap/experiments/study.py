@@ -171,6 +171,20 @@ class Study:
             "oriented_right": better,
         }
 
+    def identity_difference(self, samples: int = 1000) -> float:
+        """Largest difference between the paper's attribution and the bare activation,
+        both standardised by unit: what the gradient adds to the partition."""
+        inputs = self.train.to_tensors(seed=self.run.seed).inputs[:samples]
+        features = [
+            rlap.attribute(self.initial, inputs, layer=LAYER, method=method, fast=False)
+            for method in ("gradient_x_activation", "activation")
+        ]
+        paper, plain = (
+            (x - x.mean(0)) / x.std(0).clamp_min(1e-12)
+            for x in map(Tensor.double, features)
+        )
+        return (paper - plain).abs().max().item()
+
     def sensitive_units(self, criterion: str) -> Tensor:
         """The units that ``criterion`` prunes, sorted."""
         settings, low = self.plan, self.parts.low_quality
