@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from rlap.experiments import paper
+from rlap.experiments.differences import short_name
 from rlap.experiments.ledger import Row
 from rlap.experiments.verdicts import VERDICTS
 from rlap.figures import BLUE, GREEN, GREY, ORANGE, PURPLE, drawing
@@ -236,12 +237,13 @@ def effect_bars(effects: Sequence, stamp: str, most: int = 16) -> Figure:
     shown = list(effects)[:most]
     with drawing(stamp, figsize=(6.6, 0.3 * max(1, len(shown)) + 1.1)) as (figure, ax):
         for i, e in enumerate(shown):
-            found = e.difference
-            ax.plot(100 * found.mean, i, "o", color=PROTOCOL_COLOUR[e.base])
+            found, colour = e.difference, PROTOCOL_COLOUR[e.base.split("+")[0]]
+            ax.plot(100 * found.mean, i, "o", color=colour)
             if found.n > 1:
-                ax.plot([100 * found.low, 100 * found.high], [i, i],
-                        color=PROTOCOL_COLOUR[e.base])  # fmt: skip
-        names = [f"{e.base}: {e.what} (n = {e.difference.n})" for e in shown]
+                ax.plot([100 * found.low, 100 * found.high], [i, i], color=colour)
+        names = [
+            f"{short_name(e.base)}: {e.what} (n = {e.difference.n})" for e in shown
+        ]
         ax.set_yticks(range(len(shown)), names)
         ax.axvline(0, color=GREY, lw=0.8)
         ax.set(

@@ -60,7 +60,30 @@ def test_an_effect_is_paired_by_seed(tmp_path):
     assert found["F-FT"].seeds == (0, 1, 2)
     assert (found["F-FT"].base, found["F-FT"].what) == ("released", "shuffle=true")
     assert differences.effects(book.evidence, entry(9)) == []
+    assert found["F-FT"].setting == headline()
     assert [e.arm for e in differences.strongest(book.evidence)] == ["F-FT"]
+
+
+def test_an_effect_goes_from_the_released_value_to_the_other(tmp_path):
+    base = made_up.seeds(3, {"F-FT": 0.70}, protocol="controlled")
+    other = made_up.seeds(3, {"F-FT": 0.66}, protocol="controlled+mask=false")
+    book = book_of(tmp_path, *base, *other)
+    effect = next(e for e in differences.effects(book.evidence, entry(9)))
+    assert (effect.base, effect.what) == ("controlled+mask=false", "mask=true")
+    assert effect.difference.mean == pytest.approx(0.04)
+
+
+def test_the_steps_of_the_walk_are_effects_too(tmp_path):
+    walk = [name for name, _ in steps("released", "controlled", "cifar10")]
+    before, last = walk[-2:]
+    base = made_up.seeds(3, {"retrain": 0.70}, protocol=before)
+    book = book_of(tmp_path, *base, *made_up.seeds(3, {"retrain": 0.72}, protocol=last))
+    # the last step also changes what only concerns speech and the rival criteria
+    found = {e.arm: e for e in differences.effects(book.evidence, entry(13))}
+    assert found["retrain"].difference.mean == pytest.approx(0.02)
+    assert found["retrain"].what == "retrain_epochs=total"
+    assert differences.short_name(before) == "released, walked to finetune_decay"
+    assert differences.effects(book.evidence, entry(18)) == []
 
 
 def test_arms_of_one_run_measure_a_missing_control(tmp_path):

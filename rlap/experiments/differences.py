@@ -1,14 +1,15 @@
 """The register of differences: what each of them is worth, computed from records.
 
 ``differences.yml`` lists 43 findings of our audit of the released code. One with a
-protocol field is measured by changing that field alone: "controlled+mask=false" minus
-"controlled", paired by seed. Nothing here is typed: without runs it says "not run".
+protocol field is measured by runs that differ in that field alone, paired by seed:
+"released+shuffle=true" minus "released". Nothing here is typed: without runs it says
+"not run".
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import cache
 from importlib.resources import files
 
@@ -27,6 +28,8 @@ from rlap.experiments.protocol import (
     acts_on,
     changed_name,
     protocol_of,
+    spelled,
+    steps,
 )
 from rlap.experiments.summary import Interval, interval
 
@@ -63,7 +66,7 @@ class Difference:
 
 @dataclass(frozen=True)
 class Effect:
-    """A measured effect: ``what`` changed against ``base``, in accuracy of an arm."""
+    """A measured effect on the accuracy of an arm: ``what`` minus ``base``."""
 
     what: str
     base: str
@@ -97,15 +100,41 @@ def effects(evidence: Evidence, difference: Difference) -> list[Effect]:
 
 
 def field_effects(evidence: Evidence, name: str) -> list[Effect]:
-    """Every "protocol+name=value" against its named protocol, in every setting."""
+    """Every two runs of which the field ``name`` alone sets one apart, in every
+    setting; the one with the value that was released is the base."""
+    rivals = about(name)["rivals_only"]
+    arms = [f"F-FT/{rival}" for rival in RIVALS] if rivals else ARMS
     found = []
-    rivals = [f"F-FT/{rival}" for rival in RIVALS]
-    arms = rivals if about(name)["rivals_only"] else ARMS
-    for text, scale in evidence.files:
-        base, *changes = text.split("+")
-        if len(changes) == 1 and changes[0].partition("=")[0] == name:
-            found += between(evidence, (base, scale), (text, scale), arms)
-    return found
+    for base, scale in evidence.files:
+        for other in [text for text, tier in evidence.files if tier == scale]:
+            settings = [
+                setting
+                for setting in evidence.settings(other, scale)
+                if set_apart(base, other, setting.dataset, rivals) == {name}
+            ]
+            if settings and nearer_to_released(base, other, name):
+                pair = (base, scale), (other, scale)
+                found += between(evidence, *pair, arms, settings)
+    return [replace(e, what=f"{name}={value_of(e.what, name)}") for e in found]
+
+
+def set_apart(base: str, other: str, dataset: str, rivals: bool) -> set[str]:
+    """The fields in which two protocols differ for the arms in question."""
+    changed = protocol_of(other).changes_from(protocol_of(base))
+    return {k for k in changed if rivals or acts_on(k, dataset)}
+
+
+def nearer_to_released(base: str, other: str, name: str) -> bool:
+    """Whether ``base`` has the released value of a field, or else an earlier one."""
+    one, two = value_of(base, name), value_of(other, name)
+    released = spelled(getattr(PROTOCOLS["released"], name))
+    order = [released, *map(spelled, about(name)["allowed"])]
+    return order.index(one) < order.index(two)
+
+
+def value_of(text: str, name: str) -> str:
+    """The value of a field in a protocol, as it is written in names."""
+    return spelled(getattr(protocol_of(text), name))
 
 
 def between(
@@ -130,11 +159,10 @@ def between(
                 change = [
                     accuracy(after[s], arm) - accuracy(before[s], arm) for s in seeds
                 ]
-                what = other[0].removeprefix(base[0] + "+")
+                worth = interval(change)
                 found.append(
-                    Effect(what, base[0], base[1], arm, setting, interval(change),
-                           tuple(seeds))
-                )  # fmt: skip
+                    Effect(other[0], *base, arm, setting, worth, tuple(seeds))
+                )
     return found
 
 
@@ -154,6 +182,15 @@ def arm_effects(
                 )
             )
     return found
+
+
+def short_name(text: str, dataset: str = CIFAR10) -> str:
+    """A protocol's name, or for one on the walk from released to controlled, the field
+    that it has reached."""
+    for name, field in steps("released", "controlled", dataset):
+        if text == name and "+" in name:
+            return f"released, walked to {field}"
+    return text
 
 
 def accuracy(record: Mapping, arm: str) -> float:

@@ -301,8 +301,8 @@ def register(evidence: Evidence) -> object:
 def effect(e: Effect) -> str:
     """One measured effect in words."""
     return (
-        f"{e.base}, {e.tier}: {e.what}: {e.arm} {of_interval(e.difference)}, "
-        f"n = {e.difference.n}"
+        f"{differences.short_name(e.base, e.setting.dataset)}, {e.tier}: "
+        f"{e.what}: {e.arm} {of_interval(e.difference)}, n = {e.difference.n}"
     )
 
 
