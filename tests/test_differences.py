@@ -8,7 +8,7 @@ import made_up
 import pytest
 
 from rlap import figures_ledger
-from rlap.experiments import claims, differences, ledger, pages
+from rlap.experiments import claims, differences, ledger, pages, pages_runs
 from rlap.experiments.evidence import headline
 from rlap.experiments.protocol import protocol_of, steps
 from rlap.experiments.table_page import TablePage
@@ -98,13 +98,13 @@ def test_the_walk_goes_from_released_to_controlled(tmp_path):
     made += made_up.seeds(3, {"F-FT": 0.71}, protocol=names[1])
     book = book_of(tmp_path, *made)
     arms = ("F-FT", "retrain")
-    lines = pages.walk(book.evidence, "small", headline(), arms)
+    lines = pages_runs.walk(book.evidence, "small", headline(), arms)
     assert [line["protocol"] for line in lines] == names
     assert names[0] == "released" and names[-1] == "controlled"
     assert [line["n"] for line in lines][:3] == [3, 3, 0]
-    assert pages.best_tier(book.evidence, headline()) == "small"
+    assert pages_runs.best_tier(book.evidence, headline()) == "small"
     assert lines[1]["change"]["F-FT"].mean == pytest.approx(0.01)
-    assert "not run" in pages.walk_table(lines, arms).data
+    assert "not run" in pages_runs.walk_table(lines, arms).data
     assert len(figures_ledger.waterfall(lines, *arms, "stamp").axes) == 2
 
 
@@ -120,9 +120,14 @@ def test_every_page_can_be_made_with_and_without_records(tmp_path, capsys, run):
     assert ("3 records" if run else "no records yet") in said
     shown = pages.claims(claims.judged_claims(book), family=claims.PAPER).data
     assert ('class="verdict contradicted"' in shown) == run
-    told = [pages.register(book.evidence), pages.compute(book.records),
-            pages.stages(book.records), pages.time_to_accuracy(book.records),
-            pages.orientation(book.records), pages.with_filters(book.rows)]  # fmt: skip
+    told = [
+        pages_runs.register(book.evidence),
+        pages_runs.compute(book.records),
+        pages_runs.stages(book.records),
+        pages_runs.time_to_accuracy(book.records),
+        pages_runs.orientation(book.records),
+        pages.with_filters(book.rows),
+    ]
     assert all("<" in t.data for t in told)
     figures_ledger.effect_bars(differences.strongest(book.evidence), "stamp")
     decided = pages.decided(book.rows)
@@ -131,10 +136,10 @@ def test_every_page_can_be_made_with_and_without_records(tmp_path, capsys, run):
 
 def test_seconds_until_retraining_is_matched():
     made = made_up.record(0, {"retrain": 0.62, "F-FT": 0.7, "L-FT": 0.5})
-    assert pages.seconds_until(made, "retrain") == 1.0  # at the end of epoch one
+    assert pages_runs.seconds_until(made, "retrain") == 1.0  # at the end of epoch one
     # initial 2.0, four stages of .1, one epoch
-    assert pages.seconds_until(made, "F-FT") == pytest.approx(3.4)
-    assert pages.seconds_until(made, "L-FT") is None
+    assert pages_runs.seconds_until(made, "F-FT") == pytest.approx(3.4)
+    assert pages_runs.seconds_until(made, "L-FT") is None
 
 
 def test_marks_say_why_and_escape():

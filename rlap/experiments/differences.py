@@ -160,9 +160,7 @@ def between(
                     accuracy(after[s], arm) - accuracy(before[s], arm) for s in seeds
                 ]
                 worth = interval(change)
-                found.append(
-                    Effect(other[0], *base, arm, setting, worth, tuple(seeds))
-                )
+                found.append(Effect(other[0], *base, arm, setting, worth, tuple(seeds)))
     return found
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from rlap import figures_ledger
-from rlap.experiments import ledger, pages
+from rlap.experiments import ledger, markup, pages
 from rlap.experiments.evidence import setting_for
 from rlap.experiments.paper import of_table
 
@@ -61,7 +61,7 @@ class TablePage:
     def numbers(self) -> None:
         """Show the paper's table beside ours, a tier each."""
         for tier in self.tiers:
-            show(pages.html(f"<p><strong>{tier} tier</strong></p>"))
+            show(markup.html(f"<p><strong>{tier} tier</strong></p>"))
             show(pages.side_by_side(self.book, self.number, tier))
 
     def gains(self):
@@ -75,7 +75,7 @@ class TablePage:
     def provenance(self) -> None:
         """Print where the numbers come from, and the command."""
         command = f"rlap ledger --table {self.number} --json"
-        print(pages.provenance(self.records, command))
+        print(markup.provenance(self.records, command))
 
 
 def show(thing: object) -> None:

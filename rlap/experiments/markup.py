@@ -1,0 +1,100 @@
+"""Pieces of HTML that the book's pages are made of."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from html import escape
+
+from rlap.experiments.ledger import Row
+from rlap.experiments.summary import Interval
+from rlap.experiments.verdicts import VERDICTS
+
+MARKS = dict(zip(VERDICTS, ("●", "✕", "○", "–"), strict=True))
+
+
+def html(text: str):
+    """Something that a notebook shows as HTML."""
+    from IPython.display import HTML
+
+    return HTML(f'<div class="ledger">{text}</div>')
+
+
+def table(header: Sequence[str], rows: Iterable[Sequence[str]], kind: str = "") -> str:
+    """An HTML table that scrolls in its own box; cells are HTML already."""
+    head = "".join(f'<th scope="col">{name}</th>' for name in header)
+    body = "\n".join(
+        "<tr>" + "".join(f"<td>{cell}</td>" for cell in row) + "</tr>" for row in rows
+    )
+    return (
+        f'<div class="ledger-box {kind}" tabindex="0"><table class="table">'
+        f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
+    )
+
+
+def mark(verdict: str, reason: str = "") -> str:
+    """A verdict with its sign, and its reason when pointed at."""
+    name = verdict.replace(" ", "-")
+    return (
+        f'<span class="verdict {name}" title="{escape(reason)}">'
+        f"{MARKS[verdict]} {verdict}</span>"
+    )
+
+
+def number(value: float | None, unit: str) -> str:
+    """A number of the ledger in its unit: fractions with three digits."""
+    if value is None or math.isnan(value):
+        return ""
+    return f"{value:.1f}" if unit == "percent" else f"{value:.3g}" if unit == "s" else (
+        f"{value:.3f}"
+    )  # fmt: skip
+
+
+def with_bounds(row: Row) -> str:
+    """ "0.701 [0.690, 0.712]"."""
+    if row.ours is None:
+        return ""
+    shown = number(row.ours, row.unit)
+    if row.low is None:
+        return shown
+    low, high = number(row.low, row.unit), number(row.high, row.unit)
+    return f"{shown} <small>[{low}, {high}]</small>"
+
+
+def points(value: float | None) -> str:
+    """A difference of fractions in percentage points, with its sign."""
+    return "" if value is None or math.isnan(value) else f"{100 * value:+.1f}"
+
+
+def points_bounds(ours: float | None, low: float | None, high: float | None) -> str:
+    """ "+7.9 [+7.2, +8.6]"."""
+    if low is None or math.isnan(low):
+        return points(ours)
+    return f"{points(ours)} <small>[{points(low)}, {points(high)}]</small>"
+
+
+def of_interval(found: Interval) -> str:
+    """An ``Interval`` of fractions as points."""
+    return points_bounds(found.mean, found.low, found.high)
+
+
+def provenance(records: Sequence[Mapping], command: str) -> str:
+    """Where numbers come from and how to make them again, in two lines."""
+    if not records:
+        return f"no records yet\n{command}"
+    where = [r["provenance"] for r in records]
+
+    def all_of(values: Iterable[object], most: int = 4) -> str:
+        found = sorted({str(v) for v in values})
+        more = f" and {len(found) - most} more" if len(found) > most else ""
+        return ", ".join(found[:most]) + more
+
+    dirty = sum(bool(w["dirty"]) for w in where)
+    return (
+        f"{len(records)} records; {all_of(r['tier'] for r in records)} tier; seeds "
+        f"{all_of((r['seed'] for r in records), 9)}; code "
+        f"{all_of(w['commit'] for w in where)}"
+        f"{f' ({dirty} with changes not committed)' if dirty else ''}; torch "
+        f"{all_of(w['environment']['torch'] for w in where)}; "
+        f"{all_of(w['device'] for w in where)}\n{command}"
+    )

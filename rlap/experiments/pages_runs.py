@@ -1,0 +1,200 @@
+"""What the pages on gain, differences and compute show, made from the records.
+
+As in ``rlap.experiments.pages``, functions lay out what was computed elsewhere.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from html import escape
+
+from rlap.experiments import differences, ledger
+from rlap.experiments.differences import Effect
+from rlap.experiments.evidence import Evidence, Setting, setting_of
+from rlap.experiments.markup import (
+    html,
+    mark,
+    of_interval,
+    table,
+)
+from rlap.experiments.protocol import steps
+from rlap.experiments.verdicts import NOT_RUN
+
+
+def register(evidence: Evidence) -> object:
+    """The 43 differences with what each is worth."""
+    lines = []
+    for d in differences.register():
+        found = differences.effects(evidence, d)
+        how = f"<code>{d.field}</code>" if d.field else " minus ".join(d.arms or ())
+        if d.tables:
+            how, worth = (
+                "the printed numbers",
+                escape(differences.from_tables(d.tables)),
+            )
+        elif d.none:
+            worth = f"{mark(NOT_RUN)}: {escape(d.none)}"
+        elif found:
+            worth = "<br>".join(effect(e) for e in found)
+        else:
+            names = differences.wanted(d)
+            todo = " or ".join(f"<code>{t}</code>" for t in names[:3])
+            todo += f" and {len(names) - 3} more" if len(names) > 3 else ""
+            worth = mark(NOT_RUN) + (f": would be {todo}" if todo else "")
+        where = differences.PLACES[d.where]
+        lines.append([str(d.number), escape(d.title), where, how, worth])
+    header = ["no.", "difference", "where", "measured by", "effect on accuracy, points"]
+    return html(table(header, lines, "register"))
+
+
+def effect(e: Effect) -> str:
+    """One measured effect in words."""
+    return (
+        f"{differences.short_name(e.base, e.setting.dataset)}, {e.tier}: "
+        f"{e.what}: {e.arm} {of_interval(e.difference)}, n = {e.difference.n}"
+    )
+
+
+def best_tier(evidence: Evidence, setting: Setting) -> str:
+    """The tier in which most steps of the walk were run (else the first planned)."""
+    names = [name for name, _ in steps("released", "controlled", setting.dataset)]
+    tiers = dict.fromkeys([*ledger.SCALES, *(tier for _, tier in evidence.files)])
+    return max(
+        tiers, key=lambda t: sum(bool(evidence.at(n, t, setting)) for n in names)
+    )
+
+
+def walk(
+    evidence: Evidence, tier: str, setting: Setting, arms: Sequence[str]
+) -> list[dict[str, object]]:
+    """From the released protocol to the controlled one, a field at a time: each step's
+    protocol, field, accuracy by arm, and change by arm paired with the step before."""
+    found, before = [], None
+    for name, field in steps("released", "controlled", setting.dataset):
+        here = evidence.at(name, tier, setting)
+        line = {"protocol": name, "field": field or "released", "n": len(here)}
+        for arm in arms:
+            line[arm] = [r["arms"][arm]["accuracy"] for r in here.values()]
+        if before is not None:
+            changes = differences.between(
+                evidence, (before, tier), (name, tier), arms, [setting]
+            )
+            line["change"] = {e.arm: e.difference for e in changes}
+        found.append(line)
+        before = name
+    return found
+
+
+def walk_table(lines: Sequence[Mapping], arms: Sequence[str]) -> object:
+    """The steps of ``walk`` as a table."""
+    rows = []
+    for line in lines:
+        row = [str(line["field"]), str(line["n"]) if line["n"] else mark(NOT_RUN)]
+        for arm in arms:
+            values = line[arm]
+            mean = f"{100 * sum(values) / len(values):.1f}" if values else ""
+            change = line.get("change", {}).get(arm)
+            row += [mean, of_interval(change) if change else ""]
+        rows.append(row)
+    header = ["changed", "seeds"]
+    header += [h for arm in arms for h in (f"{arm}, %", "change, points")]
+    return html(table(header, rows))
+
+
+def compute(records: Sequence[Mapping]) -> object:
+    """Hours of computing by notebook, tier and device."""
+    bill: dict[tuple, list[float]] = {}
+    for r in records:
+        place = (r["notebook"], r["tier"], r["data"]["name"], r["provenance"]["device"])
+        bill.setdefault(place, []).append(run_seconds(r))
+    lines = [
+        [*map(escape, place), str(len(s)), f"{sum(s) / len(s):.0f}",
+         f"{sum(s) / 3600:.2f}"]
+        for place, s in sorted(bill.items())
+    ]  # fmt: skip
+    total = sum(map(sum, bill.values()))
+    lines.append(["all", "", "", "", str(len(records)), "", f"{total / 3600:.2f}"])
+    header = ["notebook", "tier", "data", "device", "runs", "s a run", "hours"]
+    return html(table(header, lines))
+
+
+def run_seconds(record: Mapping) -> float:
+    """Seconds of all stages and arms of a run."""
+    return math.fsum(record["seconds"].values())
+
+
+def stages(records: Sequence[Mapping]) -> object:
+    """Mean seconds of each stage, by notebook, protocol and tier."""
+    groups: dict[tuple, list[Mapping]] = {}
+    for r in records:
+        place = (r["notebook"], r["protocol"].split("+")[0], r["tier"])
+        groups.setdefault(place, []).append(r["seconds"])
+    names = list(dict.fromkeys(n for g in groups.values() for s in g for n in s))
+    lines = []
+    for name in names:
+        shown = []
+        for runs in groups.values():
+            values = [s[name] for s in runs if name in s]
+            shown.append(f"{sum(values) / len(values):.1f}" if values else "")
+        lines.append([escape(name), *shown])
+    header = ["stage or arm", *(" · ".join(place) for place in groups)]
+    return html(table(header, lines))
+
+
+def orientation(records: Sequence[Mapping]) -> object:
+    """A line a run: which part it kept, how pure that is, and what came of it."""
+    lines = [
+        [
+            f"{r['parameters']['model']}, {r['tier']}",
+            str(setting_of(r)),
+            str(r["seed"]),
+            "clean" if r["partition"]["oriented_right"] else "noisy",
+            f"{r['partition']['detection']['purity']:.1%}",
+            *(f"{100 * r['arms'][a]['accuracy']:.1f}" if a in r["arms"] else ""
+              for a in ("initial", "L-FT", "F-FT", "retrain")),
+        ]
+        for r in sorted(records, key=lambda r: (str(setting_of(r)), r["seed"]))
+    ]  # fmt: skip
+    header = ["run", "setting", "seed", "part kept", "of it clean", "initial, %",
+              "L-FT, %", "F-FT, %", "retrain, %"]  # fmt: skip
+    return html(table(header, lines) if lines else f"<p>{mark(NOT_RUN)}</p>")
+
+
+def time_to_accuracy(records: Sequence[Mapping]) -> object:
+    """Mean seconds until an arm reaches the accuracy that retraining ends with."""
+    groups: dict[tuple, list[Mapping]] = {}
+    for r in records:
+        place = (r["notebook"], r["protocol"].split("+")[0], r["tier"])
+        if "retrain" in r["arms"]:
+            groups.setdefault(place, []).append(r)
+    lines = []
+    for arm in ("initial", "L-FT", "F-FT", "continue", "retrain"):
+        shown = []
+        for runs in groups.values():
+            seconds = [seconds_until(r, arm) for r in runs if arm in r["arms"]]
+            there = [s for s in seconds if s is not None]
+            whole = there and len(there) == len(seconds)
+            share = f"{len(there)} of {len(seconds)} runs"
+            mean = f"{sum(there) / len(there):.0f} s" if whole else ""
+            shown.append(f"{mean} <small>({share})</small>" if seconds else "")
+        lines.append([arm, *shown])
+    return html(table(["arm", *(" · ".join(p) for p in groups)], lines))
+
+
+def seconds_until(record: Mapping, arm: str) -> float | None:
+    """Seconds from nothing until an arm first tests as well as retraining at its end;
+    None if it never does."""
+    target = record["arms"]["retrain"]["history"]["test_accuracy"]
+    history = record["arms"][arm]["history"]
+    stages = ("attribution", "partition", "sensitivity", "pruning")
+    before = 0.0 if arm in ("initial", "retrain") else record["seconds"]["initial"]
+    if arm in ("L-FT", "F-FT"):
+        before += math.fsum(record["seconds"].get(s, 0.0) for s in stages)
+    spent = before + history.get("setup_seconds", 0.0)
+    curve = zip(history["seconds"], history["test_accuracy"], strict=False)
+    for seconds, accuracy in curve:
+        spent += seconds
+        if target and accuracy >= target[-1]:
+            return spent
+    return None
