@@ -191,7 +191,7 @@ def line_of(row: Row) -> str:
 def waterfall(steps: Sequence[Mapping], first: str, second: str, stamp: str) -> Figure:
     """How the gap between two arms moves while the protocol changes a field at a time.
 
-    ``steps`` as ``rlap.experiments.pages_runs.walk`` gives them. Left: both arms; right:
+    ``steps`` as ``pages_runs.walk`` gives them. Left: both arms; right:
     the gap with its 95 % interval, paired by seed. Steps without runs stay empty.
     """
     from rlap.experiments.summary import interval
