@@ -375,6 +375,7 @@ for name, scope in (
 # * **retrain (released)**: as the public code does it. It calls `model.train()` on
 #   *another* model, so that the fresh network is in evaluation mode from its first
 #   evaluation on, and its batch normalisation keeps the statistics of the first epoch.
+#   With fewer clips than the paper had, that epoch has fewer steps, and the handicap is larger here.
 #   Its learning rate follows the accuracy on the test set and starts at 0.0005, a fraction
 #   of ours; so above the smoke tier it gets more epochs than anything else here.
 #
