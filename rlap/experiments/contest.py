@@ -30,7 +30,7 @@ from rlap.recipe import Recipe
 from rlap.training import History, train
 
 ATTACKED = ("initial", "L-FT", "F-FT", "retrain")  # Table 5
-ATTACK_RATES = (0.2, 0.4, 0.6, 0.8)
+ATTACK_RATES = (0.2, 0.4, 0.6, 0.8, 1.0)  # the last one says it all (audit 33)
 PRECISION = "auto"  # of every final judgement, as of the training
 
 Start = tuple[nn.Module, Mask | None]
@@ -190,6 +190,8 @@ class Contest:
             "noise": noise | {"realised_rate": study.noise.realised_rate},
             "partition": study.partition_quality(),
             "units": study.units["regression"],
+            "units_by_criterion": study.units,
+            "silent_units": int((study.activations <= 0).all(0).sum()),
             "identity_difference": study.identity_difference(),
             "arms": dict(self.arms),
             "attacked": self.attacked,
