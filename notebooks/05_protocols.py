@@ -30,8 +30,8 @@
 tier = "smoke"  # smoke: does it run; small: results; paper: its sizes, GPU
 seed = 0
 dataset = "cifar10"  # or "speech_commands"
-protocol = "controlled"  # or "released", "described", each with changes (see above)
-arms = "main"  # the paper's; "criteria": other prunings too; "all": controls too
+protocol = "controlled"  # or "released", "described"; with changes
+arms = "main"  # "criteria": other prunings too; "all": controls too
 kind = None  # None leaves a choice to the tier and the data set
 rate = 0.5  # share of the training samples that are corrupted
 level = None
@@ -45,6 +45,8 @@ units = None  # to prune
 out = ""  # folder of record.json
 
 # %%
+from pprint import pprint
+
 import pandas as pd
 import torch
 from IPython.display import display
@@ -60,17 +62,19 @@ run = StudyParameters.from_notebook(globals()).resolved()
 device = "cuda" if torch.cuda.is_available() else "cpu"
 contest = Contest(Study(run, device))
 study = contest.study
-print(run)
+pprint(run)
 
 # %% [markdown]
 # ## The protocol
 #
-# Its fields beside those of the three that have a name. {doc}`/method` explains the
-# stages that they belong to.
+# Its fields beside those of the three that have a name, where they differ at all.
+# {doc}`/method` explains the stages that they belong to.
 
 # %%
-named = {name: vars(p) for name, p in PROTOCOLS.items()}
-pd.DataFrame({"this run": vars(protocol_of(run.protocol)), **named})
+fields = {"this run": vars(protocol_of(run.protocol))}
+fields |= {name: vars(p) for name, p in PROTOCOLS.items()}
+fields = pd.DataFrame(fields)
+fields[fields.nunique(axis=1) > 1]
 
 # %% [markdown]
 # ## The data, and what goes wrong with them
