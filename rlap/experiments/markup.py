@@ -79,7 +79,7 @@ def of_interval(found: Interval) -> str:
 
 
 def provenance(records: Sequence[Mapping], command: str) -> str:
-    """Where numbers come from and how to make them again, in two lines."""
+    """Where numbers come from and how to make them again, in lines that fit a page."""
     if not records:
         return f"no records yet\n{command}"
     where = [r["provenance"] for r in records]
@@ -94,7 +94,7 @@ def provenance(records: Sequence[Mapping], command: str) -> str:
         f"{len(records)} records; {all_of(r['tier'] for r in records)} tier; seeds "
         f"{all_of((r['seed'] for r in records), 9)}; code "
         f"{all_of(w['commit'] for w in where)}"
-        f"{f' ({dirty} with changes not committed)' if dirty else ''}; torch "
+        f"{f' ({dirty} with changes not committed)' if dirty else ''};\ntorch "
         f"{all_of(w['environment']['torch'] for w in where)}; "
         f"{all_of(w['device'] for w in where)}\n{command}"
     )
