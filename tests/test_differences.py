@@ -127,6 +127,7 @@ def test_every_page_can_be_made_with_and_without_records(tmp_path, capsys, run):
         pages_runs.time_to_accuracy(book.records),
         pages_runs.orientation(book.records),
         pages.with_filters(book.rows),
+        pages_runs.protocol_fields(),
     ]
     assert all("<" in t.data for t in told)
     figures_ledger.effect_bars(differences.strongest(book.evidence), "stamp")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import fields
 from html import escape
 
 from rlap.experiments import differences, ledger
@@ -18,7 +19,7 @@ from rlap.experiments.markup import (
     of_interval,
     table,
 )
-from rlap.experiments.protocol import steps
+from rlap.experiments.protocol import PROTOCOLS, Protocol, spelled, steps
 from rlap.experiments.verdicts import NOT_RUN
 
 
@@ -46,6 +47,18 @@ def register(evidence: Evidence) -> object:
         lines.append([str(d.number), escape(d.title), where, how, worth])
     header = ["no.", "difference", "where", "measured by", "effect on accuracy, points"]
     return html(table(header, lines, "register"))
+
+
+def protocol_fields() -> object:
+    """Every field of a protocol: what it says, its values in the named ones, and the
+    numbers of the differences that it stands for."""
+    lines = []
+    for f in fields(Protocol):
+        values = [spelled(getattr(p, f.name)) for p in PROTOCOLS.values()]
+        numbers = ", ".join(map(str, f.metadata["audit"]))
+        says = escape(f.metadata["meaning"])
+        lines.append([f"<code>{f.name}</code>", says, *values, numbers])
+    return html(table(["field", "what it says", *PROTOCOLS, "no."], lines, "register"))
 
 
 def effect(e: Effect) -> str:
