@@ -44,7 +44,12 @@ def command(options: argparse.Namespace, override: Mapping[str, object]) -> int:
         workers=options.workers,
         threads=options.threads,
         expected={j.folder: c.seconds for j, c in zip(todo, foreseen, strict=True)},
-        say=lambda line: print(line, flush=True),
+        say=say,
         **choice,
     )
     return 1 if ended["failed"] else 0
+
+
+def say(line: str) -> None:
+    """Print a line whole: two jobs that start together must not share one."""
+    print(f"{line}\n", end="", flush=True)
