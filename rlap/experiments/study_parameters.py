@@ -44,6 +44,8 @@ class StudyParameters(Parameters):
         """The same with every ``None`` replaced by what tier and data set choose."""
         given = {k: v for k, v in asdict(self).items() if v is not None}
         filled = {**DEFAULTS[self.dataset], **STUDY_TIERS[self.dataset][self.tier]}
+        if given.get("model") not in (None, filled["model"]):
+            filled.pop("width", None)  # it belongs to the tier's network
         run = replace(self, **{**filled, **given})
         return run if run.kind in INPUT_KINDS else replace(run, level=None)
 
@@ -68,8 +70,9 @@ DEFAULTS: dict[str, dict[str, object]] = {
     CIFAR10: {"kind": "gaussian_clamped", "level": 8.0, "units": 40},
     SPEECH: {"kind": "gaussian", "level": 15.0, "units": 20},
 }
-# small: a quarter of the paper's images, some minutes a run, and as in the paper twice
-# as many epochs of initial training as of fine-tuning; paper: its sizes (a GPU's work)
+# small: a quarter of the paper's images, its network at a quarter of the width, and as
+# there twice as many epochs of initial training as of fine-tuning (some minutes a run);
+# paper: its sizes (a GPU's work)
 STUDY_TIERS: dict[str, dict[str, dict[str, object]]] = {
     CIFAR10: {
         "smoke": {
@@ -82,7 +85,8 @@ STUDY_TIERS: dict[str, dict[str, dict[str, object]]] = {
         "small": {
             "train_size": 12_500,
             "test_size": 10_000,
-            "model": "small",
+            "model": "resnet18",
+            "width": 16,
             "epochs": 8,
             "finetune_epochs": 4,
         },
