@@ -245,6 +245,10 @@ def test_the_whole_account(learned):
     numbers = [v for v in row.values() if v is not None]
     assert all(math.isfinite(v) for v in numbers) and len(row) > 20
     assert row["forget_test"] == 0 and row["probe_linear_forget"] > 0.9
+    few = examine(masked, data, **options, relearn_steps=1, watched=3)
+    same = {k for k, v in row.items() if few[k] == v}
+    assert set(row) - same <= {"relearn_steps", "relearn_steps_fresh_head"}
+    assert few["relearn_steps_fresh_head"] in (None, 0, 1)
     gaps = relative(row, rows)
     assert gaps["ua"] == row["ua"] - (rows[0]["ua"] + rows[1]["ua"]) / 2
     assert ("relearn_steps" in gaps) == (row["relearn_steps"] is not None)

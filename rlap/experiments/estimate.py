@@ -21,7 +21,7 @@ from rlap.recipe import Recipe
 from rlap.training import train
 
 # what has to agree before one run's seconds say anything about another's
-ALIKE = ("dataset", "model", "width", "arms")
+ALIKE = ("dataset", "model", "width", "arms", "methods")
 # Passes of the whole training set, as (of the initial epochs, of those of fine-tuning):
 # what keeps only part of the data counts half. Notebook 01 trains initial, retrain,
 # oracle, F-FT and continue; "all" arms are about a dozen fine-tunings and six retrains.

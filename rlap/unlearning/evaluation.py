@@ -88,6 +88,8 @@ def examine(
     original: nn.Module,
     retrained: Sequence[nn.Module],
     seed: int = 0,
+    relearn_steps: int = 50,
+    watched: int = 200,
 ) -> dict[str, float | None]:
     """Every measure of one model: a flat row, all as named in this package.
 
@@ -97,6 +99,8 @@ def examine(
         original: the model before forgetting; half its accuracies are what relearning
             must reach.
         retrained: two models trained without the class, from different seeds.
+        relearn_steps, watched: at most so many steps of relearning, watched on so many
+            test samples of the class and of the others.
 
     A retrained model gets its own row by the same call; ``relative`` sets rows against
     it. ``relearn_steps`` is None when the class did not come back.
@@ -119,7 +123,15 @@ def examine(
         "keep": accuracy(original, data.retain_test) / 2,
     }
     for name, fresh in (("relearn_steps", False), ("relearn_steps_fresh_head", True)):
-        again = relearn(model, data, **half, fresh_head=fresh, seed=seed)
+        again = relearn(
+            model,
+            data,
+            **half,
+            max_steps=relearn_steps,
+            test_samples=watched,
+            fresh_head=fresh,
+            seed=seed,
+        )
         row[name] = again.steps
     return row
 
