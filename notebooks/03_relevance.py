@@ -24,7 +24,7 @@
 # Forgetting is easy to fake: a network that never *answers* a class may know it as well
 # as before. So every method here has an account from one examiner, beside two
 # networks that were retrained without the class and never saw it. What they do is the
-# standard, not zero accuracy. The idea of the method is on the page {doc}`../method`.
+# standard, not zero accuracy. The idea of the method is on the page {doc}`/method`.
 
 # %% tags=["parameters"]
 # Parameters (checked: see RelevanceParameters in rlap.experiments)
@@ -263,25 +263,9 @@ figures.relevance_maps(few, maps, stamp)
 width = features(original, few, layer).shape[1]
 counts = [round(width * s) for s in (0.02, 0.05, 0.1, 0.2, 0.35, 0.5)]
 with watch("selections"):
-    curves = {
-        name: [
-            {"units": count}
-            | forgetting.both(
-                METHODS["lra_npp"](
-                    original,
-                    case.images,
-                    data.retain,
-                    top=run.top,
-                    prune_units=count,
-                    select=name,
-                    seed=run.seed,
-                ),
-                case.valid,
-            )
-            for count in counts
-        ]
-        for name in SELECTIONS
-    }
+    curves = forgetting.selection_curves(
+        original, case, counts, top=run.top, seed=run.seed
+    )
 marks = {
     forgetting.title(name): forgetting.both(nets[name].model, case.valid)
     for name in ("original", "retrained", "logit_mask", "lra_npp_layers")
@@ -362,7 +346,7 @@ figures.still_known(
 # ## The record
 #
 # In the smoke tier the figures show that everything runs and how it is read;
-# {doc}`../forgetting` gives what larger runs have found, and the verdicts.
+# {doc}`/forgetting` gives what larger runs have found, and the verdicts.
 
 # %%
 record = records.new_record(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import statistics
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -14,16 +15,20 @@ from rlap import models
 from rlap.data import Dataset, Split
 from rlap.experiments.checked import ParameterError
 from rlap.experiments.unlearning_parameters import ForgettingParameters
+from rlap.finetuning import cache_features
 from rlap.inference import accuracy, predict
 from rlap.recipe import Recipe
 from rlap.training import History, train
 from rlap.unlearning import METHODS
+from rlap.unlearning.common import last_linear
 from rlap.unlearning.evaluation import Cost, examine, measured, relative
+from rlap.unlearning.lra_npp import SELECTIONS, chosen_units
 from rlap.unlearning.splits import ForgettingData, hold_out
 
 HELD_OUT = 0.2  # of the training samples: never trained on
 RECIPE = Recipe(batch_size=64, schedule="onecycle", augment="crop+flip")
 TUNING = Recipe(batch_size=64, lr=0.01, schedule="cosine", augment="crop+flip")
+WATCHED = 50  # test samples of the class, and of the others, that watch relearning
 GOLD = ("retrained", "retrained again")  # the standard: two seeds without the class
 # what is said of an arm in tables and figures; after a slash, the network it is of
 TITLES = {
@@ -198,7 +203,7 @@ def account_row(arm: Mapping[str, Any]) -> dict[str, object]:
         "told from retrained": round(arm["told_from_retrain_auc"], 2),
         "output distance, others": round(arm["output_distance_retain"], 1),
         "average gap": round(100 * arm["relative"]["average_gap"], 1),
-        "seconds": float(f"{arm['seconds']:.2g}"),
+        "seconds": f"{arm['seconds']:.2g}",
         "data": arm["data"],
     }
 
@@ -224,7 +229,7 @@ def examined(
             retrained=golds,
             seed=run.seed,
             relearn_steps=run.relearn_steps,
-            watched=100,
+            watched=WATCHED,
         )
         for name, made in nets.items()
     }
@@ -265,6 +270,37 @@ def both(model: nn.Module, data: ForgettingData) -> dict[str, float]:
         "forget": accuracy(model, data.forget_test),
         "retain": accuracy(model, data.retain_test),
     }
+
+
+def selection_curves(
+    model: nn.Module,
+    case: Case,
+    counts: Sequence[int],
+    *,
+    top: int | None = None,
+    seed: int = 0,
+) -> dict[str, list[dict[str, float]]]:
+    """Accuracy on the held-out samples when so many units are zeroed, by selection.
+
+    The edit of ``forget_lra_npp`` (scope "all") on features that are computed once.
+    "relevance" may have noted fewer units than asked for; "units" is how many it were.
+    """
+    last = last_linear(model, case.images.inputs[:1])
+    head = model.get_submodule(last)
+    parts = {"forget": case.valid.forget_test, "retain": case.valid.retain_test}
+    seen = {k: cache_features(model, split, last, "fp32") for k, split in parts.items()}
+    curves: dict[str, list[dict[str, float]]] = {}
+    for name in SELECTIONS:
+        given = {"top": top, "prune_units": max(counts), "select": name, "seed": seed}
+        units = chosen_units(model, case.images, case.data.retain, **given)
+        curves[name] = []
+        for count in sorted(counts):
+            edited = copy.deepcopy(head)
+            with torch.no_grad():
+                edited.weight[:, units[:count].to(edited.weight.device)] = 0
+            found = {k: accuracy(edited, split) for k, split in seen.items()}
+            curves[name].append({"units": len(units[:count]), **found})
+    return curves
 
 
 def median_relearning(found: Sequence[int | None]) -> str:
