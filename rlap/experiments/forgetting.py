@@ -20,6 +20,7 @@ from rlap.inference import accuracy, predict
 from rlap.recipe import Recipe
 from rlap.training import History, train
 from rlap.unlearning import METHODS
+from rlap.unlearning.attacks import Answers
 from rlap.unlearning.common import last_linear
 from rlap.unlearning.evaluation import Cost, examine, measured, relative
 from rlap.unlearning.lra_npp import SELECTIONS, chosen_units
@@ -221,6 +222,7 @@ def examined(
     ``prefix`` comes before the names in the account.
     """
     golds = [nets[name].model for name in GOLD]
+    answers = Answers(case.data)  # of the retrained ones every row needs some
     rows = {
         name: examine(
             made.model,
@@ -230,6 +232,7 @@ def examined(
             seed=run.seed,
             relearn_steps=run.relearn_steps,
             watched=WATCHED,
+            answers=answers,
         )
         for name, made in nets.items()
     }
