@@ -5,6 +5,7 @@ Stamped and coloured as in ``rlap.figures``; the class to forget is always orang
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -53,7 +54,7 @@ def confusions(
             ax.set_xticks(range(len(classes)), classes, rotation=90, fontsize=7)
             ax.set_yticks(range(len(classes)), classes, fontsize=7)
             ax.get_xticklabels()[label].set_color(ORANGE)
-            ax.set(title=name, xlabel="called")
+            ax.set_title(name)
         axes[0, 0].set_ylabel("true class")
         axes[0, 0].get_yticklabels()[label].set_color(ORANGE)
         figure.colorbar(image, ax=axes, shrink=0.7, label="share of the class")
@@ -89,12 +90,15 @@ def where_units_sit(
     stamp: str,
 ) -> Figure:
     """Mean activation (d,) of each unit on the class and on the others, a panel a way
-    of choosing units, with the chosen ones in orange."""
+    of choosing units (three a row), with the chosen ones in orange."""
     x, y = elsewhere.cpu().numpy(), on_class.cpu().numpy()
-    size = {"figsize": (2.3 * len(chosen) + 0.6, 2.7), "squeeze": False}
+    shape = math.ceil(len(chosen) / 3), min(3, len(chosen))
+    size = {"figsize": (2.6 * shape[1], 2.3 * shape[0] + 0.4), "squeeze": False}
     shared = {"sharex": True, "sharey": True}
-    with drawing(stamp, 1, len(chosen), **size, **shared) as (figure, axes):
-        for ax, (name, units) in zip(axes[0], chosen.items(), strict=True):
+    with drawing(stamp, *shape, **size, **shared) as (figure, axes):
+        for ax in axes.flat[len(chosen) :]:
+            ax.set_visible(False)
+        for ax, (name, units) in zip(axes.flat, chosen.items(), strict=False):
             mask = np.zeros(len(x), dtype=bool)
             mask[units.cpu().numpy()] = True
             ax.scatter(x[~mask], y[~mask], s=7, color=BLUE, alpha=0.5)
@@ -102,7 +106,7 @@ def where_units_sit(
             ax.axline((0, 0), slope=1, color=GREY, lw=0.8, ls=":")
             ax.set_title(f"{name} ({mask.sum()})", fontsize=8)
         figure.supylabel("mean activation on the class", fontsize=9)
-        axes[0, len(chosen) // 2].set_xlabel("mean activation on the other classes")
+        axes[-1, shape[1] // 2].set_xlabel("mean activation on the other classes")
         return figure
 
 
