@@ -58,6 +58,7 @@ from rlap import figures_forgetting as figures
 from rlap import paths
 from rlap.algorithm import Stopwatch
 from rlap.experiments import forgetting, records
+from rlap.experiments.forgetting_account import examined, title
 from rlap.experiments.parameters import RelevanceParameters
 from rlap.unlearning import METHODS, relevance
 from rlap.unlearning.common import last_linear
@@ -207,11 +208,11 @@ for name, given in asked.items():
             **given,
         )
 for name in asked:
-    print(f"{forgetting.title(name)}: {nets[name].cost.seconds:.3g} s")
+    print(f"{title(name)}: {nets[name].cost.seconds:.3g} s")
 
 # %% mystnb={"figure": {"caption": "Accuracy on every class before and after, and when retrained without it (the class to forget is shaded).", "name": "fig-npp-classes"}, "image": {"alt": "Bars of the test accuracy on each class of the original network, one retrained without the class, the logit mask and LRA-NPP"}}
 shown = {
-    forgetting.title(name): nets[name].model
+    title(name): nets[name].model
     for name in ("original", "retrained", "logit_mask", "lra_npp")
 }
 figures.class_accuracies(
@@ -249,7 +250,7 @@ figures.confusions(
 maps = {f"original, for {run.forget}": before.inputs}
 for name in ("lra_npp", "retrained"):
     after = relevance(nets[name].model, few.inputs)
-    maps[forgetting.title(name)] = after.inputs
+    maps[title(name)] = after.inputs
 figures.relevance_maps(few, maps, stamp)
 
 # %% [markdown]
@@ -267,7 +268,7 @@ with watch("selections"):
         original, case, counts, top=run.top, seed=run.seed
     )
 marks = {
-    forgetting.title(name): forgetting.both(nets[name].model, case.valid)
+    title(name): forgetting.both(nets[name].model, case.valid)
     for name in ("original", "retrained", "logit_mask", "lra_npp_layers")
 }
 figures.trade_off(
@@ -312,7 +313,7 @@ several = dataset.test.subset(torch.arange(min(1000, len(dataset.test))))
 spaces = {}
 for name in ("original", "lra_npp", "lra_npp_layers", "retrained"):
     net = nets[name].model
-    spaces[forgetting.title(name)] = features(net, several, layer)
+    spaces[title(name)] = features(net, several, layer)
 figures.feature_spaces(spaces, several.labels, run.label, run.forget, stamp)
 
 # %% [markdown]
@@ -325,7 +326,7 @@ figures.feature_spaces(spaces, several.labels, run.label, run.forget, stamp)
 
 # %%
 with watch("examiner"):
-    account = forgetting.examined(run, case, dataset.test, nets)
+    account = examined(run, case, dataset.test, nets)
 display(account.table())
 
 # %% [markdown]
@@ -339,7 +340,7 @@ account.relative_table()
 
 # %% mystnb={"figure": {"caption": "What is known of the class: the answers (circles) fall, the features (squares, triangles) remember. Dotted: a probe of the retrained networks.", "name": "fig-npp-known"}, "image": {"alt": "For each method the accuracy on the class by the network's own answers, by a linear probe and by nearest class means of its features; a dotted line marks the probe of the retrained networks"}}
 figures.still_known(
-    {forgetting.title(name): arm for name, arm in account.items()}, stamp
+    {title(name): arm for name, arm in account.items()}, stamp
 )
 
 # %% [markdown]

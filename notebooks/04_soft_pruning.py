@@ -59,6 +59,7 @@ from rlap import figures_forgetting as figures
 from rlap import paths
 from rlap.algorithm import Stopwatch
 from rlap.experiments import forgetting, records
+from rlap.experiments.forgetting_account import Account, examined, title
 from rlap.experiments.parameters import SoftPruningParameters
 from rlap.unlearning import (
     KernelOrthogonality,
@@ -353,13 +354,11 @@ figures.feature_spaces(spaces, several.labels, run.label, run.forget, stamp)
 
 # %%
 with watch("examiner"):
-    account = forgetting.examined(
-        run, case, dataset.test, nets["orthogonal"]
-    )
-    account |= forgetting.examined(
+    account = examined(run, case, dataset.test, nets["orthogonal"])
+    account |= examined(
         run, case, dataset.test, nets["plain"], prefix="plain/"
     )
-account = forgetting.Account(account)
+account = Account(account)
 display(account.table())
 
 # %% [markdown]
@@ -370,7 +369,7 @@ account.relative_table()
 
 # %% mystnb={"figure": {"caption": "What is known of the class: answers, and what simple classifiers find in the features. Dotted: a probe of the retrained networks.", "name": "fig-osp-known"}, "image": {"alt": "For each network the accuracy on the class by its own answers, by a linear probe and by nearest class means of its features; a dotted line marks the probe of the retrained networks"}}
 figures.still_known(
-    {forgetting.title(name): arm for name, arm in account.items()}, stamp
+    {title(name): arm for name, arm in account.items()}, stamp
 )
 
 # %% [markdown]

@@ -241,8 +241,6 @@ def test_the_page_with_and_without_records():
     known = pages.mean_account(runs)
     assert known["original"]["forget_test"] == pytest.approx(0.9)
     assert "3 seeds, 30 runs" in pages.stamp(place, runs)
-    assert pages.of_seeds(runs, "lra_npp", "retain_test") == "79.0 [79.0, 79.0]"
-    assert pages.of_seeds(runs, "osp", "retain_test") == "not run"
 
 
 def test_a_record_of_these_notebooks_is_no_fault(tmp_path):

@@ -13,7 +13,7 @@ from test_parameters import parameter_cell
 
 from rlap.data import Dataset, Split
 from rlap.data.images import CIFAR10_CLASSES
-from rlap.experiments import forgetting
+from rlap.experiments import forgetting, forgetting_account
 from rlap.experiments.checked import TIERS, ParameterError
 from rlap.experiments.estimate import PASSES, work
 from rlap.experiments.grid import folder_name
@@ -144,7 +144,7 @@ def test_the_account_is_relative_to_the_retrained(trained):
         "logit_mask", original, data.forget, data.retain
     )
     assert made["logit_mask"].data == "none" and made["logit_mask"].cost.seconds < 1
-    account = forgetting.examined(run, case, whole.test, made, prefix="plain/")
+    account = forgetting_account.examined(run, case, whole.test, made, prefix="plain/")
     assert list(account) == [f"plain/{name}" for name in made]
     masked = account["plain/logit_mask"]
     assert masked["forget_test"] == 0 and masked["accuracy"] == pytest.approx(
@@ -211,11 +211,11 @@ def test_a_fresh_network_by_the_recipe():
 
 
 def test_words_for_arms_and_steps():
-    assert forgetting.title("plain/osp") == "OSP (plain network)"
-    assert forgetting.title("something_new") == "something new"
-    assert forgetting.median_relearning([3, None, 1]) == "3"
-    assert forgetting.median_relearning([None, None, 1]) == "not back"
-    assert forgetting.median_relearning([]) == "not back"
+    assert forgetting_account.title("plain/osp") == "OSP (plain network)"
+    assert forgetting_account.title("something_new") == "something new"
+    assert forgetting_account.median_relearning([3, None, 1]) == "3"
+    assert forgetting_account.median_relearning([None, None, 1]) == "not back"
+    assert forgetting_account.median_relearning([]) == "not back"
     calls = []
     made = forgetting.repeated(lambda: calls.append(1) or "net", "cached", times=3)
     assert len(calls) == 3 and made.model == "net" and made.cost.seconds < 1

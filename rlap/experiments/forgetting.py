@@ -1,10 +1,10 @@
-"""One run of forgetting: its data, its networks, and every method's account."""
+"""One run of forgetting: its data, its networks, and what methods make of them."""
 
 from __future__ import annotations
 
 import copy
 import statistics
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -20,42 +20,15 @@ from rlap.inference import accuracy, predict
 from rlap.recipe import Recipe
 from rlap.training import History, train
 from rlap.unlearning import METHODS
-from rlap.unlearning.attacks import Answers
 from rlap.unlearning.common import last_linear
-from rlap.unlearning.evaluation import Cost, examine, measured, relative
+from rlap.unlearning.evaluation import Cost, measured
 from rlap.unlearning.lra_npp import SELECTIONS, chosen_units
 from rlap.unlearning.splits import ForgettingData, hold_out
 
 HELD_OUT = 0.2  # of the training samples: never trained on
 RECIPE = Recipe(batch_size=64, schedule="onecycle", augment="crop+flip")
 TUNING = Recipe(batch_size=64, lr=0.01, schedule="cosine", augment="crop+flip")
-WATCHED = 50  # test samples of the class, and of the others, that watch relearning
 GOLD = ("retrained", "retrained again")  # the standard: two seeds without the class
-# what is said of an arm in tables and figures; after a slash, the network it is of
-TITLES = {
-    "original": "original",
-    "retrained": "retrained",
-    "retrained again": "retrained, another seed",
-    "logit_mask": "logit mask",
-    "lra_npp": "LRA-NPP",
-    "lra_npp_target": "LRA-NPP, one class's weights",
-    "lra_npp_layers": "LRA-NPP, all layers",
-    "osp": "OSP",
-    "ssd": "SSD",
-    "svd_projection": "SVD projection",
-    "fine_tune": "fine-tune",
-    "neggrad_plus": "NegGrad+",
-    "random_labels": "random labels",
-    "salun": "SalUn",
-    "boundary_shrink": "Boundary Shrink",
-}
-
-
-def title(arm: str) -> str:
-    """An arm as a reader should see it: "plain/osp" is "OSP (plain network)"."""
-    network, _, name = arm.rpartition("/")
-    shown = TITLES.get(name, name.replace("_", " "))
-    return f"{shown} ({network} network)" if network else shown
 
 
 @dataclass(frozen=True)
@@ -156,102 +129,6 @@ def of_history(model: nn.Module, history: History, data: str) -> Made:
     return Made(model, Cost(history.total_seconds, None), data)
 
 
-class Account(dict):
-    """Arm -> all that was measured of it, with ``relative`` (to the retrained)."""
-
-    def table(self) -> Any:
-        """A pandas table, one row an arm: what it does, what is left, what it took."""
-        import pandas as pd
-
-        return pd.DataFrame.from_dict(
-            {title(name): account_row(arm) for name, arm in self.items()},
-            orient="index",
-        )
-
-    def relative_table(self) -> Any:
-        """The same as differences from the retrained networks, in points."""
-        import pandas as pd
-
-        rows = {}
-        for name, arm in self.items():
-            shown = {k: v for k, v in RELATIVE.items() if k in arm["relative"]}
-            rows[title(name)] = {
-                v: f"{100 * arm['relative'][k]:+.1f}" for k, v in shown.items()
-            }
-        return pd.DataFrame.from_dict(rows, orient="index").fillna("")
-
-
-RELATIVE = {
-    "forget_test": "class",
-    "retain_test": "other classes",
-    "mia_efficacy_svc_confidence": "MIA-efficacy",
-    "probe_linear_forget": "class, linear probe",
-    "probe_nearest_mean_forget": "class, nearest mean",
-    "average_gap": "average gap",
-}
-
-
-def account_row(arm: Mapping[str, Any]) -> dict[str, object]:
-    """The columns of ``Account.table``."""
-    steps = [arm[k] for k in ("relearn_steps", "relearn_steps_fresh_head")]
-    return {
-        "class %": round(100 * arm["forget_test"], 1),
-        "others %": round(100 * arm["retain_test"], 1),
-        "class, by a probe %": round(100 * arm["probe_linear_forget"], 1),
-        "steps to relearn": "not back" if steps[0] is None else str(steps[0]),
-        "with a new head": "not back" if steps[1] is None else str(steps[1]),
-        "MIA-efficacy": round(arm["mia_efficacy_svc_confidence"], 2),
-        "told from retrained": round(arm["told_from_retrain_auc"], 2),
-        "output distance, others": round(arm["output_distance_retain"], 1),
-        "average gap": round(100 * arm["relative"]["average_gap"], 1),
-        "seconds": f"{arm['seconds']:.2g}",
-        "data": arm["data"],
-    }
-
-
-def examined(
-    run: ForgettingParameters,
-    case: Case,
-    test: Split,
-    nets: Mapping[str, Made],
-    *,
-    prefix: str = "",
-) -> Account:
-    """The account of every network; among them "original" and both retrained ones.
-
-    ``prefix`` comes before the names in the account.
-    """
-    golds = [nets[name].model for name in GOLD]
-    answers = Answers(case.data)  # of the retrained ones every row needs some
-    rows = {
-        name: examine(
-            made.model,
-            case.data,
-            original=nets["original"].model,
-            retrained=golds,
-            seed=run.seed,
-            relearn_steps=run.relearn_steps,
-            watched=WATCHED,
-            answers=answers,
-        )
-        for name, made in nets.items()
-    }
-    standard = [rows[name] for name in GOLD]
-    return Account(
-        {
-            prefix + name: {
-                "accuracy": accuracy(nets[name].model, test),
-                "seconds": nets[name].cost.seconds,
-                "peak_bytes": nets[name].cost.peak_bytes,
-                "data": nets[name].data,
-                **row,
-                "relative": relative(row, standard),
-            }
-            for name, row in rows.items()
-        }
-    )
-
-
 def class_accuracy(model: nn.Module, split: Split) -> Tensor:
     """Share of each class's samples that are classified as labelled, (C,)."""
     table = confusion_table(model, split).double()
@@ -304,10 +181,3 @@ def selection_curves(
             found = {k: accuracy(edited, split) for k, split in seen.items()}
             curves[name].append({"units": len(units[:count]), **found})
     return curves
-
-
-def median_relearning(found: Sequence[int | None]) -> str:
-    """The median of numbers of steps, of which some never came to an end."""
-    ordered = sorted(found, key=lambda steps: (steps is None, steps))
-    middle = ordered[(len(ordered) - 1) // 2] if ordered else None
-    return "not back" if middle is None else f"{middle}"

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from html import escape
 from statistics import fmean
 
-from rlap.experiments.forgetting import median_relearning, title
+from rlap.experiments.forgetting_account import median_relearning, title
 from rlap.experiments.forgetting_claims import PAPER, Claim, judged
 from rlap.experiments.forgetting_evidence import Place, Runs
 from rlap.experiments.markup import html, mark, points, table
@@ -84,6 +84,12 @@ def arms_of(runs: Runs) -> list[str]:
     return list(names)
 
 
+def rows_of(runs: Runs, arm: str) -> list[Mapping]:
+    """What the records say of an arm, one row a run that has it."""
+    records = [r for seed in runs.seeds.values() for r in seed.values()]
+    return [record["arms"][arm] for record in records if arm in record["arms"]]
+
+
 def account(runs: Runs) -> object:
     """All methods, as differences from the retrained networks: means over classes, and
     over seeds with their interval; then seconds, data and relearning."""
@@ -93,12 +99,7 @@ def account(runs: Runs) -> object:
         for key in MEASURES:
             values, classes = runs.values(lambda r, a=arm, k=key: relative(r, a, k))
             row.append(relative_cell(values))
-        found = [
-            record["arms"][arm]
-            for seed in runs.seeds.values()
-            for record in seed.values()
-            if arm in record["arms"]
-        ]
+        found = rows_of(runs, arm)
         steps = median_relearning([a["relearn_steps"] for a in found])
         fresh = median_relearning([a["relearn_steps_fresh_head"] for a in found])
         seconds = fmean(a["seconds"] for a in found)
@@ -132,12 +133,7 @@ def mean_account(runs: Runs) -> dict[str, dict[str, float]]:
     keys = ("forget_test", "probe_linear_forget", "probe_nearest_mean_forget")
     found = {}
     for arm in arms_of(runs):
-        rows = [
-            record["arms"][arm]
-            for seed in runs.seeds.values()
-            for record in seed.values()
-            if arm in record["arms"]
-        ]
+        rows = rows_of(runs, arm)
         found[title(arm)] = {key: fmean(row[key] for row in rows) for key in keys}
     return found
 
@@ -154,9 +150,3 @@ def stamp(place: Place, runs: Runs) -> str:
             f"{len(runs.seeds)} seeds, {len(records)} runs",
         ]
     )
-
-
-def of_seeds(runs: Runs, arm: str, key: str) -> str:
-    """One measure of an arm, mean over classes, as "12.3 [11.0, 13.6]" in percent."""
-    values, _ = runs.values(lambda r: r["arms"].get(arm, {}).get(key))
-    return interval(values).percent() if values else "not run"
