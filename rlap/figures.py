@@ -64,14 +64,20 @@ def drawing(stamp: str, *shape: int, **options: object) -> Iterator[tuple]:
 def stamp_of(record: Mapping) -> str:
     """What stands under a figure: tier, data, noise, seed and code of a record, and on
     a line of its own what has to be said about the data."""
-    data, noise = record["data"], record["noise"]
+    noise = record["noise"]
     level = "" if noise["level"] is None else f", level {noise['level']:g}"
     if level and noise["kind"] == "gaussian_waveform":
         level = f", {noise['level']:g} dB"
+    return stamped(record, f"{noise['kind']} rate {noise['rate']:g}{level}")
+
+
+def stamped(record: Mapping, *also: str) -> str:
+    """A stamp that says ``also`` between the data and the seed."""
+    data = record["data"]
     words = [
         f"{record['tier']} tier",
         f"{data['name']}, {data['n_train']:,} samples",
-        f"{noise['kind']} rate {noise['rate']:g}{level}",
+        *also,
         f"seed {record['seed']}",
         f"code {record['identity']['code'][:8]}",
     ]

@@ -13,8 +13,9 @@ from rlap.data.base import Split
 from rlap.inference import accuracy
 from rlap.recipe import Recipe
 from rlap.training import train
-from rlap.unlearning import METHODS
+from rlap.unlearning import METHODS, attacks
 from rlap.unlearning.attacks import (
+    Answers,
     loss_attack,
     mia_efficacy_svc_confidence,
     mia_logreg_entropy_member_rate,
@@ -143,6 +144,28 @@ def test_true_positives_at_few_false_ones_by_hand():
     assert torch.allclose(masked, torch.tensor([[0.6, 0.4]]))
 
 
+def test_answers_are_computed_once_and_shared(learned, monkeypatch):
+    net, data = learned
+    alone = accuracies(net, data), loss_attack(net, data)
+    asked = []
+    real = attacks.predict
+    monkeypatch.setattr(
+        attacks, "predict", lambda m, x: asked.append((m, len(x))) or real(m, x)
+    )
+    shared = Answers(data)
+    assert accuracies(net, data, answers=shared) == alone[0]
+    assert loss_attack(net, data, answers=shared) == alone[1]
+    svc = mia_efficacy_svc_confidence(net, data, answers=shared)
+    assert [n for _, n in asked] == [50, 100, 30, 60]  # each set once
+    told_from_retrain_auc(net, mlp(seed=3), data, answers=shared)
+    assert [n for _, n in asked[4:]] == [50]  # the other model's
+    assert svc == mia_efficacy_svc_confidence(net, data)
+    broken = mlp()
+    broken[5].bias.data[0] = float("nan")
+    with pytest.raises(ValueError, match="logits"):
+        shared.of(broken, "forget")
+
+
 def test_two_models_are_told_apart_only_when_they_differ(learned):
     net, data = learned
     assert told_from_retrain_auc(net, net, data) == pytest.approx(0.5)
@@ -245,6 +268,13 @@ def test_the_whole_account(learned):
     numbers = [v for v in row.values() if v is not None]
     assert all(math.isfinite(v) for v in numbers) and len(row) > 20
     assert row["forget_test"] == 0 and row["probe_linear_forget"] > 0.9
+    shared = Answers(data)
+    assert row == examine(masked, data, **options, answers=shared)
+    assert row == examine(masked, data, **options, answers=shared)
+    few = examine(masked, data, **options, relearn_steps=1, watched=3)
+    same = {k for k, v in row.items() if few[k] == v}
+    assert set(row) - same <= {"relearn_steps", "relearn_steps_fresh_head"}
+    assert few["relearn_steps_fresh_head"] in (None, 0, 1)
     gaps = relative(row, rows)
     assert gaps["ua"] == row["ua"] - (rows[0]["ua"] + rows[1]["ua"]) / 2
     assert ("relearn_steps" in gaps) == (row["relearn_steps"] is not None)

@@ -10,6 +10,8 @@ from torch import nn
 from rlap.data.base import Split
 from rlap.unlearning.common import begin, last_linear, split_class
 from rlap.unlearning.lra_npp import (
+    SELECTIONS,
+    chosen_units,
     forget_lra_npp,
     forget_lra_npp_layers,
     frequent_units,
@@ -86,6 +88,55 @@ def test_scopes_zero_the_right_weights(scope):
         k for k, v in net.state_dict().items() if torch.equal(v, new.state_dict()[k])
     ]
     assert set(net.state_dict()) - set(same) == {"5.weight"}
+
+
+class Plain(nn.Module):
+    """Its features are its inputs, so that scores can be computed by hand."""
+
+    def __init__(self, weight: list[list[float]]) -> None:
+        super().__init__()
+        self.fc2 = nn.Linear(len(weight[0]), len(weight), bias=False)
+        self.fc2.weight.data = torch.tensor(weight)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.fc2(x)
+
+
+@pytest.mark.parametrize(
+    ("select", "first"),
+    [
+        # contributions to class 1: (8, 0, 3, 1), then twice (0, 9, 3, 1)
+        ("relevance", [2, 1]),  # each image notes two: 2 thrice, 1 twice, 0 once
+        ("mean_relevance", [1, 2]),  # sums of shares: 0.66, 1.37, 0.71, 0.24
+        ("activation", [2, 1]),  # means (1.3, 2, 3, 1)
+        ("weight", [1, 0]),
+        ("contrast", [1, 0]),  # less the others' (0, 0, 3, 1): (1.3, 2, 0, 0)
+    ],
+)
+def test_selections_by_hand(select, first):
+    net = Plain([[0.0, 0.0, 0.0, 0.0], [2.0, 3.0, 1.0, 1.0]])
+    x = torch.tensor([[4.0, 0, 3, 1], [0, 3.0, 3, 1], [0, 3.0, 3, 1]])
+    forget = Split(x, torch.ones(3, dtype=torch.int64), None, 2)
+    others = torch.tensor([[0.0, 0, 3, 1]] * 2)
+    retain = Split(others, torch.zeros(2, dtype=torch.int64), None, 2)
+    units = chosen_units(net, forget, retain, top=2, prune_units=2, select=select)
+    assert units.tolist() == first
+    new = forget_lra_npp(net, forget, retain, top=2, prune_units=2, select=select)
+    gone = (new.fc2.weight == 0).all(0).nonzero()[:, 0].tolist()
+    assert gone == sorted(first)
+
+
+def test_random_units_come_from_the_seed_and_bad_selections_stop():
+    net = Plain(randn(3, 20).tolist())
+    forget = Split(randn(4, 20), torch.ones(4, dtype=torch.int64), None, 3)
+    draws = [chosen_units(net, forget, select="random", seed=s) for s in (1, 1, 2)]
+    assert torch.equal(draws[0], draws[1]) and not torch.equal(draws[0], draws[2])
+    assert len(set(draws[0].tolist())) == len(draws[0]) == round(20 * 400 / 2048)
+    assert len(SELECTIONS) == 6
+    with pytest.raises(ValueError, match="'contrast' needs the retain set"):
+        forget_lra_npp(net, forget, select="contrast")
+    with pytest.raises(ValueError, match="select"):
+        forget_lra_npp(net, forget, select="frequency")
 
 
 def test_through_the_layers_units_are_removed_with_bias_and_batchnorm():

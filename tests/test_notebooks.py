@@ -110,6 +110,44 @@ def test_speech_on_an_archive_with_noise_on_the_waveform(folders):
     assert "0 of them in both" in page  # speakers
 
 
+FORGETTING = {"train_size": 500, "test_size": 100, "epochs": 1, "relearn_steps": 1}
+
+
+def test_forgetting_by_relevance(tmp_path):
+    given = {**FORGETTING, "images": 6, "samples": 10, "methods": "one_shot"}
+    given |= {"forget": "cat", "out": str(tmp_path / "run")}
+    execute("03_relevance.ipynb", tmp_path / "executed.ipynb", **given)
+    record = records.read(tmp_path / "run")
+    assert record["protocol"] == "forgetting"
+    assert set(record["arms"]) == {
+        "original", "retrained", "retrained again", "logit_mask", "lra_npp",
+        "lra_npp_target", "lra_npp_layers", "ssd", "svd_projection",
+    }  # fmt: skip
+    assert record["arms"]["logit_mask"]["forget_test"] == 0
+    assert record["arms"]["logit_mask"]["data"] == "none"
+    # the last layer alone is edited: the features are the original's
+    probes = [record["arms"][k]["probe_linear_forget"] for k in ("original", "lra_npp")]
+    assert probes[0] == probes[1]
+    assert record["conservation_error"] < 1e-3
+    assert 0 < len(record["units"]) <= 50
+    assert list(record["controls"]) == [*record["curves"], "training images"]
+
+
+def test_forgetting_by_soft_pruning(tmp_path):
+    given = {**FORGETTING, "model": "vgg", "out": str(tmp_path / "run")}
+    execute("04_soft_pruning.ipynb", tmp_path / "executed.ipynb", **given)
+    record = records.read(tmp_path / "run")
+    names = ["original", "retrained", "retrained again", "osp", "logit_mask"]
+    assert list(record["arms"]) == names + [f"plain/{name}" for name in names]
+    assert len(record["readings"]) == 6 and len(record["curves"]) == 6
+    assert record["arms"]["osp"]["data"] == "cached statistics"
+    errors = {k: v["gram_error"] for k, v in record["mechanism"].items()}
+    assert errors["orthogonal"] < errors["plain"]
+    # the account and the table of readings speak of the same network
+    reading = record["readings"]["orthogonal, batchnorm"]
+    assert reading["forget"] == record["arms"]["osp"]["forget_test"]
+
+
 def test_unknown_parameter_stops_under_papermill(tmp_path):
     with pytest.raises(PapermillExecutionError, match="did you mean 'seed'"):
         execute("01_cifar10.ipynb", tmp_path / "executed.ipynb", sede=1)

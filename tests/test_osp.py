@@ -27,7 +27,13 @@ from rlap.models import VGGNet
 from rlap.recipe import Recipe
 from rlap.training import train
 from rlap.unlearning.common import split_class
-from rlap.unlearning.orthogonality import KernelOrthogonality, gram_error
+from rlap.unlearning.orthogonality import (
+    KernelOrthogonality,
+    channel_correlation,
+    gram_error,
+    kernel_gram_error,
+    mean_correlation,
+)
 from rlap.unlearning.osp import (
     channel_scores,
     forget_osp,
@@ -68,6 +74,31 @@ def test_the_penalty_sums_over_trained_convolutions():
         KernelOrthogonality()(mlp())
     with pytest.raises(ValueError, match="strength must not be negative"):
         KernelOrthogonality(-1.0)
+
+
+def test_channel_correlation_by_hand():
+    a = torch.tensor([1.0, -1, 1, -1])
+    b = torch.tensor([1.0, 1, -1, -1])
+    constant = torch.ones(4)
+    # |correlations| of the pairs: a with 2a 1, either with b 0
+    rows = torch.stack([a, 2 * a, b, constant], dim=1)
+    assert mean_correlation(rows, "x") == pytest.approx(1 / 3)
+    assert mean_correlation(torch.stack([a, -a], 1), "x") == pytest.approx(1)
+    assert mean_correlation(torch.stack([a, constant], 1), "x") == 0
+
+
+def test_twin_channels_respond_together():
+    net, split = convnet(), pictures(12)
+    net.conv.weight.data[1:] = net.conv.weight.data[0]
+    net.conv.bias.data[1:] = net.conv.bias.data[0]
+    net.bn.running_mean.zero_()
+    net.bn.running_var.fill_(1.0)
+    with untouched(net):
+        found = channel_correlation(net, split)
+    assert set(found) == {"conv", "conv2"}
+    assert found["conv"] == pytest.approx(1, abs=1e-6) and 0 <= found["conv2"] <= 1
+    one = sum(gram_error(m.weight).item() for m in (net.conv, net.conv2))
+    assert kernel_gram_error(net) == pytest.approx(one)
 
 
 def test_strength_zero_is_no_penalty_to_the_bit():
@@ -172,6 +203,21 @@ def test_statistics_survive_a_file_and_refuse_another_model(tmp_path):
 
 
 # --- scaling ------------------------------------------------------------------------
+
+
+def test_shuffled_statistics_keep_the_values_and_the_model():
+    net, split = convnet(), pictures(12)
+    found = class_statistics(net, split)
+    other = found.shuffled(1)
+    other.check(net)  # still of this model
+    for name, means in found.means.items():
+        columns, mixed = (
+            {tuple(c) for c in m.T.tolist()} for m in (means, other.means[name])
+        )
+        assert columns == mixed
+    assert any(not torch.equal(found.means[n], other.means[n]) for n in found.means)
+    again = found.shuffled(1)
+    assert all(torch.equal(other.means[n], again.means[n]) for n in found.means)
 
 
 def test_strengths_by_rank():

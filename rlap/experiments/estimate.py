@@ -21,12 +21,15 @@ from rlap.recipe import Recipe
 from rlap.training import train
 
 # what has to agree before one run's seconds say anything about another's
-ALIKE = ("dataset", "model", "width", "arms")
+ALIKE = ("dataset", "model", "width", "arms", "methods")
 # Passes of the whole training set, as (of the initial epochs, of those of fine-tuning):
 # what keeps only part of the data counts half. Notebook 01 trains initial, retrain,
 # oracle, F-FT and continue; "all" arms are about a dozen fine-tunings and six retrains.
 PASSES = {None: (2.0, 2.5), "main": (1.5, 2.0), "criteria": (1.5, 7.5)}
 PASSES["all"] = (3.5, 12.0)
+# Forgetting a class trains three networks (with OSP six), and its examiner takes as
+# long as several more; the methods that train are part of the second number's work.
+PASSES |= {"one_shot": (8.0, 0.0), "trained": (12.0, 0.0), "osp": (10.0, 0.0)}
 # where a run takes all: the training clips of the archive of 3,953, about
 CLIPS = 3_200
 
@@ -43,7 +46,9 @@ class Cost:
 
 def work(parameters: Mapping[str, object]) -> float:
     """Samples that a run trains on, over all its epochs and arms (a rough count)."""
-    before, after = PASSES.get(parameters.get("arms"), PASSES[None])
+    kind = parameters.get("arms") or parameters.get("methods")
+    kind = "osp" if "strength" in parameters else kind
+    before, after = PASSES.get(kind, PASSES[None])
     epochs = before * (parameters.get("epochs") or 1)
     epochs += after * (parameters.get("finetune_epochs") or 0)
     return epochs * (parameters.get("train_size") or CLIPS)

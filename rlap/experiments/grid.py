@@ -29,7 +29,7 @@ KEYS = {"about", "notebook", "fixed", "seeds", "blocks"}
 BLOCK_KEYS = {"about", "fixed", "vary", "cases", "seeds", "tiers"}
 SHARE = "train_share"
 # how a folder's name shows a parameter: by its value alone, or by a letter before it
-PLAIN = ("protocol", "tier", "dataset", "kind", "model", "arms")
+PLAIN = ("protocol", "tier", "forget", "dataset", "kind", "model", "arms", "methods")
 LETTERS = {
     "rate": "r",
     "level": "l",
@@ -42,7 +42,7 @@ LETTERS = {
     "seed": "s",
 }
 LONG = 60  # characters of one value
-ALWAYS = ("protocol", "tier", "kind", "rate", "level", "seed")
+ALWAYS = ("protocol", "tier", "forget", "kind", "rate", "level", "seed")
 
 
 @dataclass(frozen=True)

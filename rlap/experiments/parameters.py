@@ -17,6 +17,10 @@ from rlap.experiments.checked import (
     choice,
 )
 from rlap.experiments.study_parameters import StudyParameters
+from rlap.experiments.unlearning_parameters import (
+    RelevanceParameters,
+    SoftPruningParameters,
+)
 from rlap.partition import ONE_DIMENSIONAL, RULES
 from rlap.sensitivity import CRITERIA
 from rlap.waveform_noise import KIND as WAVEFORM
@@ -180,5 +184,7 @@ class OwnModelParameters(Parameters):
 NOTEBOOKS: dict[str, type[Parameters]] = {
     "01_cifar10": Cifar10Parameters,
     "02_speech": SpeechParameters,
+    "03_relevance": RelevanceParameters,
+    "04_soft_pruning": SoftPruningParameters,
     "05_protocols": StudyParameters,
 }

@@ -8,7 +8,7 @@ itself: compare it with that of a retrained model.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -20,12 +20,40 @@ from sklearn.svm import SVC
 from torch import Tensor, nn
 
 from rlap.checks import check_count, check_finite, check_rate, check_seed
-from rlap.data.base import Split
 from rlap.inference import predict
 from rlap.metrics import Estimate, auroc
 from rlap.unlearning.splits import ForgettingData
 
 MEMBER, NON_MEMBER = 1, 0
+
+
+@dataclass
+class Answers:
+    """What models answer on the four sets of ``data``, each computed once.
+
+    An examiner that asks many things of a few models shares one of these among its
+    questions; the models must not change meanwhile.
+    """
+
+    data: ForgettingData
+    known: dict[tuple[int, str], tuple[nn.Module, Tensor]] = field(default_factory=dict)
+
+    def of(self, model: nn.Module, part: str) -> Tensor:
+        """Logits (N, C) on the CPU for ``part``: "forget", "retain_test", ..."""
+        key = id(model), part  # the model is kept, so its id cannot be another's
+        if key not in self.known:
+            found = predict(model, getattr(self.data, part).inputs)
+            self.known[key] = model, check_finite(found, "the logits").cpu()
+        return self.known[key][1]
+
+    def log_probabilities(self, model: nn.Module, part: str) -> Tensor:
+        """(N, C) in float64."""
+        return self.of(model, part).double().log_softmax(1)
+
+    def accuracy(self, model: nn.Module, part: str) -> float:
+        """Share of ``part`` that the model classifies as labelled."""
+        labels = getattr(self.data, part).labels.cpu()
+        return (self.of(model, part).argmax(1) == labels).double().mean().item()
 
 
 @dataclass(frozen=True)
@@ -43,7 +71,12 @@ class Attack:
 
 
 def mia_efficacy_svc_confidence(
-    model: nn.Module, data: ForgettingData, *, samples: int = 1000, seed: int = 0
+    model: nn.Module,
+    data: ForgettingData,
+    *,
+    samples: int = 1000,
+    seed: int = 0,
+    answers: Answers | None = None,
 ) -> Attack:
     """Share of the forget set called NON-member; higher is read as better forgetting.
 
@@ -52,11 +85,17 @@ def mia_efficacy_svc_confidence(
     calibration. Source: "MIA-efficacy" of Jia et al. (2023) and Fan et al. (2024).
     """
     attacker = SVC(C=3, gamma="auto", kernel="rbf", random_state=0)
-    return _attack(model, data, attacker, true_confidence, NON_MEMBER, samples, seed)
+    answers = answers or Answers(data)
+    return _attack(model, answers, attacker, true_confidence, NON_MEMBER, samples, seed)
 
 
 def mia_logreg_entropy_member_rate(
-    model: nn.Module, data: ForgettingData, *, samples: int = 1000, seed: int = 0
+    model: nn.Module,
+    data: ForgettingData,
+    *,
+    samples: int = 1000,
+    seed: int = 0,
+    answers: Answers | None = None,
 ) -> Attack:
     """Share of the forget set called MEMBER; lower is read as better forgetting.
 
@@ -67,52 +106,52 @@ def mia_logreg_entropy_member_rate(
     attacker = make_pipeline(
         StandardScaler(), LogisticRegression(class_weight="balanced", random_state=0)
     )
-    return _attack(model, data, attacker, entropy, MEMBER, samples, seed)
+    answers = answers or Answers(data)
+    return _attack(model, answers, attacker, entropy, MEMBER, samples, seed)
 
 
 def _attack(
     model: nn.Module,
-    data: ForgettingData,
+    answers: Answers,
     attacker: Any,
-    score: Callable[[nn.Module, Split], Tensor],
+    score: Callable[[Tensor, Tensor], Tensor],
     counted: int,
     samples: int,
     seed: int,
 ) -> Attack:
     """Share of the forget set that ``attacker`` calls ``counted`` by its ``score``."""
     check_count(samples, "samples", minimum=4)
+    data = answers.data
     generator = torch.Generator().manual_seed(check_seed(seed))
     n = min(samples, len(data.retain), len(data.retain_test)) // 2 * 2
     if n < 4:
         raise ValueError("an attack needs at least 4 retained samples of both kinds")
+
+    def scored(part: str) -> Tensor:
+        labels = getattr(data, part).labels.cpu()
+        return score(answers.log_probabilities(model, part), labels)
+
     sides = [
-        score(model, split.subset(torch.randperm(len(split), generator=generator)[:n]))
-        for split in (data.retain, data.retain_test)
+        scored(part)[torch.randperm(len(split), generator=generator)[:n]]
+        for part, split in (("retain", data.retain), ("retain_test", data.retain_test))
     ]
     x = torch.cat([sides[0][: n // 2], sides[1][: n // 2]])[:, None].numpy()
     held = torch.cat([sides[0][n // 2 :], sides[1][n // 2 :]])[:, None].numpy()
     member = np.repeat([MEMBER, NON_MEMBER], n // 2)
     attacker.fit(x, member)
-    called = attacker.predict(score(model, data.forget)[:, None].numpy())
+    called = attacker.predict(scored("forget")[:, None].numpy())
     right = (attacker.predict(held) == member).mean()
     return Attack(float((called == counted).mean()), float(right), n // 2)
 
 
-def log_probabilities(model: nn.Module, split: Split) -> Tensor:
-    """(N, C) on the CPU in float64; ``ValueError`` for logits that are not finite."""
-    logits = check_finite(predict(model, split.inputs), "the logits")
-    return logits.double().log_softmax(1).cpu()
-
-
-def true_confidence(model: nn.Module, split: Split) -> Tensor:
+def true_confidence(log_p: Tensor, labels: Tensor) -> Tensor:
     """Probability of each sample's label, (N,)."""
-    found = log_probabilities(model, split)
-    return found.gather(1, split.labels.cpu()[:, None])[:, 0].exp()
+    return log_p.gather(1, labels[:, None])[:, 0].exp()
 
 
-def entropy(model: nn.Module, split: Split) -> Tensor:
+def entropy(log_p: Tensor, labels: Tensor | None = None) -> Tensor:
     """Entropy of the probabilities in nats, (N,)."""
-    return torch.special.entr(log_probabilities(model, split).exp()).sum(1)
+    return torch.special.entr(log_p.exp()).sum(1)
 
 
 @dataclass(frozen=True)
@@ -132,19 +171,19 @@ class LossAttack:
     masked_tpr_at_1_fpr: float
 
 
-def loss_attack(model: nn.Module, data: ForgettingData) -> LossAttack:
+def loss_attack(
+    model: nn.Module, data: ForgettingData, *, answers: Answers | None = None
+) -> LossAttack:
     """Members: ``data.forget``, non-members: ``data.forget_test``; nothing is fitted.
 
     Source: Yeom et al. (2018); the rate at few false alarms: Carlini et al. (2022).
     """
+    answers = answers or Answers(data)
     members, others = (
-        log_probabilities(model, split) for split in (data.forget, data.forget_test)
+        answers.log_probabilities(model, part) for part in ("forget", "forget_test")
     )
     plain = [found[:, data.label] for found in (members, others)]
-    masked = [
-        -torch.special.entr(without(found, data.label).exp()).sum(1)
-        for found in (members, others)
-    ]
+    masked = [-entropy(without(found, data.label)) for found in (members, others)]
     area, hidden = separation(*plain), separation(*masked)
     return LossAttack(
         area.value,
@@ -177,7 +216,12 @@ def tpr_at(members: Tensor, others: Tensor, rate: float) -> float:
 
 
 def told_from_retrain_auc(
-    model: nn.Module, retrained: nn.Module, data: ForgettingData, *, seed: int = 0
+    model: nn.Module,
+    retrained: nn.Module,
+    data: ForgettingData,
+    *,
+    seed: int = 0,
+    answers: Answers | None = None,
 ) -> float:
     """AUC of telling the two models' answers on the forget set apart; 0.5 is best.
 
@@ -191,10 +235,9 @@ def told_from_retrain_auc(
     if n < 4:
         raise ValueError("telling two models apart needs at least 4 samples to forget")
     order = torch.randperm(n, generator=generator)
-    rows = [
-        without(log_probabilities(net, data.forget), data.label).clamp(min=-50)[order]
-        for net in (model, retrained)
-    ]
+    answers = answers or Answers(data)
+    found = [answers.log_probabilities(net, "forget") for net in (model, retrained)]
+    rows = [without(log_p, data.label).clamp(min=-50)[order] for log_p in found]
     attacker = make_pipeline(
         StandardScaler(), LogisticRegression(max_iter=1000, random_state=0)
     )

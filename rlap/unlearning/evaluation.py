@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from statistics import fmean
 from typing import TypeVar
@@ -18,8 +19,9 @@ import torch
 from torch import Tensor, nn
 
 from rlap.checks import check_finite
-from rlap.inference import accuracy, predict
+from rlap.inference import predict
 from rlap.unlearning.attacks import (
+    Answers,
     loss_attack,
     mia_efficacy_svc_confidence,
     mia_logreg_entropy_member_rate,
@@ -32,15 +34,18 @@ T = TypeVar("T")
 GAP = ("ua", "ra", "ta", "mia_efficacy_svc_confidence")
 
 
-def accuracies(model: nn.Module, data: ForgettingData) -> dict[str, float]:
+def accuracies(
+    model: nn.Module, data: ForgettingData, *, answers: Answers | None = None
+) -> dict[str, float]:
     """Accuracy, in [0, 1], on forget and retain sets, train and test, and the field's
     names for them: ua = 1 - forget_train, ra = retain_train, ta = retain_test (test
     accuracy over the retained classes only)."""
+    answers = answers or Answers(data)
     found = {
-        "forget_train": accuracy(model, data.forget),
-        "retain_train": accuracy(model, data.retain),
-        "forget_test": accuracy(model, data.forget_test),
-        "retain_test": accuracy(model, data.retain_test),
+        "forget_train": answers.accuracy(model, "forget"),
+        "retain_train": answers.accuracy(model, "retain"),
+        "forget_test": answers.accuracy(model, "forget_test"),
+        "retain_test": answers.accuracy(model, "retain_test"),
     }
     found["ua"] = 1 - found["forget_train"]
     found["ra"], found["ta"] = found["retain_train"], found["retain_test"]
@@ -61,23 +66,29 @@ def divergence(one: Tensor, other: Tensor) -> float:
 
 
 def output_distance(
-    model: nn.Module, retrained: Sequence[nn.Module], inputs: Tensor
+    model: nn.Module,
+    retrained: Sequence[nn.Module],
+    inputs: Tensor,
+    *,
+    answer: Callable[[nn.Module], Tensor] | None = None,
 ) -> float:
     """Mean divergence from two retrained models over that between those two.
 
     1 means as far as another retrained seed would be, which is what either of the two
-    gets itself. Raises ``ValueError`` unless two that differ are given.
+    gets itself. ``answer`` may give the logits on ``inputs`` where they are known.
+    Raises ``ValueError`` unless two that differ are given.
     """
+    answer = answer or partial(predict, inputs=inputs)
     if len(retrained) != 2:
         raise ValueError(
             f"the output distance needs two retrained models, not {len(retrained)}"
         )
-    golds = {id(net): predict(net, inputs) for net in retrained}
+    golds = {id(net): answer(net) for net in retrained}
     between = divergence(*golds.values()) if len(golds) == 2 else 0
     if between == 0:
         raise ValueError("the two retrained models answer alike: use two seeds")
     ours = golds.pop(id(model), None)
-    ours = predict(model, inputs) if ours is None else ours
+    ours = answer(model) if ours is None else ours
     return fmean(divergence(ours, gold) for gold in golds.values()) / between
 
 
@@ -88,6 +99,9 @@ def examine(
     original: nn.Module,
     retrained: Sequence[nn.Module],
     seed: int = 0,
+    relearn_steps: int = 50,
+    watched: int = 200,
+    answers: Answers | None = None,
 ) -> dict[str, float | None]:
     """Every measure of one model: a flat row, all as named in this package.
 
@@ -97,29 +111,46 @@ def examine(
         original: the model before forgetting; half its accuracies are what relearning
             must reach.
         retrained: two models trained without the class, from different seeds.
+        relearn_steps, watched: at most so many steps of relearning, watched on so many
+            test samples of the class and of the others.
+        answers: of these models on this data, to be shared between calls.
 
     A retrained model gets its own row by the same call; ``relative`` sets rows against
     it. ``relearn_steps`` is None when the class did not come back.
     """
-    row: dict[str, float | None] = dict(accuracies(model, data))
+    answers = answers or Answers(data)
+    row: dict[str, float | None] = dict(accuracies(model, data, answers=answers))
     for attack in (mia_efficacy_svc_confidence, mia_logreg_entropy_member_rate):
-        found = attack(model, data, seed=seed)
+        found = attack(model, data, seed=seed, answers=answers)
         row[attack.__name__] = found.value
         row[f"{attack.__name__}_held_out"] = found.held_out
-    row |= {f"loss_{k}": v for k, v in asdict(loss_attack(model, data)).items()}
+    loss = loss_attack(model, data, answers=answers)
+    row |= {f"loss_{k}": v for k, v in asdict(loss).items()}
     others = [net for net in retrained if net is not model]
     row["told_from_retrain_auc"] = fmean(
-        told_from_retrain_auc(model, net, data, seed=seed) for net in others
+        told_from_retrain_auc(model, net, data, seed=seed, answers=answers)
+        for net in others
     )
     for name, split in (("forget", data.forget_test), ("retain", data.retain_test)):
-        row[f"output_distance_{name}"] = output_distance(model, retrained, split.inputs)
+        known = partial(answers.of, part=f"{name}_test")
+        row[f"output_distance_{name}"] = output_distance(
+            model, retrained, split.inputs, answer=known
+        )
     row |= {f"probe_{k}": v for k, v in asdict(probe(model, data, seed=seed)).items()}
     half = {
-        "target": accuracy(original, data.forget_test) / 2,
-        "keep": accuracy(original, data.retain_test) / 2,
+        "target": answers.accuracy(original, "forget_test") / 2,
+        "keep": answers.accuracy(original, "retain_test") / 2,
     }
     for name, fresh in (("relearn_steps", False), ("relearn_steps_fresh_head", True)):
-        again = relearn(model, data, **half, fresh_head=fresh, seed=seed)
+        again = relearn(
+            model,
+            data,
+            **half,
+            max_steps=relearn_steps,
+            test_samples=watched,
+            fresh_head=fresh,
+            seed=seed,
+        )
         row[name] = again.steps
     return row
 

@@ -5,7 +5,8 @@ are noted; the k_p units noted most often over the images are perturbed, which i
 method itself means set to zero. As its code does it, the units are the inputs of the
 last linear layer, where relevance is a_j W[y, j] / (z_y + 0.1 sgn z_y), and what is
 zeroed are their weights there; as its text tells it, relevance is propagated through
-all layers. Source: Chang et al., arXiv 2410.23693, and its released code.
+all layers. Five other ways to choose the units are there as controls. Source: Chang et
+al., arXiv 2410.23693, and its released code.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from rlap.checks import check_count
+from rlap.checks import check_count, check_finite, check_one_of, check_seed
 from rlap.data.base import Split
 from rlap.finetuning import cache_features
 from rlap.layers import get_layer, num_units, unit_sum
@@ -25,6 +26,15 @@ from rlap.unlearning.relevance import relevance
 from rlap.unlearning.rules import Rule
 
 SCOPES = ("all", "target")
+# how units are chosen: the method's way, then the controls
+SELECTIONS = (
+    "relevance",  # most often among a sample's most relevant
+    "mean_relevance",  # largest mean relevance
+    "activation",  # largest mean activation
+    "weight",  # largest |weight| to the class
+    "contrast",  # largest mean activation less that over the retain set
+    "random",
+)
 STABILISER = 0.1  # the released code's
 TOLD = Rule("epsilon", epsilon=STABILISER)
 # k_a and k_p over the layer's width: 200 and 400 of 2,048 in the released CIFAR-10 code
@@ -39,32 +49,70 @@ def forget_lra_npp(
     top: int | None = None,
     prune_units: int | None = None,
     scope: str = "all",
+    select: str = "relevance",
+    seed: int = 0,
 ) -> nn.Module:
     """LRA-NPP as its code does it, at the input of the last linear layer.
 
     Args:
         model: any classifier whose logits are the output of an nn.Linear; untouched.
         forget: images of the class to forget (the method wants held-out ones, few).
-        retain: not used.
+        retain: only used by the selection "contrast".
         top: k_a, units noted for each image; None is 200 in 2,048 of them.
         prune_units: k_p, units zeroed; None is 400 in 2,048 of them.
         scope: "all" zeroes their weights for every class, "target" for the class alone.
+        select: one of ``SELECTIONS``: how the units are chosen.
+        seed: of the selection "random".
 
     Returns a new model. Raises ``ValueError`` for more units than there are, an unknown
-    scope or a bad forget set, ``TypeError`` without a last linear layer.
+    scope or selection or a bad forget set, ``TypeError`` without a last linear layer.
     """
     if scope not in SCOPES:
         raise ValueError(f"scope is {scope!r}; choose one of {SCOPES}")
     new, label, last = begin(model, forget, retain)
+    units = chosen_units(
+        new, forget, retain, top=top, prune_units=prune_units, select=select, seed=seed
+    )
     layer = new.get_submodule(last)
-    features = cache_features(new, forget, last, "fp32").inputs  # (N, d)
-    scores = last_layer_relevance(features, layer)
-    d = features.shape[1]
-    units = frequent_units(scores, *counts(top, prune_units, d))
     rows = slice(None) if scope == "all" else slice(label, label + 1)
     with torch.no_grad():
         layer.weight[rows, units.to(layer.weight.device)] = 0
     return new
+
+
+def chosen_units(
+    model: nn.Module,
+    forget: Split,
+    retain: Split | None = None,
+    *,
+    top: int | None = None,
+    prune_units: int | None = None,
+    select: str = "relevance",
+    seed: int = 0,
+) -> Tensor:
+    """The units, (at most k_p,) int64, that ``forget_lra_npp`` zeroes: inputs of the
+    last linear layer, the first chosen first. Arguments and errors are the same."""
+    check_one_of(select, SELECTIONS, "select")
+    if select == "contrast" and retain is None:
+        raise ValueError("the selection 'contrast' needs the retain set")
+    new, label, last = begin(model, forget, retain)
+    layer = new.get_submodule(last)
+    x = cache_features(new, forget, last, "fp32").inputs  # (N, d)
+    top, keep = counts(top, prune_units, x.shape[1])
+    if select == "relevance":
+        return frequent_units(last_layer_relevance(x, layer), top, keep)
+    if select == "mean_relevance":
+        scores = last_layer_relevance(x, layer).mean(0)
+    elif select == "activation":
+        scores = x.mean(0)
+    elif select == "weight":
+        scores = layer.weight[label].detach().abs()
+    elif select == "contrast":
+        scores = x.mean(0) - cache_features(new, retain, last, "fp32").inputs.mean(0)
+    else:
+        generator = torch.Generator().manual_seed(check_seed(seed))
+        return torch.randperm(x.shape[1], generator=generator)[:keep]
+    return check_finite(scores, f"the {select} of the units").topk(keep).indices.cpu()
 
 
 def last_layer_relevance(features: Tensor, layer: nn.Linear) -> Tensor:

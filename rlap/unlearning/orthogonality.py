@@ -1,4 +1,5 @@
-"""OSP's training: a penalty that keeps the kernels of convolutions orthogonal."""
+"""OSP's training: a penalty that keeps the kernels of convolutions orthogonal, and what
+it should bring: channels that do not respond together."""
 
 from __future__ import annotations
 
@@ -7,7 +8,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from rlap.checks import check_level
+from rlap.checks import check_finite, check_level
+from rlap.data.base import Split
+from rlap.layers import channels_last, evaluating, model_device, pass_size
+from rlap.unlearning.statistics import pooled, response_sites
 
 
 @dataclass(frozen=True)
@@ -46,3 +50,48 @@ def gram_error(weight: Tensor) -> Tensor:
         rows = rows.T
     gram = rows @ rows.T
     return (gram - torch.eye(len(gram), device=gram.device)).square().sum()
+
+
+def kernel_gram_error(model: nn.Module) -> float:
+    """The sum of ||G - I||_F^2 over the convolutions that are trained."""
+    with torch.no_grad():
+        return float(KernelOrthogonality(1.0)(model))
+
+
+@torch.no_grad()
+def channel_correlation(model: nn.Module, split: Split) -> dict[str, float]:
+    """How far the channels of each convolution respond together: layer -> [0, 1].
+
+    The mean |correlation| over samples of two channels' responses (see
+    ``class_statistics``, maximum over positions); channels that never respond are left
+    out. Orthogonal kernels would bring it down only if their inputs were uncorrelated.
+    Raises ``TypeError`` without convolutions.
+    """
+    sites = response_sites(model, None)
+    rows: dict[str, list[Tensor]] = {name: [] for name in sites}
+    hooks = [
+        model.get_submodule(site).register_forward_hook(
+            lambda m, args, out, name=name: rows[name].append(pooled(out, "max").cpu())
+        )
+        for name, site in sites.items()
+    ]
+    try:
+        with evaluating(model):
+            for x in split.inputs.split(pass_size(split.inputs, None)):
+                model(channels_last(x.to(model_device(model))))
+    finally:
+        for hook in hooks:
+            hook.remove()
+    responses = {name: torch.cat(found) for name, found in rows.items() if found}
+    return {name: mean_correlation(x, name) for name, x in responses.items()}
+
+
+def mean_correlation(rows: Tensor, name: str) -> float:
+    """Mean |correlation| of two different columns of (N, d) that vary; 0 if fewer."""
+    rows = check_finite(rows.double(), f"the response of {name!r}")
+    rows = rows[:, rows.std(0) > 0]
+    d = rows.shape[1]
+    if d < 2:
+        return 0.0
+    found = torch.corrcoef(rows.T).abs()
+    return float((found.sum() - found.trace()) / (d * (d - 1)))

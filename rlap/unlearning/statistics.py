@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
-from rlap.checks import check_finite, check_one_of
+from rlap.checks import check_finite, check_one_of, check_seed
 from rlap.data.base import Split
 from rlap.data.download import atomic
 from rlap.layers import (
@@ -52,6 +52,16 @@ class ClassStatistics:
                 "these statistics are of another model, or its weights have changed; "
                 "compute them again with class_statistics"
             )
+
+    def shuffled(self, seed: int) -> ClassStatistics:
+        """The same with each layer's channels in random order: a control by which
+        ``soft_prune`` weakens as many channels, as strongly, but any."""
+        generator = torch.Generator().manual_seed(check_seed(seed))
+        means = {
+            name: m[:, torch.randperm(m.shape[1], generator=generator).to(m.device)]
+            for name, m in self.means.items()
+        }
+        return replace(self, means=means)
 
     def save(self, path: str | Path) -> None:
         """Write as safetensors: whole or not at all."""

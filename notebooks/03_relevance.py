@@ -1,0 +1,372 @@
+# ---
+# jupyter:
+#   jupytext:
+#     formats: ipynb,py:percent
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#       format_version: '1.3'
+#       jupytext_version: 1.19.6
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # Forgetting a class by relevance
+#
+# Choose a class and watch it being forgotten. LRA-NPP {cite:p}`chang2024lranpp` looks
+# for the units that a class relies on and sets them to zero, without training and
+# without the training data. Its authors say that it explains what it does, needs none of
+# the original data, balances forgetting and utility, and costs little.
+#
+# Forgetting is easy to fake: a network that never *answers* a class may know it as well
+# as before. So every method here has an account from one examiner, beside two
+# networks that were retrained without the class and never saw it. What they do is the
+# standard, not zero accuracy. The idea of the method is on the page {doc}`/method`.
+
+# %% tags=["parameters"]
+# Parameters (checked: see RelevanceParameters in rlap.experiments)
+tier = "smoke"  # smoke: does it run; small: results; paper: its size
+seed = 0
+forget = "ship"  # the class, by its name
+model = None  # None leaves a choice to the tier; "small", "vgg"
+train_size = None
+test_size = None
+epochs = None
+lr = 0.05
+relearn_steps = None  # at most, to bring the class back
+methods = "trained"  # "one_shot": leave out the methods that train
+tuning_epochs = None  # of the methods that train
+images = None  # held-out images that LRA-NPP looks at
+samples = None  # of each set, for the SVD projection
+top = None  # k_a; None: 200 of 2,048 units, as released
+prune_units = None  # k_p; None: 400 of 2,048
+scope = "all"  # weights zeroed: for all classes, or for the "target"
+out = ""  # folder of record.json
+
+# %%
+from dataclasses import replace
+from pprint import pprint
+
+import torch
+from IPython.display import display
+
+import rlap
+from rlap import figures_forgetting as figures
+from rlap import paths
+from rlap.algorithm import Stopwatch
+from rlap.experiments import forgetting, records
+from rlap.experiments.forgetting_account import examined, title
+from rlap.experiments.parameters import RelevanceParameters
+from rlap.unlearning import METHODS, relevance
+from rlap.unlearning.common import last_linear
+from rlap.unlearning.lra_npp import SELECTIONS, chosen_units
+from rlap.unlearning.probes import features
+
+run = RelevanceParameters.from_notebook(globals()).resolved()
+watch = Stopwatch()
+pprint(run)
+
+# %% [markdown]
+# ## The data
+#
+# CIFAR-10 {cite:p}`krizhevsky2009cifar`. Of the training images a fifth is held out and
+# never trained on: a few of the class are what LRA-NPP may look at (the authors take
+# 36 *test* images), the rest serves for curves over settings. Test images are for the
+# final account alone.
+
+# %%
+with watch("data"):
+    dataset = rlap.load(
+        run.data_set,
+        train_size=run.train_size,
+        test_size=run.test_size,
+        seed=run.seed,
+    )
+    case = forgetting.Case.of(dataset, run.label, run.images, run.seed)
+data, classes = case.data, dataset.classes
+print(dataset.banner or f"{dataset.name} from {dataset.source}")
+print(f"{len(data.forget):,} training images to forget,", end=" ")
+print(f"{len(data.retain):,} to retain, {len(case.images)} to look at")
+# every figure is stamped with the tier and the data it comes from
+about = {
+    "tier": run.tier,
+    "seed": run.seed,
+    "data": records.data_section(dataset),
+    "parameters": run.identity(),
+    "identity": {"code": records.code_digest()},
+}
+stamp = figures.stamp_of(about)
+
+# %% [markdown]
+# ## The network, and two that never saw the class
+#
+# All three have the same recipe; the retrained ones have other seeds, too, so that no
+# weight is shared. Two are needed: how far they are from each other is what chance makes.
+
+# %%
+device = "cuda" if torch.cuda.is_available() else "cpu"
+with watch("original"):
+    original, history = forgetting.fit(
+        run, case.train, device, seed=run.seed
+    )
+nets = {"original": forgetting.of_history(original, history, "both")}
+with watch("retraining"):
+    for name, made in forgetting.retrained(run, case, device).items():
+        nets[name] = forgetting.of_history(*made, "retain")
+for name, made in nets.items():
+    found = forgetting.both(made.model, data)
+    print(f"{name}: {run.forget} {found['forget']:.1%}", end=", ")
+    print(f"other classes {found['retain']:.1%}")
+
+# %% [markdown]
+# ## What the class relies on
+#
+# Relevance starts at the logit of the class and is sent back, layer by layer, in
+# proportion to what each unit contributed {cite:p}`bach2015lrp`. It is *conserved*: what
+# arrives at the pixels, and what biases and the stabiliser take, must add up to
+# the logit. Ours is checked sample by sample, and refused where it does not add up.
+
+# %%
+with watch("relevance"):
+    few = case.images.subset(torch.arange(min(8, len(case.images))))
+    before = relevance(original, few.inputs, target=run.label)
+print(f"largest conservation error: {before.error.max():.1e} of the logit")
+
+# %% [markdown]
+# The released code uses less than that: the relevance of the inputs of the *last linear
+# layer* for the class that the network predicts ({eq}`method-relevance`). For each
+# image the $k_a$ most relevant units are noted, and the $k_p$ units noted most often are
+# taken. Below they stand beside five other ways to choose as many units: each unit's
+# mean activation on the class (upwards) and on the others (to the right), the chosen ones
+# in orange. Units above the dotted line speak for the class; those far up and far to the right
+# speak for everything.
+
+# %% mystnb={"figure": {"caption": "Where the chosen units sit, by six ways of choosing them.", "name": "fig-npp-units"}, "image": {"alt": "Six scatter plots of the units' mean activation on the class to forget against that on the other classes, with the units that each selection chooses in orange"}}
+options = {"top": run.top, "prune_units": run.prune_units}
+units = chosen_units(original, case.images, data.retain, **options)
+# relevance may note fewer than k_p different units: the others get as many
+options["prune_units"] = len(units)
+chosen = {
+    name: chosen_units(
+        original, case.images, data.retain, select=name, **options
+    )
+    for name in SELECTIONS
+}
+layer = last_linear(original, data.forget.inputs[:1])
+figures.where_units_sit(
+    features(original, data.forget, layer).mean(0),
+    features(original, data.retain, layer).mean(0),
+    {name.replace("_", " "): found for name, found in chosen.items()},
+    stamp,
+)
+
+# %% [markdown]
+# ## Forget it
+#
+# Six edits without training, then five methods that train, each timed alone. LRA-NPP has three forms:
+# weights of the chosen units zeroed for all classes (the released code for CIFAR-10), for
+# the class alone (the code for MNIST), and relevance through all layers with units
+# of each layer removed, as the text tells it. Beside them stands what a reader should ask for
+# first: a **logit mask**, which forbids the answer and changes nothing else, in no time and
+# without data. The others: selective synaptic dampening (SSD)
+# {cite:p}`foster2024ssd`; removing the directions in which a class's activations lie (SVD projection)
+# {cite:p}`kodge2024deep`; fine-tuning on the retain set; NegGrad+ {cite:p}`kurmanji2023scrub`;
+# random labels {cite:p}`graves2021amnesiac`; SalUn {cite:p}`fan2024salun`; Boundary Shrink
+# {cite:p}`chen2023boundary`.
+
+# %%
+tuning = {
+    "recipe": replace(forgetting.TUNING, epochs=run.tuning_epochs),
+    "seed": run.seed,
+}
+told = {"top": run.top, "prune_units": run.prune_units}
+asked = {
+    "logit_mask": {},
+    "lra_npp": {**told, "scope": run.scope},
+    "lra_npp_target": {**told, "scope": "target"},
+    "lra_npp_layers": {},
+    "ssd": {"seed": run.seed},
+    "svd_projection": {"samples": run.samples, "seed": run.seed},
+}
+if run.methods == "trained":
+    asked |= {
+        name: tuning
+        for name, method in METHODS.items()
+        if method.trains and name != "retrain"
+    }
+for name, given in asked.items():
+    relevant = name.startswith("lra_npp")
+    with watch(name):
+        nets[name] = forgetting.make(
+            name.removesuffix("_target"),
+            original,
+            case.images if relevant else data.forget,
+            data.retain,
+            **given,
+        )
+for name in asked:
+    print(f"{title(name)}: {nets[name].cost.seconds:.3g} s")
+
+# %% mystnb={"figure": {"caption": "Accuracy on every class before and after, and when retrained without it (the class to forget is shaded).", "name": "fig-npp-classes"}, "image": {"alt": "Bars of the test accuracy on each class of the original network, one retrained without the class, the logit mask and LRA-NPP"}}
+shown = {
+    title(name): nets[name].model
+    for name in ("original", "retrained", "logit_mask", "lra_npp")
+}
+figures.class_accuracies(
+    {
+        name: forgetting.class_accuracy(net, dataset.test)
+        for name, net in shown.items()
+    },
+    run.label,
+    classes,
+    stamp,
+)
+
+# %% [markdown]
+# What is a forgotten image called instead? A network that never saw the class spreads it
+# over what looks alike; one whose answer was forbidden does nearly the same, without having
+# forgotten anything.
+
+# %% mystnb={"figure": {"caption": "What each class is called (rows are true classes, shares of the row).", "name": "fig-npp-confusion"}, "image": {"alt": "Four ten by ten tables of true against predicted classes: original network, retrained, logit mask and LRA-NPP"}}
+figures.confusions(
+    {
+        name: forgetting.confusion_table(net, dataset.test)
+        for name, net in shown.items()
+    },
+    run.label,
+    classes,
+    stamp,
+)
+
+# %% [markdown]
+# The same images with the relevance of their pixels for the answer that each network
+# gives. The first row of maps follows the class; after forgetting, another answer is
+# explained, often by the same pixels.
+
+# %% mystnb={"figure": {"caption": "Held-out images and the relevance of their pixels: orange for the followed answer, blue against it.", "name": "fig-npp-maps"}, "image": {"alt": "Images of the class, and below each the relevance of its pixels in the original network, after LRA-NPP and in a retrained network"}}
+maps = {f"original, for {run.forget}": before.inputs}
+for name in ("lra_npp", "retrained"):
+    after = relevance(nets[name].model, few.inputs)
+    maps[title(name)] = after.inputs
+figures.relevance_maps(few, maps, stamp)
+
+# %% [markdown]
+# ## Does relevance matter?
+#
+# The same edit with units chosen in six ways, more and more of them, on held-out images
+# that LRA-NPP did not look at. Down and to the right would be a choice that hurts the
+# others first. If relevance mattered, its line would lie above all others.
+
+# %% mystnb={"figure": {"caption": "More and more units zeroed (from right to left), chosen in six ways; held-out images.", "name": "fig-npp-selections"}, "image": {"alt": "Accuracy on the other classes against accuracy on the class to forget while more units are zeroed, one line for each way to choose them"}}
+width = features(original, few, layer).shape[1]
+counts = [round(width * s) for s in (0.02, 0.05, 0.1, 0.2, 0.35, 0.5)]
+with watch("selections"):
+    curves = forgetting.selection_curves(
+        original, case, counts, top=run.top, seed=run.seed
+    )
+marks = {
+    title(name): forgetting.both(nets[name].model, case.valid)
+    for name in ("original", "retrained", "logit_mask", "lra_npp_layers")
+}
+figures.trade_off(
+    {name.replace("_", " "): points for name, points in curves.items()},
+    marks,
+    stamp,
+)
+
+# %% [markdown]
+# At the default number of units, on test images: the selections, and images that *were*
+# trained on. "Zero-shot" means that the latter should not be needed.
+
+# %%
+trained_on = data.forget.subset(torch.arange(len(case.images)))
+edits = {name: (case.images, name) for name in SELECTIONS}
+edits["training images"] = (trained_on, "relevance")
+controls = {}
+for name, (looked_at, select) in edits.items():
+    edited = METHODS["lra_npp"](
+        original,
+        looked_at,
+        data.retain,
+        select=select,
+        seed=run.seed,
+        scope=run.scope,
+        **options,
+    )
+    controls[name] = forgetting.both(edited, data)
+{
+    name: {part: f"{share:.1%}" for part, share in found.items()}
+    for name, found in controls.items()
+}
+
+# %% [markdown]
+# ## Do the features still know it?
+#
+# LRA-NPP edits the last layer alone, and what comes before is as it was. The features that
+# enter that layer, in two dimensions:
+
+# %% mystnb={"figure": {"caption": "Features of test images before the last layer.", "name": "fig-npp-features"}, "image": {"alt": "Scatter plots of the two principal components of the features of the original network, after LRA-NPP, after LRA-NPP through all layers and of a retrained network, with the class to forget in orange"}}
+several = dataset.test.subset(torch.arange(min(1000, len(dataset.test))))
+spaces = {}
+for name in ("original", "lra_npp", "lra_npp_layers", "retrained"):
+    net = nets[name].model
+    spaces[title(name)] = features(net, several, layer)
+figures.feature_spaces(spaces, several.labels, run.label, run.forget, stamp)
+
+# %% [markdown]
+# A figure is no test. The examiner fits a linear probe and nearest class means to the
+# features of a few training images of every class, the forgotten one too; trains a copy
+# on fifty images a class and counts the steps until half of the class is back (as it is,
+# and with a new last layer); lets two membership attacks loose on it; and tries to
+# tell its answers from those of a retrained network. A retrained network is no zero
+# here either: its features tell a class that it never saw rather well.
+
+# %%
+with watch("examiner"):
+    account = examined(run, case, dataset.test, nets)
+display(account.table())
+
+# %% [markdown]
+# The table again, as differences from the mean of the two retrained networks, in points. The
+# *average gap* is the mean absolute difference over accuracy on the forget and retain
+# sets, test accuracy and one membership attack {cite:p}`fan2024salun`: small is good. It looks at
+# answers alone, and the logit mask shows what that is worth.
+
+# %%
+account.relative_table()
+
+# %% mystnb={"figure": {"caption": "What is known of the class: the answers (circles) fall, the features (squares, triangles) remember. Dotted: a probe of the retrained networks.", "name": "fig-npp-known"}, "image": {"alt": "For each method the accuracy on the class by the network's own answers, by a linear probe and by nearest class means of its features; a dotted line marks the probe of the retrained networks"}}
+figures.still_known(
+    {title(name): arm for name, arm in account.items()}, stamp
+)
+
+# %% [markdown]
+# ## The record
+#
+# In the smoke tier the figures show that everything runs and how it is read;
+# {doc}`/forgetting` gives what larger runs have found, and the verdicts.
+
+# %%
+record = records.new_record(
+    run,
+    notebook="03_relevance",
+    data=dataset,
+    protocol="forgetting",
+    measured={
+        "arms": dict(account),
+        "controls": controls,
+        "curves": curves,
+        "units": units.tolist(),
+        "conservation_error": before.error.max().item(),
+        "seconds": dict(watch),
+    },
+)
+folder = (
+    run.out
+    or paths.runs_folder() / "03_relevance" / record["identity"]["id"]
+)
+print("record.json written, run", record["identity"]["id"])
+records.write(record, folder).name

@@ -1,0 +1,183 @@
+"""One run of forgetting: its data, its networks, and what methods make of them."""
+
+from __future__ import annotations
+
+import copy
+import statistics
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from rlap import models
+from rlap.data import Dataset, Split
+from rlap.experiments.checked import ParameterError
+from rlap.experiments.unlearning_parameters import ForgettingParameters
+from rlap.finetuning import cache_features
+from rlap.inference import accuracy, predict
+from rlap.recipe import Recipe
+from rlap.training import History, train
+from rlap.unlearning import METHODS
+from rlap.unlearning.common import last_linear
+from rlap.unlearning.evaluation import Cost, measured
+from rlap.unlearning.lra_npp import SELECTIONS, chosen_units
+from rlap.unlearning.splits import ForgettingData, hold_out
+
+HELD_OUT = 0.2  # of the training samples: never trained on
+RECIPE = Recipe(batch_size=64, schedule="onecycle", augment="crop+flip")
+TUNING = Recipe(batch_size=64, lr=0.01, schedule="cosine", augment="crop+flip")
+GOLD = ("retrained", "retrained again")  # the standard: two seeds without the class
+
+
+@dataclass(frozen=True)
+class Case:
+    """The data of a run that forgets one class.
+
+    ``data``: what networks are trained and finally judged on; ``images``: held-out
+    samples of the class, for a method that wants no training data; ``valid``: the same
+    training data with the rest of what was held out in the place of the test samples,
+    for curves over a method's settings.
+    """
+
+    data: ForgettingData
+    train: Split
+    images: Split
+    valid: ForgettingData
+
+    @classmethod
+    def of(cls, dataset: Dataset, label: int, images: int, seed: int) -> Case:
+        """Hold samples out and divide by class; ``ParameterError`` if too few are left
+        beside so many ``images``."""
+        learned, held = hold_out(dataset.train, HELD_OUT, seed)
+        of_class = (held.labels == label).nonzero()[:, 0]
+        if len(of_class) <= images:
+            raise ParameterError(
+                f"of the class to forget {len(of_class)} samples are held out: take "
+                f"fewer than {len(of_class)} images, or a larger train_size"
+            )
+        rest = torch.ones(len(held), dtype=torch.bool)
+        rest[of_class[:images].cpu()] = False
+        return cls(
+            ForgettingData.of(learned, dataset.test, label),
+            learned,
+            held.subset(of_class[:images]),
+            ForgettingData.of(learned, held.subset(rest.to(held.labels.device)), label),
+        )
+
+
+def fit(
+    run: ForgettingParameters,
+    split: Split,
+    device: torch.device | str,
+    *,
+    seed: int,
+    penalty: Callable[[nn.Module], Tensor] | None = None,
+) -> tuple[nn.Module, History]:
+    """A fresh network trained on ``split``, everything drawn from ``seed``."""
+    net = models.build(
+        run.model,
+        split.num_classes,
+        seed=seed,
+        in_channels=split.inputs.shape[1],
+        whiten=split.inputs,
+    ).to(device)
+    recipe = replace(RECIPE, epochs=run.epochs, lr=run.lr)
+    return net, train(net, split, recipe, seed=seed, penalty=penalty)
+
+
+def retrained(
+    run: ForgettingParameters, case: Case, device: torch.device | str, **options: Any
+) -> dict[str, tuple[nn.Module, History]]:
+    """Two networks that never saw the class: the original's recipe, other seeds."""
+    seeds = (run.seed + 1000, run.seed + 2000)
+    return {
+        name: fit(run, case.data.retain, device, seed=seed, **options)
+        for name, seed in zip(GOLD, seeds, strict=True)
+    }
+
+
+@dataclass(frozen=True)
+class Made:
+    """A network that a method made, what that took, and what it looked at."""
+
+    model: nn.Module
+    cost: Cost
+    data: str
+
+
+def make(
+    method: str, model: nn.Module, forget: Split, retain: Split, **options: Any
+) -> Made:
+    """The result of a method of ``rlap.unlearning.METHODS``, measured."""
+    chosen = METHODS[method]
+    device = next(model.parameters()).device
+    new, cost = measured(lambda: chosen(model, forget, retain, **options), device)
+    return Made(new, cost, chosen.data)
+
+
+def repeated(call: Callable[[], nn.Module], data: str, times: int = 5) -> Made:
+    """The same for a call of milliseconds: the median of several."""
+    found = [measured(call) for _ in range(times)]
+    seconds = statistics.median(cost.seconds for _, cost in found)
+    return Made(found[-1][0], replace(found[-1][1], seconds=seconds), data)
+
+
+def of_history(model: nn.Module, history: History, data: str) -> Made:
+    """The same for a network that was trained here."""
+    return Made(model, Cost(history.total_seconds, None), data)
+
+
+def class_accuracy(model: nn.Module, split: Split) -> Tensor:
+    """Share of each class's samples that are classified as labelled, (C,)."""
+    table = confusion_table(model, split).double()
+    return table.diagonal() / table.sum(1).clamp(min=1)
+
+
+def confusion_table(model: nn.Module, split: Split) -> Tensor:
+    """Samples by true class (rows) and predicted class, (C, C) int64."""
+    predicted = predict(model, split.inputs).argmax(1).cpu()
+    c = split.num_classes
+    return torch.bincount(split.labels.cpu() * c + predicted, minlength=c * c).view(
+        c, c
+    )
+
+
+def both(model: nn.Module, data: ForgettingData) -> dict[str, float]:
+    """Accuracy on the class and on the others, of the (test or held-out) samples."""
+    return {
+        "forget": accuracy(model, data.forget_test),
+        "retain": accuracy(model, data.retain_test),
+    }
+
+
+def selection_curves(
+    model: nn.Module,
+    case: Case,
+    counts: Sequence[int],
+    *,
+    top: int | None = None,
+    seed: int = 0,
+) -> dict[str, list[dict[str, float]]]:
+    """Accuracy on the held-out samples when so many units are zeroed, by selection.
+
+    The edit of ``forget_lra_npp`` (scope "all") on features that are computed once.
+    "relevance" may have noted fewer units than asked for; "units" is how many it were.
+    """
+    last = last_linear(model, case.images.inputs[:1])
+    head = model.get_submodule(last)
+    parts = {"forget": case.valid.forget_test, "retain": case.valid.retain_test}
+    seen = {k: cache_features(model, split, last, "fp32") for k, split in parts.items()}
+    curves: dict[str, list[dict[str, float]]] = {}
+    for name in SELECTIONS:
+        given = {"top": top, "prune_units": max(counts), "select": name, "seed": seed}
+        units = chosen_units(model, case.images, case.data.retain, **given)
+        curves[name] = []
+        for count in sorted(counts):
+            edited = copy.deepcopy(head)
+            with torch.no_grad():
+                edited.weight[:, units[:count].to(edited.weight.device)] = 0
+            found = {k: accuracy(edited, split) for k, split in seen.items()}
+            curves[name].append({"units": len(units[:count]), **found})
+    return curves

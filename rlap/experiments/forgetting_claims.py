@@ -1,0 +1,215 @@
+"""What the two papers on forgetting a class say, and the rules that decide it.
+
+The rules are fixed before the runs. A quantity belongs to one record, that is one class
+and seed. For each seed it is averaged over the classes (or its worst class is taken),
+and the seeds are tested by ``rlap.experiments.verdicts``; Holm's correction runs over
+the claims of a notebook, and over its controls, for each network and tier.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from statistics import fmean
+
+from rlap.data.images import CIFAR10_CLASSES
+from rlap.experiments.forgetting_evidence import (
+    LEFT,
+    NPP,
+    OSP,
+    Place,
+    Quantity,
+    Runs,
+    decorrelated,
+    features_know,
+    kept,
+    left,
+    more_selective,
+    nearer,
+    saved,
+    saved_with_preparation,
+)
+from rlap.experiments.verdicts import (
+    INCONCLUSIVE,
+    MARGIN,
+    REPRODUCED,
+    Judgement,
+    all_of,
+    corrected,
+    judge_above,
+    judge_none,
+    not_run,
+)
+from rlap.unlearning.lra_npp import SELECTIONS
+
+PAPER, CONTROL = "the paper's claims", "controls"
+SAVED = 0.9  # of retraining's seconds, to be called cheap
+MILLISECONDS = 0.01  # seconds
+
+# --- rules --------------------------------------------------------------------------
+
+
+def above(
+    of: Quantity,
+    threshold: float = 0.0,
+    margin: float = MARGIN,
+    over: Callable[[list[float]], float] = fmean,
+) -> Callable[[Runs], Judgement]:
+    """Rule: surely above the threshold; contradicted: else, surely below threshold and
+    margin."""
+
+    def judge(runs: Runs) -> Judgement:
+        found, classes = runs.values(of, over)
+        return of_classes(judge_above(found, threshold, margin), classes)
+
+    return judge
+
+
+def no_difference(of: Quantity) -> Callable[[Runs], Judgement]:
+    """Rule: surely within the margin of zero."""
+
+    def judge(runs: Runs) -> Judgement:
+        found, classes = runs.values(of)
+        return of_classes(judge_none(found), classes)
+
+    return judge
+
+
+def above_each(quantities: Mapping[str, Quantity]) -> Callable[[Runs], Judgement]:
+    """Rule: all of them surely above zero; one that falls short contradicts. The
+    interval shown is the worst one's."""
+
+    def judge(runs: Runs) -> Judgement:
+        found = {name: above(of)(runs) for name, of in quantities.items()}
+        if any(j.found is None for j in found.values()):
+            return not_run("no records")
+        found = dict(zip(found, corrected(list(found.values())), strict=True))
+        verdict = all_of(list(found.values()))
+        deciding = {k: j for k, j in found.items() if j.verdict == verdict}
+        name = min(deciding, key=lambda k: deciding[k].found.mean)
+        worst = deciding[name]
+        return replace(worst, reason=f"worst of {len(found)}: {name}; {worst.reason}")
+
+    return judge
+
+
+def of_classes(judged: Judgement, classes: int) -> Judgement:
+    """The judgement with the number of classes; only all of them reproduce."""
+    if judged.found is None:
+        return judged
+    reason = f"{classes} of {len(CIFAR10_CLASSES)} classes; {judged.reason}"
+    partly = judged.verdict == REPRODUCED and classes < len(CIFAR10_CLASSES)
+    return replace(
+        judged, reason=reason, verdict=INCONCLUSIVE if partly else judged.verdict
+    )
+
+
+# --- the claims ---------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A claim in our words, where it is made ("" for a control), and how it is decided:
+    in words and in code. ``unit``: "points", "share", "ms" or ""."""
+
+    key: str
+    notebook: str
+    family: str
+    words: str
+    source: str
+    rule: str
+    judge: Callable[[Runs], Judgement]
+    unit: str = "points"
+
+
+NOTHING_LEFT = (
+    f"{100 * LEFT:g} points less accuracy on the class, the worst class; reproduced: "
+    "surely above zero; contradicted: surely below"
+)
+KEPT = (
+    "accuracy on the others minus the original's; reproduced: surely no more than 2 "
+    "points lost; contradicted: surely more"
+)
+BETTER = "reproduced: surely above zero; contradicted: else, surely less than 2 points"
+SELECTIVITY = "what the class loses in accuracy less what the others lose; "
+PROBE = (
+    "linear probe of the class, retrained networks minus the method; reproduced: "
+    "surely no more than 2 points below; contradicted: surely more"
+)
+GAP = f"average gap to the retrained networks, mask minus the method; {BETTER}"
+OTHERS = [name for name in SELECTIONS if name != "relevance"]
+CLAIMS = (
+    Claim("npp-forgets", NPP, PAPER, "LRA-NPP forgets the class", "abstract",
+          NOTHING_LEFT, above(left("lra_npp"), 0.0, 0.0, min)),
+    Claim("npp-keeps", NPP, PAPER, "It keeps the other classes", "abstract", KEPT,
+          above(kept("lra_npp"), -MARGIN, 0.0)),
+    Claim("npp-relevance", NPP, PAPER, "Relevance finds the right units", "title",
+          f"selectivity ({SELECTIVITY}as many units) minus that of each of five other "
+          f"selections; {BETTER}",
+          above_each({name: more_selective("controls: relevance", f"controls: {name}")
+                      for name in OTHERS})),
+    Claim("npp-layers", NPP, PAPER, "Relevance through all layers is better than at "
+          "the last", "title", f"selectivity; {BETTER}",
+          above(more_selective("lra_npp_layers", "lra_npp"))),
+    Claim("npp-zero-shot", NPP, PAPER, "It needs no training data", "title",
+          "selectivity with held-out images minus with training images; reproduced: "
+          "surely within 2 points; contradicted: surely beyond",
+          no_difference(more_selective("controls: relevance",
+                                       "controls: training images"))),
+    Claim("npp-cheap", NPP, PAPER, "It costs little", "abstract",
+          f"share of retraining's seconds saved; reproduced: surely more than "
+          f"{SAVED:.0%}; contradicted: surely less",
+          above(saved("lra_npp"), SAVED, 0.0), "share"),
+    Claim("npp-mask", NPP, CONTROL, "It is more selective than a logit mask", "",
+          BETTER, above(more_selective("lra_npp", "logit_mask"))),
+    Claim("npp-gap", NPP, CONTROL, "It comes nearer to retraining than a logit mask",
+          "", GAP, above(nearer("lra_npp", "logit_mask"))),
+    Claim("npp-features", NPP, CONTROL, "The features forget, too", "", PROBE,
+          above(features_know("lra_npp"), -MARGIN, 0.0)),
+    Claim("npp-features-layers", NPP, CONTROL, "Through all layers, the features "
+          "forget", "", PROBE, above(features_know("lra_npp_layers"), -MARGIN, 0.0)),
+    Claim("osp-forgets", OSP, PAPER, "OSP forgets the class completely", "abstract",
+          NOTHING_LEFT, above(left("osp"), 0.0, 0.0, min)),
+    Claim("osp-keeps", OSP, PAPER, "Its loss on the other classes is minimal",
+          "abstract", KEPT, above(kept("osp"), -MARGIN, 0.0)),
+    Claim("osp-milliseconds", OSP, PAPER, "It takes milliseconds", "abstract",
+          f"{1000 * MILLISECONDS:g} ms less the seconds of the scaling; reproduced: "
+          "surely above zero; contradicted: surely below",
+          above(lambda r: MILLISECONDS - r["arms"]["osp"]["seconds"], 0.0, 0.0), "ms"),
+    Claim("osp-orthogonal", OSP, PAPER, "Orthogonal training helps", "abstract",
+          f"selectivity of the same pruning, orthogonal minus plain network; {BETTER}",
+          above(more_selective("osp", "plain/osp"))),
+    Claim("osp-decorrelates", OSP, PAPER, "Orthogonal training makes channels respond "
+          "less together", "abstract", "mean |correlation|, plain minus orthogonal; "
+          "reproduced: surely above zero; contradicted: else, surely below 0.02",
+          above(decorrelated), ""),
+    Claim("osp-soft", OSP, PAPER, "Weakening is better than removing", "title",
+          f"selectivity; {BETTER}",
+          above(more_selective("osp", "controls: orthogonal, hard"))),
+    Claim("osp-channels", OSP, PAPER, "The scores find the right channels", "abstract",
+          f"selectivity minus that of as many random channels; {BETTER}",
+          above(more_selective("osp", "controls: orthogonal, random channels"))),
+    Claim("osp-mask", OSP, CONTROL, "It is more selective than a logit mask", "",
+          BETTER, above(more_selective("osp", "logit_mask"))),
+    Claim("osp-gap", OSP, CONTROL, "It comes nearer to retraining than a logit mask",
+          "", GAP, above(nearer("osp", "logit_mask"))),
+    Claim("osp-features", OSP, CONTROL, "The features forget, too", "", PROBE,
+          above(features_know("osp"), -MARGIN, 0.0)),
+    Claim("osp-price", OSP, CONTROL, "It saves time with its preparation", "",
+          "share of one retraining's seconds saved, the pass over the data and the "
+          "longer training included; reproduced: surely above zero; contradicted: "
+          "surely below",
+          above(saved_with_preparation, 0.0, 0.0), "share"),
+)  # fmt: skip
+
+
+def judged(place: Place, runs: Runs) -> list[tuple[Claim, Judgement]]:
+    """The notebook's claims at a place, each family corrected on its own."""
+    found = []
+    for family in (PAPER, CONTROL):
+        claims = [
+            c for c in CLAIMS if (c.notebook, c.family) == (place.notebook, family)
+        ]
+        judgements = corrected([claim.judge(runs) for claim in claims])
+        found += zip(claims, judgements, strict=True)
+    return found

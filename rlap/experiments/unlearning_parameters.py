@@ -1,0 +1,111 @@
+"""The parameters of the two notebooks that forget a class, and what their tiers make of
+them."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, replace
+from typing import ClassVar, Self
+
+from rlap.data.images import CIFAR10_CLASSES
+from rlap.experiments.checked import TIERS, Parameters, between, choice
+from rlap.unlearning.lra_npp import SCOPES
+from rlap.unlearning.osp import READINGS
+from rlap.unlearning.statistics import POOLINGS
+
+# "trained" has the methods that train as well as those that do not
+METHODS = ("one_shot", "trained")
+
+
+@dataclass(frozen=True)
+class ForgettingParameters(Parameters):
+    """What both have; ``None`` leaves a choice to the tier.
+
+    One run forgets one class of one network: all methods share the network, the
+    retrained ones they are measured by, and the data.
+    """
+
+    data_set: ClassVar[str] = "cifar10"
+
+    tier: str = choice("smoke", *TIERS)
+    seed: int = between(0, 0)
+    forget: str = choice("ship", *CIFAR10_CLASSES)
+    model: str | None = choice(None, None, "small", "vgg", "resnet18")
+    train_size: int | None = between(None, 500, 50_000)
+    test_size: int | None = between(None, 100, 10_000)
+    epochs: int | None = between(None, 1)
+    lr: float = between(0.05, 1e-6, 10)
+    relearn_steps: int | None = between(None, 1)
+
+    def resolved(self) -> Self:
+        """The same with every ``None`` replaced by its tier's value."""
+        given = {k: v for k, v in asdict(self).items() if v is not None}
+        usual = FORGETTING_TIERS[self.tier].items()
+        filled = {k: v for k, v in usual if k in self.names()}
+        return replace(self, **{**filled, **given})
+
+    @property
+    def label(self) -> int:
+        """The class to forget as a number."""
+        return CIFAR10_CLASSES.index(self.forget)
+
+
+@dataclass(frozen=True)
+class RelevanceParameters(ForgettingParameters):
+    """Parameters of notebook 03, LRA-NPP."""
+
+    methods: str = choice("trained", *METHODS)
+    tuning_epochs: int | None = between(None, 1)
+    images: int | None = between(None, 1, 1000)
+    samples: int | None = between(None, 10, 50_000)
+    top: int | None = between(None, 1, 256)
+    prune_units: int | None = between(None, 1, 256)
+    scope: str = choice("all", *SCOPES)
+    out: str = ""
+
+
+@dataclass(frozen=True)
+class SoftPruningParameters(ForgettingParameters):
+    """Parameters of notebook 04, OSP."""
+
+    strength: float = between(1e-3, 0, 1)
+    fraction: float = between(0.25, 1e-3, 1)
+    floor: float = between(0.5, 0, 1)
+    reading: str = choice("batchnorm", *READINGS)
+    pooling: str = choice("max", *POOLINGS)
+    out: str = ""
+
+
+# a fifth of train_size is held out, for the images that a method may look at and for
+# curves over its settings; paper: the papers' kind of network and sizes (a GPU's work)
+FORGETTING_TIERS: dict[str, dict[str, object]] = {
+    "smoke": {
+        "train_size": 1_250,
+        "test_size": 400,
+        "model": "small",
+        "epochs": 6,
+        "tuning_epochs": 1,
+        "relearn_steps": 4,
+        "images": 12,
+        "samples": 100,
+    },
+    "small": {
+        "train_size": 5_000,
+        "test_size": 1_000,
+        "model": "small",
+        "epochs": 8,
+        "tuning_epochs": 2,
+        "relearn_steps": 20,
+        "images": 36,
+        "samples": 900,
+    },
+    "paper": {
+        "train_size": 50_000,
+        "test_size": 10_000,
+        "model": "resnet18",
+        "epochs": 60,
+        "tuning_epochs": 10,
+        "relearn_steps": 50,
+        "images": 36,
+        "samples": 900,
+    },
+}

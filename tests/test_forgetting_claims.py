@@ -1,0 +1,256 @@
+"""Claims about forgetting: quantities and verdicts by hand, on made-up records."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from rlap.data.images import CIFAR10_CLASSES
+from rlap.experiments import forgetting_pages as pages
+from rlap.experiments import records
+from rlap.experiments.forgetting_claims import CLAIMS, CONTROL, PAPER, judged
+from rlap.experiments.forgetting_evidence import (
+    NPP,
+    OSP,
+    Place,
+    decorrelated,
+    filed,
+    kept,
+    more_selective,
+    saved,
+    saved_with_preparation,
+    selectivity,
+)
+from rlap.experiments.parameters import NOTEBOOKS
+from rlap.experiments.verdicts import (
+    CONTRADICTED,
+    INCONCLUSIVE,
+    NOT_RUN,
+    REPRODUCED,
+)
+from rlap.unlearning.lra_npp import SELECTIONS
+
+
+def arm(
+    forget: float, retain: float, probe: float = 0.5, seconds: float = 10.0
+) -> dict:
+    """What a record says of one network; the retrained ones have 0, 0.8 and 0.5."""
+    return {
+        "accuracy": 0.5,
+        "forget_test": forget,
+        "retain_test": retain,
+        "probe_linear_forget": probe,
+        "probe_nearest_mean_forget": probe,
+        "relearn_steps": None,
+        "relearn_steps_fresh_head": 3,
+        "seconds": seconds,
+        "data": "forget",
+        "relative": {
+            "forget_test": forget,
+            "retain_test": retain - 0.8,
+            "probe_linear_forget": probe - 0.5,
+            "average_gap": abs(forget) + abs(retain - 0.8),
+        },
+    }
+
+
+STANDARD = {
+    "original": arm(0.9, 0.8, 0.9),
+    "retrained": arm(0.0, 0.8),
+    "retrained again": arm(0.0, 0.8),
+    "logit_mask": arm(0.0, 0.81, 0.9, 0.001),
+}
+OF = {
+    NPP: STANDARD
+    | {
+        "lra_npp": arm(0.0, 0.79, 0.9, 0.1),
+        "lra_npp_layers": arm(0.0, 0.4, 0.5, 1.0),
+    },
+    OSP: STANDARD
+    | {"osp": arm(0.5, 0.6, 0.8, 0.004)}
+    | {f"plain/{k}": v for k, v in STANDARD.items()}
+    | {"plain/osp": arm(0.4, 0.6, 0.8, 0.004)},
+}
+
+
+def record(notebook: str, seed: int = 0, forget: str = "ship", **asked) -> dict:
+    kind = NOTEBOOKS[notebook]
+    given = {"tier": "small", "seed": seed, "forget": forget, **asked}
+    run = kind.from_mapping(given).resolved()
+    controls = {name: {"forget": 0.3, "retain": 0.7} for name in SELECTIONS}
+    controls["relevance"] = controls["training images"] = {"forget": 0, "retain": 0.79}
+    if notebook == OSP:
+        controls = {
+            "orthogonal, hard": {"forget": 0.1, "retain": 0.3},
+            "orthogonal, random channels": {"forget": 0.9, "retain": 0.7},
+        }
+    return {
+        "notebook": notebook,
+        "tier": run.tier,
+        "seed": seed,
+        "parameters": run.identity(),
+        "data": {"stand_in": False, "name": "cifar10", "n_train": run.train_size},
+        "arms": json.loads(json.dumps(OF[notebook])),
+        "controls": controls,
+        "mechanism": {
+            "orthogonal": {"correlation": {"a": 0.2, "b": 0.4}},
+            "plain": {"correlation": {"a": 0.3, "b": 0.4}},
+        },
+        "statistics_seconds": {"orthogonal": 1.0},
+    }
+
+
+def all_classes(notebook: str, seeds: int = 3, **asked) -> list[dict]:
+    return [
+        record(notebook, seed, name, **asked)
+        for seed in range(seeds)
+        for name in CIFAR10_CLASSES
+    ]
+
+
+def verdicts(made: list[dict]) -> dict[str, str]:
+    ((place, runs),) = filed(made).items()
+    return {claim.key: found.verdict for claim, found in judged(place, runs)}
+
+
+def test_quantities_by_hand():
+    one = record(NPP)
+    assert kept("lra_npp")(one) == pytest.approx(-0.01)
+    # the class loses 0.9, the others 0.01; the mask gives the others 0.01
+    assert selectivity(one, "lra_npp") == pytest.approx(0.89)
+    assert selectivity(one, "logit_mask") == pytest.approx(0.91)
+    assert selectivity(one, "original") == 0
+    assert selectivity(one, "controls: random") == pytest.approx(0.6 - 0.1)
+    gain = more_selective("lra_npp", "controls: random")
+    assert gain(one) == pytest.approx(0.39)
+    assert saved("lra_npp")(one) == pytest.approx(0.99)
+    two = record(OSP)
+    assert selectivity(two, "plain/osp") == pytest.approx(0.5 - 0.2)
+    two["arms"]["plain/original"]["forget_test"] = 0.8  # its own original
+    assert selectivity(two, "plain/osp") == pytest.approx(0.4 - 0.2)
+    assert selectivity(two, "osp") == pytest.approx(0.4 - 0.2)
+    assert decorrelated(two) == pytest.approx(0.05)
+    two["arms"]["original"]["seconds"] = 12.0  # 2 s more of training, 1 s of pass
+    assert saved_with_preparation(two) == pytest.approx(1 - 3.004 / 10)
+
+
+def test_the_claims_of_relevance():
+    found = verdicts(all_classes(NPP))
+    assert found == {
+        "npp-forgets": REPRODUCED,
+        "npp-keeps": REPRODUCED,  # one point is lost
+        "npp-relevance": REPRODUCED,
+        "npp-layers": CONTRADICTED,  # 40 points of the others are lost
+        "npp-zero-shot": REPRODUCED,
+        "npp-cheap": REPRODUCED,
+        "npp-mask": CONTRADICTED,
+        "npp-gap": CONTRADICTED,  # the same gap
+        "npp-features": CONTRADICTED,
+        "npp-features-layers": REPRODUCED,
+    }
+
+
+def test_the_claims_of_soft_pruning():
+    assert verdicts(all_classes(OSP)) == {
+        "osp-forgets": CONTRADICTED,
+        "osp-keeps": CONTRADICTED,
+        "osp-milliseconds": REPRODUCED,
+        "osp-orthogonal": CONTRADICTED,  # 0.2 against 0.3
+        "osp-decorrelates": REPRODUCED,
+        "osp-soft": CONTRADICTED,  # 0.2 against 0.8 - 0.5
+        "osp-channels": REPRODUCED,  # against -0.1
+        "osp-mask": CONTRADICTED,
+        "osp-gap": CONTRADICTED,
+        "osp-features": CONTRADICTED,
+        "osp-price": REPRODUCED,
+    }
+
+
+def test_one_class_that_stays_is_not_forgotten():
+    made = all_classes(NPP)
+    for each in made:
+        if each["parameters"]["forget"] == "cat":
+            each["arms"]["lra_npp"]["forget_test"] = 0.11
+    assert verdicts(made)["npp-forgets"] == CONTRADICTED
+
+
+def test_one_selection_that_is_as_good_contradicts_relevance():
+    made = all_classes(NPP)
+    for each in made:
+        each["controls"]["activation"] = dict(each["controls"]["relevance"])
+    ((place, runs),) = filed(made).items()
+    (found,) = [j for c, j in judged(place, runs) if c.key == "npp-relevance"]
+    assert found.verdict == CONTRADICTED
+    assert "worst of 5: activation; 10 of 10 classes" in found.reason
+
+
+def test_two_seeds_or_few_classes_reproduce_nothing():
+    assert set(verdicts(all_classes(NPP, seeds=2)).values()) == {INCONCLUSIVE}
+    few = [record(NPP, s, c) for s in range(3) for c in ("ship", "cat", "dog")]
+    assert REPRODUCED not in verdicts(few).values()
+    assert verdicts(few)["npp-layers"] == CONTRADICTED  # a counterexample is one
+    # a class that one seed lacks is left out of all
+    ((_, runs),) = filed(all_classes(NPP)[:-1]).items()
+    assert runs.classes() == list(CIFAR10_CLASSES[:-1])
+
+
+def test_what_is_left_out_and_which_run_is_taken():
+    standin = record(NPP)
+    standin["data"]["stand_in"] = True
+    out = [record(NPP, tier="smoke"), standin, record(NPP, lr=0.1)]
+    assert filed(out) == {}
+    assert set(judged_nothing().values()) == {NOT_RUN}
+    short, long = record(NPP, methods="one_shot"), record(NPP, methods="trained")
+    for pair in ([short, long], [long, short]):
+        (runs,) = filed(pair).values()
+        assert runs.seeds[0]["ship"] is long
+    places = filed([record(NPP), record(NPP, model="vgg"), record(OSP)])
+    assert list(places) == [
+        Place(NPP, "small", "small"),
+        Place(NPP, "small", "vgg"),
+        Place(OSP, "small", "small"),
+    ]
+
+
+def judged_nothing() -> dict[str, str]:
+    from rlap.experiments.forgetting_evidence import Runs
+
+    found = judged(Place(NPP, "small", "small"), Runs())
+    return {claim.key: j.verdict for claim, j in found}
+
+
+def test_every_claim_says_what_decides():
+    assert len({c.key for c in CLAIMS}) == len(CLAIMS)
+    for claim in CLAIMS:
+        assert "reproduced" in claim.rule and "contradicted" in claim.rule
+        assert (claim.family == PAPER) == bool(claim.source)
+        assert claim.family in (PAPER, CONTROL) and claim.notebook in (NPP, OSP)
+
+
+def test_the_page_with_and_without_records():
+    assert "no run is recorded yet" in pages.verdicts({}, NPP).data
+    places = filed(all_classes(NPP))
+    ((place, runs),) = places.items()
+    page = pages.verdicts(places, NPP).data
+    assert page.count("reproduced") > 6 and "small network, small" in page
+    assert "-1.0 <small>[-1.0, -1.0]</small> points, n = 3" in page  # what is kept
+    table = pages.account(runs).data
+    for words in ("LRA-NPP, all layers", "logit mask", "not back", "+40.0"):
+        assert words in table
+    known = pages.mean_account(runs)
+    assert known["original"]["forget_test"] == pytest.approx(0.9)
+    assert "3 seeds, 30 runs" in pages.stamp(place, runs)
+
+
+def test_a_record_of_these_notebooks_is_no_fault(tmp_path):
+    """The ledger reads all records: these must not trip it."""
+    from rlap.experiments.evidence import file_records
+    from rlap.experiments.integrity import number_faults
+
+    made = record(NPP)
+    made["data"]["n_test"] = 1000
+    assert list(number_faults(made)) == []
+    made["provenance"] = {}
+    assert list(file_records([made])) == []
+    assert records.rounded(made)["arms"]["original"]["forget_test"] == 0.9
