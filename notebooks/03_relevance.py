@@ -330,8 +330,10 @@ with watch("examiner"):
 display(account.table())
 
 # %% [markdown]
-# The table again, as differences from the mean of the two retrained networks, in points. The
-# *average gap* is the mean absolute difference over accuracy on the forget and retain
+# Now as differences from the mean of the two retrained networks, in points: the answers on
+# the class and on the others, two classifiers of the features, one membership attack (the share
+# of the forget set that it calls unseen), and how well the answers are told from those of a
+# retrained network. The *average gap* is the mean absolute difference over accuracy on the forget and retain
 # sets, test accuracy and one membership attack {cite:p}`fan2024salun`: small is good. It looks at
 # answers alone, and the logit mask shows what that is worth.
 

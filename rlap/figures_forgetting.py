@@ -50,7 +50,8 @@ def confusions(
     with drawing(stamp, 1, len(tables), **size) as (figure, axes):
         for ax, (name, table) in zip(axes[0], tables.items(), strict=True):
             share = table / table.sum(1, keepdim=True).clamp(min=1)
-            image = ax.imshow(share.cpu().numpy(), cmap="Blues", vmin=0, vmax=1)
+            options = {"cmap": "Blues", "vmin": 0, "vmax": 1, "aspect": "auto"}
+            image = ax.imshow(share.cpu().numpy(), **options)
             ax.set_xticks(range(len(classes)), classes, rotation=90, fontsize=7)
             ax.set_yticks(range(len(classes)), classes, fontsize=7)
             ax.get_xticklabels()[label].set_color(ORANGE)
