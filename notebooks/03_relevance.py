@@ -37,7 +37,7 @@ test_size = None
 epochs = None
 lr = 0.05
 relearn_steps = None  # at most, to bring the class back
-methods = "trained"  # "one_shot": leave out the methods that train
+methods = "one_shot"  # "trained": the methods that train as well
 tuning_epochs = None  # of the methods that train
 images = None  # held-out images that LRA-NPP looks at
 samples = None  # of each set, for the SVD projection
@@ -166,7 +166,8 @@ figures.where_units_sit(
 # %% [markdown]
 # ## Forget it
 #
-# Six edits without training, then five methods that train, each timed alone. LRA-NPP has three forms:
+# Six edits without training and, with `methods = "trained"`, five methods that train,
+# each timed alone. LRA-NPP has three forms:
 # weights of the chosen units zeroed for all classes (the released code for CIFAR-10), for
 # the class alone (the code for MNIST), and relevance through all layers with units
 # of each layer removed, as the text tells it. Beside them stands what a reader should ask for

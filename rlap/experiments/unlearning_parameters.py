@@ -53,7 +53,7 @@ class ForgettingParameters(Parameters):
 class RelevanceParameters(ForgettingParameters):
     """Parameters of notebook 03, LRA-NPP."""
 
-    methods: str = choice("trained", *METHODS)
+    methods: str = choice("one_shot", *METHODS)
     tuning_epochs: int | None = between(None, 1)
     images: int | None = between(None, 1, 1000)
     samples: int | None = between(None, 10, 50_000)
@@ -79,8 +79,8 @@ class SoftPruningParameters(ForgettingParameters):
 # curves over its settings; paper: the papers' kind of network and sizes (a GPU's work)
 FORGETTING_TIERS: dict[str, dict[str, object]] = {
     "smoke": {
-        "train_size": 1_250,
-        "test_size": 400,
+        "train_size": 1_000,
+        "test_size": 300,
         "model": "small",
         "epochs": 6,
         "tuning_epochs": 1,
