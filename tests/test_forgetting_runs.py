@@ -68,8 +68,8 @@ def test_bad_parameters_stop(given, message):
 def test_folders_name_class_and_network():
     run = RelevanceParameters(tier="small", seed=2, forget="cat")
     assert folder_name(run) == "small-cat-s2"
-    run = RelevanceParameters(tier="small", model="vgg", methods="one_shot")
-    assert folder_name(run) == "small-ship-vgg-one_shot-s0"
+    run = RelevanceParameters(tier="small", model="vgg", methods="trained")
+    assert folder_name(run) == "small-ship-vgg-trained-s0"
     assert folder_name(SoftPruningParameters(strength=0.01)) == (
         "smoke-ship-strength=0.01-s0"
     )
@@ -81,12 +81,12 @@ def test_estimates_know_the_three_kinds_of_run():
         work(run.resolved().identity())
         for run in (
             RelevanceParameters(methods="one_shot"),
-            RelevanceParameters(),
+            RelevanceParameters(methods="trained"),
             SoftPruningParameters(),
         )
     )
     assert few < more and few < soft
-    assert few == PASSES["one_shot"][0] * 6 * 1250
+    assert few == PASSES["one_shot"][0] * 6 * 1000
 
 
 # --- data ---------------------------------------------------------------------------
