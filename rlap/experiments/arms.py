@@ -12,6 +12,7 @@ from torch import nn
 from rlap import models
 from rlap.data import Split
 from rlap.experiments.parameters import Cifar10Parameters, SpeechParameters
+from rlap.experiments.study_parameters import StudyParameters
 from rlap.finetuning import FULL_RECIPE, HEAD_RECIPE
 from rlap.metrics import evaluate
 from rlap.recipe import Recipe
@@ -72,7 +73,7 @@ def recipes(run: Cifar10Parameters | SpeechParameters) -> dict[str, Recipe]:
 
 
 def fit(
-    run: Cifar10Parameters | SpeechParameters,
+    run: Cifar10Parameters | SpeechParameters | StudyParameters,
     split: Split,
     recipe: Recipe,
     test: Split | None,

@@ -12,12 +12,11 @@ from dataclasses import asdict, dataclass, field
 import torch
 from torch import Tensor, nn
 
-from rlap import models
 from rlap.algorithm import partition_by
 from rlap.corruption import INPUT_KINDS, corrupt
 from rlap.data import Split
 from rlap.data.base import stratified_indices
-from rlap.experiments.arms import Arms
+from rlap.experiments.arms import Arms, fit
 from rlap.experiments.plan import CONTROLS, RIVALS
 from rlap.experiments.study import LAYER, Study
 from rlap.experiments.study_parameters import StudyParameters
@@ -27,7 +26,7 @@ from rlap.metrics import classification
 from rlap.modes import BATCHNORM
 from rlap.pruning import Mask
 from rlap.recipe import Recipe
-from rlap.training import History, train
+from rlap.training import History
 
 ATTACKED = ("initial", "L-FT", "F-FT", "retrain")  # Table 5
 ATTACK_RATES = (0.2, 0.4, 0.6, 0.8, 1.0)  # the last one says it all (audit 33)
@@ -62,23 +61,15 @@ class Contest:
         batchnorm: str = "train",
     ) -> nn.Module:
         """An arm that trains a fresh network on ``part``."""
-        study, run = self.study, self.study.run
+        study = self.study
         part, monitor = self.monitored(part, recipe)
-        net = models.build(
-            run.model,
-            part.num_classes,
-            seed=run.seed,
-            in_channels=part.inputs.shape[1],
-            width=run.width,
-            whiten=part.inputs,
-        ).to(study.device)
         with study.watch(arm):
-            history = train(
-                net,
+            net, history = fit(
+                study.run,
                 part,
                 recipe,
-                seed=run.seed,
-                test=test or study.watched,
+                test or study.watched,
+                study.device,
                 monitor=monitor,
                 batchnorm=batchnorm,
             )
