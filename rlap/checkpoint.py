@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import zlib
 from dataclasses import asdict, fields
 from pathlib import Path
@@ -38,13 +39,32 @@ def fingerprint(split: Split) -> str:
     return f"{type(split).__name__}({', '.join(parts)})"
 
 
+def start_of(model: nn.Module) -> str:
+    """What tells the start of one training from others: architecture and weights."""
+    sums = {
+        name: zlib.crc32(value.cpu().contiguous().view(-1).numpy().data)
+        for name, value in model.state_dict().items()
+    }
+    return f"{model} {sums}"
+
+
 class Checkpoint:
     """Everything that the next epoch depends on, written whole or not at all."""
 
-    def __init__(self, path: str | Path | None, run: Resumable, told: tuple) -> None:
+    def __init__(
+        self,
+        path: str | Path | None,
+        run: Resumable,
+        told: tuple,
+        test: Split | None = None,
+    ) -> None:
         self.path = Path(path) if path is not None else None
         self.run = run
         self.identity = repr((told, fingerprint(run.split))) if self.path else ""
+        if self.path is not None and self.path.is_dir():
+            # one file a run: those that agree in all of this end with the same network
+            whole = (self.identity, start_of(run.model), test and fingerprint(test))
+            self.path /= hashlib.sha256(repr(whole).encode()).hexdigest()[:32] + ".pt"
 
     def restore(self) -> int:
         """Load the file if there is one; the epoch to go on with."""
@@ -70,7 +90,8 @@ class Checkpoint:
         if run.device.type == "cuda":
             torch.cuda.set_rng_state(saved["cuda_rng"], run.device)
         vars(run.history).update(saved["history"])
-        return len(run.history.loss)
+        run.history.resumed = len(run.history.loss)
+        return run.history.resumed
 
     def write(self) -> None:
         """Save after an epoch: to a temporary name first, then renamed."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import replace
+from pathlib import Path
 
 import torch
 from torch import Tensor, fx, nn
@@ -56,6 +57,7 @@ def finetune(
     device: torch.device | str | None = None,
     seed: int = 0,
     test: Split | None = None,
+    checkpoint: str | Path | None = None,
     progress: bool | str = False,
 ) -> History:
     """Fine-tune ``model`` in place on ``split``; it stays on ``device``, in eval mode.
@@ -73,7 +75,7 @@ def finetune(
             (the released L-FT is "update").
         cache: train the head on features computed once, where that changes nothing;
             else, and for heads that cannot be cut off, run the whole network.
-        device, seed, test, progress: as in ``train``.
+        device, seed, test, checkpoint, progress: as in ``train``.
 
     Raises what ``train`` raises, and ``ValueError`` without a layer for the head.
     Source: paper section 3.4.
@@ -83,6 +85,7 @@ def finetune(
     device = torch.device(device) if device is not None else model_device(model)
     model.to(device)
     common = {"seed": seed, "device": device, "progress": progress}
+    common["checkpoint"] = checkpoint
     if scope == "full":
         return train(
             model,

@@ -104,6 +104,17 @@ def runs_folder() -> Path:
     return root / "_build" / "runs" if root else Path.cwd() / "runs"
 
 
+def networks_folder(code: str) -> Path | None:
+    """Return where runs of the package version ``code`` share trained networks, made if
+    it was missing; None unless ``RLAP_NETWORKS`` names a folder for them."""
+    named = os.environ.get("RLAP_NETWORKS")
+    if not named:
+        return None
+    folder = Path(named).expanduser().absolute() / code
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
 def constraints_file() -> Path | None:
     """Return the checkout's ``constraints.txt`` (pinned versions) if there is one."""
     root = checkout()

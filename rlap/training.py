@@ -47,7 +47,8 @@ class History:
     ``loss`` and ``accuracy`` are running means over the (augmented) training batches,
     ``test_accuracy`` is filled when a test split was given, ``monitor_accuracy`` when
     one was monitored; ``seconds`` counts the training alone and ``test_seconds`` the
-    evaluations of both.
+    evaluations of both. ``resumed`` epochs came from a checkpoint, with the seconds
+    that they took when they were run.
     """
 
     loss: list[float] = field(default_factory=list)
@@ -60,6 +61,7 @@ class History:
     setup_seconds: float = 0.0
     samples: int = 0
     precision: str = "fp32"
+    resumed: int = field(default=0, compare=False)
 
     @property
     def total_seconds(self) -> float:
@@ -103,7 +105,9 @@ def train(
             "update" lets those of frozen modules move as well (released L-FT);
             "first epoch" trains in train mode once and then wholly in eval mode, no
             dropout either (released retrain of speech, audit 36).
-        checkpoint: a file written after every epoch and resumed from when it exists.
+        checkpoint: a file written after every epoch and resumed from when it exists; of
+            a folder, the file that belongs to this very run (start, data, recipe, seed,
+            test), so that many runs can share what they have in common.
         progress: a progress bar, with this title when it is a string.
 
     Raises ``ValueError`` for unusable data or settings, ``TrainingDiverged`` when the
@@ -130,7 +134,7 @@ def train(
         preserved_random_state(device, seed),
         only_these(model, parameters),
     ):
-        saved = Checkpoint(checkpoint, run, told)
+        saved = Checkpoint(checkpoint, run, told, test)
         start = saved.restore()
         if mask is not None:
             mask.apply(model)

@@ -273,6 +273,22 @@ def test_all_arms_of_a_run_share_what_they_start_from(data, tmp_path):
     assert json.loads((tmp_path / "record.json").read_text())["arms"].keys() == names
 
 
+def test_runs_of_a_sweep_share_what_they_train_alike(data, tmp_path, monkeypatch):
+    alone = conduct(study_of("released").run)
+    monkeypatch.setenv("RLAP_NETWORKS", str(tmp_path))
+    first = conduct(study_of("released").run)
+    other = conduct(study_of("released+target=sample").run)  # a step of the waterfall
+    for arm, scores in alone.arms.items():
+        assert first.arms[arm]["accuracy"] == scores["accuracy"], arm
+        assert first.arms[arm]["history"]["resumed"] == 0
+    epochs = {arm: other.arms[arm]["history"]["resumed"] for arm in ("initial", "F-FT")}
+    assert epochs["initial"] == SIZES["epochs"]
+    spent = first.arms["initial"]["history"]
+    assert other.arms["initial"]["history"]["seconds"] == spent["seconds"]
+    whole = sum(spent["seconds"]) + sum(spent["test_seconds"])
+    assert other.study.watch["initial"] == pytest.approx(whole)
+
+
 def test_controlled_leaves_out_the_arm_that_it_has_already(data):
     run = StudyParameters(protocol="controlled", arms="all", **SIZES).resolved()
     contest = conduct(run)

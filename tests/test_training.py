@@ -334,6 +334,31 @@ def test_resumed_with_a_mask_equals_uninterrupted(tmp_path):
     assert all(torch.equal(results[0][k], results[1][k]) for k in results[0])
 
 
+def test_runs_that_agree_share_a_folder_of_checkpoints(tmp_path):
+    split, test = pictures(25), pictures(9, seed=5)
+    first = convnet()
+    options = {"seed": 1, "test": test, "checkpoint": tmp_path}
+    told = train(first, split, PLAIN, **options)
+    assert told.resumed == 0
+    again = convnet()
+    copied = train(again, split, PLAIN, **options)
+    assert copied.resumed == PLAIN.epochs and copied == told
+    assert copied.seconds == told.seconds and same_state(again, state(first))
+    assert len(list(tmp_path.iterdir())) == 1
+    for changed in (
+        {"seed": 2},
+        {"test": pictures(9, seed=6)},
+        {"batchnorm": "eval"},
+        {"recipe": replace(PLAIN, lr=0.06)},
+        {"split": pictures(25, seed=7)},
+        {"model": convnet(seed=9)},  # other weights to start from
+    ):
+        model, given = changed.pop("model", convnet()), options | changed
+        data, recipe = given.pop("split", split), given.pop("recipe", PLAIN)
+        assert train(model, data, recipe, **given).resumed == 0
+    assert len(list(tmp_path.iterdir())) == 7
+
+
 def test_a_checkpoint_of_another_run_is_refused(tmp_path):
     file = tmp_path / "run.pt"
     split = pictures(25)

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, replace
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
-from rlap import models
+from rlap import models, paths
 from rlap.data import Split
 from rlap.experiments.parameters import Cifar10Parameters, SpeechParameters
+from rlap.experiments.records import code_digest
 from rlap.experiments.study_parameters import StudyParameters
 from rlap.finetuning import FULL_RECIPE, HEAD_RECIPE
 from rlap.metrics import evaluate
@@ -92,7 +94,17 @@ def fit(
         width=getattr(run, "width", None),
         whiten=split.inputs,
     ).to(device)
+    options = {"checkpoint": shared_networks(), **options}
     return net, train(net, split, recipe, seed=run.seed, test=test, **options)
+
+
+def shared_networks() -> Path | None:
+    """The folder of what other runs of the same code have trained, if one is wanted.
+
+    Runs of a sweep have much in common: most steps of a waterfall start from the same
+    network. With ``RLAP_NETWORKS`` set, each is trained once.
+    """
+    return paths.networks_folder(code_digest())
 
 
 class Arms(dict):

@@ -16,7 +16,7 @@ from rlap.algorithm import partition_by
 from rlap.corruption import INPUT_KINDS, corrupt
 from rlap.data import Split
 from rlap.data.base import stratified_indices
-from rlap.experiments.arms import Arms, fit
+from rlap.experiments.arms import Arms, fit, shared_networks
 from rlap.experiments.plan import CONTROLS, RIVALS
 from rlap.experiments.study import LAYER, Study
 from rlap.experiments.study_parameters import StudyParameters
@@ -73,7 +73,7 @@ class Contest:
                 monitor=monitor,
                 batchnorm=batchnorm,
             )
-        self.judge(arm, net, history)
+        self.trained(arm, net, history)
         return net
 
     def monitored(self, part: Split, recipe: Recipe) -> tuple[Split, Split | None]:
@@ -104,7 +104,15 @@ class Contest:
                 batchnorm=study.plan.head_batchnorm if kind == "L-FT" else None,
                 seed=study.run.seed,
                 test=study.watched,
+                checkpoint=shared_networks(),
             )
+        self.trained(arm, net, history)
+
+    def trained(self, arm: str, net: nn.Module, history: History) -> None:
+        """Count what the arm took, though another run may have trained it; judge it."""
+        if history.resumed:
+            seconds = history.total_seconds + sum(history.test_seconds)
+            self.study.watch[arm] = seconds
         self.judge(arm, net, history)
 
     def judge(self, arm: str, net: nn.Module, history: History | None = None) -> None:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from rlap import models
 from rlap.data import Dataset, Split
+from rlap.experiments.arms import shared_networks
 from rlap.experiments.checked import ParameterError
 from rlap.experiments.unlearning_parameters import ForgettingParameters
 from rlap.finetuning import cache_features
@@ -84,7 +85,8 @@ def fit(
         whiten=split.inputs,
     ).to(device)
     recipe = replace(RECIPE, epochs=run.epochs, lr=run.lr)
-    return net, train(net, split, recipe, seed=seed, penalty=penalty)
+    given = {"seed": seed, "penalty": penalty, "checkpoint": shared_networks()}
+    return net, train(net, split, recipe, **given)
 
 
 def retrained(
