@@ -253,3 +253,41 @@ def effect_bars(effects: Sequence, stamp: str, most: int = 16) -> Figure:
         if not shown:
             ax.text(0.5, 0, "not run", transform=ax.get_yaxis_transform())
         return figure
+
+
+def detectors(
+    found: Mapping[str, Mapping], scores: Sequence[str], stamp: str
+) -> Figure:
+    """How well each score tells noisy samples, by setting: a line for the mean over
+    seeds and a point a seed.
+
+    ``found`` as ``pages_partition.panels`` gives them for one protocol and tier.
+    """
+    colours = dict(zip(scores, (BLUE, ORANGE, GREEN, PURPLE, GREY), strict=True))
+    widths = [0.6 + len(places) for places in found.values()]
+    size = {"figsize": (8.4, 3.0), "sharey": True, "squeeze": False}
+    size["gridspec_kw"] = {"width_ratios": widths or [1]}
+    with drawing(stamp, 1, max(1, len(found)), **size) as (figure, axes):
+        for ax, (axis, places) in zip(axes.flat, found.items(), strict=False):
+            for k, (score, colour) in enumerate(colours.items()):
+                aside = 0.07 * (k - 2)  # so that points do not hide each other
+                at = {
+                    i + aside: place[score]
+                    for i, place in enumerate(places.values())
+                    if score in place
+                }
+                means = [float(np.mean(values)) for values in at.values()]
+                line = "none" if axis == "other noise" else "-"
+                ax.plot(list(at), means, linestyle=line, color=colour, lw=1.4,
+                        marker="_", ms=9, mew=1.6)  # fmt: skip
+                for x, values in at.items():
+                    ax.plot([x] * len(values), values, "o", color=colour, ms=2.5)
+            ax.axhline(0.5, color=GREY, lw=0.6, ls=":")
+            ax.set_xticks(range(len(places)), list(places))
+            ax.set(xlabel=axis, xlim=(-0.5, len(places) - 0.5))
+        axes[0, 0].set(ylabel="AUROC", ylim=(0.3, 1.02))
+        if not found:
+            axes[0, 0].text(0.5, 0.5, "not run", ha="center")
+        handles = [Line2D([], [], color=c, lw=2, label=s) for s, c in colours.items()]
+        figure.legend(handles=handles, loc="outside upper center", ncols=5, fontsize=8)
+        return figure

@@ -79,12 +79,18 @@ def record(
             "n_train": run["train_size"] or 1000,
             "n_test": n_test,
         },
-        "noise": {"kind": run["kind"], "rate": run["rate"], "level": run["level"]},
+        "noise": {k: run[k] for k in ("kind", "rate", "level")}
+        | {"realised_rate": run["rate"]},
         "arms": {k: scores(v, pace=1 + seed / 10) for k, v in arms.items()},
         "attacked": {arm: attack(arms[arm]) for arm in main},
         "partition": {
-            "detection": {"auroc": auroc, "purity": 0.95, "retained": 50},
-            "auroc": {"loss": [0.9, 0.89, 0.91]},
+            "detection": {
+                "auroc": auroc, "purity": 0.95, "recall_clean": 0.9, "retained": 50,
+            },  # fmt: skip
+            "auroc": {
+                "partition": [auroc, auroc - 0.01, auroc + 0.01],
+                "loss": [0.9, 0.89, 0.91],
+            },
             "oriented_right": auroc > 0.5,
         },
         "seconds": {

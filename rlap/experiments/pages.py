@@ -93,11 +93,11 @@ def reason(row: Row) -> str:
     )
 
 
-def claims(rows: Sequence[ClaimRow], *, family: str) -> object:
-    """Claims in every protocol and tier that has any records for them; one line each
-    where nothing was run."""
+def claims(rows: Sequence[ClaimRow], *, family: str | None = None) -> object:
+    """Claims, of one family or all, in every protocol and tier that has any records for
+    them; one line each where nothing was run."""
     lines = []
-    for words in dict.fromkeys(r.words for r in rows if r.family == family):
+    for words in dict.fromkeys(r.words for r in rows if family in (None, r.family)):
         mine = [r for r in rows if r.words == words]
         run = [r for r in mine if r.verdict != NOT_RUN] or mine[:1]
         for i, row in enumerate(run):

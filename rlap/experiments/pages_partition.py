@@ -1,0 +1,107 @@
+"""What the page on the partition shows: does it find the noise, do simpler scores?"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from html import escape
+
+from rlap.experiments.claims import LEVELS, RATES, SIZES
+from rlap.experiments.evidence import CLAMPED, FULL, Evidence, Setting, headline
+from rlap.experiments.markup import html, mark, table
+from rlap.experiments.protocol import CIFAR10, PROTOCOLS, SPEECH
+from rlap.experiments.verdicts import NOT_RUN
+
+WHICHEVER = "partition"  # its area whichever part is called good
+SCORES = (WHICHEVER, "low confidence", "loss", "low total attribution",
+          "values at 0 or 1")  # fmt: skip
+LABELS = Setting(CIFAR10, "symmetric_exclusive", 0.4, None, FULL)
+
+# what varies -> the settings by how the axis calls them
+AXES: dict[str, dict[str, Setting]] = {
+    "noise level": {
+        f"{level:g}": Setting(CIFAR10, CLAMPED, 0.5, level, FULL) for level in LEVELS
+    },
+    "share of noisy images": {
+        f"{rate:g}": Setting(CIFAR10, CLAMPED, rate, 2.0, FULL) for rate in RATES
+    },
+    "training images": {
+        f"{size / 1000:g}k": Setting(CIFAR10, CLAMPED, 0.5, 8.0, size)
+        for size in sorted(SIZES)
+    },
+    "other noise": {"labels": LABELS, "speech": headline(SPEECH)},
+}
+
+
+def areas(record: Mapping) -> dict[str, float]:
+    """Area under the ROC curve of each score as a detector of the noise.
+
+    The partition's is taken whichever part is called good: that rule is judged by
+    itself. So chance is a little above one half for it.
+    """
+    found = {name: area[0] for name, area in record["partition"]["auroc"].items()}
+    found[WHICHEVER] = max(found[WHICHEVER], 1 - found[WHICHEVER])
+    return {name: value for name, value in found.items() if not math.isnan(value)}
+
+
+def panels(
+    evidence: Evidence, protocol: str, tier: str
+) -> dict[str, dict[str, dict[str, list[float]]]]:
+    """Axis -> place -> score -> one area a seed; places without runs are left out."""
+    found: dict[str, dict[str, dict[str, list[float]]]] = {}
+    for axis, places in AXES.items():
+        for place, setting in places.items():
+            runs = [areas(r) for r in evidence.at(protocol, tier, setting).values()]
+            shown = {s: [a[s] for a in runs if s in a] for s in SCORES}
+            if runs:
+                here = {s: values for s, values in shown.items() if values}
+                found.setdefault(axis, {})[place] = here
+    return found
+
+
+def parts(evidence: Evidence, tier: str) -> object:
+    """A line a setting: how pure the kept part was, how much of the clean it kept."""
+    settings = dict.fromkeys(s for places in AXES.values() for s in places.values())
+    lines = []
+    for setting in settings:
+        for protocol in PROTOCOLS:
+            runs = list(evidence.at(protocol, tier, setting).values())
+            if runs:
+                lines.append([escape(str(setting)), protocol, *kept(runs)])
+    if not lines:
+        return html(f"<p>{mark(NOT_RUN)}</p>")
+    header = [
+        "setting",
+        "protocol",
+        "seeds",
+        "AUROC, whichever part",
+        "kept the purer",
+        "purity of the kept part",
+        "clean samples kept",
+        "clean in all",
+    ]
+    return html(table(header, lines))
+
+
+def kept(runs: Sequence[Mapping]) -> list[str]:
+    """The cells of one line of ``parts``: means with the range over seeds."""
+    found = [r["partition"]["detection"] for r in runs]
+    right = sum(r["partition"]["oriented_right"] for r in runs)
+    clean = [1 - r["noise"]["realised_rate"] for r in runs]
+    return [
+        str(len(runs)),
+        spread([areas(r)[WHICHEVER] for r in runs], "{:.3f}"),
+        f"{right} of {len(runs)}",
+        spread([d["purity"] for d in found], "{:.1%}"),
+        spread([d["recall_clean"] for d in found], "{:.1%}"),
+        f"{sum(clean) / len(clean):.0%}",
+    ]
+
+
+def spread(values: Sequence[float], form: str) -> str:
+    """Mean and range, in ``form``."""
+    mean = form.format(sum(values) / len(values))
+    if len(values) == 1:
+        return mean
+    low, high = form.format(min(values)), form.format(max(values))
+    return f"{mean} <small>({low} to {high})</small>"
