@@ -291,3 +291,36 @@ def detectors(
         handles = [Line2D([], [], color=c, lw=2, label=s) for s, c in colours.items()]
         figure.legend(handles=handles, loc="outside upper center", ncols=5, fontsize=8)
         return figure
+
+
+def over_epochs(
+    found: Mapping[str, Mapping[int, Mapping[str, Sequence[float]]]], stamp: str
+) -> Figure:
+    """Accuracy of some arms against the epochs of training: a panel a protocol, a line
+    for the mean over seeds, a point a seed. ``found``: as ``pages_runs.by_epochs``
+    gives it, by protocol."""
+    arms = dict.fromkeys(a for runs in found.values() for r in runs.values() for a in r)
+    colours = dict(zip(arms, (GREY, BLUE, GREEN, ORANGE, PURPLE), strict=False))
+    size = {"figsize": (7.6, 3.0), "sharey": True, "squeeze": False}
+    with drawing(stamp, 1, max(1, len(found)), **size) as (figure, axes):
+        for ax, (protocol, runs) in zip(axes.flat, found.items(), strict=False):
+            ax.set(title=protocol, xlabel="epochs of initial training")
+            if not runs:
+                ax.text(0.5, 0.5, "not run", ha="center", transform=ax.transAxes)
+                continue
+            for arm, colour in colours.items():
+                at = {n: values[arm] for n, values in runs.items() if arm in values}
+                means = [100 * float(np.mean(v)) for v in at.values()]
+                ax.plot(list(at), means, color=colour, lw=1.4)
+                for n, values in at.items():
+                    shown = [100 * v for v in values]
+                    ax.plot([n] * len(shown), shown, "o", color=colour, ms=3)
+            ax.set_xscale("log", base=2)
+            ax.set_xticks(list(runs), [str(n) for n in runs])
+            ax.minorticks_off()
+        axes[0, 0].set(ylabel="accuracy, %")
+        handles = [Line2D([], [], color=c, lw=2, label=a) for a, c in colours.items()]
+        if handles:
+            figure.legend(handles=handles, loc="outside upper center", ncols=5,
+                          fontsize=8)  # fmt: skip
+        return figure

@@ -7,8 +7,8 @@ import json
 import made_up
 import pytest
 
-from rlap import cli
-from rlap.experiments import claims, evidence, ledger, paper
+from rlap import cli, figures_ledger
+from rlap.experiments import claims, evidence, ledger, pages_runs, paper
 from rlap.experiments.evidence import Setting, scale_of, setting_of
 
 AT_8 = {"rate": 0.5, "level": 8.0}
@@ -329,3 +329,30 @@ def test_every_claim_is_stated_in_full():
         assert bool(c.source) == (c.family == claims.PAPER)
     assert claims.printed_saving("l_ft") == pytest.approx(1 - 7.98 / 15)
     assert paper.by_key()[1, "50000", "retrain", "ours", "time"].printed == "15"
+
+
+def test_more_epochs_are_the_same_network_only(tmp_path):
+    longer = {"epochs": 16, "finetune_epochs": 8}
+    book = build(
+        tmp_path,
+        *made_up.seeds(2, **AT_8),
+        *made_up.seeds(3, **AT_8, **longer),
+        *made_up.seeds(3, **AT_8, model="small"),
+        *made_up.seeds(3, **AT_8, epochs=32, units=20),
+    )
+    setting = evidence.headline()
+    found = pages_runs.by_epochs(
+        book.evidence, "released", "small", setting, ("initial", "F-FT")
+    )
+    assert {n: len(v["F-FT"]) for n, v in found.items()} == {8: 2, 16: 3}
+    assert set(found[8]) == {"initial", "F-FT"}
+    other = pages_runs.by_epochs(
+        book.evidence, "controlled", "small", setting, ("F-FT",)
+    )
+    assert other == {}
+    figure = figures_ledger.over_epochs({"released": found, "controlled": {}}, "stamp")
+    left, right = figure.axes
+    assert len(left.lines) == 2 * (1 + 2)  # an arm: its line, and points at two places
+    assert right.texts[0].get_text() == "not run"
+    text = pages_runs.epochs_table({"released": found}, "F-FT", ("initial",)).data
+    assert "<td>released</td><td>16</td><td>3</td>" in text and "+10.0" in text

@@ -20,6 +20,7 @@ from rlap.experiments.markup import (
     table,
 )
 from rlap.experiments.protocol import PROTOCOLS, Protocol, spelled, steps
+from rlap.experiments.summary import interval
 from rlap.experiments.verdicts import NOT_RUN
 
 
@@ -113,6 +114,44 @@ def walk_table(lines: Sequence[Mapping], arms: Sequence[str]) -> object:
     header = ["changed", "seeds"]
     header += [h for arm in arms for h in (f"{arm}, %", "change, points")]
     return html(table(header, rows))
+
+
+def by_epochs(
+    evidence: Evidence, protocol: str, tier: str, setting: Setting, arms: Sequence[str]
+) -> dict[int, dict[str, list[float]]]:
+    """Epochs of initial training -> arm -> one accuracy a seed, for the network of
+    ``tier`` trained as long as it says and longer."""
+    found: dict[int, dict[str, list[float]]] = {}
+    for at, scale in evidence.files:
+        name, *changes = scale.split("+")
+        longer = all(c.split("=")[0] in ("epochs", "finetune_epochs") for c in changes)
+        if at != protocol or name != tier or not longer:
+            continue
+        for record in evidence.at(protocol, scale, setting).values():
+            here = found.setdefault(record["parameters"]["epochs"], {})
+            for arm in arms:
+                here.setdefault(arm, []).append(record["arms"][arm]["accuracy"])
+    return dict(sorted(found.items()))
+
+
+def epochs_table(
+    found: Mapping[str, Mapping[int, Mapping[str, Sequence[float]]]],
+    arm: str,
+    others: Sequence[str],
+) -> object:
+    """What ``by_epochs`` found, by protocol: ``arm`` minus each of ``others``, by seed
+    in pairs."""
+    lines = []
+    for protocol, runs in found.items():
+        for epochs, values in runs.items():
+            gaps = [
+                [a - b for a, b in zip(values[arm], values[other], strict=True)]
+                for other in others
+            ]
+            shown = [of_interval(interval(gap)) for gap in gaps]
+            lines.append([protocol, str(epochs), str(len(values[arm])), *shown])
+    header = ["protocol", "epochs", "seeds", *(f"{arm} minus {o}" for o in others)]
+    return html(table(header, lines) if lines else f"<p>{mark(NOT_RUN)}</p>")
 
 
 def compute(records: Sequence[Mapping]) -> object:
