@@ -9,7 +9,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 
 import pytest
 import yaml
@@ -245,7 +245,7 @@ def checkout(tmp_path: Path) -> Path:
         ("results/run/record.json", "results"),
     ],
 )
-def test_each_ingredient_changes_the_key_and_is_named(
+def test_each_ingredient_is_named_and_changes_the_key_of_what_it_matters_to(
     tmp_path, monkeypatch, name, part
 ):
     staging = extension("stage_notebooks")
@@ -262,8 +262,26 @@ def test_each_ingredient_changes_the_key_and_is_named(
     (root / name).write_bytes(text + b"# more\n")
     second = staging.ingredients(root)
     assert {k for k in first if first[k] != second[k]} == {part}
-    assert staging.key_of(first) != staging.key_of(second)
+    # records are for the pages, which are not cached: no notebook looks at them
+    assert (staging.key_of(first) == staging.key_of(second)) == (part == "results")
     assert staging.explain(second, memory).startswith(f"{part} changed")
+
+
+def test_new_records_make_the_pages_run_again():
+    """Pages with code are executed whenever they are read, and new records have them
+    read; notebooks are left alone."""
+    staging = extension("stage_notebooks")
+    app = SimpleNamespace(rlap_results="one")
+    env = SimpleNamespace(found_docs={"intro", "gain", "notebooks/01_cifar10"})
+    read = lambda: set(staging.with_new_results(app, env, set(), set(), set()))  # noqa: E731
+    assert read() == {"intro", "gain"}
+    assert read() == set()
+    app.rlap_results = "two"
+    assert read() == {"intro", "gain"}
+    for page in (ROOT / "book").rglob("*.md"):
+        text = page.read_text(encoding="utf-8")
+        if "{code-cell}" in text:
+            assert "mystnb:\n  execution_mode: force\n" in text.split("---")[1], page
 
 
 def test_renaming_a_module_changes_the_key(tmp_path, monkeypatch):

@@ -3,8 +3,9 @@
 Sphinx reads only below book/, and its notebook cache looks only at a notebook's own
 cells. So this copies notebooks/*.ipynb to book/notebooks/ before the table of
 contents is read, and puts the execution cache in a folder named after everything
-else that a notebook's output depends on: our code, the lock file, the data and the
-recorded results. It also serves MathJax from the site itself.
+else that a notebook's output depends on: our code, the lock file and the data. The
+pages of results (.md) are quick and are executed whenever they are read; new records
+make Sphinx read them. It also serves MathJax from the site itself.
 """
 
 from __future__ import annotations
@@ -73,7 +74,7 @@ def data_digest(name: str) -> str:
 
 
 def ingredients(root: Path = ROOT) -> dict[str, str]:
-    """What notebook outputs depend on besides the notebooks themselves."""
+    """What outputs depend on besides the notebooks and pages themselves."""
     lock = root / "constraints.txt"
     return {
         "code": digest((root / "rlap").rglob("*.py"), root),
@@ -84,8 +85,10 @@ def ingredients(root: Path = ROOT) -> dict[str, str]:
 
 
 def key_of(parts: dict[str, str]) -> str:
-    """One short name for all ingredients together."""
-    text = json.dumps(parts, sort_keys=True)
+    """One short name for all ingredients of notebooks: they do not look at results."""
+    text = json.dumps(
+        {k: v for k, v in parts.items() if k != "results"}, sort_keys=True
+    )
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
@@ -102,7 +105,10 @@ def explain(parts: dict[str, str], memory: Path) -> str:
     news = [name for name, value in parts.items() if before.get(name) != value]
     if not news:
         return "code, lock, data and results as before: unchanged notebooks are reused"
-    return f"{' and '.join(news)} changed since the last build: every notebook runs"
+    told = f"{' and '.join(news)} changed since the last build"
+    if news == ["results"]:
+        return f"{told}: the pages of results run, unchanged notebooks are reused"
+    return f"{told}: every notebook runs"
 
 
 def mathjax_file() -> Path | None:
@@ -120,6 +126,7 @@ def configure(app: Any, config: Any) -> None:
     parts = ingredients()
     config.nb_execution_cache_path = str(build / ".jupyter_cache" / key_of(parts))
     print("execution cache:", explain(parts, build / "cache_key.json"))
+    app.rlap_results = parts["results"]
 
     # The sidebar has a search field; a second one would open a bar for itself.
     config.html_theme_options["navbar_persistent"] = []
@@ -134,6 +141,17 @@ def configure(app: Any, config: Any) -> None:
                 shutil.copyfile(file, copy)
 
         app.connect("build-finished", install)
+
+
+def with_new_results(
+    app: Any, env: Any, added: set[str], changed: set[str], removed: set[str]
+) -> list[str]:
+    """Pages that Sphinx has to read again because there are other records now."""
+    before = getattr(env, "rlap_results", None)
+    env.rlap_results = app.rlap_results  # kept with the environment between builds
+    if before == app.rlap_results:
+        return []
+    return [name for name in env.found_docs if not name.startswith("notebooks/")]
 
 
 def no_launch_on_pages(
@@ -156,6 +174,7 @@ def setup(app: Any) -> dict[str, bool]:
     os.environ["PYTHONPATH"] = os.pathsep.join([str(ROOT)] + ([known] if known else []))
     stage(ROOT / "notebooks", BOOK / "notebooks")
     app.connect("config-inited", configure, priority=1)
+    app.connect("env-get-outdated", with_new_results)
     # after the theme has added its buttons (priorities up to 501)
     app.connect("html-page-context", no_launch_on_pages, priority=900)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
