@@ -179,6 +179,10 @@ CLAIMS = (
     Claim("decayed-initial", CONTROL, "F-FT beats training on everything with a "
           "decaying rate", "", f"equal total epochs; {ABOVE_ZERO}",
           on_average(HEAD, gap("F-FT", "initial decayed"), 0.0)),
+    Claim("gains", CONTROL, "F-FT beats the network that it starts from", "",
+          ABOVE_ZERO, on_average(HEAD, gap("F-FT", "initial"), 0.0)),
+    Claim("gains-head", CONTROL, "L-FT beats the network that it starts from", "",
+          ABOVE_ZERO, on_average(HEAD, gap("L-FT", "initial"), 0.0)),
     Claim("do-nothing", CONTROL, "F-FT beats fine-tuning on all noisy data", "",
           f"no partition, no pruning; {ABOVE_ZERO}",
           on_average(HEAD, gap("F-FT", "continue"), 0.0)),
