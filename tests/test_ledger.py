@@ -8,7 +8,15 @@ import made_up
 import pytest
 
 from rlap import cli, figures_ledger
-from rlap.experiments import claims, evidence, ledger, pages_runs, paper
+from rlap.experiments import (
+    claim_rules,
+    claims,
+    evidence,
+    ledger,
+    pages,
+    pages_runs,
+    paper,
+)
 from rlap.experiments.evidence import Setting, scale_of, setting_of
 
 AT_8 = {"rate": 0.5, "level": 8.0}
@@ -356,3 +364,27 @@ def test_more_epochs_are_the_same_network_only(tmp_path):
     assert right.texts[0].get_text() == "not run"
     text = pages_runs.epochs_table({"released": found}, "F-FT", ("initial",)).data
     assert "<td>released</td><td>16</td><td>3</td>" in text and "+10.0" in text
+
+
+def test_the_decayed_retrain_is_the_protocols_own_where_that_decays():
+    quantity = claim_rules.decayed_gap("F-FT")
+    arms = {"F-FT": {"accuracy": 0.7}, "retrain": {"accuracy": 0.6}}
+    for protocol, expected in {
+        "controlled": 0.1,
+        "released": None,
+        "released+decay=onecycle": None,  # it decays, over fewer epochs
+        "released+decay=onecycle+retrain_epochs=total": 0.1,
+    }.items():
+        found = quantity({"protocol": protocol, "arms": arms})
+        assert found == (None if expected is None else pytest.approx(expected))
+    arms = arms | {"retrain decayed": {"accuracy": 0.75}}
+    found = quantity({"protocol": "released", "arms": arms})
+    assert found == pytest.approx(-0.05)
+
+
+def test_a_claim_in_words_has_its_unit_and_bounds(tmp_path):
+    book = build(tmp_path, *made_up.seeds(3, **AT_8))
+    made = claims.judged_claims(book)
+    words = pages.claim_words(made, "gains", "released", "small")
+    assert words == "+10.0 [+10.0, +10.0] points"
+    assert pages.claim_words(made, "gains", "controlled", "small") == "not run"

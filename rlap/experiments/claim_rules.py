@@ -14,6 +14,7 @@ import numpy as np
 
 from rlap.corruption import INPUT_KINDS
 from rlap.experiments.evidence import Evidence, Setting, epoch_seconds, seed_mean
+from rlap.experiments.protocol import protocol_of
 from rlap.experiments.summary import Interval, interval
 from rlap.experiments.verdicts import (
     CONTRADICTED,
@@ -48,6 +49,21 @@ def gap(arm: str, other: str) -> Quantity:
         if arm not in arms or other not in arms:
             return None
         return arms[arm]["accuracy"] - arms[other]["accuracy"]
+
+    return of
+
+
+def decayed_gap(arm: str) -> Quantity:
+    """An arm minus a retrain whose rate decays over the total of epochs: an arm of its
+    own, unless it is what the protocol's retrain does anyway."""
+
+    def of(record: Mapping) -> float | None:
+        other = "retrain decayed"
+        if other not in record["arms"]:
+            asked = protocol_of(record["protocol"])
+            own = asked.decay == "onecycle" and asked.retrain_epochs == "total"
+            other = "retrain" if own else other
+        return gap(arm, other)(record)
 
     return of
 

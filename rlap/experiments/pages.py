@@ -146,6 +146,16 @@ def claim_bounds(row: ClaimRow) -> str:
     return f"{shown} <small>[{low}, {high}]</small>"
 
 
+def claim_words(rows: Sequence[ClaimRow], key: str, protocol: str, tier: str) -> str:
+    """What a claim came to, for a sentence: "-2.8 [-4.1, -1.5] points"."""
+    (row,) = (r for r in rows if (r.key, r.protocol, r.tier) == (key, protocol, tier))
+    if row.verdict == NOT_RUN or row.ours is None:
+        return NOT_RUN
+    shown = claim_bounds(row).replace("<small>", "").replace("</small>", "")
+    points_last = shown.replace(" points", "") + " points"
+    return points_last if row.unit == "points" else shown
+
+
 def gains(rows: Sequence[Gain], number_of_table: int) -> object:
     """The differences that a table implies, where they were run."""
     mine = [g for g in rows if g.table == number_of_table and g.n]
