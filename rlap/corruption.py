@@ -24,6 +24,7 @@ from rlap.input_noise import (
     noisy,
 )
 from rlap.label_noise import CIFAR10_PAIRS, LABEL_KINDS, choose, noisy_labels
+from rlap.streams import stream
 
 __all__ = [
     "CIFAR10_PAIRS",
@@ -174,7 +175,7 @@ def corrupt(
     """
     checks.check_one_of(kind, KINDS, "kind of corruption")
     rate, seed = checks.check_rate(rate), checks.check_seed(seed)
-    generator = torch.Generator().manual_seed(seed)
+    generator = stream(seed, "corruption")
     if pairs is not None and kind != "asymmetric":
         raise ValueError(f"pairs are for kind 'asymmetric', not {kind!r}")
     if kind in LABEL_KINDS:

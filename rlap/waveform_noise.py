@@ -16,6 +16,7 @@ from rlap.corruption import Corrupted
 from rlap.data.base import Split
 from rlap.data.mfcc import mfcc
 from rlap.label_noise import choose
+from rlap.streams import stream
 
 KIND = "gaussian_waveform"
 
@@ -60,7 +61,7 @@ def noisy_waveforms(
     _check_waves(split.inputs)
     rate, seed = checks.check_rate(rate), checks.check_seed(seed)
     snr_db = checks.check_number(snr_db, "snr_db")
-    generator = torch.Generator().manual_seed(seed)
+    generator = stream(seed, "corruption")
     chosen = choose(len(split), rate, generator).sort().values.to(split.inputs.device)
     waves = split.inputs.clone()
     for some in chosen.split(256) if len(chosen) else ():

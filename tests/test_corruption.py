@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from rlap.corruption import INPUT_KINDS, KINDS, LABEL_KINDS, NoisySplit, corrupt
 from rlap.data.base import Normalisation, Split
+from rlap.streams import stream
 
 NORM = Normalisation((0.5, 0.4), (0.25, 0.2))
 SEEDS = st.integers(0, 2**63 - 1)
@@ -418,3 +419,27 @@ def test_bad_frames(kind, frames, error, message):
     level = 1.0 if kind == "gaussian" else None
     with pytest.raises(error, match=message):
         corrupt(features(), kind=kind, rate=0.5, level=level, seed=0, frames=frames)
+
+
+@pytest.mark.parametrize("kind", ["gaussian", "symmetric_exclusive"])
+@pytest.mark.parametrize("seed", [0, 1, 7])
+def test_what_is_chosen_is_independent_of_other_draws_from_the_seed(kind, seed):
+    """Training draws its order from the plain seed: noise chosen by the same
+    permutation would put all noisy samples into the first half of its first epoch."""
+    split = images(2000)
+    marked = corrupt(split, seed=seed, rate=0.5, **args(kind)).is_corrupted
+    order = torch.randperm(2000, generator=torch.Generator().manual_seed(seed))
+    first = marked[order[:1000]].double().mean().item()
+    assert abs(first - 0.5) < 0.06  # 3.8 standard deviations of a random half
+
+
+def test_streams_of_a_seed_differ_by_purpose_and_seed():
+    def drawn(*about):
+        return torch.randperm(50, generator=stream(*about)).tolist()
+
+    assert drawn(1, "a") == drawn(1, "a")
+    assert drawn(1, "a") != drawn(1, "b") and drawn(1, "a") != drawn(2, "a")
+    plain = torch.randperm(50, generator=torch.Generator().manual_seed(1)).tolist()
+    assert drawn(1, "a") != plain
+    with pytest.raises(TypeError, match="seed"):
+        stream(0.5, "a")

@@ -295,3 +295,16 @@ def test_controlled_leaves_out_the_arm_that_it_has_already(data):
     assert "retrain decayed" not in contest.arms
     assert len(contest.arms["retrain"]["history"]["loss"]) == 3
     assert len(contest.study.units["abs"]) == 40
+
+
+def test_the_random_subset_is_as_noisy_as_the_whole(data):
+    """It has to be random with respect to the noise, whose seed it shares."""
+    contest = inspected("controlled", kind="gaussian_clamped", rate=0.5)
+    study = contest.study
+    study.parts = parts_of(torch.arange(240) < 120, component=1)
+    part = arms.subsets(study)["random subset"]
+    assert len(part) == 120
+    rows = {x.flatten().sum().item() for x in part.inputs}
+    noisy = study.train.subset(study.truth).inputs
+    share = sum(x.flatten().sum().item() in rows for x in noisy) / 120
+    assert 0.35 < share < 0.65

@@ -26,6 +26,7 @@ from rlap.metrics import classification
 from rlap.modes import BATCHNORM
 from rlap.pruning import Mask
 from rlap.recipe import Recipe
+from rlap.streams import stream
 from rlap.training import History
 
 ATTACKED = ("initial", "L-FT", "F-FT", "retrain")  # Table 5
@@ -237,8 +238,8 @@ def subsets(study: Study) -> dict[str, Split]:
     the truly clean one, that of a trivial detector (clamped noise: values at 0 or 1,
     else a small loss), and the cluster that was not chosen."""
     n, kept = len(study.train), int(study.parts.high_quality.sum())
-    generator = torch.Generator().manual_seed(study.run.seed)
-    drawn = torch.randperm(n, generator=generator)[:kept].sort().values
+    order = torch.randperm(n, generator=stream(study.run.seed, "random subset"))
+    drawn = order[:kept].sort().values
     rule = "trivial" if study.run.kind == "gaussian_clamped" else "loss"
     fixed = study.train.to_tensors(seed=study.run.seed)
     simple = partition_by(rule, study.seen, fixed, seed=study.run.seed)
