@@ -273,7 +273,10 @@ def test_new_records_make_the_pages_run_again():
     staging = extension("stage_notebooks")
     app = SimpleNamespace(rlap_results="one")
     env = SimpleNamespace(found_docs={"intro", "gain", "notebooks/01_cifar10"})
-    read = lambda: set(staging.with_new_results(app, env, set(), set(), set()))  # noqa: E731
+
+    def read():
+        return set(staging.with_new_results(app, env, set(), set(), set()))
+
     assert read() == {"intro", "gain"}
     assert read() == set()
     app.rlap_results = "two"
