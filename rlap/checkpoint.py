@@ -28,23 +28,25 @@ class Resumable(Protocol):
     history: Any  # a dataclass
 
 
+def checksum(values: Tensor) -> int:
+    """CRC-32 of a tensor's values, in their order and type."""
+    return zlib.crc32(values.cpu().contiguous().view(-1).numpy().data)
+
+
 def fingerprint(split: Split) -> str:
     """What tells these data from others: a checksum and the settings of the noise."""
     parts = []
     for item in fields(split):
         value = getattr(split, item.name)
         if isinstance(value, Tensor):
-            value = zlib.crc32(value.cpu().contiguous().numpy().data)
+            value = checksum(value)
         parts.append(f"{item.name}={value}")
     return f"{type(split).__name__}({', '.join(parts)})"
 
 
 def start_of(model: nn.Module) -> str:
     """What tells the start of one training from others: architecture and weights."""
-    sums = {
-        name: zlib.crc32(value.cpu().contiguous().view(-1).numpy().data)
-        for name, value in model.state_dict().items()
-    }
+    sums = {name: checksum(value) for name, value in model.state_dict().items()}
     return f"{model} {sums}"
 
 
