@@ -104,6 +104,26 @@ def channels_last(inputs: Tensor) -> Tensor:
     return inputs
 
 
+def to_train(inputs: Tensor, model: nn.Module) -> Tensor:
+    """Inputs in the memory layout in which ``model`` may be trained on them.
+
+    That is ``channels_last``, except where PyTorch's CPU backend (oneDNN) would corrupt
+    memory, or gradients: in the backward pass of a strided 1x1 convolution of float32
+    with few channels. 16 is its block with AVX-512 (8 with AVX2).
+    Source: https://github.com/uxlfoundation/oneDNN/issues/6035
+    """
+    thin = any(
+        isinstance(layer, nn.Conv2d)
+        and layer.kernel_size == (1, 1)
+        and max(layer.stride) > 1
+        and layer.in_channels // layer.groups < 16
+        for layer in model.modules()
+    )
+    if thin and inputs.device.type == "cpu":
+        return inputs.contiguous()
+    return channels_last(inputs)
+
+
 def unit_sum(values: Tensor, layer: nn.Module) -> Tensor:
     """Sum a layer's (B, units, H, W) or (B, positions, units) values over positions:
     pixels of a convolution, tokens of a linear layer on sequences. Returns (B, d).

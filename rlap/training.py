@@ -21,7 +21,7 @@ from torch.optim.lr_scheduler import ReduceLROnPlateau
 from rlap.checkpoint import Checkpoint, fingerprint
 from rlap.data.base import Split
 from rlap.inference import accuracy, autocast_for
-from rlap.layers import channels_last, model_device, preserved_random_state
+from rlap.layers import model_device, preserved_random_state, to_train
 from rlap.modes import check_trainable, only_these, trainable
 from rlap.recipe import (
     Recipe,
@@ -210,10 +210,10 @@ class TrainingRun:
     def step(self, index: Tensor) -> tuple[Tensor, Tensor]:
         """One update on the samples ``index`` (B,): loss and number of hits."""
         inputs = self.split.at(index, self.generator)
-        inputs = channels_last(augment(inputs, self.recipe, self.generator))
+        inputs = augment(inputs, self.recipe, self.generator)
         labels = self.split.labels[index]
         with autocast_for(self.history.precision, self.device)():
-            logits = self.model(inputs).float()  # (B, C)
+            logits = self.model(to_train(inputs, self.model)).float()  # (B, C)
         if logits.dim() != 2 or logits.shape[1] <= self.top_label:
             raise ValueError(
                 f"the model returns logits {tuple(logits.shape)}; labels up to "

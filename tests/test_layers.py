@@ -16,6 +16,7 @@ from rlap.layers import (
     num_units,
     positions,
     preserved_random_state,
+    to_train,
     unit_sum,
 )
 
@@ -50,6 +51,22 @@ def test_unit_sum_and_positions():
 def test_channels_last_is_for_images_only():
     assert channels_last(randn(2, 3, 4, 4)).stride()[1] == 1
     assert channels_last(randn(2, 3, 4)).stride() == (12, 4, 1)
+
+
+@pytest.mark.parametrize(
+    ("inputs", "kernel", "stride", "groups", "last"),
+    [(8, 1, 2, 1, False), (16, 1, 2, 1, True), (8, 3, 2, 1, True), (8, 1, 1, 1, True)]
+    + [(32, 1, 2, 4, False), (15, 1, (1, 2), 1, False)],
+)
+def test_thin_strided_convolutions_train_in_the_plain_layout(
+    inputs, kernel, stride, groups, last
+):
+    """Else PyTorch's CPU backend writes out of bounds in their backward pass."""
+    net = nn.Conv2d(inputs, 32, kernel, stride, groups=groups)
+    for given in (randn(2, inputs, 4, 4), channels_last(randn(2, inputs, 4, 4))):
+        found = to_train(given, nn.Sequential(net))
+        assert found.is_contiguous(memory_format=torch.channels_last) == last
+        assert torch.equal(found, given)
 
 
 def test_activations_are_means_over_positions():

@@ -24,6 +24,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
+from rlap import models
 from rlap.corruption import corrupt
 from rlap.data.base import Split
 from rlap.inference import accuracy, predict
@@ -244,6 +245,19 @@ def test_order_of_the_samples():
     epochs = [sum(net.seen[:3], []), sum(net.seen[3:], [])]
     assert all(sorted(e) == list(range(8)) for e in epochs)
     assert epochs[0] != epochs[1] != list(range(8)) != epochs[0]
+
+
+@pytest.mark.parametrize("width", [2, 4, 12])
+def test_a_thin_network_is_trained_on_the_plain_layout(width):
+    """See ``to_train``; where the CPU has that fault this would crash, or hang."""
+    layouts = set()
+    net = models.build("resnet18", 3, seed=0, width=width)
+    net.register_forward_pre_hook(lambda m, args: layouts.add(args[0].stride()))
+    split = Split(randn(8, 3, 8, 8), torch.arange(8) % 3)
+    recipe = Recipe(epochs=2, batch_size=4, precision="fp32", augment="flip")
+    train(net, split, recipe)
+    assert layouts == {(3 * 8 * 8, 8 * 8, 8, 1)}
+    assert all(p.isfinite().all() for p in net.parameters())
 
 
 @pytest.mark.parametrize(("n", "size"), [(5, 1), (1, 1), (1, 10)])

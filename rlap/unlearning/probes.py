@@ -15,10 +15,10 @@ from rlap.data.base import Split
 from rlap.finetuning import cache_features
 from rlap.inference import accuracy
 from rlap.layers import (
-    channels_last,
     evaluating,
     model_device,
     preserved_random_state,
+    to_train,
 )
 from rlap.unlearning.common import last_linear, some, together
 from rlap.unlearning.splits import ForgettingData
@@ -177,7 +177,7 @@ def descend(
 ) -> None:
     """One step of plain gradient descent on the samples ``index``, in place."""
     with torch.enable_grad(), evaluating(model):
-        logits = model(channels_last(split.inputs[index]))
+        logits = model(to_train(split.inputs[index], model))
         loss = F.cross_entropy(logits, split.labels[index])
         gradients = torch.autograd.grad(loss, parameters)
     with torch.no_grad():

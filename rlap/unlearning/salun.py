@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from rlap.checks import check_rate
 from rlap.data.base import Split
-from rlap.layers import channels_last, evaluating, model_device, pass_size
+from rlap.layers import evaluating, model_device, pass_size, to_train
 from rlap.recipe import Recipe
 from rlap.training import train
 from rlap.unlearning.common import begin, together
@@ -69,7 +69,7 @@ def class_gradient(model: nn.Module, split: Split) -> dict[str, Tensor]:
     with torch.enable_grad(), evaluating(model):
         batches = zip(split.inputs.split(size), split.labels.split(size), strict=True)
         for x, y in batches:
-            logits = model(channels_last(x.to(device)))
+            logits = model(to_train(x.to(device), model))
             loss = F.cross_entropy(logits, y.to(device), reduction="sum")
             for sums, g in zip(
                 total, torch.autograd.grad(loss, parameters), strict=True

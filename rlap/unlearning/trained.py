@@ -23,6 +23,7 @@ from rlap.layers import (
     model_device,
     pass_size,
     preserved_random_state,
+    to_train,
 )
 from rlap.recipe import Recipe
 from rlap.training import train
@@ -139,7 +140,7 @@ class Ascent:
             if len(self.queue) > 1 and len(self.queue[-1]) == 1:
                 self.queue.pop()  # BatchNorm has no variance over one sample
         index = self.queue.pop(0).to(self.forget.inputs.device)
-        logits = model(channels_last(self.forget.inputs[index])).float()
+        logits = model(to_train(self.forget.inputs[index], model)).float()
         losses = F.cross_entropy(logits, self.forget.labels[index], reduction="none")
         return -self.strength * losses.clamp(max=self.ceiling).mean()
 
