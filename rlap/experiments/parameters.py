@@ -67,11 +67,11 @@ class Cifar10Parameters(Parameters):
 # paper: the paper's network, size and epochs (a GPU's work)
 CIFAR10_TIERS: dict[str, dict[str, object]] = {
     "smoke": {
-        "train_size": 2_500,
-        "test_size": 2_000,
+        "train_size": 2_000,
+        "test_size": 1_000,
         "model": "small",
-        "epochs": 12,
-        "finetune_epochs": 4,
+        "epochs": 6,
+        "finetune_epochs": 3,
     },
     "small": {
         "train_size": 12_500,

@@ -79,12 +79,12 @@ class SoftPruningParameters(ForgettingParameters):
 # curves over its settings; paper: the papers' kind of network and sizes (a GPU's work)
 FORGETTING_TIERS: dict[str, dict[str, object]] = {
     "smoke": {
-        "train_size": 1_000,
-        "test_size": 300,
+        "train_size": 900,
+        "test_size": 200,
         "model": "small",
-        "epochs": 6,
+        "epochs": 5,
         "tuning_epochs": 1,
-        "relearn_steps": 4,
+        "relearn_steps": 3,
         "images": 12,
         "samples": 100,
     },

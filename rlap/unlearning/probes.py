@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 from sklearn.linear_model import LogisticRegression
+from threadpoolctl import threadpool_limits
 from torch import Tensor, nn
 
 from rlap.checks import check_count, check_finite, check_number, check_rate, check_seed
@@ -61,7 +62,9 @@ def probe(
     x, y = features(model, few, name), few.labels.cpu()
     mean, spread = x.mean(0), x.std(0, correction=0).clamp(min=1e-8)
     x = (x - mean) / spread
-    linear = LogisticRegression(max_iter=2000, random_state=0).fit(x.numpy(), y.numpy())
+    linear = LogisticRegression(max_iter=2000, random_state=0)
+    with threadpool_limits(1):  # matrices so small are several times slower with two
+        linear.fit(x.numpy(), y.numpy())
     classes = y.unique()
     centres = torch.stack([x[y == c].mean(0) for c in classes])  # (C, d)
     scores: dict[str, float] = {}
