@@ -29,6 +29,7 @@ def scores(accuracy: float, *, epochs: int = 2, pace: float = 1.0, **more) -> di
             "seconds": [pace] * epochs,
             "test_seconds": [pace / 10] * epochs,
             "setup_seconds": 0.0,
+            "precision": "fp32",
         },
         **more,
     }

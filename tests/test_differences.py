@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections import Counter
 
 import made_up
@@ -133,6 +134,24 @@ def test_every_page_can_be_made_with_and_without_records(tmp_path, capsys, run):
     figures_ledger.effect_bars(differences.strongest(book.evidence), "stamp")
     decided = pages.decided(book.rows)
     assert decided["any"] == (16 + 16 + 9 if run else 0)
+
+
+def test_times_are_compared_within_a_run():
+    """A machine four times as slow changes the bill and nothing else."""
+    quick = made_up.record(0, {"retrain": 0.62, "F-FT": 0.7, "L-FT": 0.5})
+    slow = copy.deepcopy(quick)
+    slow["seconds"] = {k: 4 * v for k, v in slow["seconds"].items()}
+    for arm in slow["arms"].values():
+        history = arm["history"]
+        history["seconds"] = [4 * s for s in history["seconds"]]
+        history["precision"] = "bf16"
+    for shown in (pages_runs.stages, pages_runs.time_to_accuracy):
+        assert shown([quick]).data == shown([slow]).data
+    took, own = 3.4, 1.0  # see the next test
+    assert f"{took / own:.2f}" in pages_runs.time_to_accuracy([quick]).data
+    assert f"{0.1 / 2:.3f}" in pages_runs.stages([quick]).data
+    bill = pages_runs.compute([quick, slow]).data
+    assert "bf16" in bill and "fp32" in bill
 
 
 def test_seconds_until_retraining_is_matched():

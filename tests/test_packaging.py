@@ -29,6 +29,7 @@ CORE = {
     "scikit-learn",
     "numpy",
     "tqdm",
+    "threadpoolctl",
     "safetensors",
     "platformdirs",
     "pyyaml",
@@ -233,7 +234,8 @@ def imports(path: Path) -> Iterator[str]:
 
 
 def test_no_module_of_the_method_needs_an_extra_when_imported():
-    allowed = {"rlap", "torch", "numpy", "sklearn"} | set(sys.stdlib_module_names)
+    allowed = {"rlap", "torch", "numpy", "sklearn", "threadpoolctl"}
+    allowed |= set(sys.stdlib_module_names)
     on_top = {
         "cli",
         "experiments",

@@ -6,6 +6,7 @@ As in ``rlap.experiments.pages``, functions lay out what was computed elsewhere.
 from __future__ import annotations
 
 import math
+import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from html import escape
@@ -155,10 +156,11 @@ def epochs_table(
 
 
 def compute(records: Sequence[Mapping]) -> object:
-    """Hours of computing by notebook, tier and device."""
+    """Hours of computing by notebook, tier, data, device and precision."""
     bill: dict[tuple, list[float]] = {}
     for r in records:
-        place = (r["notebook"], r["tier"], r["data"]["name"], r["provenance"]["device"])
+        place = (r["notebook"], r["tier"], r["data"]["name"])
+        place += (r["provenance"]["device"], precision_of(r))
         bill.setdefault(place, []).append(run_seconds(r))
     lines = [
         [*map(escape, place), str(len(s)), f"{sum(s) / len(s):.0f}",
@@ -166,9 +168,15 @@ def compute(records: Sequence[Mapping]) -> object:
         for place, s in sorted(bill.items())
     ]  # fmt: skip
     total = sum(map(sum, bill.values()))
-    lines.append(["all", "", "", "", str(len(records)), "", f"{total / 3600:.2f}"])
-    header = ["notebook", "tier", "data", "device", "runs", "s a run", "hours"]
+    lines.append(["all", *[""] * 4, str(len(records)), "", f"{total / 3600:.2f}"])
+    header = ["notebook", "tier", "data", "device", "precision", "runs", "s a run",
+              "hours"]  # fmt: skip
     return html(table(header, lines))
+
+
+def precision_of(record: Mapping) -> str:
+    """What the initial training computed in: "bf16" or "fp32"."""
+    return record["arms"]["initial"]["history"]["precision"]
 
 
 def run_seconds(record: Mapping) -> float:
@@ -176,19 +184,28 @@ def run_seconds(record: Mapping) -> float:
     return math.fsum(record["seconds"].values())
 
 
-def stages(records: Sequence[Mapping]) -> object:
-    """Mean seconds of each stage, by notebook, protocol and tier."""
-    groups: dict[tuple, list[Mapping]] = {}
+def alike(records: Sequence[Mapping]) -> dict[tuple[str, ...], list[Mapping]]:
+    """Runs whose times can be averaged, by notebook, protocol, tier and network."""
+    groups: dict[tuple[str, ...], list[Mapping]] = {}
     for r in records:
         place = (r["notebook"], r["protocol"].split("+")[0], r["tier"])
-        groups.setdefault(place, []).append(r["seconds"])
+        groups.setdefault((*place, r["parameters"]["model"]), []).append(r)
+    return groups
+
+
+def stages(records: Sequence[Mapping]) -> object:
+    """What each stage takes beside the initial training of its run, which is 1: the
+    median over runs. Machines differ; this does not depend on them."""
+    groups = {
+        place: [r["seconds"] for r in runs] for place, runs in alike(records).items()
+    }
     names = list(dict.fromkeys(n for g in groups.values() for s in g for n in s))
     lines = []
     for name in names:
         shown = []
         for runs in groups.values():
-            values = [s[name] for s in runs if name in s]
-            shown.append(f"{sum(values) / len(values):.1f}" if values else "")
+            shares = [s[name] / s["initial"] for s in runs if name in s]
+            shown.append(f"{statistics.median(shares):.3f}" if shares else "")
         lines.append([escape(name), *shown])
     header = ["stage or arm", *(" · ".join(place) for place in groups)]
     return html(table(header, lines))
@@ -214,22 +231,23 @@ def orientation(records: Sequence[Mapping]) -> object:
 
 
 def time_to_accuracy(records: Sequence[Mapping]) -> object:
-    """Mean seconds until an arm reaches the accuracy that retraining ends with."""
-    groups: dict[tuple, list[Mapping]] = {}
-    for r in records:
-        place = (r["notebook"], r["protocol"].split("+")[0], r["tier"])
-        if "retrain" in r["arms"]:
-            groups.setdefault(place, []).append(r)
+    """Time until an arm reaches the accuracy that retraining ends with, as a multiple
+    of what retraining itself took to get there: the median over runs."""
+    groups = alike([r for r in records if "retrain" in r["arms"]])
     lines = []
     for arm in ("initial", "L-FT", "F-FT", "continue", "retrain"):
         shown = []
         for runs in groups.values():
-            seconds = [seconds_until(r, arm) for r in runs if arm in r["arms"]]
-            there = [s for s in seconds if s is not None]
-            whole = there and len(there) == len(seconds)
-            share = f"{len(there)} of {len(seconds)} runs"
-            mean = f"{sum(there) / len(there):.0f} s" if whole else ""
-            shown.append(f"{mean} <small>({share})</small>" if seconds else "")
+            ratios = [
+                (seconds_until(r, arm), seconds_until(r, "retrain"))
+                for r in runs
+                if arm in r["arms"]
+            ]
+            there = [took / own for took, own in ratios if took is not None and own]
+            whole = there and len(there) == len(ratios)
+            share = f"{len(there)} of {len(ratios)} runs"
+            middle = f"{statistics.median(there):.2f}" if whole else ""
+            shown.append(f"{middle} <small>({share})</small>" if ratios else "")
         lines.append([arm, *shown])
     return html(table(["arm", *(" · ".join(p) for p in groups)], lines))
 
