@@ -77,12 +77,13 @@ def test_folders_name_class_and_network():
 
 def test_estimates_know_the_three_kinds_of_run():
     """In passes over the training set, all that a run computes."""
+    size = {"train_size": 1000, "epochs": 6}
     few, more, soft = (
         work(run.resolved().identity())
         for run in (
-            RelevanceParameters(methods="one_shot"),
-            RelevanceParameters(methods="trained"),
-            SoftPruningParameters(),
+            RelevanceParameters(methods="one_shot", **size),
+            RelevanceParameters(methods="trained", **size),
+            SoftPruningParameters(**size),
         )
     )
     assert few < more and few < soft
