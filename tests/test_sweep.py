@@ -17,11 +17,13 @@ import yaml
 from rlap.cli import main
 from rlap.experiments import grid, records
 from rlap.experiments.locks import lock
+from rlap.experiments.parameters import CIFAR10_TIERS
 from rlap.experiments.pool import Pool
 from rlap.experiments.sweep import arguments, sweep
 
 ROOT = Path(__file__).parents[1]
 REAL = ROOT / "notebooks" / "01_cifar10.ipynb"
+SMOKE_SIZE = CIFAR10_TIERS["smoke"]["train_size"]
 
 # A kernel that does not import torch, so that it starts at once. It notes its process
 # id, waits while the folder holds a file "wait", and seed 13 fails.
@@ -249,7 +251,7 @@ def test_what_other_code_made_is_kept_and_said_or_run_again(folder, capsys):
     records.write({**asked, "parameters": {"seed": 7}}, first.folder)
     assert listed()[0] == ("to run", "because of changed parameters")
     # the same parameters, written in another way, are the same run
-    asked["parameters"]["train_size"] = 2500
+    asked["parameters"]["train_size"] = SMOKE_SIZE
     records.write(asked, first.folder)
     assert listed()[0][0] == "done"
 
@@ -264,7 +266,8 @@ def test_an_estimate_says_what_it_comes_from(folder, capsys):
     assert "2 estimated from 1 run(s) of the same setting" in told
     assert not out(folder, 1).exists()
     # half the images, half the time
-    assert main([*words, "--estimate", "-p", "train_size=1250"]) == 0
+    half = f"train_size={SMOKE_SIZE // 2}"
+    assert main([*words, "--estimate", "-p", half]) == 0
     told = capsys.readouterr().out
     assert "3 to run: about 1.5 min with -j 1" in told
     assert "3 estimated from 1 similar run(s), by epochs and size" in told
