@@ -109,19 +109,24 @@ def to_train(inputs: Tensor, model: nn.Module) -> Tensor:
 
     That is ``channels_last``, except where PyTorch's CPU backend (oneDNN) would corrupt
     memory, or gradients: in the backward pass of a strided 1x1 convolution of float32
-    with few channels. 16 is its block with AVX-512 (8 with AVX2).
+    with few channels.
     Source: https://github.com/uxlfoundation/oneDNN/issues/6035
     """
-    thin = any(
+    images_on_cpu = inputs.dim() == 4 and inputs.device.type == "cpu"
+    if images_on_cpu and any(map(is_thin, model.modules())):
+        return inputs.contiguous()
+    return channels_last(inputs)
+
+
+def is_thin(layer: nn.Module) -> bool:
+    """Whether ``layer`` is a strided 1x1 convolution of fewer than 16 input channels:
+    the block of oneDNN with AVX-512 (8 with AVX2)."""
+    return (
         isinstance(layer, nn.Conv2d)
         and layer.kernel_size == (1, 1)
         and max(layer.stride) > 1
         and layer.in_channels // layer.groups < 16
-        for layer in model.modules()
     )
-    if thin and inputs.device.type == "cpu":
-        return inputs.contiguous()
-    return channels_last(inputs)
 
 
 def unit_sum(values: Tensor, layer: nn.Module) -> Tensor:
