@@ -149,7 +149,7 @@ def add_ledger_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print the rows as JSON")
     parser.add_argument("--table", type=int, choices=range(1, 7))
     parser.add_argument("--protocol", help="released, described or controlled")
-    parser.add_argument("--tier", help='for example "small" or "small/small"')
+    parser.add_argument("--tier", help='for example "small" or "small/resnet18-16"')
     parser.add_argument(
         "--tidy", metavar="CSV", help="write every measured number, one a line"
     )

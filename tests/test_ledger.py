@@ -134,9 +134,9 @@ def test_speech_is_in_percent(tmp_path):
     ("asked", "scale"),
     [
         ({}, "small"),
-        ({"model": "resnet18", "width": 16}, "small"),
+        ({"model": "resnet18", "width": 16}, "small/resnet18-16"),
         ({"model": "resnet18", "width": 32}, "small/resnet18-32"),
-        ({"model": "small"}, "small/small"),
+        ({"model": "small"}, "small"),
         ({"tier": "paper"}, "paper"),
         ({"tier": "paper", "epochs": 3}, "paper+epochs=3"),
         ({"arms": "all", "level": 3.0, "train_size": 6250}, "small"),

@@ -2,7 +2,8 @@
 
 A record answers a cell when it was run at the cell's setting. Records are filed by
 protocol and scale; a scale is a tier and whatever the run does differently from that
-tier's own choices: "small", "small/small" (its small net), "paper", "small+epochs=20".
+tier's own choices: "small", "small/resnet18-16" (by model and width), "paper",
+"small+epochs=20".
 """
 
 from __future__ import annotations

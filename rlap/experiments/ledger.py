@@ -40,7 +40,7 @@ from rlap.experiments.verdicts import (
     too_few,
 )
 
-SCALES = ("small", "small/small", "paper")
+SCALES = ("small", "small/resnet18-16", "paper")
 # differences that the tables imply: (method, variant) minus (method, variant)
 GAINS = (
     (("f_ft", "ours"), ("retrain", "ours")),

@@ -140,9 +140,11 @@ def state_of(
         return State(False, f"its record is unusable ({error})")
     if force:
         return State(False, "because it was asked for")
-    changed = [k for k in wanted if k != "id" and found.get(k) != wanted[k]]
-    if stale != "rerun" and same_parameters(asked, parameters):
-        changed = [k for k in changed if k != "parameters"]
+    parts = [k for k in wanted if k not in ("id", "parameters")]
+    changed = [k for k in parts if found.get(k) != wanted[k]]
+    # their digest is of what was given: it would miss a change of what a tier chooses
+    if not same_parameters(asked, parameters):
+        changed.insert(0, "parameters")
     if not changed:
         return State(True, f"up to date (run {wanted['id']})")
     if set(changed) <= set(STALE[stale]):
