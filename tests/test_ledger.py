@@ -345,7 +345,7 @@ def test_more_epochs_are_the_same_network_only(tmp_path):
         tmp_path,
         *made_up.seeds(2, **AT_8),
         *made_up.seeds(3, **AT_8, **longer),
-        *made_up.seeds(3, **AT_8, model="small"),
+        *made_up.seeds(3, **AT_8, model="resnet18", width=16),
         *made_up.seeds(3, **AT_8, epochs=32, units=20),
     )
     setting = evidence.headline()

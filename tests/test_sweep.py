@@ -19,7 +19,7 @@ from rlap.experiments import grid, records
 from rlap.experiments.locks import lock
 from rlap.experiments.parameters import CIFAR10_TIERS
 from rlap.experiments.pool import Pool
-from rlap.experiments.sweep import arguments, sweep
+from rlap.experiments.sweep import arguments, states, sweep
 
 ROOT = Path(__file__).parents[1]
 REAL = ROOT / "notebooks" / "01_cifar10.ipynb"
@@ -254,6 +254,17 @@ def test_what_other_code_made_is_kept_and_said_or_run_again(folder, capsys):
     asked["parameters"]["train_size"] = SMOKE_SIZE
     records.write(asked, first.folder)
     assert listed()[0][0] == "done"
+
+
+def test_a_tier_that_chooses_otherwise_now_makes_old_records_stale(folder):
+    job = jobs(folder)[0]
+    finished(job, code="0123456789abcdef")
+    record = records.read(job.folder)  # as the tier chose then; the grid gave nothing
+    record["parameters"]["epochs"] += 1
+    records.write(record, job.folder)
+    assert states([job], force=False, stale="keep")[0].why == (
+        "because of changed parameters, code"
+    )
 
 
 def test_an_estimate_says_what_it_comes_from(folder, capsys):
