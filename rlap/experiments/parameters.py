@@ -77,8 +77,8 @@ CIFAR10_TIERS: dict[str, dict[str, object]] = {
         "train_size": 12_500,
         "test_size": 10_000,
         "model": "small",
-        "epochs": 15,
-        "finetune_epochs": 10,
+        "epochs": 10,
+        "finetune_epochs": 5,
     },
     "paper": {
         "train_size": 50_000,

@@ -70,9 +70,9 @@ DEFAULTS: dict[str, dict[str, object]] = {
     CIFAR10: {"kind": "gaussian_clamped", "level": 8.0, "units": 40},
     SPEECH: {"kind": "gaussian", "level": 15.0, "units": 20},
 }
-# small: a quarter of the paper's images, a network that learns them in a few epochs of
-# a CPU, and as in the paper twice as many epochs of initial training as of fine-tuning
-# (some minutes a run); paper: its network and sizes (a GPU's work)
+# small: a quarter of the paper's images, a network that a CPU can train, and as in the
+# paper twice as many epochs of initial training as of fine-tuning (some minutes a run);
+# paper: its network and sizes (a GPU's work)
 STUDY_TIERS: dict[str, dict[str, dict[str, object]]] = {
     CIFAR10: {
         "smoke": {
