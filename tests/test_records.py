@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import subprocess
 
 import pytest
 import torch
@@ -125,3 +126,23 @@ def test_provenance_names_what_made_the_numbers():
     assert torch.__version__.startswith(found["environment"]["torch"])
     assert found["threads"] >= 1
     assert set(found) >= {"commit", "dirty", "device", "written", "rlap"}
+
+
+def test_a_tree_is_dirty_by_its_code_and_not_by_its_results(tmp_path):
+    def git(*words: str) -> None:
+        who = ("-c", "user.name=a", "-c", "user.email=a@example.org")
+        subprocess.run(["git", *who, *words], cwd=tmp_path, check=True)
+
+    (tmp_path / "results").mkdir()
+    code, result = tmp_path / "code.py", tmp_path / "results" / "record.json"
+    code.write_text("1")
+    result.write_text("1")
+    git("init", "-q")
+    git("add", "-A")
+    git("commit", "-qm", "both")
+    commit, dirty = records.git_state(tmp_path)
+    assert len(commit) == 10 and dirty is False
+    result.write_text("2")
+    assert records.git_state(tmp_path) == (commit, False)
+    code.write_text("2")
+    assert records.git_state(tmp_path) == (commit, True)

@@ -104,7 +104,8 @@ def provenance() -> dict[str, object]:
 
 
 def git_state(root: Path) -> tuple[str, bool | None]:
-    """Short commit and whether code differs from it; "unknown" without git."""
+    """Short commit and whether anything but results/ differs from it (a sweep that runs
+    committed settings again rewrites records as it goes); "unknown" without git."""
 
     def git(*words: str) -> str:
         done = subprocess.run(
@@ -114,7 +115,9 @@ def git_state(root: Path) -> tuple[str, bool | None]:
 
     try:
         commit = git("rev-parse", "--short=10", "HEAD")
-        return commit or "unknown", bool(git("status", "--porcelain", "-uno"))
+        return commit or "unknown", bool(
+            git("status", "--porcelain", "-uno", "--", ".", ":!results")
+        )
     except (OSError, subprocess.SubprocessError):
         return "unknown", None
 
