@@ -14,8 +14,6 @@ import matplotlib.pyplot as plt
 import numpy as np
 import torch
 from matplotlib.figure import Figure
-from sklearn.decomposition import PCA
-from sklearn.metrics import roc_curve
 from torch import Tensor
 
 from rlap.data import Split
@@ -152,6 +150,8 @@ def projection(
 ) -> Figure:
     """Two principal components of the standardised scores, coloured by the truth and
     by what the partition made of them."""
+    from sklearn.decomposition import PCA  # here: it takes seconds to import
+
     x = scores.double().cpu().numpy()
     spread = x.std(0)
     x = (x - x.mean(0))[:, spread > 0] / spread[spread > 0]
@@ -230,6 +230,8 @@ def roc(
     scores: Mapping[str, tuple[Tensor, float]], truth: Tensor, stamp: str
 ) -> Figure:
     """ROC curves of several scores (higher means more suspect) with their AUROC."""
+    from sklearn.metrics import roc_curve
+
     with drawing(stamp, figsize=(7, 3.8)) as (figure, ax):
         ax.set_prop_cycle(**LINES)
         for name, (score, area) in scores.items():

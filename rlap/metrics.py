@@ -6,7 +6,6 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 import torch
-from sklearn.metrics import average_precision_score, precision_recall_fscore_support
 from torch import Tensor, nn
 
 from rlap.checks import check_count, check_labels
@@ -38,6 +37,8 @@ def classification(logits: Tensor, labels: Tensor) -> Classification:
 
     Raises ``ValueError`` for labels out of range or of another length.
     """
+    from sklearn.metrics import precision_recall_fscore_support  # seconds to import
+
     labels = check_labels(labels, len(logits), logits.shape[1]).to(logits.device)
     top = logits.topk(min(3, logits.shape[1]), dim=1).indices
     predicted, truth = top[:, 0].cpu().numpy(), labels.cpu().numpy()
@@ -104,6 +105,8 @@ def average_precision(
 
     Same arguments and errors as ``auroc``; resamples are stratified by ``positive``.
     """
+    from sklearn.metrics import average_precision_score
+
     s, truth = _score_and_truth(score, positive)
     check_count(resamples, "resamples")
     rng = np.random.default_rng(seed)
@@ -139,6 +142,8 @@ def detection(
     the high-quality part that is clean), recall_clean (share of the clean samples that
     were kept) and retained (its size).
     """
+    from sklearn.metrics import average_precision_score
+
     truth = is_corrupted.cpu().bool()
     kept = high_quality.cpu().bool()
     suspicion = 1 - posterior.double().cpu()

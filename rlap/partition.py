@@ -9,14 +9,17 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from sklearn.mixture import GaussianMixture
 from torch import Tensor
 
 from rlap.checks import check_labels, check_rate
+
+if TYPE_CHECKING:
+    from sklearn.mixture import GaussianMixture
 
 # score a rule reads -> whether a larger value means a better sample
 ONE_DIMENSIONAL = {"loss": False, "margin": True, "confidence": True}
@@ -174,6 +177,8 @@ def _mixture_posterior(
     n_init: int,
 ) -> tuple[np.ndarray, dict[str, object]]:
     """Posterior of the good component (N,), and what there is to say about the fit."""
+    from sklearn.mixture import GaussianMixture  # here: it takes seconds to import
+
     total = x.sum(1)
     # relative: the rounding of a large constant is no variation
     keep = np.ptp(x, axis=0) > 1e-9 * np.abs(x).max(axis=0)
