@@ -14,6 +14,8 @@ from torch import Tensor, nn
 from rlap.layers import preserved_random_state
 from rlap.models_speech import SpeechCNN, SpeechRes8
 
+WHITENING = 5000  # images that a whitening layer is computed from, at most
+
 
 class BasicBlock(nn.Module):
     """Two 3x3 convolutions with a shortcut (He et al., 2016)."""
@@ -93,8 +95,9 @@ class SmallNet(nn.Module):
         widths: channels of the three groups.
         in_channels: channels of the images (B, in_channels, H, W), H and W at least 16.
         hidden: units of ``fc``.
-        whiten: images (n, in_channels, H, W) from which the first layer is set to
-            whiten 2x2 patches (then it is not trained); None leaves it random.
+        whiten: images (n, in_channels, H, W), as the network will see them, from which
+            the first layer is set to whiten 2x2 patches (then it is not trained; at
+            most ``WHITENING`` are used); None leaves it random.
     """
 
     def __init__(
@@ -122,7 +125,7 @@ class SmallNet(nn.Module):
     @torch.no_grad()
     def _set_whitening(self, images: Tensor, eps: float = 5e-4) -> None:
         """Eigenvectors of 2x2 patches, both signs, scaled to unit variance."""
-        images = images[:5000].float()
+        images = images[:WHITENING].float()
         patches = F.unfold(images, 2, stride=2).transpose(1, 2).flatten(0, 1)
         patches = patches - patches.mean(dim=0)  # (n, 4 * in_channels)
         covariance = patches.T.double() @ patches.double() / len(patches)

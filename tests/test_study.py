@@ -63,6 +63,22 @@ def parts_of(high: torch.Tensor, component: int) -> Partition:
     })  # fmt: skip
 
 
+# --- the network --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("protocol", ["released", "controlled"])
+def test_the_first_layer_whitens_what_the_network_sees(data, protocol):
+    """Noise that is drawn at every access is not in ``split.inputs``."""
+    contest = Contest(study_of(protocol, model="small"))
+    contest.initial()
+    inputs = contest.study.train.to_tensors(seed=0).inputs
+    first = contest.study.initial.whiten
+    with torch.no_grad():
+        out = torch.nn.functional.conv2d(inputs, first.weight, stride=2)[:, :12]
+    spread = out.transpose(0, 1).flatten(1).std(1)
+    assert torch.allclose(spread, torch.ones(12), atol=0.1)
+
+
 # --- partition ----------------------------------------------------------------------
 
 

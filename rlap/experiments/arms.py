@@ -17,6 +17,7 @@ from rlap.experiments.records import code_digest
 from rlap.experiments.study_parameters import StudyParameters
 from rlap.finetuning import FULL_RECIPE, HEAD_RECIPE
 from rlap.metrics import evaluate
+from rlap.models import WHITENING
 from rlap.recipe import Recipe
 from rlap.training import History, train
 
@@ -86,13 +87,17 @@ def fit(
 
     ``options`` go to ``train``: what it monitors, say.
     """
+    # as the network will see them: of noise drawn at every access, ``split.inputs`` has
+    # none, and whitened by clean images it would come out five times too large
+    first = torch.arange(min(WHITENING, len(split)))
+    seen = split.subset(first).to_tensors(seed=run.seed).inputs
     net = models.build(
         run.model,
         split.num_classes,
         seed=run.seed,
         in_channels=split.inputs.shape[1],
         width=getattr(run, "width", None),
-        whiten=split.inputs,
+        whiten=seen,
     ).to(device)
     options = {"checkpoint": shared_networks(), **options}
     return net, train(net, split, recipe, seed=run.seed, test=test, **options)
