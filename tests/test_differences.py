@@ -154,6 +154,14 @@ def test_times_are_compared_within_a_run():
     assert "bf16" in bill and "fp32" in bill
 
 
+def test_the_bill_has_every_committed_record():
+    """Of whatever notebook: those that forget a class name their arms differently."""
+    found = ledger.build().records
+    assert len({r["notebook"] for r in found}) > 3
+    for shown in (pages_runs.compute, pages_runs.stages, pages_runs.time_to_accuracy):
+        assert "<table" in shown(found).data
+
+
 def test_seconds_until_retraining_is_matched():
     made = made_up.record(0, {"retrain": 0.62, "F-FT": 0.7, "L-FT": 0.5})
     assert pages_runs.seconds_until(made, "retrain") == 1.0  # at the end of epoch one

@@ -155,6 +155,10 @@ def epochs_table(
     return html(table(header, lines) if lines else f"<p>{mark(NOT_RUN)}</p>")
 
 
+# the first training of a run, by the names that the notebooks give it
+FIRST = ("initial", "original", "original, orthogonal")
+
+
 def compute(records: Sequence[Mapping]) -> object:
     """Hours of computing by notebook, tier, data, device and precision."""
     bill: dict[tuple, list[float]] = {}
@@ -175,8 +179,9 @@ def compute(records: Sequence[Mapping]) -> object:
 
 
 def precision_of(record: Mapping) -> str:
-    """What the initial training computed in: "bf16" or "fp32"."""
-    return record["arms"]["initial"]["history"]["precision"]
+    """What its networks were trained in: "bf16" or "fp32"; empty if it does not say."""
+    histories = (arm["history"] for arm in record["arms"].values() if "history" in arm)
+    return next((history["precision"] for history in histories), "")
 
 
 def run_seconds(record: Mapping) -> float:
@@ -194,8 +199,10 @@ def alike(records: Sequence[Mapping]) -> dict[tuple[str, ...], list[Mapping]]:
 
 
 def stages(records: Sequence[Mapping]) -> object:
-    """What each stage takes beside the initial training of its run, which is 1: the
-    median over runs. Machines differ; this does not depend on them."""
+    """What each stage takes beside the first training of its run, which is 1.
+
+    The median over runs. Machines differ; this does not depend on them.
+    """
     groups = {
         place: [r["seconds"] for r in runs] for place, runs in alike(records).items()
     }
@@ -204,7 +211,8 @@ def stages(records: Sequence[Mapping]) -> object:
     for name in names:
         shown = []
         for runs in groups.values():
-            shares = [s[name] / s["initial"] for s in runs if name in s]
+            first = next((n for n in FIRST if n in runs[0]), None)
+            shares = [s[name] / s[first] for s in runs if first and name in s]
             shown.append(f"{statistics.median(shares):.3f}" if shares else "")
         lines.append([escape(name), *shown])
     header = ["stage or arm", *(" · ".join(place) for place in groups)]
