@@ -8,6 +8,7 @@ import pytest
 import yaml
 
 from rlap.experiments import grid
+from rlap.experiments.differences import register
 from rlap.experiments.grid import folder_name, jobs_of
 from rlap.experiments.parameters import NOTEBOOKS, Cifar10Parameters, ParameterError
 from rlap.experiments.protocol import CIFAR10, steps
@@ -208,3 +209,13 @@ def test_the_waterfall_is_the_walk_of_the_book():
     run = [job.parameters.protocol for job in jobs_of([path], seeds=[0])]
     walk = [name for name, _ in steps("released", "controlled", CIFAR10)]
     assert run == [walk[0], walk[-1], *walk[1:-1]]
+
+
+def test_the_register_of_differences_has_a_run_for_each_of_its_fields():
+    """One field changed in each run, and every field of the register in some run."""
+    (path,) = [p for p in GRIDS if p.stem == "differences"]
+    alone = [job.parameters.protocol.split("+") for job in jobs_of([path], seeds=[0])]
+    assert all(len(parts) == 2 for parts in alone)
+    assert {d.field for d in register() if d.field} <= {
+        change.partition("=")[0] for _, change in alone
+    }
