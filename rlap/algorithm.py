@@ -18,6 +18,7 @@ from rlap.finetuning import SCOPES, finetune
 from rlap.layers import get_layer, model_device, num_units
 from rlap.partition import (
     RULES,
+    STARTS,
     Partition,
     partition,
     sample_scores,
@@ -72,6 +73,7 @@ def robustify(
     scope: str = "full",
     method: str = "gradient_x_activation",
     rule: str = "gmm",
+    start: str = "kmeans",
     quality: Tensor | None = None,
     criterion: str = "regression",
     recipe: Recipe | None = None,
@@ -95,6 +97,7 @@ def robustify(
         method: attribution, see ``attribute``.
         rule: of the partition: "gmm" on the attribution; "loss", "margin",
             "confidence" or "trivial" need no attribution.
+        start: of the mixture's fit: "kmeans" or "total", see ``partition``.
         quality: (N,), larger is better, names the good cluster of "gmm"; by default
             the model's confidence, which does not look at labels.
         criterion: of the units, see ``sensitivity``.
@@ -107,8 +110,10 @@ def robustify(
     if scope not in SCOPES:
         raise ValueError(f"scope is {scope!r}; choose one of {SCOPES}")
     for value, known, name in (
-        (rule, RULES, "rule"), (criterion, CRITERIA, "criterion")
-    ):  # fmt: skip
+        (rule, RULES, "rule"),
+        (start, STARTS, "start"),
+        (criterion, CRITERIA, "criterion"),
+    ):
         check_one_of(value, known, name)
     # a wrong amount is told now, not after minutes of attribution
     top_units(torch.zeros(num_units(get_layer(model, layer))), amount)
@@ -124,7 +129,7 @@ def robustify(
             batch_size=batch_size,
         )  # fmt: skip
     with watch("partition"):
-        parts = partition_by(rule, seen, split, quality=quality, seed=seed)
+        parts = partition_by(rule, seen, split, start=start, quality=quality, seed=seed)
     with watch("sensitivity"):
         scores = sensitivity(
             seen.activations,
@@ -157,6 +162,7 @@ def partition_by(
     seen: Scan,
     split: Split,
     *,
+    start: str = "kmeans",
     quality: Tensor | None = None,
     seed: int = 0,
 ) -> Partition:
@@ -168,4 +174,6 @@ def partition_by(
         return partition(scores[rule], rule=rule, quality=quality, seed=seed)
     if quality is None:
         quality = scores["confidence"]
-    return partition(seen.attribution, rule=rule, quality=quality, seed=seed)
+    return partition(
+        seen.attribution, rule=rule, start=start, quality=quality, seed=seed
+    )

@@ -160,6 +160,17 @@ def detection(
     }
 
 
+def told_by(known: Tensor, part: Tensor) -> float:
+    """Share of what a split ``part`` (N,) says that ``known`` (N,) integers tell.
+
+    Mutual information over the entropy of the part: 1 if ``known`` decides on which
+    side a sample falls, 0 if it says nothing (scikit-learn's completeness).
+    """
+    from sklearn.metrics import completeness_score
+
+    return float(completeness_score(known.cpu().numpy(), part.cpu().numpy()))
+
+
 def _score_and_truth(score: Tensor, positive: Tensor) -> tuple[np.ndarray, np.ndarray]:
     s = score.detach().double().cpu().numpy()
     truth = torch.as_tensor(positive).cpu().numpy().astype(bool)

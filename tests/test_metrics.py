@@ -17,6 +17,7 @@ from rlap.metrics import (
     classification,
     detection,
     evaluate,
+    told_by,
     wilson,
 )
 
@@ -201,3 +202,15 @@ def test_detection_errors(score):
         score(x, truth[:2])
     with pytest.raises(ValueError, match="must both be"):
         score(x[:, None], truth[:, None])
+
+
+def test_what_tells_a_split_by_hand():
+    part = torch.tensor([0, 0, 1, 1]).bool()
+    assert told_by(torch.tensor([3, 3, 7, 7]), part) == pytest.approx(1)
+    finer = torch.tensor([3, 4, 7, 8])
+    assert told_by(finer, part) == pytest.approx(1)
+    assert told_by(torch.tensor([0, 1, 0, 1]), part) == pytest.approx(0)
+    # 3 of 4 agree: 1 - H(1/4) bits of 1 are known when both are halves
+    known = torch.tensor([0, 0, 0, 1, 1, 1, 1, 0])
+    known_of = 1 + 0.25 * np.log2(0.25) + 0.75 * np.log2(0.75)
+    assert told_by(known, torch.arange(8) > 3) == pytest.approx(known_of)

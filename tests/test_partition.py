@@ -16,6 +16,7 @@ from torch import Tensor
 from rlap.partition import (
     ONE_DIMENSIONAL,
     RULES,
+    STARTS,
     DegeneratePartitionWarning,
     partition,
     sample_scores,
@@ -213,6 +214,37 @@ def test_covariance_types(covariance_type):
     assert torch.equal(one.high_quality, TRUTH)
 
 
+def classes_and_noise(n: int = 600, d: int = 12) -> tuple[Tensor, Tensor]:
+    """(n, d) scores of two classes with units of their own, and which half is noisy:
+    there all units are nearly silent."""
+    noisy, second = torch.arange(n) % 2 == 0, torch.arange(n) < n // 2
+    own = second[:, None] == (torch.arange(d) < d // 2)
+    scores = torch.where(own, 1.0, 0.2) * (1 + randn(n, d, seed=3))
+    return torch.where(noisy[:, None], 0.05, 1.0) * scores, noisy
+
+
+@pytest.mark.parametrize("covariance_type", ["full", "diag"])
+def test_where_the_fit_begins_decides_what_it_finds(covariance_type):
+    """From k-means it finds one class, from the total the noise, which fits better."""
+    scores, noisy = classes_and_noise()
+    agrees, fits = {}, {}
+    for start in STARTS:
+        got = partition(scores, start=start, covariance_type=covariance_type)
+        assert got.diagnostics["start"] == start
+        agrees[start] = (got.high_quality == ~noisy).double().mean()
+        fits[start] = got.diagnostics["log_likelihood"]
+    assert agrees["kmeans"] < 0.8 and agrees["total"] > 0.99
+    assert fits["total"] > fits["kmeans"]
+
+
+def test_both_starts_agree_where_there_is_one_difference():
+    for x, rule in ((two_blobs(), "gmm"), (8.0 * TRUTH + randn(200), "margin")):
+        got = partition(x, rule=rule, start="total")
+        assert torch.equal(got.high_quality, TRUTH)
+    constant = torch.cat([two_blobs(), torch.zeros(200, 1)], 1)
+    assert torch.equal(partition(constant, start="total").high_quality, TRUTH)
+
+
 def test_global_state_is_left_alone():
     with untouched(torch.nn.ReLU()):
         partition(two_blobs(), n_init=2)
@@ -239,6 +271,8 @@ def test_errors():
         ((x,), {"threshold": 1.5}, "threshold must lie between 0 and 1"),
         ((x,), {"threshold": 1.0}, "puts none of 200 samples into the high"),
         ((x,), {"covariance_type": "round"}, "covariance_type"),
+        ((x,), {"start": "best"}, "unknown start 'best'.*kmeans, total"),
+        ((x,), {"start": "total", "covariance_type": "tied"}, "'full' or 'diag'"),
         ((torch.zeros(9),), {"rule": "trivial"}, "into the low-quality"),
         ((torch.ones(9),), {"rule": "trivial"}, "into the high-quality"),
     ]

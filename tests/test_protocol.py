@@ -92,6 +92,7 @@ EFFECTS = {
     ),
     "standardise": (True, {"standardise": (False, True)}),
     "covariance": ("diag", {"covariance": ("full", "diag")}),
+    "start": ("total", {"start": ("kmeans", "total")}),
     "attribution": (
         "activation",
         {"attribution": ("gradient_x_activation", "activation")},

@@ -109,6 +109,18 @@ def test_truth_takes_the_cleaner_one(data):
         assert torch.equal(study.named(parts_of(high, 0)).high_quality, clean)
 
 
+def test_the_partition_starts_where_the_protocol_says_and_is_told_by_what(data):
+    for start in ("kmeans", "total"):
+        study = inspected(f"controlled+start={start}").study
+        assert study.parts.diagnostics["start"] == start
+    study.parts = parts_of(~study.truth, component=1)
+    told = study.partition_quality()["told_by"]
+    assert told["noise"] == pytest.approx(1) and told["class"] < 0.1
+    study.parts = parts_of(study.data.train.labels < 5, component=1)
+    told = study.partition_quality()["told_by"]
+    assert told["class"] == pytest.approx(1) and told["noise"] < 0.1
+
+
 # --- regression and pruning ---------------------------------------------------------
 
 

@@ -274,6 +274,6 @@ def criteria_lead() -> str:
 
 def strongest(evidence: Evidence, arm: str = "F-FT") -> list[Effect]:
     """All effects of single fields on an arm, the largest first."""
-    names = dict.fromkeys(d.field for d in register() if d.field)
+    names = [f.name for f in fields(Protocol)]
     found = [e for n in names for e in field_effects(evidence, n) if e.arm == arm]
     return sorted(found, key=lambda e: -abs(float(np.nan_to_num(e.difference.mean))))

@@ -26,7 +26,7 @@ class Plan:
     Attributes:
         load: options of ``rlap.load``.
         redraw: fresh noise at every access.
-        attribution, covariance, cluster: of the partition.
+        attribution, covariance, start, cluster: of the partition.
         target, standardise: of the regression.
         roles: "right" or "swapped" retain and forget set, for ``RIVALS``.
         pruning: criterion -> (number of units, whether the bias goes too).
@@ -42,6 +42,7 @@ class Plan:
     redraw: bool
     attribution: str
     covariance: str
+    start: str
     cluster: str
     target: str
     standardise: bool
@@ -64,6 +65,7 @@ def plan(run: StudyParameters) -> Plan:
         redraw=protocol.redraw and run.kind in INPUT_KINDS,
         attribution=protocol.attribution,
         covariance=protocol.covariance,
+        start=protocol.start,
         cluster=protocol.cluster,
         # the released speech notebook looks the target up by sample, as it should
         target="sample" if speech else protocol.target,

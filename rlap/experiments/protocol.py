@@ -105,6 +105,12 @@ class Protocol:
     covariance: str = differs(
         "covariance of the mixture's components", audit=(4,), allowed=("full", "diag")
     )
+    start: str = differs(
+        "where the mixture's fit begins: k-means, or the halves of the total "
+        "attribution",
+        audit=(),
+        allowed=("kmeans", "total"),
+    )
     attribution: str = differs(
         "the attribution that is clustered", audit=(3,), allowed=METHODS
     )
@@ -171,6 +177,7 @@ _RELEASED = Protocol(
     equal_pruning=False,
     standardise=False,
     covariance="full",
+    start="kmeans",
     attribution="gradient_x_activation",
     head="first",
     frames=130,

@@ -22,7 +22,7 @@ from rlap.data import Dataset, Split
 from rlap.data.base import stratified_indices
 from rlap.experiments.plan import RIVALS, Plan, plan
 from rlap.experiments.study_parameters import StudyParameters
-from rlap.metrics import auroc, detection
+from rlap.metrics import auroc, detection, told_by
 from rlap.partition import Partition, partition, sample_scores, share_at_bounds
 from rlap.pruning import Mask, prune
 from rlap.sensitivity import sensitivity, top_units
@@ -128,6 +128,7 @@ class Study:
                 quality=self.scores["confidence"],
                 seed=run.seed,
                 covariance_type=settings.covariance,
+                start=settings.start,
             )
             self.parts = self.named(parts)
         self.notes += [str(warning.message) for warning in caught]
@@ -163,12 +164,14 @@ class Study:
             "values at 0 or 1": scores["bounds"],
         }
         areas = {name: auroc(score, truth) for name, score in suspect.items()}
+        known = {"noise": truth, "class": self.data.train.labels}
         better = self.purity(parts.high_quality) >= self.purity(parts.low_quality)
         return {
             "detection": detection(parts.posterior, parts.high_quality, truth),
             "diagnostics": parts.diagnostics,
             "auroc": {k: [v.value, v.low, v.high] for k, v in areas.items()},
             "oriented_right": better,
+            "told_by": {k: told_by(v, parts.high_quality) for k, v in known.items()},
         }
 
     def identity_difference(self, samples: int = 1000) -> float:
