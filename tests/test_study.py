@@ -109,16 +109,27 @@ def test_truth_takes_the_cleaner_one(data):
         assert torch.equal(study.named(parts_of(high, 0)).high_quality, clean)
 
 
-def test_the_partition_starts_where_the_protocol_says_and_is_told_by_what(data):
+def test_the_partition_starts_where_the_protocol_says(data):
     for start in ("kmeans", "total"):
         study = inspected(f"controlled+start={start}").study
-        assert study.parts.diagnostics["start"] == start
-    study.parts = parts_of(~study.truth, component=1)
-    told = study.partition_quality()["told_by"]
-    assert told["noise"] == pytest.approx(1) and told["class"] < 0.1
-    study.parts = parts_of(study.data.train.labels < 5, component=1)
-    told = study.partition_quality()["told_by"]
-    assert told["class"] == pytest.approx(1) and told["noise"] < 0.1
+        told, own = study.starts, study.parts.diagnostics
+        assert own["start"] == start and set(told) == {"kmeans", "total"}
+        assert told[start]["log_likelihood"] == own["log_likelihood"]
+        assert study.partition_quality()["starts"] == told
+
+
+def test_a_split_is_told_by_the_noise_or_by_the_class(data, monkeypatch):
+    study = inspected("controlled").study
+    sides = {"kmeans": study.data.train.labels < 5, "total": ~study.truth}
+    halves = {k: parts_of(side, component=1) for k, side in sides.items()}
+    for parts in halves.values():
+        parts.diagnostics["log_likelihood"] = 0.0
+    monkeypatch.setattr(study, "split_from", halves.get)
+    classes, noise = (study.found_from(start) for start in sides)
+    assert classes["told_by"]["class"] == pytest.approx(1)
+    assert classes["told_by"]["noise"] < 0.1 and classes["auroc"] < 0.7
+    assert noise["told_by"]["noise"] == pytest.approx(1) and noise["auroc"] == 1
+    assert noise["told_by"]["class"] < 0.1
 
 
 # --- regression and pruning ---------------------------------------------------------

@@ -23,7 +23,13 @@ from rlap.data.base import stratified_indices
 from rlap.experiments.plan import RIVALS, Plan, plan
 from rlap.experiments.study_parameters import StudyParameters
 from rlap.metrics import auroc, detection, told_by
-from rlap.partition import Partition, partition, sample_scores, share_at_bounds
+from rlap.partition import (
+    STARTS,
+    Partition,
+    partition,
+    sample_scores,
+    share_at_bounds,
+)
 from rlap.pruning import Mask, prune
 from rlap.sensitivity import sensitivity, top_units
 
@@ -44,6 +50,7 @@ class Study:
         seen, scores: of one pass over the training set by ``initial``.
         activations: (N, d) of the pass that the regression sees.
         parts: the partition.
+        starts: start of the mixture's fit -> what it finds.
         units: criterion -> units pruned.
         notes: warnings and what else a reader of the record must know.
     """
@@ -58,6 +65,7 @@ class Study:
     initial: nn.Module = field(init=False)
     seen: Scan = field(init=False)
     scores: dict[str, Tensor] = field(init=False)
+    starts: dict[str, dict] = field(init=False)
     activations: Tensor = field(init=False)
     parts: Partition = field(init=False)
     units: dict[str, list[int]] = field(default_factory=dict)
@@ -123,20 +131,42 @@ class Study:
         }
         with self.watch("partition"), warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
-            parts = partition(
-                self.seen.attribution,
-                quality=self.scores["confidence"],
-                seed=run.seed,
-                covariance_type=settings.covariance,
-                start=settings.start,
-            )
+            parts = self.split_from(settings.start)
             self.parts = self.named(parts)
+        self.starts = {start: self.found_from(start) for start in STARTS}
         self.notes += [str(warning.message) for warning in caught]
         self.activations = self.seen.activations
         if settings.redraw:  # as released, the regression sees other noise
             with self.watch("sensitivity"):
                 second = self.train.to_tensors(seed=run.seed + 1)
                 self.activations = rlap.activations(net, second.inputs, layer=LAYER)
+
+    def split_from(self, start: str) -> Partition:
+        """The mixture's split of the training set, its fit begun at ``start``."""
+        return partition(
+            self.seen.attribution,
+            quality=self.scores["confidence"],
+            seed=self.run.seed,
+            covariance_type=self.plan.covariance,
+            start=start,
+        )
+
+    def found_from(self, start: str) -> dict[str, object]:
+        """What a fit from ``start`` finds: the noise or the classes, and how well it
+        fits. No arm sees it but from the start that the protocol takes."""
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            try:
+                parts = self.split_from(start)
+            except ValueError as error:  # everybody on one side
+                return {"error": str(error)}
+        known = {"noise": self.truth, "class": self.data.train.labels}
+        area = auroc(1 - parts.posterior, self.truth).value
+        return {
+            "log_likelihood": parts.diagnostics["log_likelihood"],
+            "auroc": max(area, 1 - area),
+            "told_by": {k: told_by(v, parts.high_quality) for k, v in known.items()},
+        }
 
     def named(self, parts: Partition) -> Partition:
         """``parts`` with the high-quality side that the protocol takes."""
@@ -164,14 +194,13 @@ class Study:
             "values at 0 or 1": scores["bounds"],
         }
         areas = {name: auroc(score, truth) for name, score in suspect.items()}
-        known = {"noise": truth, "class": self.data.train.labels}
         better = self.purity(parts.high_quality) >= self.purity(parts.low_quality)
         return {
             "detection": detection(parts.posterior, parts.high_quality, truth),
             "diagnostics": parts.diagnostics,
             "auroc": {k: [v.value, v.low, v.high] for k, v in areas.items()},
             "oriented_right": better,
-            "told_by": {k: told_by(v, parts.high_quality) for k, v in known.items()},
+            "starts": self.starts,
         }
 
     def identity_difference(self, samples: int = 1000) -> float:
