@@ -7,6 +7,7 @@ import pytest
 
 from rlap import figures_ledger
 from rlap.experiments import ledger, pages_partition
+from rlap.partition import STARTS
 
 AT_8 = {"rate": 0.5, "level": 8.0}
 
@@ -35,9 +36,30 @@ def test_panels_have_every_setting_that_was_run(tmp_path):
     assert "level 8" in text and "released" in text and ">3<" in text
 
 
+def test_what_a_fit_finds_from_either_start(tmp_path):
+    """Records from before it was noted, and fits that failed, are left out."""
+    made = made_up.seeds(4, **AT_8)
+    for record, area in zip(made[1:3], (0.6, 0.8), strict=True):
+        found = {
+            "auroc": area,
+            "log_likelihood": 100 * area,
+            "told_by": {"noise": area / 2, "class": area / 4},
+        }
+        record["partition"]["starts"] = {"kmeans": found, "total": found}
+    made[3]["partition"]["starts"] = dict.fromkeys(STARTS, {"error": "one side"})
+    made_up.save(tmp_path, *made)
+    text = pages_partition.starts(ledger.build(tmp_path).evidence, "small").data
+    cells = ["2", "0.700 <small>(0.600 to 0.800)</small>"]
+    cells += ["35% <small>(30% to 40%)</small>", "18% <small>(15% to 20%)</small>"]
+    cells += ["70 <small>(60 to 80)</small>"]
+    line = "".join(f"<td>{cell}</td>" for cell in cells)
+    assert text.count(line) == 2 and text.count("<tr>") == 3
+
+
 def test_without_runs_the_page_says_so(tmp_path):
     book = ledger.build(tmp_path)
     assert pages_partition.panels(book.evidence, "released", "small") == {}
-    assert "not run" in pages_partition.parts(book.evidence, "small").data
+    for shown in (pages_partition.parts, pages_partition.starts):
+        assert "not run" in shown(book.evidence, "small").data
     figure = figures_ledger.detectors({}, pages_partition.SCORES, "stamp")
     assert figure.axes[0].texts[0].get_text() == "not run"

@@ -11,10 +11,12 @@ from rlap.experiments.evidence import CLAMPED, FULL, Evidence, Setting, headline
 from rlap.experiments.markup import html, mark, table
 from rlap.experiments.protocol import CIFAR10, PROTOCOLS, SPEECH
 from rlap.experiments.verdicts import NOT_RUN
+from rlap.partition import STARTS
 
 WHICHEVER = "partition"  # its area whichever part is called good
 SCORES = (WHICHEVER, "low confidence", "loss", "low total attribution",
           "values at 0 or 1")  # fmt: skip
+STARTED = {"kmeans": "k-means, as released", "total": "halves of the total attribution"}
 LABELS = Setting(CIFAR10, "symmetric_exclusive", 0.4, None, FULL)
 
 # what varies -> the settings by how the axis calls them
@@ -81,6 +83,48 @@ def parts(evidence: Evidence, tier: str) -> object:
         "clean in all",
     ]
     return html(table(header, lines))
+
+
+def starts(evidence: Evidence, tier: str) -> object:
+    """A line a setting and start: what the mixture finds from there, by the same
+    networks, and what a partition from there is worth."""
+    settings = dict.fromkeys(s for places in AXES.values() for s in places.values())
+    lines = []
+    for setting in settings:
+        for protocol in PROTOCOLS:
+            runs = evidence.at(protocol, tier, setting).values()
+            both = [s for r in runs if (s := r["partition"].get("starts"))]
+            for start in STARTS if both else ():
+                found = [s[start] for s in both if "error" not in s[start]]
+                lines.append([escape(str(setting)), protocol, STARTED[start]])
+                lines[-1] += found_from(found)
+    if not lines:
+        return html(f"<p>{mark(NOT_RUN)}</p>")
+    header = [
+        "setting",
+        "protocol",
+        "the fit starts from",
+        "networks",
+        "AUROC, whichever part",
+        "told by the noise",
+        "told by the class",
+        "log-likelihood",
+    ]
+    return html(table(header, lines))
+
+
+def found_from(found: Sequence[Mapping]) -> list[str]:
+    """The cells of one line of ``starts``: means with the range over networks."""
+    if not found:
+        return ["0", "", "", "", ""]
+    told = {k: [f["told_by"][k] for f in found] for k in ("noise", "class")}
+    return [
+        str(len(found)),
+        spread([f["auroc"] for f in found], "{:.3f}"),
+        spread(told["noise"], "{:.0%}"),
+        spread(told["class"], "{:.0%}"),
+        spread([f["log_likelihood"] for f in found], "{:.0f}"),
+    ]
 
 
 def kept(runs: Sequence[Mapping]) -> list[str]:
