@@ -293,6 +293,35 @@ def detectors(
         return figure
 
 
+def gaps_by_partition(
+    lines: Sequence[Mapping], arm: str, others: Sequence[str], stamp: str
+) -> Figure:
+    """``arm`` minus each of ``others`` (a panel each) in every run, against the share
+    of samples on their right side of the partition. ``lines``: as
+    ``pages_runs.by_partition`` gives them."""
+    size = {"figsize": (7.6, 3.2), "sharey": True, "sharex": True, "squeeze": False}
+    with drawing(stamp, 1, len(others), **size) as (figure, axes):
+        for ax, other in zip(axes.flat, others, strict=True):
+            ax.set(
+                title=f"{arm} minus {other}", xlabel="samples on their right side, %"
+            )
+            ax.axhline(0, color=GREY, lw=0.8)
+            for protocol, colour in PROTOCOL_COLOUR.items():
+                shown = [r for r in lines if r["protocol"] == protocol]
+                shown = [r for r in shown if r[other] is not None]
+                if shown:
+                    right = [100 * r["right"] for r in shown]
+                    points = [100 * r[other] for r in shown]
+                    ax.plot(right, points, "o", color=colour, ms=4, label=protocol)
+            if not lines:
+                ax.text(0.5, 0.5, "not run", ha="center", transform=ax.transAxes)
+        axes[0, 0].set(ylabel="points of accuracy")
+        if lines:
+            figure.legend(*axes[0, 0].get_legend_handles_labels(), ncols=3, fontsize=8,
+                          loc="outside upper center")  # fmt: skip
+        return figure
+
+
 def over_epochs(
     found: Mapping[str, Mapping[int, Mapping[str, Sequence[float]]]], stamp: str
 ) -> Figure:

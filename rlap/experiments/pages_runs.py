@@ -12,6 +12,7 @@ from dataclasses import fields
 from html import escape
 
 from rlap.experiments import differences, ledger
+from rlap.experiments.claim_rules import gap
 from rlap.experiments.differences import Effect
 from rlap.experiments.evidence import Evidence, Setting, setting_of
 from rlap.experiments.markup import (
@@ -153,6 +154,21 @@ def epochs_table(
             lines.append([protocol, str(epochs), str(len(values[arm])), *shown])
     header = ["protocol", "epochs", "seeds", *(f"{arm} minus {o}" for o in others)]
     return html(table(header, lines) if lines else f"<p>{mark(NOT_RUN)}</p>")
+
+
+def by_partition(
+    evidence: Evidence, tier: str, arm: str, others: Sequence[str]
+) -> list[dict[str, object]]:
+    """A line a run of the named protocols, in every setting: the share of samples that
+    the partition put on their right side, and ``arm`` minus each of ``others``."""
+    found = []
+    for protocol in PROTOCOLS:
+        for setting in evidence.settings(protocol, tier):
+            for record in evidence.at(protocol, tier, setting).values():
+                line = {"protocol": protocol, "setting": setting}
+                line["right"] = record["partition"]["detection"]["accuracy"]
+                found.append(line | {o: gap(arm, o)(record) for o in others})
+    return found
 
 
 # the first training of a run, by the names that the notebooks give it
