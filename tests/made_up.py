@@ -86,7 +86,8 @@ def record(
         "attacked": {arm: attack(arms[arm]) for arm in main},
         "partition": {
             "detection": {
-                "auroc": auroc, "purity": 0.95, "recall_clean": 0.9, "retained": 50,
+                "auroc": auroc, "accuracy": 0.95, "purity": 0.95, "recall_clean": 0.9,
+                "retained": 50,
             },  # fmt: skip
             "auroc": {
                 "partition": [auroc, auroc - 0.01, auroc + 0.01],

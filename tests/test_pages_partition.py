@@ -56,10 +56,25 @@ def test_what_a_fit_finds_from_either_start(tmp_path):
     assert text.count(line) == 2 and text.count("<tr>") == 3
 
 
+def test_what_a_start_is_worth_is_paired_by_seed(tmp_path):
+    """The third seed has no partner; an arm that was not run leaves its cells empty."""
+    moved = "controlled+start=total"
+    made = made_up.seeds(3, {"F-FT": 0.6, "continue": 0.5}, protocol="controlled",
+                         **AT_8)  # fmt: skip
+    made += made_up.seeds(2, {"F-FT": 0.7, "continue": 0.5}, protocol=moved, **AT_8)
+    for record in made:
+        record["arms"].pop("initial decayed", None)
+    made_up.save(tmp_path, *made)
+    text = pages_partition.worth(ledger.build(tmp_path).evidence, "small").data
+    assert text.count("<td>2</td>") == 2 and text.count("<tr>") == 3
+    assert "+10.0" in text and "+20.0" in text and text.count("<td></td>") == 4
+
+
 def test_without_runs_the_page_says_so(tmp_path):
     book = ledger.build(tmp_path)
     assert pages_partition.panels(book.evidence, "released", "small") == {}
-    for shown in (pages_partition.parts, pages_partition.starts):
-        assert "not run" in shown(book.evidence, "small").data
+    shown = (pages_partition.parts, pages_partition.starts, pages_partition.worth)
+    for page in shown:
+        assert "not run" in page(book.evidence, "small").data
     figure = figures_ledger.detectors({}, pages_partition.SCORES, "stamp")
     assert figure.axes[0].texts[0].get_text() == "not run"

@@ -6,10 +6,12 @@ import math
 from collections.abc import Mapping, Sequence
 from html import escape
 
+from rlap.experiments.claim_rules import gap
 from rlap.experiments.claims import LEVELS, RATES, SIZES
 from rlap.experiments.evidence import CLAMPED, FULL, Evidence, Setting, headline
-from rlap.experiments.markup import html, mark, table
-from rlap.experiments.protocol import CIFAR10, PROTOCOLS, SPEECH
+from rlap.experiments.markup import html, mark, of_interval, table
+from rlap.experiments.protocol import CIFAR10, PROTOCOLS, SPEECH, changed_name
+from rlap.experiments.summary import interval
 from rlap.experiments.verdicts import NOT_RUN
 from rlap.partition import STARTS
 
@@ -17,6 +19,9 @@ WHICHEVER = "partition"  # its area whichever part is called good
 SCORES = (WHICHEVER, "low confidence", "loss", "low total attribution",
           "values at 0 or 1")  # fmt: skip
 STARTED = {"kmeans": "k-means, as released", "total": "halves of the total attribution"}
+# the arms by which a start is judged
+SHOWN = ("initial", "continue", "initial decayed", "F-FT", "retrain")
+PAIRS = (("F-FT", "continue"), ("retrain", "continue"), ("retrain", "initial decayed"))
 LABELS = Setting(CIFAR10, "symmetric_exclusive", 0.4, None, FULL)
 
 # what varies -> the settings by how the axis calls them
@@ -125,6 +130,39 @@ def found_from(found: Sequence[Mapping]) -> list[str]:
         spread(told["class"], "{:.0%}"),
         spread([f["log_likelihood"] for f in found], "{:.0f}"),
     ]
+
+
+def worth(evidence: Evidence, tier: str) -> object:
+    """What the arms come to from either start, where both were run: accuracies, and
+    differences paired by seed."""
+    lines = []
+    for base in PROTOCOLS:
+        moved = changed_name(base, {"start": "total"})
+        for setting in evidence.settings(moved, tier):
+            names = {"kmeans": base, "total": moved}
+            runs = {k: evidence.at(n, tier, setting) for k, n in names.items()}
+            seeds = sorted(runs["kmeans"].keys() & runs["total"].keys())
+            for start in STARTS if seeds else ():
+                both = [runs[start][seed] for seed in seeds]
+                lines.append([escape(str(setting)), base, STARTED[start]])
+                lines[-1] += [str(len(seeds)), *arms_of(both)]
+    if not lines:
+        return html(f"<p>{mark(NOT_RUN)}</p>")
+    header = ["setting", "protocol", "the fit starts from", "seeds", *SHOWN]
+    return html(table([*header, *(f"{a} minus {b}" for a, b in PAIRS)], lines))
+
+
+def arms_of(runs: Sequence[Mapping]) -> list[str]:
+    """The cells of one line of ``worth``; empty for an arm that some run lacks."""
+    cells = []
+    for arm in SHOWN:
+        values = [r["arms"][arm]["accuracy"] for r in runs if arm in r["arms"]]
+        full = len(values) == len(runs)
+        cells.append(f"{100 * sum(values) / len(values):.1f}" if full else "")
+    for one, other in PAIRS:
+        gaps = [g for r in runs if (g := gap(one, other)(r)) is not None]
+        cells.append(of_interval(interval(gaps)) if len(gaps) == len(runs) else "")
+    return cells
 
 
 def kept(runs: Sequence[Mapping]) -> list[str]:
