@@ -7,6 +7,7 @@ import pytest
 
 from rlap import figures_ledger
 from rlap.experiments import ledger, pages_partition
+from rlap.experiments.evidence import headline
 from rlap.partition import STARTS
 
 AT_8 = {"rate": 0.5, "level": 8.0}
@@ -65,9 +66,16 @@ def test_what_a_start_is_worth_is_paired_by_seed(tmp_path):
     for record in made:
         record["arms"].pop("initial decayed", None)
     made_up.save(tmp_path, *made)
-    text = pages_partition.worth(ledger.build(tmp_path).evidence, "small").data
+    evidence = ledger.build(tmp_path).evidence
+    text = pages_partition.worth(evidence, "small").data
     assert text.count("<td>2</td>") == 2 and text.count("<tr>") == 3
     assert "+10.0" in text and "+20.0" in text and text.count("<td></td>") == 4
+    said = pages_partition.start_words(evidence, "small", headline())
+    assert said["kmeans auroc"] == "0.990 (0.990 to 0.990)"
+    assert said["total F-FT minus continue"] == "+20.0 [+20.0, +20.0]"
+    assert said["total retrain minus initial decayed"] == "not run"
+    nothing = pages_partition.start_words(evidence, "paper", headline())
+    assert nothing.keys() == said.keys() and set(nothing.values()) == {"not run"}
 
 
 def test_without_runs_the_page_says_so(tmp_path):
