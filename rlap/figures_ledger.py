@@ -298,7 +298,8 @@ def gaps_by_partition(
 ) -> Figure:
     """``arm`` minus each of ``others`` (a panel each) in every run, against the share
     of samples on their right side of the partition. ``lines``: as
-    ``pages_runs.by_partition`` gives them."""
+    ``pages_runs.by_partition`` gives them; a hollow point is a run whose mixture
+    started from the total attribution."""
     size = {"figsize": (7.6, 3.2), "sharey": True, "sharex": True, "squeeze": False}
     with drawing(stamp, 1, len(others), **size) as (figure, axes):
         for ax, other in zip(axes.flat, others, strict=True):
@@ -306,13 +307,21 @@ def gaps_by_partition(
                 title=f"{arm} minus {other}", xlabel="samples on their right side, %"
             )
             ax.axhline(0, color=GREY, lw=0.8)
-            for protocol, colour in PROTOCOL_COLOUR.items():
-                shown = [r for r in lines if r["protocol"] == protocol]
-                shown = [r for r in shown if r[other] is not None]
-                if shown:
-                    right = [100 * r["right"] for r in shown]
-                    points = [100 * r[other] for r in shown]
-                    ax.plot(right, points, "o", color=colour, ms=4, label=protocol)
+            kinds: dict[tuple[str, str], list[Mapping]] = {}
+            for line in lines:
+                if line[other] is not None:
+                    kinds.setdefault((line["protocol"], line["start"]), []).append(line)
+            for (protocol, start), shown in kinds.items():
+                hollow = start == "total"
+                ax.plot(
+                    [100 * r["right"] for r in shown],
+                    [100 * r[other] for r in shown],
+                    "o",
+                    color=PROTOCOL_COLOUR[protocol],
+                    fillstyle="none" if hollow else "full",
+                    ms=5 if hollow else 4,
+                    label=protocol + (", started from the total" if hollow else ""),
+                )
             if not lines:
                 ax.text(0.5, 0.5, "not run", ha="center", transform=ax.transAxes)
         axes[0, 0].set(ylabel="points of accuracy")

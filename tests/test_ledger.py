@@ -368,20 +368,23 @@ def test_more_epochs_are_the_same_network_only(tmp_path):
 
 def test_gaps_by_partition_are_those_of_the_runs(tmp_path):
     made = made_up.seeds(2, **AT_8) + made_up.seeds(1, rate=0.5, level=2.0)
+    made += made_up.seeds(1, **AT_8, protocol="released+start=total")
     made += made_up.seeds(1, **AT_8, protocol="released+decay=steps")
-    for record, share in zip(made, (0.2, 0.5, 0.9, 0.7), strict=True):
+    for record, share in zip(made, (0.2, 0.5, 0.9, 0.99, 0.7), strict=True):
         record["partition"]["detection"]["accuracy"] = share
     book = build(tmp_path, *made)
     others = ("retrain", "continue")
     lines = pages_runs.by_partition(book.evidence, "small", "F-FT", others)
-    assert sorted(line["right"] for line in lines) == [0.2, 0.5, 0.9]
+    assert sorted(line["right"] for line in lines) == [0.2, 0.5, 0.9, 0.99]
     at = {line["right"]: line["retrain"] for line in lines}
-    for record in made[:3]:
+    for record in made[:4]:
         arms = {k: v["accuracy"] for k, v in record["arms"].items()}
         share = record["partition"]["detection"]["accuracy"]
         assert at[share] == pytest.approx(arms["F-FT"] - arms["retrain"])
     figure = figures_ledger.gaps_by_partition(lines, "F-FT", others, "stamp")
-    assert sorted(figure.axes[0].lines[1].get_xdata()) == [20, 50, 90]
+    plain, moved = figure.axes[0].lines[1:]
+    assert sorted(plain.get_xdata()) == [20, 50, 90]
+    assert list(moved.get_xdata()) == [99] and moved.get_fillstyle() == "none"
     empty = figures_ledger.gaps_by_partition([], "F-FT", others, "stamp")
     assert empty.axes[0].texts[0].get_text() == "not run"
 

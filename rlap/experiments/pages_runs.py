@@ -10,6 +10,7 @@ import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from html import escape
+from itertools import product
 
 from rlap.experiments import differences, ledger
 from rlap.experiments.claim_rules import gap
@@ -21,9 +22,10 @@ from rlap.experiments.markup import (
     of_interval,
     table,
 )
-from rlap.experiments.protocol import PROTOCOLS, Protocol, spelled, steps
+from rlap.experiments.protocol import PROTOCOLS, Protocol, name_of, spelled, steps
 from rlap.experiments.summary import interval
 from rlap.experiments.verdicts import NOT_RUN
+from rlap.partition import STARTS
 
 
 def register(evidence: Evidence) -> object:
@@ -159,13 +161,15 @@ def epochs_table(
 def by_partition(
     evidence: Evidence, tier: str, arm: str, others: Sequence[str]
 ) -> list[dict[str, object]]:
-    """A line a run of the named protocols, in every setting: the share of samples that
-    the partition put on their right side, and ``arm`` minus each of ``others``."""
+    """A line a run of the named protocols, in every setting and from either start of
+    the mixture: the share of samples that the partition put on their right side, and
+    ``arm`` minus each of ``others``."""
     found = []
-    for protocol in PROTOCOLS:
-        for setting in evidence.settings(protocol, tier):
-            for record in evidence.at(protocol, tier, setting).values():
-                line = {"protocol": protocol, "setting": setting}
+    for protocol, start in product(PROTOCOLS, STARTS):
+        name = name_of(f"{protocol}+start={start}")
+        for setting in evidence.settings(name, tier):
+            for record in evidence.at(name, tier, setting).values():
+                line = {"protocol": protocol, "start": start}
                 line["right"] = record["partition"]["detection"]["accuracy"]
                 found.append(line | {o: gap(arm, o)(record) for o in others})
     return found
