@@ -55,6 +55,10 @@ def test_what_a_fit_finds_from_either_start(tmp_path):
     cells += ["70 <small>(60 to 80)</small>"]
     line = "".join(f"<td>{cell}</td>" for cell in cells)
     assert text.count(line) == 2 and text.count("<tr>") == 3
+    made[1]["protocol"] = made[1]["parameters"]["protocol"] = "released+start=total"
+    made_up.save(tmp_path / "moved", *made)
+    text = pages_partition.starts(ledger.build(tmp_path / "moved").evidence, "small")
+    assert text.data.count(line) == 2 and text.data.count("<tr>") == 3
 
 
 def test_what_a_start_is_worth_is_paired_by_seed(tmp_path):
