@@ -171,9 +171,8 @@ def partition_by(
         return partition(share_at_bounds(split.inputs), rule=rule)
     scores = sample_scores(seen.logits, split.labels)
     if rule in scores:
-        return partition(scores[rule], rule=rule, quality=quality, seed=seed)
-    if quality is None:
-        quality = scores["confidence"]
-    return partition(
-        seen.attribution, rule=rule, start=start, quality=quality, seed=seed
-    )
+        found = scores[rule]
+    else:
+        found = seen.attribution
+        quality = scores["confidence"] if quality is None else quality
+    return partition(found, rule=rule, start=start, quality=quality, seed=seed)

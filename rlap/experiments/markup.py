@@ -78,6 +78,11 @@ def of_interval(found: Interval) -> str:
     return points_bounds(found.mean, found.low, found.high)
 
 
+def plain(text: str) -> str:
+    """``text`` without the marks that set an interval small, for a sentence."""
+    return text.replace("<small>", "").replace("</small>", "")
+
+
 def provenance(records: Sequence[Mapping], command: str) -> str:
     """Where numbers come from and how to make them again, in lines that fit a page."""
     if not records:

@@ -17,6 +17,7 @@ from rlap.experiments.markup import (
     MARKS,
     html,
     mark,
+    plain,
     points,
     points_bounds,
     table,
@@ -151,7 +152,7 @@ def claim_words(rows: Sequence[ClaimRow], key: str, protocol: str, tier: str) ->
     (row,) = (r for r in rows if (r.key, r.protocol, r.tier) == (key, protocol, tier))
     if row.verdict == NOT_RUN or row.ours is None:
         return NOT_RUN
-    shown = claim_bounds(row).replace("<small>", "").replace("</small>", "")
+    shown = plain(claim_bounds(row))
     points_last = shown.replace(" points", "") + " points"
     return points_last if row.unit == "points" else shown
 

@@ -9,7 +9,7 @@ from html import escape
 from rlap.experiments.claim_rules import gap
 from rlap.experiments.claims import LEVELS, RATES, SIZES
 from rlap.experiments.evidence import CLAMPED, FULL, Evidence, Setting, headline
-from rlap.experiments.markup import html, mark, of_interval, table
+from rlap.experiments.markup import html, mark, of_interval, plain, table
 from rlap.experiments.protocol import CIFAR10, PROTOCOLS, SPEECH, changed_name
 from rlap.experiments.summary import interval
 from rlap.experiments.verdicts import NOT_RUN
@@ -95,7 +95,7 @@ def parts(evidence: Evidence, tier: str) -> object:
 
 def starts(evidence: Evidence, tier: str) -> object:
     """A line a setting and start: what the mixture finds from there, by the same
-    networks, and what a partition from there is worth."""
+    networks."""
     settings = dict.fromkeys(s for places in AXES.values() for s in places.values())
     lines = []
     for setting in settings:
@@ -181,10 +181,7 @@ def start_words(
         cells = arms_of(runs)[len(SHOWN) :] if runs else [NOT_RUN] * len(PAIRS)
         for (one, other), cell in zip(PAIRS, cells, strict=True):
             said[f"{start} {one} minus {other}"] = cell or NOT_RUN
-    plain = ("<small>", ""), ("</small>", "")
-    for old, new in plain:
-        said = {k: text.replace(old, new) for k, text in said.items()}
-    return said
+    return {k: plain(text) for k, text in said.items()}
 
 
 def arms_of(runs: Sequence[Mapping]) -> list[str]:
