@@ -10,7 +10,7 @@ from rlap.experiments.forgetting_account import median_relearning, title
 from rlap.experiments.forgetting_claims import PAPER, Claim, judged
 from rlap.experiments.forgetting_evidence import Place, Runs
 from rlap.experiments.markup import html, mark, points, table
-from rlap.experiments.summary import Interval, interval
+from rlap.experiments.summary import Interval, counted, interval
 from rlap.experiments.verdicts import NOT_RUN, Judgement
 
 NETWORKS = {
@@ -147,6 +147,6 @@ def stamp(place: Place, runs: Runs) -> str:
             f"{place.tier} tier",
             f"{data['name']}, {data['n_train']:,} samples",
             NETWORKS.get(place.model, place.model),
-            f"{len(runs.seeds)} seeds, {len(records)} runs",
+            f"{counted(len(runs.seeds), 'seed')}, {counted(len(records), 'run')}",
         ]
     )

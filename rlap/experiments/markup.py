@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 
 from rlap.experiments.ledger import Row
-from rlap.experiments.summary import Interval
+from rlap.experiments.summary import Interval, counted
 from rlap.experiments.verdicts import VERDICTS
 
 MARKS = dict(zip(VERDICTS, ("●", "✕", "○", "–"), strict=True))
@@ -96,7 +96,8 @@ def provenance(records: Sequence[Mapping], command: str) -> str:
 
     dirty = sum(bool(w["dirty"]) for w in where)
     return (
-        f"{len(records)} records; {all_of(r['tier'] for r in records)} tier; seeds "
+        f"{counted(len(records), 'record')}; "
+        f"{all_of(r['tier'] for r in records)} tier; seeds "
         f"{all_of((r['seed'] for r in records), 9)}; code "
         f"{all_of(w['commit'] for w in where)}"
         f"{f' ({dirty} with changes not committed)' if dirty else ''};\ntorch "

@@ -183,6 +183,11 @@ def partition_table(members: Sequence[Mapping]):
     return pd.DataFrame(columns)
 
 
+def counted(n: int, what: str) -> str:
+    """ "1 seed", "3 seeds"."""
+    return f"{n:,} {what}" + ("" if n == 1 else "s")
+
+
 def provenance_line(members: Sequence[Mapping]) -> str:
     """Where the numbers of a setting come from, in one line."""
     first = members[0]

@@ -8,6 +8,7 @@ from rlap import figures_ledger
 from rlap.experiments import ledger, markup, pages
 from rlap.experiments.evidence import setting_for
 from rlap.experiments.paper import of_table
+from rlap.experiments.summary import counted
 
 
 class TablePage:
@@ -38,8 +39,8 @@ class TablePage:
         """The line under a figure."""
         rows = self.in_tier(tier)
         seeds = [r.n for r in rows if r.n]
-        spread = sorted({min(seeds), max(seeds)}) if seeds else [0]
-        runs = " to ".join(map(str, spread)) + " seeds"
+        least, most = min(seeds, default=0), max(seeds, default=0)
+        runs = (f"{least} to " if least < most else "") + counted(most, "seed")
         return (
             f"Table {self.number} · {tier} tier · {runs} · 95 % intervals of the mean"
         )
