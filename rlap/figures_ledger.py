@@ -362,3 +362,28 @@ def over_epochs(
             figure.legend(handles=handles, loc="outside upper center", ncols=5,
                           fontsize=8)  # fmt: skip
         return figure
+
+
+def what_arms_take(
+    found: Mapping[str, Mapping[str, Mapping[str, float]]], stamp: str
+) -> Figure:
+    """Seconds of each arm from nothing, as multiples of the initial training, in
+    stacked parts; a panel a place. ``found``: as ``pages_time.parts_by_arm``."""
+    size = {"figsize": (7.6, 0.6 + 1.25 * max(1, len(found))), "sharex": True}
+    with drawing(stamp, max(1, len(found)), 1, squeeze=False, **size) as (figure, axes):
+        for ax, (place, arms) in zip(axes.flat, found.items(), strict=False):
+            left = np.zeros(len(arms))
+            parts = next(iter(arms.values()))
+            for part, colour in zip(parts, (GREY, ORANGE, BLUE), strict=True):
+                widths = np.array([of[part] for of in arms.values()])
+                ax.barh(list(arms), widths, left=left, color=colour, label=part)
+                left += widths
+            ax.invert_yaxis()
+            ax.set_title(place, fontsize=9, loc="left")
+        axes[-1, 0].set(xlabel="seconds, as multiples of the initial training")
+        if found:
+            figure.legend(*axes[0, 0].get_legend_handles_labels(), ncols=3, fontsize=8,
+                          loc="outside upper center")  # fmt: skip
+        else:
+            axes[0, 0].text(0.5, 0.5, "not run", ha="center")
+        return figure

@@ -4,15 +4,26 @@ from __future__ import annotations
 
 import copy
 from collections import Counter
+from functools import partial
 
 import made_up
 import pytest
 
 from rlap import figures_ledger
-from rlap.experiments import claims, differences, ledger, pages, pages_runs
+from rlap.experiments import (
+    claims,
+    differences,
+    ledger,
+    pages,
+    pages_runs,
+    pages_time,
+)
+from rlap.experiments.claim_rules import saved_in_all
 from rlap.experiments.evidence import headline
 from rlap.experiments.protocol import protocol_of, steps
 from rlap.experiments.table_page import TablePage
+
+TABLES, FORGETTING = ("05_protocols",), ("03_relevance", "04_soft_pruning")
 
 
 def book_of(folder, *made):
@@ -123,15 +134,16 @@ def test_every_page_can_be_made_with_and_without_records(tmp_path, capsys, run):
     assert ('class="verdict contradicted"' in shown) == run
     told = [
         pages_runs.register(book.evidence),
-        pages_runs.compute(book.records),
-        pages_runs.stages(book.records),
-        pages_runs.time_to_accuracy(book.records),
+        pages_time.compute(book.records),
+        pages_time.stages(book.records, TABLES),
+        pages_time.time_to_accuracy(book.records),
         pages_runs.orientation(book.records),
         pages.with_filters(book.rows),
         pages_runs.protocol_fields(),
     ]
     assert all("<" in t.data for t in told)
     figures_ledger.effect_bars(differences.strongest(book.evidence), "stamp")
+    figures_ledger.what_arms_take(pages_time.parts_by_arm(book.records), "stamp")
     decided = pages.decided(book.rows)
     assert decided["any"] == (16 + 16 + 9 if run else 0)
 
@@ -144,13 +156,15 @@ def test_times_are_compared_within_a_run():
     for arm in slow["arms"].values():
         history = arm["history"]
         history["seconds"] = [4 * s for s in history["seconds"]]
+        arm["seconds"] *= 4
         history["precision"] = "bf16"
-    for shown in (pages_runs.stages, pages_runs.time_to_accuracy):
+    stages = partial(pages_time.stages, notebooks=TABLES)
+    for shown in (stages, pages_time.time_to_accuracy, pages_time.ways_of_counting):
         assert shown([quick]).data == shown([slow]).data
-    took, own = 3.4, 1.0  # see the next test
-    assert f"{took / own:.2f}" in pages_runs.time_to_accuracy([quick]).data
-    assert f"{0.1 / 2:.3f}" in pages_runs.stages([quick]).data
-    bill = pages_runs.compute([quick, slow]).data
+    took, own = 3.4, 3.2  # see the next test
+    assert f"{took / own:.2f}" in pages_time.time_to_accuracy([quick]).data
+    assert f"{0.1 / 2:.3f}" in stages([quick]).data
+    bill = pages_time.compute([quick, slow]).data
     assert "bf16" in bill and "fp32" in bill
 
 
@@ -158,16 +172,35 @@ def test_the_bill_has_every_committed_record():
     """Of whatever notebook: those that forget a class name their arms differently."""
     found = ledger.build().records
     assert len({r["notebook"] for r in found}) > 3
-    for shown in (pages_runs.compute, pages_runs.stages, pages_runs.time_to_accuracy):
-        assert "<table" in shown(found).data
+    bill = pages_time.compute(found).data
+    assert all(r["notebook"] in bill for r in found)
+    for notebooks in (TABLES, FORGETTING):
+        assert "<table" in pages_time.stages(found, notebooks).data
+    assert "not run" in pages_time.stages(found, ("none",)).data
+    assert "<table" in pages_time.time_to_accuracy(found).data
 
 
 def test_seconds_until_retraining_is_matched():
     made = made_up.record(0, {"retrain": 0.62, "F-FT": 0.7, "L-FT": 0.5})
-    assert pages_runs.seconds_until(made, "retrain") == 1.0  # at the end of epoch one
+    # initial 2.0, two stages of .1 that find the good part, one epoch
+    assert pages_time.seconds_until(made, "retrain") == pytest.approx(3.2)
     # initial 2.0, four stages of .1, one epoch
-    assert pages_runs.seconds_until(made, "F-FT") == pytest.approx(3.4)
-    assert pages_runs.seconds_until(made, "L-FT") is None
+    assert pages_time.seconds_until(made, "F-FT") == pytest.approx(3.4)
+    assert pages_time.seconds_until(made, "L-FT") is None
+
+
+def test_four_ways_of_counting_by_hand():
+    """Initial training 2 s, two epochs of 1 s each after it, stages of 0.1 s: four
+    before fine-tuning, two before retraining."""
+    made = made_up.record(0, {"retrain": 0.62, "F-FT": 0.7})
+    found = pages_time.of_retraining(made, "F-FT")
+    by_hand = [1.0, 1.0, 2.4 / 2.2, 4.4 / 4.2]
+    assert list(found.values()) == pytest.approx(by_hand)
+    assert saved_in_all("F-FT")(made) == pytest.approx(1 - 2.4 / 2.2)
+    (arms,) = pages_time.parts_by_arm([made]).values()
+    assert list(arms["retrain"].values()) == pytest.approx([1.0, 0.1, 1.0])
+    assert "continue" not in arms
+    assert ">1.05<" in pages_time.ways_of_counting([made]).data
 
 
 def test_marks_say_why_and_escape():

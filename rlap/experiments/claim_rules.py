@@ -35,6 +35,15 @@ from rlap.metrics import wilson
 Quantity = Callable[[Mapping], float | None]
 Rule = Callable[[Evidence, str, str], Judgement]
 GOOD_SHARE = 0.9
+# what each arm needs between the initial training and its own. Who trains on the good
+# part alone has to find it first, retraining included.
+FIND = ("attribution", "partition")
+BETWEEN = {
+    "L-FT": (*FIND, "sensitivity", "pruning"),
+    "F-FT": (*FIND, "sensitivity", "pruning"),
+    "continue": (),
+    "retrain": FIND,
+}
 IDENTICAL = 1e-3  # two standardised features that differ by less are the same
 
 
@@ -102,17 +111,26 @@ def saved_an_epoch(arm: str) -> Quantity:
 
 
 def saved_in_all(arm: str) -> Quantity:
-    """Share of retraining's seconds that an arm saves with every stage before it."""
+    """Share of retraining's seconds that an arm saves, each with what it needs between
+    the initial training and its own."""
 
     def of(record: Mapping) -> float | None:
-        arms, stages = record["arms"], record.get("seconds", {})
+        arms = record["arms"]
         if arm not in arms or not arms.get("retrain", {}).get("seconds"):
             return None
-        names = ("attribution", "partition", "sensitivity", "pruning")
-        total = arms[arm]["seconds"] + math.fsum(stages.get(n, 0.0) for n in names)
-        return 1 - total / arms["retrain"]["seconds"]
+        own, base = (
+            arms[name]["seconds"] + seconds_between(record, name)
+            for name in (arm, "retrain")
+        )
+        return 1 - own / base
 
     return of
+
+
+def seconds_between(record: Mapping, arm: str) -> float:
+    """Seconds after the initial training and before the arm's own."""
+    stages = record.get("seconds", {})
+    return math.fsum(stages.get(name, 0.0) for name in BETWEEN.get(arm, ()))
 
 
 # --- rules over records ----------------------------------------------------------

@@ -9,15 +9,10 @@ from statistics import fmean
 from rlap.experiments.forgetting_account import median_relearning, title
 from rlap.experiments.forgetting_claims import PAPER, Claim, judged
 from rlap.experiments.forgetting_evidence import Place, Runs
-from rlap.experiments.markup import html, mark, points, table
+from rlap.experiments.markup import NETWORKS, html, mark, points, table
 from rlap.experiments.summary import Interval, counted, interval
 from rlap.experiments.verdicts import NOT_RUN, Judgement
 
-NETWORKS = {
-    "small": "small network",
-    "vgg": "VGG-like network",
-    "resnet18": "ResNet-18",
-}
 MEASURES = {
     "forget_test": "class",
     "retain_test": "other classes",

@@ -10,6 +10,13 @@ from rlap.experiments.ledger import Row
 from rlap.experiments.summary import Interval, counted
 from rlap.experiments.verdicts import VERDICTS
 
+NETWORKS = {
+    "small": "small network",
+    "vgg": "VGG-like network",
+    "resnet18": "ResNet-18",
+    "speech_cnn": "speech network",
+    "speech_res8": "residual speech network",
+}
 MARKS = dict(zip(VERDICTS, ("●", "✕", "○", "–"), strict=True))
 
 

@@ -5,8 +5,6 @@ As in ``rlap.experiments.pages``, functions lay out what was computed elsewhere.
 
 from __future__ import annotations
 
-import math
-import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from html import escape
@@ -175,70 +173,6 @@ def by_partition(
     return found
 
 
-# the first training of a run, by the names that the notebooks give it
-FIRST = ("initial", "original", "original, orthogonal")
-
-
-def compute(records: Sequence[Mapping]) -> object:
-    """Hours of computing by notebook, tier, data, device and precision."""
-    bill: dict[tuple, list[float]] = {}
-    for r in records:
-        place = (r["notebook"], r["tier"], r["data"]["name"])
-        place += (r["provenance"]["device"], precision_of(r))
-        bill.setdefault(place, []).append(run_seconds(r))
-    lines = [
-        [*map(escape, place), str(len(s)), f"{sum(s) / len(s):.0f}",
-         f"{sum(s) / 3600:.2f}"]
-        for place, s in sorted(bill.items())
-    ]  # fmt: skip
-    total = sum(map(sum, bill.values()))
-    lines.append(["all", *[""] * 4, str(len(records)), "", f"{total / 3600:.2f}"])
-    header = ["notebook", "tier", "data", "device", "precision", "runs", "s a run",
-              "hours"]  # fmt: skip
-    return html(table(header, lines))
-
-
-def precision_of(record: Mapping) -> str:
-    """What its networks were trained in: "bf16" or "fp32"; empty if it does not say."""
-    histories = (arm["history"] for arm in record["arms"].values() if "history" in arm)
-    return next((history["precision"] for history in histories), "")
-
-
-def run_seconds(record: Mapping) -> float:
-    """Seconds of all stages and arms of a run."""
-    return math.fsum(record["seconds"].values())
-
-
-def alike(records: Sequence[Mapping]) -> dict[tuple[str, ...], list[Mapping]]:
-    """Runs whose times can be averaged, by notebook, protocol, tier and network."""
-    groups: dict[tuple[str, ...], list[Mapping]] = {}
-    for r in records:
-        place = (r["notebook"], r["protocol"].split("+")[0], r["tier"])
-        groups.setdefault((*place, r["parameters"]["model"]), []).append(r)
-    return groups
-
-
-def stages(records: Sequence[Mapping]) -> object:
-    """What each stage takes beside the first training of its run, which is 1.
-
-    The median over runs. Machines differ; this does not depend on them.
-    """
-    groups = {
-        place: [r["seconds"] for r in runs] for place, runs in alike(records).items()
-    }
-    names = list(dict.fromkeys(n for g in groups.values() for s in g for n in s))
-    lines = []
-    for name in names:
-        shown = []
-        for runs in groups.values():
-            first = next((n for n in FIRST if n in runs[0]), None)
-            shares = [s[name] / s[first] for s in runs if first and name in s]
-            shown.append(f"{statistics.median(shares):.3f}" if shares else "")
-        lines.append([escape(name), *shown])
-    header = ["stage or arm", *(" · ".join(place) for place in groups)]
-    return html(table(header, lines))
-
-
 def orientation(records: Sequence[Mapping]) -> object:
     """A line a run: which part it kept, how pure that is, and what came of it."""
     lines = [
@@ -256,43 +190,3 @@ def orientation(records: Sequence[Mapping]) -> object:
     header = ["run", "setting", "seed", "part kept", "of it clean", "initial, %",
               "L-FT, %", "F-FT, %", "retrain, %"]  # fmt: skip
     return html(table(header, lines) if lines else f"<p>{mark(NOT_RUN)}</p>")
-
-
-def time_to_accuracy(records: Sequence[Mapping]) -> object:
-    """Time until an arm reaches the accuracy that retraining ends with, as a multiple
-    of what retraining itself took to get there: the median over runs."""
-    groups = alike([r for r in records if "retrain" in r["arms"]])
-    lines = []
-    for arm in ("initial", "L-FT", "F-FT", "continue", "retrain"):
-        shown = []
-        for runs in groups.values():
-            ratios = [
-                (seconds_until(r, arm), seconds_until(r, "retrain"))
-                for r in runs
-                if arm in r["arms"]
-            ]
-            there = [took / own for took, own in ratios if took is not None and own]
-            whole = there and len(there) == len(ratios)
-            share = f"{len(there)} of {len(ratios)} runs"
-            middle = f"{statistics.median(there):.2f}" if whole else ""
-            shown.append(f"{middle} <small>({share})</small>" if ratios else "")
-        lines.append([arm, *shown])
-    return html(table(["arm", *(" · ".join(p) for p in groups)], lines))
-
-
-def seconds_until(record: Mapping, arm: str) -> float | None:
-    """Seconds from nothing until an arm first tests as well as retraining at its end;
-    None if it never does."""
-    target = record["arms"]["retrain"]["history"]["test_accuracy"]
-    history = record["arms"][arm]["history"]
-    stages = ("attribution", "partition", "sensitivity", "pruning")
-    before = 0.0 if arm in ("initial", "retrain") else record["seconds"]["initial"]
-    if arm in ("L-FT", "F-FT"):
-        before += math.fsum(record["seconds"].get(s, 0.0) for s in stages)
-    spent = before + history.get("setup_seconds", 0.0)
-    curve = zip(history["seconds"], history["test_accuracy"], strict=False)
-    for seconds, accuracy in curve:
-        spent += seconds
-        if target and accuracy >= target[-1]:
-            return spent
-    return None
