@@ -200,7 +200,7 @@ def _mixture_posterior(
         n_init=n_init,
         max_iter=300,
         random_state=seed % 2**32,  # NumPy takes no larger one
-        **(_halves(x, total, covariance_type) if start == "total" else {}),
+        **(_halves(x, total, covariance_type, seed) if start == "total" else {}),
     )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # convergence is a diagnostic, told below
@@ -232,16 +232,21 @@ def _mixture_posterior(
     }
 
 
-def _halves(x: np.ndarray, total: np.ndarray, covariance_type: str) -> dict:
+def _halves(
+    x: np.ndarray, total: np.ndarray, covariance_type: str, seed: int
+) -> dict[str, object]:
     """The first parameters of a mixture: of the lower and the higher half of x (N, d)
-    by ``total`` (N,)."""
+    by ``total`` (N,). Which of them is component 0 is drawn by ``seed``: as from
+    k-means, a component's number says nothing."""
     if covariance_type not in ("full", "diag"):
         raise ValueError(
             f"start 'total' needs covariance_type 'full' or 'diag', not "
             f"{covariance_type!r}"
         )
     order = np.argsort(total, kind="stable")
-    halves = order[: len(x) // 2], order[len(x) // 2 :]
+    halves = [order[: len(x) // 2], order[len(x) // 2 :]]
+    if np.random.default_rng(seed % 2**32).random() < 0.5:
+        halves.reverse()
     spread = [np.cov(x[half], rowvar=False, bias=True) for half in halves]
     spread = [np.atleast_2d(c) + 1e-6 * np.eye(x.shape[1]) for c in spread]
     if covariance_type == "diag":

@@ -237,6 +237,14 @@ def test_where_the_fit_begins_decides_what_it_finds(covariance_type):
     assert fits["total"] > fits["kmeans"]
 
 
+def test_the_number_of_a_component_says_nothing_from_either_start():
+    """Or "always component 1" would know the clean part from the order of the start."""
+    for start in STARTS:
+        parts = [partition(two_blobs(), start=start, seed=seed) for seed in range(8)]
+        assert {p.diagnostics["component"] for p in parts} == {0, 1}
+        assert all(torch.equal(p.high_quality, TRUTH) for p in parts)
+
+
 def test_both_starts_agree_where_there_is_one_difference():
     for x, rule in ((two_blobs(), "gmm"), (8.0 * TRUTH + randn(200), "margin")):
         got = partition(x, rule=rule, start="total")

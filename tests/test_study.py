@@ -94,6 +94,18 @@ def test_released_takes_component_one_whatever_it_is(data):
     assert torch.equal(other.posterior, (~high).float())
 
 
+def test_released_takes_component_zero_when_one_is_all_but_perfectly_wrong(data):
+    """Half of the samples was meant; the code asks for more than half a percent."""
+    study = study_of("released")
+    noisy = study.truth
+    for wrong, chosen in ((0, 0), (1, 0), (2, 1)):  # of 240: 0, 0.4 and 0.8 %
+        high = noisy.clone()
+        high[(~noisy).nonzero()[:wrong]] = True
+        taken = study.named(parts_of(high, component=1))
+        assert taken.diagnostics["component"] == chosen
+        assert torch.equal(taken.high_quality, high if chosen else ~high)
+
+
 def test_controlled_takes_the_one_that_was_named_by_confidence(data):
     study = study_of("controlled")
     high = torch.arange(240) < 100

@@ -49,8 +49,8 @@ class Protocol:
     """
 
     cluster: str = differs(
-        "the high-quality part: mixture component 1 always, the one of higher "
-        "confidence, or by the truth",
+        "the high-quality part: mixture component 1 (unless the truth says that it is "
+        "wrong for 99.5 %), the one of higher confidence, or by the truth",
         audit=(1, 2),
         allowed=("one", "confidence", "truth"),
     )
