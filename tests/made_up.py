@@ -81,6 +81,7 @@ def record(
             "n_test": n_test,
         },
         "noise": {k: run[k] for k in ("kind", "rate", "level")}
+        | {"realised_rate": run["rate"]}
         | {"realised_rate": run["rate"]},
         "arms": {k: scores(v, pace=1 + seed / 10) for k, v in arms.items()},
         "attacked": {arm: attack(arms[arm]) for arm in main},

@@ -216,6 +216,6 @@ def test_the_register_of_differences_has_a_run_for_each_of_its_fields():
     (path,) = [p for p in GRIDS if p.stem == "differences"]
     alone = [job.parameters.protocol.split("+") for job in jobs_of([path], seeds=[0])]
     assert all(len(parts) == 2 for parts in alone)
-    assert {d.field for d in register() if d.field} <= {
+    assert {name for d in register() for name in d.fields} <= {
         change.partition("=")[0] for _, change in alone
     }

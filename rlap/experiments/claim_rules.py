@@ -101,10 +101,7 @@ def saved_an_epoch(arm: str) -> Quantity:
         arms = record["arms"]
         if arm not in arms or "retrain" not in arms:
             return None
-        own, base = (
-            epoch_seconds(arms[name]["history"], with_test=False)
-            for name in (arm, "retrain")
-        )
+        own, base = (epoch_seconds(arms[name]["history"]) for name in (arm, "retrain"))
         return None if not own or not base else 1 - own / base
 
     return of
@@ -182,9 +179,10 @@ def at_every(
     threshold: float,
     margin: float = MARGIN,
 ) -> Rule:
-    """Rule: in every setting and for every quantity, with Holm's correction over them.
+    """Rule: in every setting and for every quantity.
 
-    One contradicts; only all together reproduce. The interval shown is the worst one's.
+    One contradicts, after Holm's correction over all of them; only all together
+    reproduce, which needs no correction. The interval shown is the worst one's.
     """
 
     def judge(evidence: Evidence, *where: str) -> Judgement:
@@ -196,14 +194,19 @@ def at_every(
                 tests[name, setting] = judge_above(values, threshold, margin)
         if not tests:
             return not_run("no records")
-        after = dict(zip(tests, corrected(list(tests.values())), strict=True))
-        verdict = all_of(list(after.values()))
-        deciding = {k: j for k, j in after.items() if j.verdict == verdict}
+        verdict = all_of(list(tests.values()))
+        if verdict != REPRODUCED:
+            tests = dict(zip(tests, corrected(list(tests.values())), strict=True))
+            verdict = all_of(list(tests.values()))
+        deciding = {k: j for k, j in tests.items() if j.verdict == verdict}
         name, setting = min(deciding, key=lambda k: deciding[k].found.mean)
         worst = deciding[name, setting]
         where_worst = f"{name}, {setting}" if name else f"{setting}"
         reason = f"worst of {len(tests)}: {where_worst}; {worst.reason}"
-        judged = replace(worst, verdict=verdict, reason=reason)
+        ps = [j.p for j in deciding.values() if j.p is not None]
+        weakest = max if verdict == REPRODUCED else min
+        p = weakest(ps) if ps else None
+        judged = replace(worst, verdict=verdict, reason=reason, p=p)
         wanted = [None] * (len(places) * len(quantities))
         whole = len(tests) == len(wanted) or verdict != REPRODUCED
         return judged if whole else partly(judged, list(tests), wanted)
@@ -259,15 +262,16 @@ def identical_features(evidence: Evidence, *where: str) -> Judgement:
 
 
 def takes_the_purer() -> Rule:
-    """Rule: every run keeps the purer part (Wilson's interval of the share)."""
+    """Rule: every run keeps the purer part (Wilson's interval of the share), where its
+    two parts differ surely."""
 
     def judge(evidence: Evidence, *where: str) -> Judgement:
         settings = evidence.files.get(where, {}).items()
         runs = [r for s, seeds in settings if s.kind in INPUT_KINDS
-                for r in seeds.values()]  # fmt: skip
+                for r in seeds.values() if one_part_is_purer(r)]  # fmt: skip
         right = [bool(r["partition"]["oriented_right"]) for r in runs]
         if not right:
-            return not_run("no records")
+            return not_run("no run has a part that is surely purer")
         shown = Interval(sum(right) / len(right), *wilson(sum(right), len(right)),
                          len(right))  # fmt: skip
         reason = f"{sum(right)} of {len(right)} runs keep the purer part"
@@ -280,6 +284,38 @@ def takes_the_purer() -> Rule:
     return judge
 
 
+def one_part_is_purer(record: Mapping) -> bool:
+    """Whether the shares of clean samples in the two parts of a run differ surely: a
+    partition by something else than the noise keeps neither.
+
+    Two proportions with the pooled variance, at 95 %.
+    """
+    found, n = record["partition"]["detection"], record["data"]["n_train"]
+    kept, clean = found["retained"], (1 - record["noise"]["realised_rate"]) * n
+    rest = n - kept
+    if not (kept and rest):
+        return False
+    purity, share = found["purity"], clean / n
+    other = (clean - purity * kept) / rest
+    error = math.sqrt(share * (1 - share) * (1 / kept + 1 / rest))
+    return abs(purity - other) > 1.96 * error
+
+
 def label_noise(evidence: Evidence, *where: str) -> list[Setting]:
     """The settings with wrong labels that were run."""
     return [s for s in evidence.settings(*where) if s.kind not in INPUT_KINDS]
+
+
+def near_chance(of: Quantity, margin: float) -> Rule:
+    """Rule: over the settings with wrong labels, the quantity is a half, or as good."""
+
+    def judge(evidence: Evidence, *where: str) -> Judgement:
+        found = at_each(evidence, where, label_noise(evidence, *where), of)
+        judged = judge_none([v - 0.5 for v in seed_mean(list(found.values()))], margin)
+        if judged.found is None:
+            return judged
+        shown = [judged.found.mean, judged.found.low, judged.found.high]
+        moved = Interval(*(v + 0.5 for v in shown), judged.found.n)
+        return replace(judged, found=moved)
+
+    return judge

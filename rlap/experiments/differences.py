@@ -58,10 +58,16 @@ class Difference:
     where: str
     title: str
     field: str = ""
+    also: str = ""  # a second field of the same finding
     arms: tuple[str, str] | None = None
     tables: str = ""
     none: str = ""
     dataset: str = CIFAR10
+
+    @property
+    def fields(self) -> list[str]:
+        """The protocol fields that isolate it, each alone."""
+        return [name for name in (self.field, self.also) if name]
 
 
 @dataclass(frozen=True)
@@ -96,7 +102,7 @@ def effects(evidence: Evidence, difference: Difference) -> list[Effect]:
     """What the records say about a finding; empty when nothing was run."""
     if difference.arms:
         return arm_effects(evidence, *difference.arms, headline(difference.dataset))
-    return field_effects(evidence, difference.field) if difference.field else []
+    return [e for name in difference.fields for e in field_effects(evidence, name)]
 
 
 def field_effects(evidence: Evidence, name: str) -> list[Effect]:
@@ -198,11 +204,9 @@ def accuracy(record: Mapping, arm: str) -> float:
 
 def wanted(difference: Difference) -> list[str]:
     """The protocols that would measure a finding, as `rlap run` takes them."""
-    name = difference.field
-    if not name:
-        return []
     return [
         changed_name(base, {name: value})
+        for name in difference.fields
         for base in ("released", "controlled")
         for value in other_values(base, name)
     ]

@@ -314,6 +314,19 @@ def counts(rows: Sequence) -> list[dict[str, object]]:
     return list(found.values())
 
 
+def decided(rows: Sequence[Row]) -> dict[str, int]:
+    """Over all protocols and tiers: how many of the paper's numbers have each verdict
+    somewhere; and "any", those with a verdict of any kind but "not run"."""
+    found = {v: {key(r) for r in rows if r.verdict == v} for v in VERDICTS}
+    ran = {key(r) for r in rows if r.verdict != NOT_RUN}
+    return {v: len(keys) for v, keys in found.items()} | {"any": len(ran)}
+
+
+def key(row: Row) -> tuple:
+    """Which cell of the paper a row is about."""
+    return row.table, row.setting_value, row.method, row.variant, row.metric
+
+
 def as_dicts(rows: Sequence) -> list[dict[str, object]]:
     """Rows as plain dictionaries, for JSON and pandas."""
     return [asdict(r) for r in rows]

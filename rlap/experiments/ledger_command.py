@@ -65,6 +65,9 @@ def print_counts(rows: Sequence) -> None:
     for line in ledger.counts(rows):
         numbers = "".join(f"{line[v]:>14}" for v in VERDICTS)
         print(f"{line['protocol']:12}{line['tier']:22}{numbers} {line['total']}")
+    found, numbers = ledger.decided(rows), {ledger.key(r) for r in rows}
+    told = ", ".join(f"{found[v]} {v}" for v in VERDICTS if v != NOT_RUN)
+    print(f"in at least one of them: {found['any']} of {len(numbers)} run; {told}")
     copied = sum(bool(r.copy_of) for r in rows) // max(1, len(ledger.counts(rows)))
     if copied:
         print(f"({copied} of them are printed twice: copies of another table)")

@@ -36,19 +36,6 @@ def counts(rows: Sequence) -> object:
     return html(table(header, [[str(v) for v in line.values()] for line in lines]))
 
 
-def decided(rows: Sequence[Row]) -> dict[str, int]:
-    """Over all protocols and tiers: how many of the paper's numbers have each verdict
-    somewhere; and "any", those with a verdict of any kind but "not run"."""
-    found = {v: {key(r) for r in rows if r.verdict == v} for v in VERDICTS}
-    ran = {key(r) for r in rows if r.verdict != NOT_RUN}
-    return {v: len(keys) for v, keys in found.items()} | {"any": len(ran)}
-
-
-def key(row: Row) -> tuple:
-    """Which cell of the paper a row is about."""
-    return row.table, row.setting_value, row.method, row.variant, row.metric
-
-
 def tiers_with_records(rows: Sequence) -> list[str]:
     """Tiers that have anything; the first tier when none has."""
     run = list(dict.fromkeys(r.tier for r in rows if r.n))
@@ -61,12 +48,12 @@ def side_by_side(book: Ledger, number_of_table: int, tier: str) -> object:
     protocols = list(dict.fromkeys(r.protocol for r in rows))
     lines: dict[tuple, list[str]] = {}
     for row in rows:
-        cell = paper.by_key()[key(row)]
+        cell = paper.by_key()[ledger.key(row)]
         note = f' <abbr title="{escape(row.note)}">!</abbr>' if row.note else ""
         method = paper.ARM[row.method]
         method += "" if row.variant == "ours" else f" ({row.variant})"
         line = lines.setdefault(
-            key(row),
+            ledger.key(row),
             [row.setting_value, method, METRIC[row.metric], cell.printed + note],
         )
         ours = with_bounds(row)
@@ -89,8 +76,14 @@ def reason(row: Row) -> str:
         shown = [f"{v:.3g}" if v is not None else "" for v in
                  (row.tested_paper, ours, low, high)]  # fmt: skip
     bounds = "" if low is None else f" [{shown[2]}, {shown[3]}]"
+    told = ""
+    if row.detectable is not None:
+        could = row.detectable
+        told = f"{100 * could:.1f}" if row.test == "gain" else f"{could:.3g}"
+        told = f" (could have told {told})"
     return (
-        f"{what}: paper {shown[0]}, ours {shown[1]}{bounds}, n = {row.n}: {row.reason}"
+        f"{what}: paper {shown[0]}, ours {shown[1]}{bounds}, n = {row.n}{told}: "
+        f"{row.reason}"
     )
 
 

@@ -20,7 +20,7 @@ SCORES = (WHICHEVER, "low confidence", "loss", "low total attribution",
           "values at 0 or 1")  # fmt: skip
 MOVED = {"start": "total"}
 STARTED = {"kmeans": "k-means, as released", "total": "halves of the total attribution"}
-TABLE_5 = 4.5  # the noise level of that table, which the paper does not print
+TABLE_5 = 4.5  # the noise level of that table, which it does not name
 # the arms by which a start is judged
 SHOWN = ("continue", "initial decayed", "F-FT", "retrain")
 PAIRS = (("F-FT", "continue"), ("retrain", "continue"), ("retrain", "initial decayed"))

@@ -31,7 +31,8 @@ def register(evidence: Evidence) -> object:
     lines = []
     for d in differences.register():
         found = differences.effects(evidence, d)
-        how = f"<code>{d.field}</code>" if d.field else " minus ".join(d.arms or ())
+        how = " and ".join(f"<code>{name}</code>" for name in d.fields)
+        how = how or " minus ".join(d.arms or ())
         if d.tables:
             how, worth = (
                 "the printed numbers",

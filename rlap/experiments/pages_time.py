@@ -132,9 +132,7 @@ def parts_by_arm(
 def of_retraining(record: Mapping, arm: str) -> dict[str, float | None]:
     """Seconds of ``arm`` as a share of retraining's, by ``COUNTED``."""
     arms = record["arms"]
-    epoch, base = (
-        epoch_seconds(arms[a]["history"], with_test=False) for a in (arm, "retrain")
-    )
+    epoch, base = (epoch_seconds(arms[a]["history"]) for a in (arm, "retrain"))
     mine, theirs = (list(parts(record, a).values()) for a in (arm, "retrain"))
     # the sums leave out the first parts of ``parts``, as COUNTED is in its order
     shares = [epoch / base if epoch and base else None]

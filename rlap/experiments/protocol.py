@@ -134,7 +134,7 @@ class Protocol:
     )
     monitor: str = differs(
         "the learning rate follows the accuracy on the test set, on a validation set, "
-        "or a fixed decay",
+        "or nothing: then it is a cosine from four times as high",
         audit=(38,),
         allowed=("test", "validation", "none"),
         on=(SPEECH,),

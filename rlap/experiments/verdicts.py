@@ -82,7 +82,8 @@ def too_few(found: Interval, detectable: float | None = None) -> Judgement:
     """The judgement on fewer seeds than a verdict needs."""
     seeds = "one seed" if found.n == 1 else f"{found.n} seeds"
     reason = f"{seeds}; a verdict needs {MIN_SEEDS}"
-    return Judgement(INCONCLUSIVE, reason, found, detectable, p=1.0)
+    # without a p-value: nothing was tested, so it makes no family larger
+    return Judgement(INCONCLUSIVE, reason, found, detectable)
 
 
 def judge_value(

@@ -1,0 +1,66 @@
+"""Claims over several settings or runs: what is corrected, and which runs count."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import made_up
+import pytest
+from test_ledger import AT_8, build, claim
+
+from rlap.experiments import claim_rules, claims
+from rlap.experiments.verdicts import judge_above
+
+
+def test_what_was_not_tested_makes_no_family_larger(tmp_path):
+    """A single seed of speech leaves the p-values of the other claims alone."""
+    made = [
+        made_up.record(s, {"F-FT": 0.7 + s / 50, "continue": 0.60}, **AT_8)
+        for s in range(3)
+    ]
+    before = build(tmp_path / "before", *made)
+    speech = {"dataset": "speech_commands", "kind": "gaussian", "level": 15.0}
+    after = build(tmp_path / "after", *made, made_up.record(**speech))
+    assert claim(after, "speech").n == 1 and claim(after, "speech").p_holm is None
+    for key in ("gain-10", "time-total", "do-nothing"):
+        assert claim(after, key).p_holm == claim(before, key).p_holm > 0
+
+
+def test_all_together_need_no_correction_but_one_that_contradicts_does():
+    good, bad = [0.10, 0.11, 0.12], [-0.10, -0.11, -0.12]
+
+    def judged(*of_settings):
+        found = dict(zip(claims.T4, of_settings, strict=True))
+        evidence = SimpleNamespace(at=lambda p, t, s: dict(enumerate(found[s])))
+        rule = claim_rules.at_every(claims.T4, {"": lambda value: value}, 0.0, 0.0)
+        return rule(evidence, "released", "small")
+
+    every, one = judged(*[good] * 5), judged(*[good] * 4, bad)
+    assert every.verdict == "reproduced" and one.verdict == "contradicted"
+    assert every.p == pytest.approx(judge_above(good, 0.0, 0.0).p)  # as of one alone
+    assert one.p == pytest.approx(5 * judge_above(bad, 0.0, 0.0).p)
+    barely = [0.0, 0.05, 0.1]  # not surely above zero
+    assert judged(*[good] * 4, barely).verdict == "inconclusive"
+
+
+def test_only_parts_that_surely_differ_say_whether_the_clean_one_was_kept(tmp_path):
+    """Of 12,500 images with half of them noisy, a kept half that is 50.5 % clean is
+    chance, one that is 60 % clean is not."""
+    made = made_up.seeds(3, **AT_8)
+    for record, purity in zip(made, (0.505, 0.4, 0.95), strict=True):
+        found = record["partition"]
+        found["detection"] |= {"purity": purity, "retained": 6_250}
+        found["oriented_right"] = purity > 0.5
+    shares = [claim_rules.one_part_is_purer(r) for r in made]
+    assert shares == [False, True, True]
+    names = claim(build(tmp_path, *made), "names")
+    assert names.reason == "2 seeds; a verdict needs 3" and names.ours == 0.5
+
+
+def test_chance_under_wrong_labels_is_within_a_margin_of_a_half(tmp_path):
+    kind = {"kind": "symmetric_exclusive", "rate": 0.4}
+    made = [made_up.record(s, auroc=0.5 + s / 100, **kind) for s in range(3)]
+    found = claim(build(tmp_path, *made), "lead-labels")
+    assert (found.verdict, found.ours) == ("reproduced", pytest.approx(0.51))
+    far = [made_up.record(s, auroc=0.9 + s / 100, **kind) for s in range(3)]
+    assert claim(build(tmp_path / "far", *far), "lead-labels").verdict == "contradicted"
