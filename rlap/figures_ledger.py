@@ -192,7 +192,8 @@ def waterfall(steps: Sequence[Mapping], first: str, second: str, stamp: str) -> 
     """How the gap between two arms moves while the protocol changes a field at a time.
 
     ``steps`` as ``pages_runs.walk`` gives them. Left: both arms; right:
-    the gap with its 95 % interval, paired by seed. Steps without runs stay empty.
+    the gap with its 95 % interval, paired by seed. Steps without runs stay empty, and
+    the step after one is drawn from zero.
     """
     from rlap.experiments.summary import interval
 
@@ -202,6 +203,7 @@ def waterfall(steps: Sequence[Mapping], first: str, second: str, stamp: str) -> 
         for i, step in enumerate(steps):
             if not step["n"]:
                 right.text(0, i, "not run", va="center", ha="center", fontsize=7)
+                past = None  # what follows is not the worth of one field
                 continue
             ends = [100 * float(np.mean(step[arm])) for arm in (second, first)]
             left.plot(ends, [i, i], color=GREY, lw=1)

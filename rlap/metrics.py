@@ -18,7 +18,7 @@ Z95 = 1.959963984540054
 @dataclass(frozen=True)
 class Classification:
     """Accuracy, macro precision, recall and F1 (0 for classes never predicted) and
-    top-3 accuracy, each in [0, 1]; n samples. Source: paper section 4.1."""
+    top-3 accuracy, each in [0, 1]; n samples. Source: the released code."""
 
     accuracy: float
     precision: float

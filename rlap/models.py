@@ -48,7 +48,7 @@ class ResNet18(nn.Module):
         in_channels: channels of the images (B, in_channels, H, W).
         hidden: units of ``fc``.
 
-    Source: paper section 4.1; the released code's model.
+    Source: the released code's model.
     """
 
     def __init__(

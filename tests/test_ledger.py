@@ -319,8 +319,9 @@ def test_command_writes_the_manifest_and_tidy_tables(tmp_path, capsys):
     code, out, _ = run(capsys, "--results", tmp_path, "--tidy", tmp_path / "t.csv")
     lines = (tmp_path / "t.csv").read_text().splitlines()
     assert lines[0].startswith("notebook,protocol,tier,dataset,kind,rate,level")
-    # one record: five arms with six metrics, four arms at four rates with four
-    assert len(lines) == 1 + 5 * 6 + 4 * 4 * 4
+    # one record: five arms with six metrics, four arms at four rates with four, five
+    # numbers on the partition, six stages
+    assert len(lines) == 1 + 5 * 6 + 4 * 4 * 4 + 5 + 6
 
 
 def test_command_refuses_what_there_is_not(tmp_path, capsys):

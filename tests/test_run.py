@@ -135,6 +135,16 @@ def test_a_run_that_was_killed_while_it_moved_is_not_lost(notebook, tmp_path):
     assert record["provenance"]["wall_seconds"] > 0
 
 
+def test_the_commit_is_that_of_the_start(notebook, tmp_path, monkeypatch):
+    """Whoever commits while a sweep runs must not be taken for what was run."""
+    states = iter([{"commit": "start", "dirty": False}, {"commit": "end", "dirty": 1}])
+    monkeypatch.setattr(records, "code_state", lambda: next(states))
+    record = run(notebook, tmp_path / "a", {"seed": 5}, say=lambda line: None)
+    assert (record["provenance"]["commit"], record["provenance"]["dirty"]) == (
+        "start", False,
+    )  # fmt: skip
+
+
 def test_two_runs_of_one_folder_exclude_each_other(notebook, tmp_path):
     out = tmp_path / "runs" / "a"
     with lock(out), pytest.raises(RunLocked, match=f"process {os.getpid()}"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import made_up
 import pytest
 
 from rlap.experiments import summary
@@ -72,9 +73,18 @@ def test_tables_have_a_row_an_arm_and_the_right_numbers():
     assert more.loc["other", "top3 %"] == "75.0"
     assert more.loc["retrain", "f1 %"] == "0.0"
     rows = summary.tidy(runs)
-    assert len(rows) == 2 * 2 * len(summary.METRICS)
+    scores = [r for r in rows if r["metric"] in summary.METRICS]
+    assert len(scores) == 2 * 2 * len(summary.METRICS)
     accuracies = [r["value"] for r in rows if r["metric"] == "accuracy"]
     assert sorted(accuracies) == [0.5, 0.5, 0.6, 0.6]
+
+
+def test_tidy_tables_have_the_partition_and_the_stages():
+    made = made_up.record()
+    rows = {(r["arm"], r["metric"]): r["value"] for r in summary.tidy([made])}
+    assert rows["partition", "auroc"] == 0.99
+    assert rows["attribution", "stage seconds"] == 0.1
+    assert set(rows.values()) >= set(made["seconds"].values())
 
 
 def test_settings_that_only_speech_has_are_kept_apart():

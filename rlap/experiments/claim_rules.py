@@ -126,7 +126,10 @@ def saved_in_all(arm: str) -> Quantity:
 
 def seconds_between(record: Mapping, arm: str) -> float:
     """Seconds after the initial training and before the arm's own."""
-    stages = record.get("seconds", {})
+    stages = dict(record.get("seconds", {}))
+    for name in ("sensitivity", "pruning"):  # recorded for all criteria together
+        criteria = max(1, len(record.get("units_by_criterion", ())))
+        stages[name] = stages.get(name, 0.0) / criteria
     return math.fsum(stages.get(name, 0.0) for name in BETWEEN.get(arm, ()))
 
 

@@ -13,7 +13,7 @@ from itertools import product
 from rlap.experiments import differences, ledger
 from rlap.experiments.claim_rules import gap
 from rlap.experiments.differences import Effect
-from rlap.experiments.evidence import Evidence, Setting, setting_of
+from rlap.experiments.evidence import Evidence, Setting, scale_of, setting_of
 from rlap.experiments.markup import (
     html,
     mark,
@@ -22,7 +22,7 @@ from rlap.experiments.markup import (
 )
 from rlap.experiments.protocol import PROTOCOLS, Protocol, name_of, spelled, steps
 from rlap.experiments.summary import interval
-from rlap.experiments.verdicts import NOT_RUN
+from rlap.experiments.verdicts import MIN_SEEDS, NOT_RUN
 from rlap.partition import STARTS
 
 
@@ -86,20 +86,29 @@ def walk(
     evidence: Evidence, tier: str, setting: Setting, arms: Sequence[str]
 ) -> list[dict[str, object]]:
     """From the released protocol to the controlled one, a field at a time: each step's
-    protocol, field, accuracy by arm, and change by arm paired with the step before."""
+    protocol, field, accuracy by arm, and change by arm paired with the step before.
+
+    All steps speak of the same seeds: those of every step that has enough of them. One
+    with fewer counts as not run.
+    """
+    names = list(steps("released", "controlled", setting.dataset))
+    runs = {name: evidence.at(name, tier, setting) for name, _ in names}
+    whole = [set(here) for here in runs.values() if len(here) >= MIN_SEEDS]
+    seeds = sorted(set.intersection(*whole)) if whole else []
     found, before = [], None
-    for name, field in steps("released", "controlled", setting.dataset):
-        here = evidence.at(name, tier, setting)
+    for name, field in names:
+        here = [runs[name][s] for s in seeds] if set(seeds) <= set(runs[name]) else []
         line = {"protocol": name, "field": field or "released", "n": len(here)}
         for arm in arms:
-            line[arm] = [r["arms"][arm]["accuracy"] for r in here.values()]
-        if before is not None:
-            changes = differences.between(
-                evidence, (before, tier), (name, tier), arms, [setting]
-            )
-            line["change"] = {e.arm: e.difference for e in changes}
+            line[arm] = [differences.accuracy(r, arm) for r in here]
+        if before and here:
+            line["change"] = {
+                arm: interval([a - b for a, b in zip(line[arm], before[arm],
+                                                     strict=True)])
+                for arm in arms
+            }  # fmt: skip
         found.append(line)
-        before = name
+        before = line if here else None
     return found
 
 
@@ -178,7 +187,7 @@ def orientation(records: Sequence[Mapping]) -> object:
     """A line a run: which part it kept, how pure that is, and what came of it."""
     lines = [
         [
-            f"{r['parameters']['model']}, {r['tier']}",
+            scale_of(r),
             str(setting_of(r)),
             str(r["seed"]),
             "clean" if r["partition"]["oriented_right"] else "noisy",

@@ -55,20 +55,21 @@ def precision_of(record: Mapping) -> str:
 
 
 def run_seconds(record: Mapping) -> float:
-    """Seconds of all stages and arms of a run."""
-    return math.fsum(record["seconds"].values())
+    """Seconds that a run took; of one without a clock of its own, those of all stages
+    and arms."""
+    taken = record["provenance"].get("wall_seconds")
+    return taken or math.fsum(record["seconds"].values())
 
 
 def alike(
     records: Sequence[Mapping], notebooks: Sequence[str]
 ) -> dict[str, list[Mapping]]:
-    """The runs of these notebooks whose times can be averaged: by protocol (without its
-    changes), network and tier."""
+    """The runs of these notebooks whose times can be averaged: those of the named
+    protocols, by protocol, network and tier."""
     groups: dict[str, list[Mapping]] = {}
     for r in records:
-        if r["notebook"] in notebooks:
-            protocol = r["protocol"].split("+")[0]
-            place = f"{protocol}, {network_of(r)}, {r['tier']} tier"
+        if r["notebook"] in notebooks and "+" not in r["protocol"]:
+            place = f"{r['protocol']}, {network_of(r)}, {r['tier']} tier"
             groups.setdefault(place, []).append(r)
     return dict(sorted(groups.items()))
 

@@ -89,18 +89,22 @@ def identity(
 
 def provenance() -> dict[str, object]:
     """Commit (and whether the tree was dirty), versions, machine and time."""
-    root = paths.checkout()
-    commit, dirty = git_state(root) if root else ("unknown", None)
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else cpu_name()
     return {
         "rlap": rlap.__version__,
-        "commit": commit,
-        "dirty": dirty,
+        **code_state(),
         "environment": environment(),
         "device": device,
         "threads": torch.get_num_threads(),
         "written": datetime.now(UTC).isoformat(timespec="seconds"),
     }
+
+
+def code_state() -> dict[str, object]:
+    """The commit, and whether the tree was dirty."""
+    root = paths.checkout()
+    commit, dirty = git_state(root) if root else ("unknown", None)
+    return {"commit": commit, "dirty": dirty}
 
 
 def git_state(root: Path) -> tuple[str, bool | None]:

@@ -189,6 +189,7 @@ def execute(
     shutil.rmtree(failed, ignore_errors=True)
     temporary.mkdir()
     started = time.perf_counter()
+    state = records.code_state()  # of the code that runs: it may change meanwhile
     try:
         papermill.execute_notebook(
             str(notebook),
@@ -214,6 +215,7 @@ def execute(
     parts = [v for k, v in record["identity"].items() if k != "id"]
     record["identity"]["id"] = records.sha(*parts)
     # with the start of the kernel, and whatever else ran beside it: what a run costs
+    record["provenance"] |= state
     record["provenance"]["wall_seconds"] = time.perf_counter() - started
     records.write(record, temporary)
     complete = out.with_name(f".{out.name}.{os.getpid()}.new")

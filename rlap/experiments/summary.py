@@ -96,7 +96,8 @@ def group(records: Sequence[Mapping]) -> dict[tuple, list[Mapping]]:
 
 def tidy(records: Sequence[Mapping]) -> list[dict[str, object]]:
     """One row an arm and metric: setting, seed, run, arm, share of the test set that is
-    attacked, metric, value."""
+    attacked, metric, value. "partition" is an arm of its own, and so is each stage,
+    with its seconds."""
     rows = []
     for record in records:
         run = dict(zip(SETTING, setting(record), strict=True))
@@ -115,6 +116,16 @@ def tidy(records: Sequence[Mapping]) -> list[dict[str, object]]:
                 for metric in METRICS
                 if metric in scores
             ]
+        found = record.get("partition", {}).get("detection", {})
+        other = [("partition", metric, value) for metric, value in found.items()]
+        other += [
+            (stage, "stage seconds", seconds)
+            for stage, seconds in record.get("seconds", {}).items()
+        ]
+        rows += [
+            run | {"arm": arm, "test_attack": 0.0, "metric": metric, "value": value}
+            for arm, metric, value in other
+        ]
     return rows
 
 
