@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 
+import made_up
 import pytest
 import yaml
 
@@ -419,3 +420,35 @@ def test_a_style_sheet_that_fetches_is_found(tmp_path):
 def test_an_empty_folder_is_no_site(tmp_path):
     code, said = run_check(tmp_path)
     assert code == 1 and "build the book first" in said
+
+
+# pages whose every table and figure rests on records
+MEASURED = ("gain", "partition", "differences", "compute")
+
+
+@pytest.mark.parametrize("page", MEASURED)
+def test_every_output_says_what_it_rests_on_and_how_to_make_it_again(page):
+    text = (BOOK / f"{page}.md").read_text(encoding="utf-8")
+    shown = [
+        cell
+        for cell in re.findall(r"```\{code-cell\}[^\n]*\n(.*?)```", text, re.DOTALL)
+        if "remove-cell" not in cell and "protocol_fields" not in cell
+    ]
+    assert shown
+    for cell in shown:
+        said = ("sourced(", "provenance(", "source(", "rlap sweep", "stamp", "figure(")
+        assert any(word in cell for word in said), cell
+
+
+def test_a_source_line_names_records_seeds_and_the_command():
+    from rlap.experiments import markup
+
+    made = [made_up.record(seed) for seed in (0, 2)]
+    said = markup.source(made, "table1", "labels")
+    assert said == (
+        "2 records, seeds 0, 2 · "
+        "rlap sweep grids/table1.yaml grids/labels.yaml -j 2"
+    )  # fmt: skip
+    assert markup.source([]) == "0 records · rlap ledger"
+    shown = markup.sourced(markup.html("<table></table>"), made, "table1").data
+    assert shown.index("</table>") < shown.index("2 records")

@@ -385,6 +385,14 @@ def test_gaps_by_partition_are_those_of_the_runs(tmp_path):
         arms = {k: v["accuracy"] for k, v in record["arms"].items()}
         share = record["partition"]["detection"]["accuracy"]
         assert at[share] == pytest.approx(arms["F-FT"] - arms["retrain"])
+    worse, better = pages_runs.by_side(lines, "retrain")
+    assert worse.endswith("2 runs)") and better.endswith("2 runs)")
+    assert pages_runs.by_side(lines, "continue") == ("not run", "not run")
+    assert pages_runs.by_side([], "retrain") == ("not run", "not run")
+    two = [{"right": 0.5, "x": 0.1}, {"right": 0.75, "x": -0.02}]
+    assert pages_runs.by_side(two, "x") == (
+        "+10.0 (+10.0 to +10.0, 1 run)", "-2.0 (-2.0 to -2.0, 1 run)",
+    )  # fmt: skip
     figure = figures_ledger.gaps_by_partition(lines, "F-FT", others, "stamp")
     plain, moved = figure.axes[0].lines[1:]
     assert sorted(plain.get_xdata()) == [20, 50, 90]

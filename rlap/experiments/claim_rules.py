@@ -240,7 +240,8 @@ def flatness(
     ]
     if by_seed and not changes:
         return not_run("no seed has five levels or more")
-    return judge_none(changes)
+    judged = judge_none(changes)
+    return judged if len(found) == len(settings) else partly(judged, found, settings)
 
 
 def accuracy(record: Mapping, arm: str) -> float | None:

@@ -111,3 +111,20 @@ def provenance(records: Sequence[Mapping], command: str) -> str:
         f"{all_of(w['environment']['torch'] for w in where)}; "
         f"{all_of(w['device'] for w in where)}\n{command}"
     )
+
+
+def sourced(shown, records: Sequence[Mapping], *grids: str):
+    """``shown`` (of ``html``) with a line below it: the records that it rests on, and
+    the command that makes them again."""
+    return html(f'{shown.data}<p class="made-by">{source(records, *grids)}</p>')
+
+
+def source(records: Sequence[Mapping], *grids: str) -> str:
+    """ "6 records, seeds 0, 1, 2 · rlap sweep grids/table1.yaml -j 2", for the line
+    under a figure too. Without a grid, the command that computes from the records."""
+    files = " ".join(f"grids/{name}.yaml" for name in grids)
+    command = f"rlap sweep {files} -j 2" if grids else "rlap ledger"
+    seeds = sorted({r["seed"] for r in records})
+    known = f", seed{'s' if len(seeds) > 1 else ''} " if seeds else ""
+    known += ", ".join(map(str, seeds))
+    return f"{counted(len(records), 'record')}{known} · {command}"

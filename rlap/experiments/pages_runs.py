@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from html import escape
 from itertools import product
+from statistics import fmean
 
 from rlap.experiments import differences, ledger
 from rlap.experiments.claim_rules import gap
@@ -18,10 +19,11 @@ from rlap.experiments.markup import (
     html,
     mark,
     of_interval,
+    points,
     table,
 )
 from rlap.experiments.protocol import PROTOCOLS, Protocol, name_of, spelled, steps
-from rlap.experiments.summary import interval
+from rlap.experiments.summary import counted, interval
 from rlap.experiments.verdicts import MIN_SEEDS, NOT_RUN
 from rlap.partition import STARTS
 
@@ -181,6 +183,24 @@ def by_partition(
                 line["right"] = record["partition"]["detection"]["accuracy"]
                 found.append(line | {o: gap(arm, o)(record) for o in others})
     return found
+
+
+def by_side(
+    lines: Sequence[Mapping], other: str, share: float = 0.75
+) -> tuple[str, str]:
+    """Of ``by_partition``: the mean gap to ``other``, in points with its range, for the
+    runs with less than ``share`` of the samples on their right side, and the others."""
+
+    def told(gaps: list[float]) -> str:
+        if not gaps:
+            return NOT_RUN
+        mean, low, high = (points(v) for v in (fmean(gaps), min(gaps), max(gaps)))
+        return f"{mean} ({low} to {high}, {counted(len(gaps), 'run')})"
+
+    known = [line for line in lines if line[other] is not None]
+    worse = [line[other] for line in known if line["right"] < share]
+    better = [line[other] for line in known if line["right"] >= share]
+    return told(worse), told(better)
 
 
 def orientation(records: Sequence[Mapping]) -> object:

@@ -42,12 +42,17 @@ class TablePage:
         least, most = min(seeds, default=0), max(seeds, default=0)
         runs = (f"{least} to " if least < most else "") + counted(most, "seed")
         return (
-            f"Table {self.number} · {tier} tier · {runs} · 95 % intervals of the mean"
+            f"Table {self.number} · {tier} tier · {runs} · 95 % intervals of the mean\n"
+            f"rlap sweep grids/table{self.number}.yaml -j 2"
         )
+
+    def sourced(self, shown):
+        """``shown`` with the line that says what it rests on."""
+        return markup.sourced(shown, self.records, f"table{self.number}")
 
     def counts(self):
         """Verdicts by protocol and tier."""
-        return pages.counts(self.rows)
+        return self.sourced(pages.counts(self.rows))
 
     def values(self) -> None:
         """Show the figure of accuracies, a tier each."""
@@ -63,11 +68,11 @@ class TablePage:
         """Show the paper's table beside ours, a tier each."""
         for tier in self.tiers:
             show(markup.html(f"<p><strong>{tier} tier</strong></p>"))
-            show(pages.side_by_side(self.book, self.number, tier))
+            show(self.sourced(pages.side_by_side(self.book, self.number, tier)))
 
     def gains(self):
         """The differences that the table implies."""
-        return pages.gains(self.book.gains, self.number)
+        return self.sourced(pages.gains(self.book.gains, self.number))
 
     def anomalies(self):
         """What its numbers say against themselves."""
