@@ -20,6 +20,7 @@ from rlap.experiments.study_parameters import StudyParameters
 from rlap.inference import predict
 from rlap.metrics import classification
 from rlap.partition import Partition
+from rlap.training import History
 
 SIZES = {"epochs": 2, "finetune_epochs": 1, "units": 40}
 
@@ -128,6 +129,23 @@ def test_the_partition_starts_where_the_protocol_says(data):
         assert own["start"] == start and set(told) == {"kmeans", "total"}
         assert told[start]["log_likelihood"] == own["log_likelihood"]
         assert study.partition_quality()["starts"] == told
+
+
+@pytest.mark.parametrize("covariance", ["full", "diag"])
+@pytest.mark.parametrize("method", ["gradient_x_activation", "activation"])
+def test_the_mixture_is_fitted_as_the_plan_says(data, covariance, method):
+    changed = f"controlled+covariance={covariance}+attribution={method}"
+    study = inspected(changed).study
+    inputs = study.train.to_tensors(seed=0).inputs
+    scores = rlap.attribute(study.initial, inputs, layer="fc", method=method)
+    assert torch.allclose(study.seen.attribution, scores, atol=1e-5)
+    expected = rlap.partition(
+        study.seen.attribution,
+        quality=study.scores["confidence"],
+        seed=0,
+        covariance_type=covariance,
+    )
+    assert torch.equal(study.parts.posterior, expected.posterior)
 
 
 def test_a_split_is_told_by_the_noise_or_by_the_class(data, monkeypatch):
@@ -240,6 +258,33 @@ def test_batchnorm_of_the_backbone_moves_in_the_released_head_tuning(data, monke
         convolutions = [k for k in before if k.startswith("groups") and "mean" not in k
                         and "var" not in k and "tracked" not in k]  # fmt: skip
         assert all(torch.equal(before[k], after[k]) for k in convolutions)
+
+
+def test_head_scope_and_retraining_mode_reach_the_trainers(data, monkeypatch):
+    """They differ between protocols on speech alone, whose data these tests lack."""
+    contest, scopes, modes = inspected("released"), {}, {}
+    plan = contest.study.plan
+    object.__setattr__(plan, "head_scope", "layer")
+    object.__setattr__(plan, "retrain_batchnorm", "first epoch")
+    tune, fit = contest.tune, arms.fit
+
+    def tuned(arm, scope, part, start):
+        monkeypatch.setattr(
+            arms, "finetune", lambda net, part, scope, **options: (
+                scopes.update({arm: scope}) or History()
+            ),
+        )  # fmt: skip
+        tune(arm, scope, part, start)
+
+    def fitted(run, part, recipe, *args, batchnorm, **options):
+        modes[recipe] = batchnorm
+        return fit(run, part, recipe, *args, batchnorm="train", **options)
+
+    monkeypatch.setattr(contest, "tune", tuned)
+    monkeypatch.setattr(arms, "fit", fitted)
+    contest.main()
+    assert scopes == {"L-FT": "layer", "F-FT": "full", "continue": "full"}
+    assert modes == {plan.recipes["retrain"]: "first epoch"}
 
 
 def test_recalibration_moves_statistics_to_those_of_the_part_and_nothing_else(data):
