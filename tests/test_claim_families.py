@@ -8,7 +8,7 @@ import made_up
 import pytest
 from test_ledger import AT_8, build, claim
 
-from rlap.experiments import claim_rules, claims
+from rlap.experiments import claim_rules, claims, quantities
 from rlap.experiments.verdicts import judge_above
 
 
@@ -51,7 +51,7 @@ def test_only_parts_that_surely_differ_say_whether_the_clean_one_was_kept(tmp_pa
         found = record["partition"]
         found["detection"] |= {"purity": purity, "retained": 6_250}
         found["oriented_right"] = purity > 0.5
-    shares = [claim_rules.one_part_is_purer(r) for r in made]
+    shares = [quantities.one_part_is_purer(r) for r in made]
     assert shares == [False, True, True]
     names = claim(build(tmp_path, *made), "names")
     assert names.reason == "2 seeds; a verdict needs 3" and names.ours == 0.5

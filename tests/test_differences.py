@@ -18,9 +18,9 @@ from rlap.experiments import (
     pages_runs,
     pages_time,
 )
-from rlap.experiments.claim_rules import saved_in_all
 from rlap.experiments.evidence import headline
 from rlap.experiments.protocol import protocol_of, steps
+from rlap.experiments.quantities import saved_in_all
 from rlap.experiments.table_page import TablePage
 
 TABLES, FORGETTING = ("05_protocols",), ("03_relevance", "04_soft_pruning")

@@ -9,13 +9,13 @@ import pytest
 
 from rlap import cli, figures_ledger
 from rlap.experiments import (
-    claim_rules,
     claims,
     evidence,
     ledger,
     pages,
     pages_runs,
     paper,
+    quantities,
 )
 from rlap.experiments.evidence import Setting, scale_of, setting_of
 
@@ -402,7 +402,7 @@ def test_gaps_by_partition_are_those_of_the_runs(tmp_path):
 
 
 def test_the_decayed_retrain_is_the_protocols_own_where_that_decays():
-    quantity = claim_rules.decayed_gap("F-FT")
+    quantity = quantities.decayed_gap("F-FT")
     arms = {"F-FT": {"accuracy": 0.7}, "retrain": {"accuracy": 0.6}}
     for protocol, expected in {
         "controlled": 0.1,

@@ -17,22 +17,24 @@ from rlap.experiments.claim_rules import (
     IDENTICAL,
     Rule,
     at_every,
-    attacked_gap,
-    auroc,
-    decayed_gap,
     flat_over,
-    gap,
     identical_features,
     label_noise,
     near_chance,
     on_average,
-    saved_an_epoch,
-    saved_in_all,
     takes_the_purer,
 )
 from rlap.experiments.evidence import CLAMPED, FULL, Evidence, Setting, headline
 from rlap.experiments.ledger import Ledger, tidy_float
 from rlap.experiments.protocol import CIFAR10, SPEECH
+from rlap.experiments.quantities import (
+    attacked_gap,
+    auroc,
+    decayed_gap,
+    gap,
+    saved_an_epoch,
+    saved_in_all,
+)
 from rlap.experiments.verdicts import MARGIN, Judgement, corrected
 
 # LEADS: what two runs of a prototype let us expect, at its setting

@@ -17,7 +17,6 @@ import numpy as np
 import yaml
 
 from rlap.experiments import paper
-from rlap.experiments.claim_rules import gap
 from rlap.experiments.claims import RIVALS, printed_gap, printed_saving
 from rlap.experiments.evidence import Evidence, Setting, headline
 from rlap.experiments.protocol import (
@@ -31,6 +30,7 @@ from rlap.experiments.protocol import (
     spelled,
     steps,
 )
+from rlap.experiments.quantities import gap
 from rlap.experiments.summary import Interval, interval
 
 NOT_RUN = "not run"

@@ -6,11 +6,11 @@ import math
 from collections.abc import Mapping, Sequence
 from html import escape
 
-from rlap.experiments.claim_rules import gap
 from rlap.experiments.claims import LEVELS, RATES, SIZES
 from rlap.experiments.evidence import CLAMPED, FULL, Evidence, Setting, headline
 from rlap.experiments.markup import html, mark, of_interval, plain, table
 from rlap.experiments.protocol import CIFAR10, PROTOCOLS, SPEECH, changed_name
+from rlap.experiments.quantities import gap
 from rlap.experiments.summary import interval
 from rlap.experiments.verdicts import NOT_RUN
 from rlap.partition import STARTS

@@ -12,7 +12,6 @@ from itertools import product
 from statistics import fmean
 
 from rlap.experiments import differences, ledger
-from rlap.experiments.claim_rules import gap
 from rlap.experiments.differences import Effect
 from rlap.experiments.evidence import Evidence, Setting, scale_of, setting_of
 from rlap.experiments.markup import (
@@ -23,6 +22,7 @@ from rlap.experiments.markup import (
     table,
 )
 from rlap.experiments.protocol import PROTOCOLS, Protocol, name_of, spelled, steps
+from rlap.experiments.quantities import gap
 from rlap.experiments.summary import counted, interval
 from rlap.experiments.verdicts import MIN_SEEDS, NOT_RUN
 from rlap.partition import STARTS

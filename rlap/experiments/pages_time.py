@@ -11,10 +11,10 @@ import statistics
 from collections.abc import Mapping, Sequence
 from html import escape
 
-from rlap.experiments.claim_rules import BETWEEN, seconds_between
 from rlap.experiments.claims import printed_saving
 from rlap.experiments.evidence import NOTEBOOK, epoch_seconds
 from rlap.experiments.markup import NETWORKS, html, mark, table
+from rlap.experiments.quantities import BETWEEN, seconds_between
 from rlap.experiments.summary import counted
 from rlap.experiments.verdicts import NOT_RUN
 
