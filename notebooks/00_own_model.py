@@ -6,6 +6,7 @@
 #       extension: .py
 #       format_name: percent
 #       format_version: '1.3'
+#       jupytext_version: 1.19.6
 #   kernelspec:
 #     display_name: Python 3
 #     language: python
@@ -108,9 +109,9 @@ print(f"accuracy on clean digits: {before:.3f} before, {after:.3f} after")
 # D, the distance between the groups in units of their spread; below about 2.5 they may
 # be one. A warning is raised when a split is lopsided or blurred.
 #
-# For noise in the inputs, try the rule "gmm" with `start="total"` as well: from its usual
-# start the mixture may find the classes instead of the noise ({doc}`/partition`). The
-# start with the higher `log_likelihood` describes the attributions better.
+# For noise in the inputs, try the rule "gmm" as well. From its usual start, k-means, the
+# mixture may find the classes instead of the noise ({doc}`/partition`); so `robustify` fits
+# it from two starts and keeps the fit of the higher `log_likelihood`.
 
 # %%
 print({k: round(v, 3) for k, v in result.seconds.items()})

@@ -17,6 +17,7 @@ from rlap.data.base import Split
 from rlap.finetuning import SCOPES, finetune
 from rlap.layers import get_layer, model_device, num_units
 from rlap.partition import (
+    BEST,
     RULES,
     STARTS,
     Partition,
@@ -73,7 +74,7 @@ def robustify(
     scope: str = "full",
     method: str = "gradient_x_activation",
     rule: str = "gmm",
-    start: str = "kmeans",
+    start: str = BEST,
     quality: Tensor | None = None,
     criterion: str = "regression",
     recipe: Recipe | None = None,
@@ -97,7 +98,8 @@ def robustify(
         method: attribution, see ``attribute``.
         rule: of the partition: "gmm" on the attribution; "loss", "margin",
             "confidence" or "trivial" need no attribution.
-        start: of the mixture's fit: "kmeans" or "total", see ``partition``.
+        start: of the mixture's fit, see ``partition``: "best" of both by default, where
+            the paper's code has "kmeans".
         quality: (N,), larger is better, names the good cluster of "gmm"; by default
             the model's confidence, which does not look at labels.
         criterion: of the units, see ``sensitivity``.
@@ -111,7 +113,7 @@ def robustify(
         raise ValueError(f"scope is {scope!r}; choose one of {SCOPES}")
     for value, known, name in (
         (rule, RULES, "rule"),
-        (start, STARTS, "start"),
+        (start, (*STARTS, BEST), "start"),
         (criterion, CRITERIA, "criterion"),
     ):
         check_one_of(value, known, name)

@@ -237,6 +237,21 @@ def test_where_the_fit_begins_decides_what_it_finds(covariance_type):
     assert fits["total"] > fits["kmeans"]
 
 
+def test_the_best_start_is_that_of_the_higher_likelihood():
+    scores, noisy = classes_and_noise()
+    found = partition(scores, start="best")
+    assert found.diagnostics["start"] == "total"
+    assert (found.high_quality == ~noisy).double().mean() > 0.99
+    for x, rule in ((randn(300, 5, seed=1), "gmm"), (randn(300, seed=2), "loss")):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DegeneratePartitionWarning)
+            tried = {s: partition(x, rule=rule, start=s) for s in (*STARTS, "best")}
+        fits = {s: p.diagnostics["log_likelihood"] for s, p in tried.items()}
+        assert fits["best"] == max(fits.values())
+        own = tried[tried["best"].diagnostics["start"]]
+        assert torch.equal(tried["best"].posterior, own.posterior)
+
+
 def test_the_number_of_a_component_says_nothing_from_either_start():
     """Or "always component 1" would know the clean part from the order of the start."""
     for start in STARTS:
@@ -279,7 +294,7 @@ def test_errors():
         ((x,), {"threshold": 1.5}, "threshold must lie between 0 and 1"),
         ((x,), {"threshold": 1.0}, "puts none of 200 samples into the high"),
         ((x,), {"covariance_type": "round"}, "covariance_type"),
-        ((x,), {"start": "best"}, "unknown start 'best'.*kmeans, total"),
+        ((x,), {"start": "first"}, "unknown start 'first'.*best, kmeans, total"),
         ((x,), {"start": "total", "covariance_type": "tied"}, "'full' or 'diag'"),
         ((torch.zeros(9),), {"rule": "trivial"}, "into the low-quality"),
         ((torch.ones(9),), {"rule": "trivial"}, "into the high-quality"),
