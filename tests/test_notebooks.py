@@ -161,9 +161,9 @@ def test_forgetting_by_soft_pruning(tmp_path):
     assert "orthogonal, last stage" in record["controls"]
     of_class = record["channels"]["plain"]["ship"]
     assert len(record["channels"]["plain"]) == 10
-    assert all(set(v) == {"norm", "cosine"}
-               for v in record["mechanism"]["plain"]["gram_parts"].values())  # fmt: skip
-    assert set(of_class) == set(record["mechanism"]["plain"]["gram_parts"])
+    parts = record["mechanism"]["plain"]["gram_parts"]
+    assert all(set(found) == {"norm", "cosine"} for found in parts.values())
+    assert set(of_class) == set(parts)
     # the account and the table of readings speak of the same network
     reading = record["readings"]["orthogonal, batchnorm"]
     assert reading["forget"] == record["arms"]["osp"]["forget_test"]
