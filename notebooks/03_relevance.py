@@ -297,10 +297,14 @@ shown = {
     title(name): nets[name].model
     for name in ("original", "retrained", "logit_mask", "lra_npp")
 }
+tables = {
+    name: forgetting.confusion_table(net, dataset.test)
+    for name, net in shown.items()
+}
 figures.class_accuracies(
     {
-        name: forgetting.class_accuracy(net, dataset.test)
-        for name, net in shown.items()
+        name: forgetting.class_accuracy(table)
+        for name, table in tables.items()
     },
     run.label,
     classes,
@@ -313,15 +317,7 @@ figures.class_accuracies(
 # forgotten anything.
 
 # %% mystnb={"figure": {"caption": "What each class is called (rows are true classes, shares of the row).", "name": "fig-npp-confusion"}, "image": {"alt": "Four ten by ten tables of true against predicted classes: original network, retrained, logit mask and LRA-NPP"}}
-figures.confusions(
-    {
-        name: forgetting.confusion_table(net, dataset.test)
-        for name, net in shown.items()
-    },
-    run.label,
-    classes,
-    stamp,
-)
+figures.confusions(tables, run.label, classes, stamp)
 
 # %% [markdown]
 # The same images with the relevance of their pixels for the answer that each network

@@ -273,10 +273,14 @@ shown = {
     "OSP": nets["orthogonal"]["osp"].model,
     "OSP (plain network)": nets["plain"]["osp"].model,
 }
+tables = {
+    name: forgetting.confusion_table(net, dataset.test)
+    for name, net in shown.items()
+}
 figures.class_accuracies(
     {
-        name: forgetting.class_accuracy(net, dataset.test)
-        for name, net in shown.items()
+        name: forgetting.class_accuracy(table)
+        for name, table in tables.items()
     },
     run.label,
     classes,
@@ -284,15 +288,7 @@ figures.class_accuracies(
 )
 
 # %% mystnb={"figure": {"caption": "What each class is called (rows are true classes, shares of the row).", "name": "fig-osp-confusion"}, "image": {"alt": "Four ten by ten tables of true against predicted classes: original network, retrained, OSP and OSP on the plain network"}}
-figures.confusions(
-    {
-        name: forgetting.confusion_table(net, dataset.test)
-        for name, net in shown.items()
-    },
-    run.label,
-    classes,
-    stamp,
-)
+figures.confusions(tables, run.label, classes, stamp)
 
 # %% [markdown]
 # ## Is the setting to blame?

@@ -147,10 +147,10 @@ def of_history(model: nn.Module, history: History, data: str) -> Made:
     return Made(model, Cost(history.total_seconds, None), data)
 
 
-def class_accuracy(model: nn.Module, split: Split) -> Tensor:
-    """Share of each class's samples that are classified as labelled, (C,)."""
-    table = confusion_table(model, split).double()
-    return table.diagonal() / table.sum(1).clamp(min=1)
+def class_accuracy(table: Tensor) -> Tensor:
+    """Share of each class's samples that are classified as labelled, (C,), from a
+    ``confusion_table``."""
+    return table.diagonal().double() / table.sum(1).clamp(min=1)
 
 
 def confusion_table(model: nn.Module, split: Split) -> Tensor:
