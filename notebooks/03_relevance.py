@@ -247,10 +247,13 @@ through = {
 }
 
 
-def edit(method, looked_at, **given):
+CHOSEN = ", held out"  # what a choice of the setting looked at as well
+
+
+def edit(method, looked_at, more="", **given):
     return forgetting.repeated(
         lambda: METHODS[method](original, looked_at, data.retain, **given),
-        METHODS[method].data,
+        METHODS[method].data + more,
     )
 
 
@@ -264,18 +267,20 @@ with watch("one shot"):
     nets["lra_npp_target"] = edit(
         "lra_npp", case.images, **told, scope="target"
     )
-    nets["lra_npp_layers"] = edit("lra_npp_layers", case.images, **through)
+    nets["lra_npp_layers"] = edit(
+        "lra_npp_layers", case.images, CHOSEN, **through
+    )
     for name, call, known, cost in (
         ("ssd", dampened, weighed, weighing),
         ("svd_projection", projected, bases, decomposing),
     ):
-        for arm, given in (
-            (name, {}),
-            (f"{name}_chosen", chosen_alphas(name)),
+        for arm, given, more in (
+            (name, {}, ""),
+            (f"{name}_chosen", chosen_alphas(name), CHOSEN),
         ):
             nets[arm] = forgetting.repeated(
                 partial(call, original, known, **given),
-                METHODS[name].data,
+                METHODS[name].data + more,
                 before=cost.seconds,
             )
 tuning = {
