@@ -178,6 +178,11 @@ def test_nearer_than_the_mask_by_hand():
     # below the retrained is as far away as above
     one["arms"]["lra_npp_layers"]["relative"]["probe_linear_forget"] = -0.4
     assert of(one) == pytest.approx(((0.4 + 0.01) - (0.4 + 0.4)) / 2)
+    told = nearer_by("lra_npp_layers", "logit_mask", KNOWN["being told from retrained"])
+    one["arms"]["lra_npp_layers"]["relative"]["told_from_retrain_auc"] = 0.13
+    assert told(one) == pytest.approx(-0.03)
+    one["arms"]["logit_mask"]["relative"]["told_from_retrain_auc"] = -0.05  # no better
+    assert told(one) == pytest.approx(-0.13)
     assert nearer_by("salun", "logit_mask", KNOWN["a linear probe"])(one) is None
 
 

@@ -174,18 +174,23 @@ KNOWN = {
 }
 
 
+def distance(relative: Mapping[str, float], name: str) -> float:
+    """How far a measure is from the retrained networks': to be told from them *less*
+    than they are from one another is not far."""
+    value = relative[name]
+    return max(0.0, value) if name == "told_from_retrain_auc" else abs(value)
+
+
 def nearer_by(arm: str, other: str, measures: Sequence[str]) -> Quantity:
-    """By how much an arm is nearer to the retrained networks than another, as a mean of
-    absolute differences over ``measures``; None where a record lacks either."""
+    """By how much an arm is nearer to the retrained networks than another: the mean of
+    its distances over ``measures``; None where a record lacks either."""
 
     def of(record: Mapping) -> float | None:
         arms = record["arms"]
         if arm not in arms or other not in arms:
             return None
-        return fmean(
-            abs(arms[other]["relative"][name]) - abs(arms[arm]["relative"][name])
-            for name in measures
-        )
+        ours, theirs = (arms[name]["relative"] for name in (arm, other))
+        return fmean(distance(theirs, m) - distance(ours, m) for m in measures)
 
     return of
 
