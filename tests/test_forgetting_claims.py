@@ -269,6 +269,10 @@ def test_every_seed_has_the_same_classes():
     ((_, runs),) = filed(all_classes(NPP) + [record(NPP, 3, "cat")]).items()
     values, classes = kept_of(runs)
     assert (len(values), classes) == (3, 10)
+    begun = [record(NPP, 3, name) for name in CIFAR10_CLASSES[:9]]
+    ((_, runs),) = filed(all_classes(NPP) + begun).items()
+    values, classes = kept_of(runs)  # nor does one that is nearly done
+    assert (len(values), classes) == (3, 10)
     # arms that only some seeds and classes have are still there
     made = all_classes(NPP, seeds=5)
     for each in made:

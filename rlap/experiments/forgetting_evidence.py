@@ -10,6 +10,7 @@ from statistics import fmean
 from rlap.data.images import CIFAR10_CLASSES
 from rlap.experiments.parameters import NOTEBOOKS
 from rlap.experiments.unlearning_parameters import METHODS
+from rlap.experiments.verdicts import MIN_SEEDS
 
 NPP, OSP = "03_relevance", "04_soft_pruning"
 LEFT = 0.02  # accuracy on the class that counts as nothing left
@@ -42,8 +43,7 @@ class Runs:
         """A value a seed, and over how many classes.
 
         Every seed has to have the same classes. Not all have: some seeds are of few
-        methods, and a sweep may be under way. Of all choices of seeds (those with the
-        most classes first) the one with the most runs is taken.
+        methods, and a sweep may be under way; see ``common``.
         """
         table = {
             seed: {name: v for name, r in found.items() if (v := of(r)) is not None}
@@ -66,14 +66,17 @@ class Runs:
 
 
 def common(table: Mapping[int, Mapping[str, object]]) -> tuple[list[int], list[str]]:
-    """Seeds and classes of the largest full rectangle of ``table``; of equals the one
-    with more seeds."""
+    """Seeds, and the classes that all of them have: of the choices with as many seeds
+    as a verdict needs the one with the most classes, then the most seeds."""
     ordered = sorted(table, key=lambda seed: (-len(table[seed]), seed))
     best: tuple[list[int], list[str]] = [], []
+    rank = (0, 0, 0)
     for n in range(1, len(ordered) + 1):
         shared = set.intersection(*(set(table[seed]) for seed in ordered[:n]))
-        if shared and n * len(shared) >= len(best[0]) * len(best[1]):
+        worth = min(n, MIN_SEEDS), len(shared), n
+        if shared and worth > rank:
             best = sorted(ordered[:n]), [c for c in CIFAR10_CLASSES if c in shared]
+            rank = worth
     return best
 
 
