@@ -105,8 +105,14 @@ def record(notebook: str, seed: int = 0, forget: str = "ship", **asked) -> dict:
         "arms": json.loads(json.dumps(OF[notebook])),
         "controls": controls,
         "mechanism": {
-            "orthogonal": {"correlation": {"a": 0.2, "b": 0.4}},
-            "plain": {"correlation": {"a": 0.3, "b": 0.4}},
+            "orthogonal": {
+                "correlation": {"a": 0.2, "b": 0.4},
+                "gram_parts": {"a": {"cosine": 0.01, "norm": 0.02}},
+            },
+            "plain": {
+                "correlation": {"a": 0.3, "b": 0.4},
+                "gram_parts": {"a": {"cosine": 0.1, "norm": 0.5}},
+            },
         },
         "statistics_seconds": {"orthogonal": 1.0},
     }
@@ -343,6 +349,10 @@ def test_the_page_with_and_without_records():
     assert "LRA-NPP through layers" in mask and "<td>retrained" not in mask
     assert "of 0.88 (mean of 30 runs" in pages.told_apart(places)
     assert "no run" in pages.told_apart({}).lower()
+    both = filed([record(OSP), record(OSP, strength=0.01)])
+    found = pages.orthogonality(both).data
+    assert found.count("λ = 0.01") == 2 and "0.350" in found and "0.500" in found
+    assert "not run" in pages.orthogonality(places).data
     known = pages.mean_account(runs)
     assert known["original"]["forget_test"] == pytest.approx(0.9)
     assert "10 classes · 3 seeds, 30 runs" in pages.stamp(place, runs)

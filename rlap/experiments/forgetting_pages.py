@@ -142,6 +142,27 @@ def against_mask(runs: Runs) -> object:
     return html(table(["nearer than the mask, by", *KNOWN], rows))
 
 
+def orthogonality(places: Mapping[Place, Runs]) -> object:
+    """What the penalty did to kernels and to channels: means over layers and runs."""
+    rows = []
+    for place, runs in places.items():
+        if place.strength is None:
+            continue
+        for kind in ("plain", "orthogonal"):
+            found = [record["mechanism"][kind] for record in runs.all()]
+            parts = [part for m in found for part in m["gram_parts"].values()]
+            together = [c for m in found for c in m["correlation"].values()]
+            numbers = (
+                fmean(part["cosine"] for part in parts),
+                fmean(part["norm"] for part in parts),
+                fmean(together),
+            )
+            rows.append([heading(place), kind, *(f"{v:.3f}" for v in numbers)])
+    header = ["runs", "network", "mean |cosine| of two kernels"]
+    header += ["deviation of squared lengths from 1", "mean |correlation| of channels"]
+    return html(table(header, rows)) if rows else html(f"<p>{mark(NOT_RUN)}</p>")
+
+
 def told_apart(places: Mapping[Place, Runs]) -> str:
     """What being told from a retrained network can say at most: two of them are."""
     found = [
