@@ -223,8 +223,6 @@ def test_layers_are_probed_in_one_pass(learned):
     net, data = learned
     found = probes(net, data, ["2", "5"], seed=3)
     assert found == {n: probe(net, data, layer=n, seed=3) for n in ("2", "5")}
-    few = probes(net, data, ["5"], test_samples=5)["5"]
-    assert round(5 * few.linear_forget, 6) == round(5 * few.linear_forget)
     maps = nn.Sequential(nn.Conv2d(1, 2, 1), nn.Conv2d(2, 3, 2), nn.Flatten())
     split = Split(randn(5, 1, 2, 2), torch.arange(5))
     inputs = layer_inputs(maps, split, ["0", "1"])

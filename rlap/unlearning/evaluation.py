@@ -118,7 +118,7 @@ def examine(
         retrained: two models trained without the class, from different seeds.
         relearn_steps, watched: so many steps of relearning, watched on so many test
             samples of the class and of the others.
-        earlier: names of layers whose inputs are probed, too (on ``watched`` samples).
+        earlier: names of layers whose inputs are probed, too.
         answers: of these models on this data, to be shared between calls.
 
     A retrained model gets its own row by the same call; ``relative`` sets rows against
@@ -153,10 +153,11 @@ def examine(
     last = last_linear(model, data.forget.inputs[:1])
     body = body_digest(model, last)
     asked = *half.values(), *earlier
-    found = answers.once(
-        ("probe", body, seed), lambda: probes(model, data, [last], seed=seed)[last]
+    layers = answers.once(
+        ("probes", body, *asked),
+        lambda: probes(model, data, [*earlier, last], seed=seed),
     )
-    row |= {f"probe_{k}": v for k, v in asdict(found).items()}
+    row |= {f"probe_{k}": v for k, v in asdict(layers[last]).items()}
     runs = {
         "relearn": relearn(model, data, **half),
         "relearn_fresh_head": answers.once(
@@ -167,11 +168,7 @@ def examine(
     row |= {name: found.back for name, found in runs.items()}
     row |= {f"{name}_others": found.kept for name, found in runs.items()}
     row["curves"] = {name: found.curve() for name, found in runs.items()}
-    layers = answers.once(
-        ("layers", body, *asked),
-        lambda: probes(model, data, earlier, test_samples=watched, seed=seed),
-    )
-    row["layers"] = {name: asdict(found) for name, found in layers.items()}
+    row["layers"] = {name: asdict(layers[name]) for name in earlier}
     return row
 
 

@@ -20,7 +20,7 @@ from rlap.layers import (
     model_device,
     pass_size,
 )
-from rlap.unlearning.common import last_linear, some, together
+from rlap.unlearning.common import last_linear, together
 from rlap.unlearning.splits import ForgettingData
 
 
@@ -66,19 +66,11 @@ def probes(
     layers: Sequence[str],
     *,
     per_class: int = 200,
-    test_samples: int | None = None,
     seed: int = 0,
 ) -> dict[str, Probe]:
-    """``probe`` of the inputs of several layers, in one pass over the data.
-
-    ``test_samples``: at most so many of the class's and of the others' test samples;
-    None takes all.
-    """
+    """``probe`` of the inputs of several layers, in one pass over the data."""
     few = balanced(data, per_class, seed)
-    tests = {
-        part: some(getattr(data, f"{part}_test"), test_samples, seed)
-        for part in ("forget", "retain")
-    }
+    tests = {"forget": data.forget_test, "retain": data.retain_test}
     learned = layer_inputs(model, few, layers)
     tested = {part: layer_inputs(model, s, layers) for part, s in tests.items()}
     return {
