@@ -409,7 +409,7 @@ figures.feature_spaces(spaces, several.labels, run.label, run.forget, stamp)
 # mask's features, so their probes and their relearning with a new last layer equal the mask's *by
 # construction*. A mask cannot be trained away (its bias is $-10^9$), so relearning starts with it
 # lifted: the bias at zero, the class's weights still zero. And two retrained networks are told
-# apart, too, so that being told from one says little.
+# apart, too; the better they are, the less it says to be told from one.
 
 # %%
 with watch("examiner"):

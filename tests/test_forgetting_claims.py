@@ -347,7 +347,7 @@ def test_the_page_with_and_without_records():
         assert words in table
     mask = pages.against_mask(runs).data
     assert "LRA-NPP through layers" in mask and "<td>retrained" not in mask
-    assert "of 0.88 (mean of 30 runs" in pages.told_apart(places)
+    assert "of 0.88 (small network, small), where" in pages.told_apart(places)
     assert "no run" in pages.told_apart({}).lower()
     both = filed([record(OSP), record(OSP, strength=0.01)])
     found = pages.orthogonality(both).data

@@ -165,17 +165,22 @@ def orthogonality(places: Mapping[Place, Runs]) -> object:
 
 def told_apart(places: Mapping[Place, Runs]) -> str:
     """What being told from a retrained network can say at most: two of them are."""
-    found = [
-        record["arms"]["retrained"]["told_from_retrain_auc"]
-        for runs in places.values()
-        for record in runs.all()
-    ]
+    found = []
+    for place, runs in places.items():
+        names = ("retrained", "plain/retrained")
+        told = [
+            record["arms"][name]["told_from_retrain_auc"]
+            for record in runs.all()
+            for name in names
+            if name in record["arms"]
+        ]
+        found.append(f"{fmean(told):.2f} ({heading(place)})")
     if not found:
         return "No run is recorded yet."
     return (
-        f"Two retrained networks are told from one another with an area under the ROC "
-        f"curve of {fmean(found):.2f} (mean of {counted(len(found), 'run')}; 0.5 is "
-        "chance), which leaves little room above: this measure has little power."
+        "Two retrained networks are told from one another, too, with an area under "
+        f"the ROC curve of {', '.join(found)}, where 0.5 is chance. The higher that "
+        "is, the less room is left above it, and the less this measure can show."
     )
 
 
