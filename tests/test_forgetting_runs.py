@@ -102,6 +102,8 @@ def test_held_out_samples_are_nowhere_else():
     case = forgetting.Case.of(whole, 1, 4, seed=0)
     assert (len(case.train), len(case.images)) == (120, 4)
     assert (case.images.labels == 1).all()
+    assert len(case.pool) == 10 and (case.pool.labels == 1).all()
+    assert torch.equal(case.pool.inputs[:4], case.images.inputs)
     sizes = [len(s) for s in (case.valid.forget_test, case.valid.retain_test)]
     assert sizes == [6, 20]  # 30 held out, 10 of the class, of which 4 are looked at
     assert case.data.forget_test.inputs.shape == (20, 6)  # the data set's own test
@@ -145,24 +147,56 @@ def test_the_account_is_relative_to_the_retrained(trained):
         "logit_mask", original, data.forget, data.retain
     )
     assert made["logit_mask"].data == "none" and made["logit_mask"].cost.seconds < 1
-    account = forgetting_account.examined(run, case, whole.test, made, prefix="plain/")
+    made["ssd_chosen"] = made["logit_mask"]  # the same network by another name
+    account = forgetting_account.examined(run, case, made, prefix="plain/")
     assert list(account) == [f"plain/{name}" for name in made]
     masked = account["plain/logit_mask"]
+    assert {**account["plain/ssd_chosen"]} == masked
     assert masked["forget_test"] == 0 and masked["accuracy"] == pytest.approx(
         accuracy(made["logit_mask"].model, whole.test)
     )
-    golds = [account[f"plain/{name}"]["retain_test"] for name in forgetting.GOLD]
-    expected = masked["retain_test"] - sum(golds) / 2
+    table = forgetting.confusion_table(made["logit_mask"].model, whole.test)
+    by_class = forgetting.class_accuracy(table)
+    assert masked["class_accuracy"] == pytest.approx(by_class.tolist())
+    golds = [account[f"plain/{name}"] for name in forgetting.GOLD]
+    tests = [gold["retain_test"] for gold in golds]
+    expected = masked["retain_test"] - sum(tests) / 2
     assert masked["relative"]["retain_test"] == pytest.approx(expected)
-    # the retrained ones lie around their own mean
-    gaps = [
-        account[f"plain/{name}"]["relative"]["retain_test"] for name in forgetting.GOLD
-    ]
-    assert sum(gaps) == pytest.approx(0)
+    # the retrained ones are set against one another, not against their own mean
+    for gold, (own, other) in zip(golds, (tests, tests[::-1]), strict=True):
+        assert gold["relative"]["retain_test"] == pytest.approx(own - other)
+    # of an edit of the last layer, what only features tell is as before it
+    original = account["plain/original"]
+    for name in ("probe_linear_forget", "relearn_fresh_head", "layers"):
+        assert masked[name] == original[name]
+    assert len(masked["layers"]) >= 1 and masked["curves"]["relearn"]["steps"][0] == 0
     table = account.table()
     assert table.loc["logit mask (plain network)", "class %"] == 0
     assert "class" in account.relative_table().columns
     json.dumps(account, allow_nan=False)  # fit for a record
+
+
+def test_who_is_probed_in_earlier_layers():
+    trains = [forgetting_account.trains(n) for n in ("salun", "ssd", "ssd_chosen")]
+    assert trains == [True, False, False]
+    assert not forgetting_account.trains("original")
+
+
+def test_controls_of_the_last_layer_are_those_of_the_method(trained):
+    _, case, nets = trained
+    net = nets["original"].model
+    options = {"top": 2, "prune_units": 3, "seed": 4}
+    found = forgetting.last_layer_controls(
+        net, case, images=(1, 4, 99), scope="target", **options
+    )
+    assert list(found) == [*SELECTIONS, "training images", "1 image", "4 images",
+                           "99 images"]  # fmt: skip
+    given = {**options, "scope": "target"}
+    for name, images in (("contrast", case.images), ("99 images", case.pool)):
+        select = name if name in SELECTIONS else "relevance"
+        edited = forget_lra_npp(net, images, case.data.retain, select=select, **given)
+        assert found[name] == forgetting.both(edited, case.data)
+    assert found["4 images"] == found["relevance"]
 
 
 def test_curves_are_those_of_the_method_itself(trained):
@@ -193,7 +227,7 @@ def test_classes_and_confusions_by_hand():
     net.weight = torch.nn.Parameter(torch.zeros(1))
     table = forgetting.confusion_table(net, split)
     assert table.tolist() == [[1, 1, 0], [1, 0, 0], [0, 0, 1]]
-    assert forgetting.class_accuracy(net, split).tolist() == [0.5, 0.0, 1.0]
+    assert forgetting.class_accuracy(table).tolist() == [0.5, 0.0, 1.0]
 
 
 def test_a_fresh_network_by_the_recipe():
@@ -214,27 +248,34 @@ def test_a_fresh_network_by_the_recipe():
 def test_words_for_arms_and_steps():
     assert forgetting_account.title("plain/osp") == "OSP (plain network)"
     assert forgetting_account.title("something_new") == "something new"
-    assert forgetting_account.median_relearning([3, None, 1]) == "3"
-    assert forgetting_account.median_relearning([None, None, 1]) == "not back"
-    assert forgetting_account.median_relearning([]) == "not back"
     calls = []
-    made = forgetting.repeated(lambda: calls.append(1) or "net", "cached", times=3)
-    assert len(calls) == 3 and made.model == "net" and made.cost.seconds < 1
+    made = forgetting.repeated(
+        lambda: calls.append(1) or "net", "cached", times=3, before=7.0
+    )
+    assert len(calls) == 3 and made.model == "net" and 7 <= made.cost.seconds < 8
+    slow = []
+    forgetting.repeated(lambda: slow.append(1) or "net", "cached", enough=0.0)
+    assert len(slow) == 1
 
 
 def test_the_grids_of_forgetting():
-    """Ten classes, two networks, three seeds; the methods that train on three."""
+    """Ten classes and two networks; three seeds, five of the methods of one shot."""
     from rlap.experiments.grid import jobs_of
 
     grids = Path(__file__).parents[1] / "grids"
-    for name in ("forgetting", "forgetting_osp"):
-        jobs = jobs_of([grids / f"{name}.yaml"])
-        asked = {
-            (j.parameters.forget, j.parameters.resolved().model, j.parameters.seed)
-            for j in jobs
-        }
-        assert len(asked) == len(jobs) == 10 * 2 * 3
-        if name == "forgetting":
-            trained = {j.parameters.forget for j in jobs
-                       if j.parameters.methods == "trained"}  # fmt: skip
-            assert len(trained) == 3
+    runs = [j.parameters.resolved() for j in jobs_of([grids / "forgetting.yaml"])]
+    trained = [r for r in runs if r.methods == "trained"]
+    assert len({r.forget for r in trained}) == 3 and len(trained) == 3 * 2 * 3
+    first = runs[: 10 * 2 * 3]  # the first three seeds of everything come first
+    assert {(r.forget, r.model, r.seed) for r in first} == {
+        (name, net, seed)
+        for name in CIFAR10_CLASSES
+        for net in ("small", "vgg")
+        for seed in range(3)
+    }
+    assert {r.seed for r in runs[len(first) :]} == {3, 4} and len(runs) == 10 * 2 * 5
+    runs = [j.parameters.resolved() for j in jobs_of([grids / "forgetting_osp.yaml"])]
+    usual = [r for r in runs if r.strength == SoftPruningParameters().strength]
+    assert len(usual) == 10 * 2 * 3
+    others = {(r.forget, r.model, r.strength) for r in runs if r not in usual}
+    assert len(others) == 3 * 2 and {s for *_, s in others} == {0.01}

@@ -8,12 +8,20 @@ from conftest import convnet, mlp, pictures, randn, scrambled, untouched
 from torch import nn
 
 from rlap.data.base import Split
+from rlap.models import SmallNet
 from rlap.unlearning.common import begin, last_linear, split_class
+from rlap.unlearning.lra_layers import (
+    RULES,
+    forget_lra_npp_layers,
+    layer_scores,
+    noted_units,
+    random_units,
+    trained_layers,
+)
 from rlap.unlearning.lra_npp import (
     SELECTIONS,
     chosen_units,
     forget_lra_npp,
-    forget_lra_npp_layers,
     frequent_units,
     last_layer_relevance,
 )
@@ -142,17 +150,61 @@ def test_random_units_come_from_the_seed_and_bad_selections_stop():
 def test_through_the_layers_units_are_removed_with_bias_and_batchnorm():
     net, split = scrambled(convnet()), pictures(12)
     forget, _ = split_class(split, 2)
+    width = net.conv.out_channels
     with untouched(net):
-        new = forget_lra_npp_layers(net, forget, layers={"conv": 2, "fc": 1}, top=2)
+        new = forget_lra_npp_layers(
+            net, forget, layers=["conv", "fc"], share=2 / width, top=2
+        )
     gone = (new.conv.weight.flatten(1) == 0).all(1)
     assert gone.sum() == 2
     for tensor in (new.conv.bias, new.bn.weight, new.bn.bias):
         assert not tensor[gone].any()
-    assert ((new.fc.weight == 0).all(1) & (new.fc.bias == 0)).sum() == 1
+    assert ((new.fc.weight == 0).all(1) & (new.fc.bias == 0)).sum() >= 1
     assert torch.equal(new.conv2.weight, net.conv2.weight)
     every = forget_lra_npp_layers(net, forget)
     assert torch.equal(every.fc2.weight, net.fc2.weight)  # the classes themselves stay
     assert not torch.equal(every.conv2.weight, net.conv2.weight)
+    for share in (0.0, 1.0):
+        with pytest.raises(ValueError, match="share must lie inside"):
+            forget_lra_npp_layers(net, forget, share=share)
+    with pytest.raises(KeyError, match="no layer 'conv9'"):
+        forget_lra_npp_layers(net, forget, layers=["conv9"])
+
+
+def test_a_frozen_layer_is_left_alone():
+    """Whitening was set from data: it belongs to no class."""
+    net = SmallNet(3, widths=(4, 4, 4), whiten=randn(50, 3, 16, 16)).eval()
+    forget = Split(randn(5, 3, 16, 16), torch.ones(5, dtype=torch.int64), None, 3)
+    names = trained_layers(net, forget)
+    assert "whiten" not in names and "fc2" not in names and names[-1] == "fc"
+    for select in ("relevance", "random"):
+        new = forget_lra_npp_layers(net, forget, share=0.5, select=select)
+        assert torch.equal(new.whiten.weight, net.whiten.weight)
+        changed = [n for n in names if not torch.equal(
+            new.get_submodule(n).weight, net.get_submodule(n).weight)]  # fmt: skip
+        assert len(changed) > len(names) / 2
+
+
+def test_units_of_layers_by_hand():
+    scores = {"a": torch.tensor([[5.0, 4, 0, 0], [5.0, 0, 4, 0]]), "b": randn(2, 9)}
+    found = noted_units(scores, 0.5, top=2)
+    assert found["a"].tolist() == [0, 1]  # two of four, 0 noted twice, 1 before 2
+    assert len(noted_units(scores, 0.01)["b"]) == 1  # at least one
+    net = convnet()
+    drawn = random_units(net, {"conv": 2, "fc": 3}, 1)
+    assert [len(set(v.tolist())) for v in drawn.values()] == [2, 3]
+    again = random_units(net, {"conv": 2, "fc": 3}, 1)
+    assert all(torch.equal(drawn[k], again[k]) for k in drawn)
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_scores_are_relevance_summed_over_positions(rule):
+    net, split = convnet().eval(), pictures(6)
+    forget, _ = split_class(split, 1)
+    scores, found = layer_scores(net, forget, ["conv", "fc"], RULES[rule])
+    assert torch.allclose(scores["conv"], found.layers["conv"].sum((2, 3)))
+    whole = relevance(net, forget.inputs, rule=RULES[rule], start="one")
+    assert torch.allclose(scores["fc"], whole.layers["fc"])
 
 
 def test_bad_sets_and_models():

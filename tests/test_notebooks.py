@@ -13,6 +13,7 @@ from papermill.exceptions import PapermillExecutionError
 from test_speech import recordings, write_archive
 
 from rlap.experiments import records
+from rlap.experiments.forgetting_settings import best
 
 NOTEBOOKS = Path(__file__).parents[1] / "notebooks"
 QUICK = {"train_size": 400, "test_size": 200, "epochs": 2, "finetune_epochs": 1}
@@ -121,16 +122,30 @@ def test_forgetting_by_relevance(tmp_path):
     assert record["protocol"] == "forgetting"
     assert set(record["arms"]) == {
         "original", "retrained", "retrained again", "logit_mask", "lra_npp",
-        "lra_npp_target", "lra_npp_layers", "ssd", "svd_projection",
+        "lra_npp_target", "lra_npp_layers", "ssd", "ssd_chosen", "svd_projection",
+        "svd_projection_chosen",
     }  # fmt: skip
     assert record["arms"]["logit_mask"]["forget_test"] == 0
     assert record["arms"]["logit_mask"]["data"] == "none"
     # the last layer alone is edited: the features are the original's
     probes = [record["arms"][k]["probe_linear_forget"] for k in ("original", "lra_npp")]
     assert probes[0] == probes[1]
-    assert record["conservation_error"] < 1e-3
+    assert all(found["error"] < 1e-3 for found in record["conservation"].values())
     assert 0 < len(record["units"]) <= 50
-    assert list(record["controls"]) == [*record["curves"], "training images"]
+    assert list(record["controls"]) == [
+        *record["curves"], "training images", "1 image", "5 images", "36 images",
+        "64 images", "layers, random",
+    ]  # fmt: skip
+    chosen = record["settings"]
+    for name, row in chosen["taken"].items():  # by the rule, from the curve
+        assert row == best(chosen["tried"][name], chosen["start"])
+    assert chosen["taken"]["lra_npp_layers"]["select"] != "random"
+    arm = record["arms"]["ssd_chosen"]
+    assert len(arm["class_accuracy"]) == 10 and arm["curves"]["relearn"]["steps"] == [
+        0,
+        1,
+    ]
+    assert len(arm["layers"]) == 3
 
 
 def test_forgetting_by_soft_pruning(tmp_path):
@@ -143,6 +158,12 @@ def test_forgetting_by_soft_pruning(tmp_path):
     assert record["arms"]["osp"]["data"] == "cached statistics"
     errors = {k: v["gram_error"] for k, v in record["mechanism"].items()}
     assert errors["orthogonal"] < errors["plain"]
+    assert "orthogonal, last stage" in record["controls"]
+    of_class = record["channels"]["plain"]["ship"]
+    assert len(record["channels"]["plain"]) == 10
+    parts = record["mechanism"]["plain"]["gram_parts"]
+    assert all(set(found) == {"norm", "cosine"} for found in parts.values())
+    assert set(of_class) == set(parts)
     # the account and the table of readings speak of the same network
     reading = record["readings"]["orthogonal, batchnorm"]
     assert reading["forget"] == record["arms"]["osp"]["forget_test"]

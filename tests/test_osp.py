@@ -31,12 +31,16 @@ from rlap.unlearning.orthogonality import (
     KernelOrthogonality,
     channel_correlation,
     gram_error,
+    gram_parts,
     kernel_gram_error,
     mean_correlation,
+    parts_of,
 )
 from rlap.unlearning.osp import (
     channel_scores,
+    first_channels,
     forget_osp,
+    last_stage,
     soft_prune,
     suppression,
     sweep,
@@ -62,6 +66,22 @@ def test_the_gram_error_by_hand():
     assert gram_error(wide).item() == 19
     square = torch.linalg.qr(randn(6, 6))[0].view(6, 6, 1, 1)
     assert gram_error(square).item() == pytest.approx(0, abs=1e-10)
+
+
+def test_the_parts_of_the_gram_error_by_hand():
+    """Kernels (2, 0) and (1, 1): norms 4 and 2, cosine 1 / sqrt 2."""
+    weight = torch.tensor([[2.0, 0.0], [1.0, 1.0]]).view(2, 2, 1, 1)
+    found = parts_of(weight)
+    assert found.norm == pytest.approx(((9 + 1) / 2) ** 0.5)
+    assert found.cosine == pytest.approx(0.5**0.5)
+    longer = parts_of(5 * weight)  # as orthogonal as before
+    assert longer.cosine == pytest.approx(found.cosine) and longer.norm > found.norm
+    square = torch.linalg.qr(randn(6, 6))[0].view(6, 6, 1, 1)
+    assert parts_of(square).cosine == pytest.approx(0, abs=1e-6)
+    assert parts_of(torch.ones(1, 3, 1, 1)).cosine == 0  # one kernel, no other
+    net = convnet()
+    net.conv.weight.requires_grad_(False)
+    assert list(gram_parts(net)) == ["conv2"]
 
 
 def test_the_penalty_sums_over_trained_convolutions():
@@ -225,6 +245,15 @@ def test_strengths_by_rank():
     assert suppression(1, 0.5).tolist() == [0.5]
     assert suppression(4, 0.0).tolist() == [0.75, 0.5, 0.25, 0.0]
     assert suppression(3, 1.0).tolist() == [1.0, 1.0, 1.0]
+
+
+def test_channels_by_rank_and_the_last_stage():
+    scores = torch.tensor([0.1, 0.9, -0.5, 0.3])
+    assert first_channels(scores, 0.5).tolist() == [1, 3]
+    assert first_channels(scores, 0.01).tolist() == [1]
+    net = VGGNet(3, widths=(4, 6, 8))
+    names = [n for n, m in net.named_modules() if isinstance(m, nn.Conv2d)]
+    assert last_stage(net, names) == names[-2:]
 
 
 def test_the_right_channels_are_scaled():

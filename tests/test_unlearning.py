@@ -19,19 +19,21 @@ from conftest import (
 )
 from torch import nn
 
-from rlap.data.base import Split
+from rlap.data.base import Normalisation, Split
 from rlap.inference import accuracy, predict
 from rlap.models import SmallNet
 from rlap.recipe import Recipe
 from rlap.training import train
 from rlap.unlearning import METHODS, split_class
-from rlap.unlearning.oneshot import (
-    importance,
-    importance_of_weights,
+from rlap.unlearning.oneshot import dampened, importance_of_weights, importances
+from rlap.unlearning.salun import saliency
+from rlap.unlearning.svd import (
+    Directions,
+    directions,
     input_moments,
     layer_rows,
+    projected,
 )
-from rlap.unlearning.salun import saliency
 from rlap.unlearning.trained import (
     Ascent,
     fresh,
@@ -225,8 +227,30 @@ def test_projection_by_hand():
     shared = Split(torch.tensor([[1.0, 0.0]]), torch.tensor([1]))
     kept = METHODS["svd_projection"](net, forget, shared)
     assert torch.allclose(kept[0].weight, net[0].weight)  # M_f - M_f M_r = 0
-    half = importance(torch.diag(torch.tensor([1.0, 1.0])).double(), 3.0)
+    half = Directions.of(torch.eye(2).double()).importance(3.0)
     assert torch.allclose(half, 0.75 * torch.eye(2).double())  # 3 * .5 / (2 * .5 + 1)
+
+
+def test_settings_share_what_is_computed_once():
+    """A sweep over settings gives what the methods give, one setting at a time."""
+    net, split = scrambled(convnet()), pictures(30)
+    forget, retain = split_class(split, 1)
+    weighed = importances(net, forget, retain, fisher_batch=4, seed=2)
+    bases = directions(net, forget, retain, samples=8, seed=2)
+    moved = set()
+    with untouched(net):
+        for alpha in (1.0, 2.0):
+            one = METHODS["ssd"](
+                net, forget, retain, alpha=alpha, fisher_batch=4, seed=2
+            )
+            assert same_state(dampened(net, weighed, alpha=alpha), state(one))
+            moved.add(one.fc.weight.sum().item())
+            given = {"alpha_retain": 10.0, "alpha_forget": alpha}
+            two = METHODS["svd_projection"](
+                net, forget, retain, samples=8, seed=2, **given
+            )
+            assert same_state(projected(net, bases, **given), state(two))
+    assert len(moved) == 2
 
 
 def test_patches_are_what_a_convolution_multiplies():
@@ -317,6 +341,45 @@ def test_the_nearest_wrong_class_by_hand():
     assert nearest_wrong(net, split, 2.5).tolist() == [1, 1]  # 1 - .5 > 0
     with pytest.raises(ValueError, match="bound must not be negative"):
         nearest_wrong(net, split, -0.1)
+
+
+def test_the_step_to_the_nearest_wrong_class_is_in_pixels():
+    """Class 0 at pixel .45 (-.25 normalised): class 1 wins below pixel .3, class 2 not.
+
+    With a deviation of .2, a bound of .1 is .5 in the network's units; the same .1
+    there would end at pixel .43. Below 0 there are no pixels: from .1, a step of .2
+    ends at 0 (-2.5), where class 2 still loses to 1 by .1.
+    """
+    one_pixel = Normalisation((0.5,), (0.2,))
+
+    def nearest(pixel: float, bound: float, edge: float) -> int:
+        # logits (x, -x - 2 edge, -edge): 1 beats 2 where x < -edge
+        net = nn.Sequential(
+            nn.Flatten(),
+            linear_net([[1.0], [-1.0], [0.0]], [9.0, -2 * edge, -edge]),
+        )
+        x = one_pixel.apply(torch.full((1, 1, 1, 1), pixel))
+        split = Split(x, torch.tensor([0]), one_pixel, 3)
+        return nearest_wrong(net, split, bound)[0].item()
+
+    # from .45 a step of .1 pixels ends at .35, x = -.75
+    assert nearest(0.45, 0.1, 0.7) == 1 and nearest(0.45, 0.1, 0.8) == 2
+    # from .1 a step of .2 ends at 0, x = -2.5, not at -.1, x = -3
+    assert nearest(0.1, 0.2, 2.4) == 1 and nearest(0.1, 0.2, 2.6) == 2
+
+
+def test_what_needs_the_retain_set_says_so():
+    net, split = convnet(), pictures(12)
+    forget, _ = split_class(split, 1)
+    asked = [n for n, m in METHODS.items() if m.data in ("retain", "both")]
+    for name in asked:
+        message = "needs the retain set" if name != "osp" else "OSP needs the retain"
+        error = TypeError if name != "osp" else ValueError
+        with pytest.raises(error, match=message):
+            METHODS[name](net, forget, None)
+    assert {"ssd", "svd_projection", "fine_tune", "salun", "retrain"} < set(asked)
+    with pytest.raises(KeyError, match="no layer 'conv9'"):
+        METHODS["svd_projection"](net, *split_class(split, 1), layers=["conv9"])
 
 
 def test_bad_settings():

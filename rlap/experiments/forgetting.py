@@ -39,13 +39,15 @@ class Case:
     ``data``: what networks are trained and finally judged on; ``images``: held-out
     samples of the class, for a method that wants no training data; ``valid``: the same
     training data with the rest of what was held out in the place of the test samples,
-    for curves over a method's settings.
+    for curves over a method's settings; ``pool``: all held-out samples of the class,
+    the ``images`` first, for what is judged on test samples and chooses nothing.
     """
 
     data: ForgettingData
     train: Split
     images: Split
     valid: ForgettingData
+    pool: Split
 
     @classmethod
     def of(cls, dataset: Dataset, label: int, images: int, seed: int) -> Case:
@@ -65,6 +67,7 @@ class Case:
             learned,
             held.subset(of_class[:images]),
             ForgettingData.of(learned, held.subset(rest.to(held.labels.device)), label),
+            held.subset(of_class),
         )
 
 
@@ -119,10 +122,23 @@ def make(
     return Made(new, cost, chosen.data)
 
 
-def repeated(call: Callable[[], nn.Module], data: str, times: int = 5) -> Made:
-    """The same for a call of milliseconds: the median of several."""
-    found = [measured(call) for _ in range(times)]
-    seconds = statistics.median(cost.seconds for _, cost in found)
+def repeated(
+    call: Callable[[], nn.Module],
+    data: str,
+    *,
+    times: int = 5,
+    enough: float = 2.0,
+    before: float = 0.0,
+) -> Made:
+    """The same for a call that is cheap to repeat: the median of ``times`` calls, or of
+    as many as fit in ``enough`` seconds.
+
+    ``before`` are seconds of what was computed once and is needed each time.
+    """
+    found = [measured(call)]
+    while len(found) < times and sum(cost.seconds for _, cost in found) < enough:
+        found.append(measured(call))
+    seconds = before + statistics.median(cost.seconds for _, cost in found)
     return Made(found[-1][0], replace(found[-1][1], seconds=seconds), data)
 
 
@@ -131,10 +147,10 @@ def of_history(model: nn.Module, history: History, data: str) -> Made:
     return Made(model, Cost(history.total_seconds, None), data)
 
 
-def class_accuracy(model: nn.Module, split: Split) -> Tensor:
-    """Share of each class's samples that are classified as labelled, (C,)."""
-    table = confusion_table(model, split).double()
-    return table.diagonal() / table.sum(1).clamp(min=1)
+def class_accuracy(table: Tensor) -> Tensor:
+    """Share of each class's samples that are classified as labelled, (C,), from a
+    ``confusion_table``."""
+    return table.diagonal().double() / table.sum(1).clamp(min=1)
 
 
 def confusion_table(model: nn.Module, split: Split) -> Tensor:
@@ -154,6 +170,28 @@ def both(model: nn.Module, data: ForgettingData) -> dict[str, float]:
     }
 
 
+class Head:
+    """The last layer of a model on features that are computed once: what edits of it
+    do to the accuracy on the class and on the others, of the (test or held-out)
+    samples."""
+
+    def __init__(self, model: nn.Module, data: ForgettingData) -> None:
+        name = last_linear(model, data.forget.inputs[:1])
+        self.layer, self.label = model.get_submodule(name), data.label
+        parts = {"forget": data.forget_test, "retain": data.retain_test}
+        self.seen = {
+            k: cache_features(model, s, name, "fp32") for k, s in parts.items()
+        }
+
+    def without(self, units: Tensor, scope: str = "all") -> dict[str, float]:
+        """The edit of ``forget_lra_npp``: weights of ``units`` zeroed, judged."""
+        edited = copy.deepcopy(self.layer)
+        rows = slice(None) if scope == "all" else slice(self.label, self.label + 1)
+        with torch.no_grad():
+            edited.weight[rows, units.to(edited.weight.device)] = 0
+        return {k: accuracy(edited, split) for k, split in self.seen.items()}
+
+
 def selection_curves(
     model: nn.Module,
     case: Case,
@@ -164,22 +202,46 @@ def selection_curves(
 ) -> dict[str, list[dict[str, float]]]:
     """Accuracy on the held-out samples when so many units are zeroed, by selection.
 
-    The edit of ``forget_lra_npp`` (scope "all") on features that are computed once.
-    "relevance" may have noted fewer units than asked for; "units" is how many it were.
+    The edit of ``forget_lra_npp`` (scope "all"). "relevance" may have noted fewer units
+    than asked for; "units" is how many it were.
     """
-    last = last_linear(model, case.images.inputs[:1])
-    head = model.get_submodule(last)
-    parts = {"forget": case.valid.forget_test, "retain": case.valid.retain_test}
-    seen = {k: cache_features(model, split, last, "fp32") for k, split in parts.items()}
+    head = Head(model, case.valid)
     curves: dict[str, list[dict[str, float]]] = {}
     for name in SELECTIONS:
         given = {"top": top, "prune_units": max(counts), "select": name, "seed": seed}
         units = chosen_units(model, case.images, case.data.retain, **given)
-        curves[name] = []
-        for count in sorted(counts):
-            edited = copy.deepcopy(head)
-            with torch.no_grad():
-                edited.weight[:, units[:count].to(edited.weight.device)] = 0
-            found = {k: accuracy(edited, split) for k, split in seen.items()}
-            curves[name].append({"units": len(units[:count]), **found})
+        curves[name] = [
+            {"units": len(units[:count]), **head.without(units[:count])}
+            for count in sorted(counts)
+        ]
     return curves
+
+
+def last_layer_controls(
+    model: nn.Module,
+    case: Case,
+    *,
+    images: Sequence[int],
+    scope: str = "all",
+    seed: int = 0,
+    **options: Any,
+) -> dict[str, dict[str, float]]:
+    """Accuracy on test samples after LRA-NPP with other selections, with images that
+    were trained on, and with other numbers of ``images``; ``options`` are those of
+    ``chosen_units``. Where there are too few images, all there are are taken."""
+    head, data = Head(model, case.data), case.data
+    trained_on = data.forget.subset(
+        torch.arange(min(len(case.images), len(data.forget)))
+    )
+    asked = {name: (case.images, name) for name in SELECTIONS}
+    asked["training images"] = (trained_on, "relevance")
+    for n in images:
+        few = case.pool.subset(torch.arange(min(n, len(case.pool))))
+        asked[f"{n} images" if n > 1 else "1 image"] = (few, "relevance")
+    given = {"seed": seed, **options}
+    return {
+        name: head.without(
+            chosen_units(model, looked_at, data.retain, select=select, **given), scope
+        )
+        for name, (looked_at, select) in asked.items()
+    }

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
-from rlap.data import Split
+import torch
+from torch import nn
+
 from rlap.experiments.forgetting import GOLD, Case, Made
 from rlap.experiments.unlearning_parameters import ForgettingParameters
-from rlap.inference import accuracy
+from rlap.unlearning import METHODS
 from rlap.unlearning.attacks import Answers
 from rlap.unlearning.evaluation import examine, relative
+from rlap.unlearning.lra_layers import trained_layers
+from rlap.unlearning.statistics import weight_digest
 
-WATCHED = 50  # test samples of the class, and of the others, that watch relearning
+WATCHED = 100  # test samples of the class, and of the others, that watch relearning
 # what is said of an arm in tables and figures; after a slash, the network it is of
 TITLES = {
     "original": "original",
@@ -21,10 +25,12 @@ TITLES = {
     "logit_mask": "logit mask",
     "lra_npp": "LRA-NPP",
     "lra_npp_target": "LRA-NPP, one class's weights",
-    "lra_npp_layers": "LRA-NPP, all layers",
+    "lra_npp_layers": "LRA-NPP through layers, chosen",
     "osp": "OSP",
     "ssd": "SSD",
+    "ssd_chosen": "SSD, chosen",
     "svd_projection": "SVD projection",
+    "svd_projection_chosen": "SVD projection, chosen",
     "fine_tune": "fine-tune",
     "neggrad_plus": "NegGrad+",
     "random_labels": "random labels",
@@ -70,6 +76,8 @@ RELATIVE = {
     "retain_test": "others",
     "probe_linear_forget": "linear probe",
     "probe_nearest_mean_forget": "nearest mean",
+    "relearn": "relearned",
+    "relearn_fresh_head": "with a new head",
     "mia_efficacy_svc_confidence": "MIA-efficacy",
     "told_from_retrain_auc": "told from retrained",
     "average_gap": "average gap",
@@ -78,13 +86,12 @@ RELATIVE = {
 
 def account_row(arm: Mapping[str, Any]) -> dict[str, object]:
     """The columns of ``Account.table``."""
-    steps = [arm[k] for k in ("relearn_steps", "relearn_steps_fresh_head")]
     return {
         "class %": round(100 * arm["forget_test"], 1),
         "others %": round(100 * arm["retain_test"], 1),
         "class, by a probe %": round(100 * arm["probe_linear_forget"], 1),
-        "steps to relearn": "not back" if steps[0] is None else str(steps[0]),
-        "with a new head": "not back" if steps[1] is None else str(steps[1]),
+        "relearned %": round(100 * arm["relearn"], 1),
+        "with a new head %": round(100 * arm["relearn_fresh_head"], 1),
         "seconds": f"{arm['seconds']:.2g}",
         "data": arm["data"],
     }
@@ -93,48 +100,71 @@ def account_row(arm: Mapping[str, Any]) -> dict[str, object]:
 def examined(
     run: ForgettingParameters,
     case: Case,
-    test: Split,
     nets: Mapping[str, Made],
     *,
     prefix: str = "",
 ) -> Account:
     """The account of every network; among them "original" and both retrained ones.
 
+    Each is relative to the mean of the retrained ones, and these to one another.
     ``prefix`` comes before the names in the account.
     """
-    golds = [nets[name].model for name in GOLD]
+    golds = {name: nets[name].model for name in GOLD}
     answers = Answers(case.data)  # of the retrained ones every row needs some
-    rows = {
-        name: examine(
-            made.model,
-            case.data,
-            original=nets["original"].model,
-            retrained=golds,
-            seed=run.seed,
-            relearn_steps=run.relearn_steps,
-            watched=WATCHED,
-            answers=answers,
-        )
-        for name, made in nets.items()
-    }
-    standard = [rows[name] for name in GOLD]
+    earlier = some_layers(nets["original"].model, case)
+    rows: dict[str, dict[str, Any]] = {}
+    known: dict[str, str] = {}  # a setting that was chosen may be the default
+    for name, made in nets.items():
+        digest = weight_digest(made.model)
+        if digest not in known:
+            rows[name] = examine(
+                made.model,
+                case.data,
+                original=nets["original"].model,
+                retrained=list(golds.values()),
+                seed=run.seed,
+                relearn_steps=run.relearn_steps,
+                watched=WATCHED,
+                earlier=() if trains(name) else earlier,
+                answers=answers,
+            )
+            rows[name] |= overall(made.model, answers)
+        rows[name] = rows[known.setdefault(digest, name)]
     return Account(
         {
             prefix + name: {
-                "accuracy": accuracy(nets[name].model, test),
                 "seconds": nets[name].cost.seconds,
                 "peak_bytes": nets[name].cost.peak_bytes,
                 "data": nets[name].data,
                 **row,
-                "relative": relative(row, standard),
+                "relative": relative(row, [rows[g] for g in GOLD if g != name]),
             }
             for name, row in rows.items()
         }
     )
 
 
-def median_relearning(found: Sequence[int | None]) -> str:
-    """The median of numbers of steps, of which some never came to an end."""
-    ordered = sorted(found, key=lambda steps: (steps is None, steps))
-    middle = ordered[(len(ordered) - 1) // 2] if ordered else None
-    return "not back" if middle is None else f"{middle}"
+def trains(arm: str) -> bool:
+    """Whether an arm is a method that trains (beside retraining)."""
+    return arm in METHODS and METHODS[arm].trains
+
+
+def some_layers(model: nn.Module, case: Case) -> list[str]:
+    """Layers whose inputs are probed beside the last one's: in the middle of the
+    network, and the last two before."""
+    names = trained_layers(model, case.images)
+    return list(dict.fromkeys([names[len(names) // 2], *names[-2:]]))
+
+
+def overall(model: nn.Module, answers: Answers) -> dict[str, Any]:
+    """Accuracy on all test samples, and on those of each class."""
+    parts = ("forget_test", "retain_test")
+    labels = torch.cat([getattr(answers.data, part).labels.cpu() for part in parts])
+    right = torch.cat([answers.of(model, part).argmax(1) for part in parts]) == labels
+    classes = answers.data.retain_test.num_classes
+    of_class = torch.bincount(labels[right], minlength=classes).double()
+    counts = torch.bincount(labels, minlength=classes).clamp(min=1)
+    return {
+        "accuracy": right.double().mean().item(),
+        "class_accuracy": (of_class / counts).tolist(),
+    }

@@ -10,21 +10,25 @@ from statistics import fmean
 from rlap.data.images import CIFAR10_CLASSES
 from rlap.experiments.parameters import NOTEBOOKS
 from rlap.experiments.unlearning_parameters import METHODS
+from rlap.experiments.verdicts import MIN_SEEDS
 
 NPP, OSP = "03_relevance", "04_soft_pruning"
 LEFT = 0.02  # accuracy on the class that counts as nothing left
-FREE = {"seed", "forget", "model", "methods", "tier"}
+AUTHORS_LEFT = 0.0526  # in their result files: training images, mean of five runs
+FREE = {"seed", "forget", "model", "methods", "tier", "strength"}
 
 Quantity = Callable[[Mapping], float | None]
 
 
 @dataclass(frozen=True, order=True)
 class Place:
-    """A notebook's runs with one network in one tier."""
+    """A notebook's runs with one network in one tier and, for OSP, one ``strength`` of
+    the penalty in training."""
 
     notebook: str
     tier: str
     model: str
+    strength: float | None = None
 
 
 @dataclass
@@ -33,31 +37,55 @@ class Runs:
 
     seeds: dict[int, dict[str, Mapping]] = field(default_factory=dict)
 
-    def classes(self) -> list[str]:
-        """The classes that every seed has."""
-        common = [set(found) for found in self.seeds.values()]
-        shared = set.intersection(*common) if common else set()
-        return [name for name in CIFAR10_CLASSES if name in shared]
-
     def values(
         self, of: Quantity, over: Callable[[list[float]], float] = fmean
     ) -> tuple[list[float], int]:
-        """A value a seed, and over how many classes: those where no seed lacks it."""
+        """A value a seed, and over how many classes.
+
+        Every seed has to have the same classes. Not all have: some seeds are of few
+        methods, and a sweep may be under way; see ``common``.
+        """
         table = {
-            name: [of(self.seeds[seed][name]) for seed in sorted(self.seeds)]
-            for name in self.classes()
+            seed: {name: v for name, r in found.items() if (v := of(r)) is not None}
+            for seed, found in self.seeds.items()
         }
-        whole = [row for row in table.values() if None not in row]
-        by_seed = [over(list(column)) for column in zip(*whole, strict=True)]
-        return by_seed, len(whole)
+        seeds, classes = common(table)
+        return [over([table[s][c] for c in classes]) for s in seeds], len(classes)
+
+    def only(self, arms: Sequence[str]) -> Runs:
+        """The records that have all these arms."""
+        kept = {
+            seed: {c: r for c, r in found.items() if set(arms) <= set(r["arms"])}
+            for seed, found in self.seeds.items()
+        }
+        return Runs({seed: found for seed, found in kept.items() if found})
+
+    def all(self) -> list[Mapping]:
+        """Every record."""
+        return [record for found in self.seeds.values() for record in found.values()]
+
+
+def common(table: Mapping[int, Mapping[str, object]]) -> tuple[list[int], list[str]]:
+    """Seeds, and the classes that all of them have: of the choices with as many seeds
+    as a verdict needs the one with the most classes, then the most seeds."""
+    ordered = sorted(table, key=lambda seed: (-len(table[seed]), seed))
+    best: tuple[list[int], list[str]] = [], []
+    rank = (0, 0, 0)
+    for n in range(1, len(ordered) + 1):
+        shared = set.intersection(*(set(table[seed]) for seed in ordered[:n]))
+        worth = min(n, MIN_SEEDS), len(shared), n
+        if shared and worth > rank:
+            best = sorted(ordered[:n]), [c for c in CIFAR10_CLASSES if c in shared]
+            rank = worth
+    return best
 
 
 def filed(records: Sequence[Mapping]) -> dict[Place, Runs]:
     """Records of the two notebooks by place.
 
     Left out: the smoke tier, stand-in data, and settings that are not the tier's own
-    but for seed, class and network. Of two runs of one class and seed, the one with
-    more methods is taken.
+    but for seed, class, network and the penalty's strength. Of two runs of one class
+    and seed, the one with more methods is taken.
     """
     places: dict[Place, Runs] = {}
     for record in records:
@@ -69,7 +97,8 @@ def filed(records: Sequence[Mapping]) -> dict[Place, Runs]:
             or not is_usual(record)
         ):
             continue
-        place = Place(record["notebook"], record["tier"], asked["model"])
+        where = record["notebook"], record["tier"], asked["model"]
+        place = Place(*where, asked.get("strength"))
         runs = places.setdefault(place, Runs())
         classes = runs.seeds.setdefault(record["seed"], {})
         other = classes.get(asked["forget"])
@@ -79,7 +108,7 @@ def filed(records: Sequence[Mapping]) -> dict[Place, Runs]:
 
 
 def is_usual(record: Mapping) -> bool:
-    """Whether all but seed, class, network and methods is what the tier chooses."""
+    """Whether all but what is in ``FREE`` is what the tier chooses."""
     asked = record["parameters"]
     given = {k: v for k, v in asked.items() if k in FREE}
     usual = NOTEBOOKS[record["notebook"]].from_mapping(given).resolved().identity()
@@ -95,9 +124,10 @@ def rank(record: Mapping) -> int:
 # --- quantities of one record ------------------------------------------------------
 
 
-def left(arm: str) -> Quantity:
-    """How far the accuracy on the class lies below what counts as nothing left."""
-    return lambda record: LEFT - record["arms"][arm]["forget_test"]
+def left(arm: str, level: float = LEFT, part: str = "forget_test") -> Quantity:
+    """How far the accuracy on the class's test samples (or another ``part``) lies below
+    what counts as nothing left."""
+    return lambda record: level - record["arms"][arm][part]
 
 
 def kept(arm: str, original: str = "original") -> Quantity:
@@ -137,6 +167,37 @@ def nearer(arm: str, other: str) -> Quantity:
     )
 
 
+# what is known of the class, and what of the others by the same means: a network that
+# knows nothing at all is no nearer to one that was retrained
+KNOWN = {
+    "a linear probe": ("probe_linear_forget", "probe_linear_retain"),
+    "nearest class means": ("probe_nearest_mean_forget", "probe_nearest_mean_retain"),
+    "relearning with a new head": ("relearn_fresh_head", "relearn_fresh_head_others"),
+    "being told from retrained": ("told_from_retrain_auc",),
+}
+
+
+def distance(relative: Mapping[str, float], name: str) -> float:
+    """How far a measure is from the retrained networks': to be told from them *less*
+    than they are from one another is not far."""
+    value = relative[name]
+    return max(0.0, value) if name == "told_from_retrain_auc" else abs(value)
+
+
+def nearer_by(arm: str, other: str, measures: Sequence[str]) -> Quantity:
+    """By how much an arm is nearer to the retrained networks than another: the mean of
+    its distances over ``measures``; None where a record lacks either."""
+
+    def of(record: Mapping) -> float | None:
+        arms = record["arms"]
+        if arm not in arms or other not in arms:
+            return None
+        ours, theirs = (arms[name]["relative"] for name in (arm, other))
+        return fmean(distance(theirs, m) - distance(ours, m) for m in measures)
+
+    return of
+
+
 def features_know(arm: str) -> Quantity:
     """Minus what a linear probe finds of the class beyond the retrained networks."""
     return lambda record: -record["arms"][arm]["relative"]["probe_linear_forget"]
@@ -154,7 +215,7 @@ def saved_with_preparation(record: Mapping) -> float:
     arms = record["arms"]
     training = arms["original"]["seconds"] - arms["plain/original"]["seconds"]
     whole = arms["osp"]["seconds"] + record["statistics_seconds"]["orthogonal"]
-    return 1 - (whole + max(0.0, training)) / arms["plain/retrained"]["seconds"]
+    return 1 - (whole + training) / arms["plain/retrained"]["seconds"]
 
 
 def decorrelated(record: Mapping) -> float:

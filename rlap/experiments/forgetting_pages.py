@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from html import escape
 from statistics import fmean
 
-from rlap.experiments.forgetting_account import median_relearning, title
+from rlap.experiments.forgetting_account import title
 from rlap.experiments.forgetting_claims import PAPER, Claim, judged
-from rlap.experiments.forgetting_evidence import Place, Runs
+from rlap.experiments.forgetting_evidence import KNOWN, Place, Runs, nearer_by
 from rlap.experiments.markup import NETWORKS, html, mark, points, table
 from rlap.experiments.summary import Interval, counted, interval
 from rlap.experiments.verdicts import NOT_RUN, Judgement
@@ -18,6 +18,8 @@ MEASURES = {
     "retain_test": "other classes",
     "probe_linear_forget": "class, linear probe",
     "probe_nearest_mean_forget": "class, nearest mean",
+    "relearn": "relearned",
+    "relearn_fresh_head": "with a new head",
     "mia_efficacy_svc_confidence": "MIA-efficacy",
     "told_from_retrain_auc": "told from retrained",
     "average_gap": "average gap",
@@ -34,7 +36,7 @@ def verdicts(places: Mapping[Place, Runs], notebook: str) -> object:
     rows = [
         [
             escape(claim.words),
-            escape(claim.source) if claim.family == PAPER else "control",
+            source(claim),
             *(verdict(claim, found[claim]) for found in columns.values()),
             f"<small>{escape(claim.rule)}</small>",
         ]
@@ -44,9 +46,19 @@ def verdicts(places: Mapping[Place, Runs], notebook: str) -> object:
     return html(table(header, rows))
 
 
+def source(claim: Claim) -> str:
+    """Where a claim is made, or that it is a control and why."""
+    said = escape(claim.source)
+    if claim.family == PAPER:
+        return said
+    return f"control<br><small>{said}</small>" if said else "control"
+
+
 def heading(place: Place) -> str:
-    """The network and tier over a column."""
-    return f"{NETWORKS.get(place.model, place.model)}, {place.tier}"
+    """The network and tier over a column, with the penalty's strength where it has
+    one."""
+    words = f"{NETWORKS.get(place.model, place.model)}, {place.tier}"
+    return words if place.strength is None else f"{words}, λ = {place.strength:g}"
 
 
 def verdict(claim: Claim, found: Judgement) -> str:
@@ -73,39 +85,103 @@ def measured(found: Interval, unit: str) -> str:
 def arms_of(runs: Runs) -> list[str]:
     """The arms of the records, those that fewer classes have last."""
     names: dict[str, None] = {}
-    for seed in runs.seeds.values():
-        for record in sorted(seed.values(), key=lambda r: len(r["arms"])):
-            names |= dict.fromkeys(record["arms"])
+    for record in sorted(runs.all(), key=lambda r: len(r["arms"])):
+        names |= dict.fromkeys(record["arms"])
     return list(names)
 
 
+def everywhere(runs: Runs) -> list[str]:
+    """The arms that every record has."""
+    return [arm for arm in arms_of(runs) if all(arm in r["arms"] for r in runs.all())]
+
+
+def parts(runs: Runs) -> list[Runs]:
+    """The same classes for all arms of a table: all records with the arms that all
+    have, and apart those that have every arm, where some have not."""
+    arms = arms_of(runs)
+    fuller = runs.only(arms)
+    few = len(everywhere(runs)) < len(arms)
+    return [runs, fuller] if few and fuller.seeds else [runs]
+
+
 def rows_of(runs: Runs, arm: str) -> list[Mapping]:
-    """What the records say of an arm, one row a run that has it."""
-    records = [r for seed in runs.seeds.values() for r in seed.values()]
-    return [record["arms"][arm] for record in records if arm in record["arms"]]
+    """What the records say of an arm, one row a run."""
+    return [record["arms"][arm] for record in runs.all()]
 
 
 def account(runs: Runs) -> object:
-    """All methods, as differences from the retrained networks: means over classes, and
-    over seeds with their interval; then seconds, data and relearning."""
+    """The methods that all runs have, as differences from the retrained networks: means
+    over classes, and over seeds with their interval; then seconds and data."""
     rows = []
-    for arm in arms_of(runs):
+    for arm in everywhere(runs):
         row, classes = [], 0
         for key in MEASURES:
             values, classes = runs.values(lambda r, a=arm, k=key: relative(r, a, k))
             row.append(relative_cell(values))
         found = rows_of(runs, arm)
-        steps = median_relearning([a["relearn_steps"] for a in found])
-        fresh = median_relearning([a["relearn_steps_fresh_head"] for a in found])
         seconds = fmean(a["seconds"] for a in found)
         shown = f"{seconds:.1f}" if seconds >= 1 else f"{seconds:.2g}"
         rows.append(
-            [escape(title(arm)), str(classes), *row, steps, fresh, shown]
-            + [escape(found[0]["data"])]
+            [escape(title(arm)), str(classes), *row, shown, escape(found[0]["data"])]
         )
-    header = ["method", "classes", *MEASURES.values()]
-    header += ["steps to relearn", "with a new head", "seconds", "data"]
+    header = ["method", "classes", *MEASURES.values(), "seconds", "data"]
     return html(table(header, rows))
+
+
+def against_mask(runs: Runs) -> object:
+    """By how much each method is nearer to the retrained networks than a logit mask of
+    the same network, in points; an interval that holds zero is no difference."""
+    rows = []
+    for arm in everywhere(runs):
+        network, _, name = arm.rpartition("/")
+        mask = f"{network}/logit_mask" if network else "logit_mask"
+        if name in ("logit_mask", "original") or name.startswith("retrained"):
+            continue
+        found = [runs.values(nearer_by(arm, mask, keys))[0] for keys in KNOWN.values()]
+        rows.append([escape(title(arm)), *map(relative_cell, found)])
+    return html(table(["nearer than the mask, by", *KNOWN], rows))
+
+
+def orthogonality(places: Mapping[Place, Runs]) -> object:
+    """What the penalty did to kernels and to channels: means over layers and runs."""
+    rows = []
+    for place, runs in places.items():
+        if place.strength is None:
+            continue
+        for kind in ("plain", "orthogonal"):
+            found = [record["mechanism"][kind] for record in runs.all()]
+            parts = [part for m in found for part in m["gram_parts"].values()]
+            together = [c for m in found for c in m["correlation"].values()]
+            numbers = (
+                fmean(part["cosine"] for part in parts),
+                fmean(part["norm"] for part in parts),
+                fmean(together),
+            )
+            rows.append([heading(place), kind, *(f"{v:.3f}" for v in numbers)])
+    header = ["runs", "network", "mean |cosine| of two kernels"]
+    header += ["deviation of squared lengths from 1", "mean |correlation| of channels"]
+    return html(table(header, rows)) if rows else html(f"<p>{mark(NOT_RUN)}</p>")
+
+
+def told_apart(places: Mapping[Place, Runs]) -> str:
+    """What being told from a retrained network can say at most: two of them are."""
+    found = []
+    for place, runs in places.items():
+        names = ("retrained", "plain/retrained")
+        told = [
+            record["arms"][name]["told_from_retrain_auc"]
+            for record in runs.all()
+            for name in names
+            if name in record["arms"]
+        ]
+        found.append(f"{fmean(told):.2f} ({heading(place)})")
+    if not found:
+        return "No run is recorded yet."
+    return (
+        "Two retrained networks are told from one another, too, with an area under "
+        f"the ROC curve of {', '.join(found)}, where 0.5 is chance. The higher that "
+        "is, the less room is left above it, and the less this measure can show."
+    )
 
 
 def relative_cell(values: list[float]) -> str:
@@ -124,24 +200,26 @@ def relative(record: Mapping, arm: str, key: str) -> float | None:
 
 
 def mean_account(runs: Runs) -> dict[str, dict[str, float]]:
-    """What is known of the class, by arm: means over classes and seeds that have it."""
+    """What is known of the class by the arms that all runs have: means over these."""
     keys = ("forget_test", "probe_linear_forget", "probe_nearest_mean_forget")
-    found = {}
-    for arm in arms_of(runs):
-        rows = rows_of(runs, arm)
-        found[title(arm)] = {key: fmean(row[key] for row in rows) for key in keys}
-    return found
+    return {
+        title(arm): {key: fmean(a[key] for a in rows_of(runs, arm)) for key in keys}
+        for arm in everywhere(runs)
+    }
 
 
 def stamp(place: Place, runs: Runs) -> str:
     """What stands under a figure of several runs."""
-    records = [r for seed in runs.seeds.values() for r in seed.values()]
-    data = records[0]["data"]
+    found = runs.all()
+    data = found[0]["data"]
+    classes = {record["parameters"]["forget"] for record in found}
     return " · ".join(
         [
             f"{place.tier} tier",
             f"{data['name']}, {data['n_train']:,} samples",
             NETWORKS.get(place.model, place.model),
-            f"{counted(len(runs.seeds), 'seed')}, {counted(len(records), 'run')}",
+            *([] if place.strength is None else [f"λ = {place.strength:g}"]),
+            f"{len(classes)} class{'es' if len(classes) > 1 else ''}",
+            f"{counted(len(runs.seeds), 'seed')}, {counted(len(found), 'run')}",
         ]
     )

@@ -48,6 +48,12 @@ class ForgettingParameters(Parameters):
         """The class to forget as a number."""
         return CIFAR10_CLASSES.index(self.forget)
 
+    @property
+    def draw(self) -> int:
+        """A seed of its own for each seed and class: random controls of ten classes
+        should not all be one draw."""
+        return len(CIFAR10_CLASSES) * self.seed + self.label
+
 
 @dataclass(frozen=True)
 class RelevanceParameters(ForgettingParameters):
@@ -84,17 +90,17 @@ FORGETTING_TIERS: dict[str, dict[str, object]] = {
         "model": "small",
         "epochs": 5,
         "tuning_epochs": 1,
-        "relearn_steps": 3,
+        "relearn_steps": 5,
         "images": 12,
         "samples": 100,
     },
     "small": {
         "train_size": 5_000,
-        "test_size": 1_000,
+        "test_size": 5_000,
         "model": "small",
         "epochs": 8,
         "tuning_epochs": 2,
-        "relearn_steps": 20,
+        "relearn_steps": 60,
         "images": 36,
         "samples": 900,
     },
@@ -104,7 +110,7 @@ FORGETTING_TIERS: dict[str, dict[str, object]] = {
         "model": "resnet18",
         "epochs": 60,
         "tuning_epochs": 10,
-        "relearn_steps": 50,
+        "relearn_steps": 100,
         "images": 36,
         "samples": 900,
     },

@@ -25,6 +25,8 @@ from rlap.metrics import Estimate, auroc
 from rlap.unlearning.splits import ForgettingData
 
 MEMBER, NON_MEMBER = 1, 0
+FLOOR = -50.0  # of log-probabilities: below, a mask's -1e9 plus noise would be read
+FALSE_ALARMS = 0.01
 
 
 @dataclass
@@ -37,6 +39,13 @@ class Answers:
 
     data: ForgettingData
     known: dict[tuple[int, str], tuple[nn.Module, Tensor]] = field(default_factory=dict)
+    results: dict[tuple, Any] = field(default_factory=dict)
+
+    def once(self, key: tuple, make: Callable[[], Any]) -> Any:
+        """What ``make`` returned the first time for this ``key``."""
+        if key not in self.results:
+            self.results[key] = make()
+        return self.results[key]
 
     def of(self, model: nn.Module, part: str) -> Tensor:
         """Logits (N, C) on the CPU for ``part``: "forget", "retain_test", ..."""
@@ -158,16 +167,21 @@ def entropy(log_p: Tensor, labels: Tensor | None = None) -> Tensor:
 class LossAttack:
     """A threshold on the loss: are trained samples of the class told from fresh ones?
 
-    ``auc`` with its 95 % interval and ``tpr_at_1_fpr``: 0.5 and 0.01 are chance. The
-    ``masked`` ones look at the other classes' renormalised probabilities alone (their
-    negative entropy), for whoever lowers one logit hides nothing there.
+    ``auc`` with its 95 % interval and ``tpr_at_1_fpr``: 0.5 and 0.01 are chance.
+    ``false_alarms`` is how many fresh samples that rate lets pass: where they are few,
+    it rests on as few. The ``masked`` ones look at the other classes' renormalised
+    probabilities alone (their negative entropy), for whoever lowers one logit hides
+    nothing there; ``masked_auc_either_way`` is that or one minus it, whichever is
+    larger: after forgetting, trained samples may be the *less* sure ones.
     """
 
     auc: float
     auc_low: float
     auc_high: float
     tpr_at_1_fpr: float
+    false_alarms: int
     masked_auc: float
+    masked_auc_either_way: float
     masked_tpr_at_1_fpr: float
 
 
@@ -182,16 +196,18 @@ def loss_attack(
     members, others = (
         answers.log_probabilities(model, part) for part in ("forget", "forget_test")
     )
-    plain = [found[:, data.label] for found in (members, others)]
+    plain = [found[:, data.label].clamp(min=FLOOR) for found in (members, others)]
     masked = [-entropy(without(found, data.label)) for found in (members, others)]
     area, hidden = separation(*plain), separation(*masked)
     return LossAttack(
         area.value,
         area.low,
         area.high,
-        tpr_at(*plain, 0.01),
+        tpr_at(*plain, FALSE_ALARMS),
+        int(FALSE_ALARMS * len(others)),
         hidden.value,
-        tpr_at(*masked, 0.01),
+        max(hidden.value, 1 - hidden.value),
+        tpr_at(*masked, FALSE_ALARMS),
     )
 
 
@@ -237,7 +253,7 @@ def told_from_retrain_auc(
     order = torch.randperm(n, generator=generator)
     answers = answers or Answers(data)
     found = [answers.log_probabilities(net, "forget") for net in (model, retrained)]
-    rows = [without(log_p, data.label).clamp(min=-50)[order] for log_p in found]
+    rows = [without(log_p, data.label).clamp(min=FLOOR)[order] for log_p in found]
     attacker = make_pipeline(
         StandardScaler(), LogisticRegression(max_iter=1000, random_state=0)
     )

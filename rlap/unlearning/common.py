@@ -61,14 +61,17 @@ def forgotten_class(forget: Split, retain: Split | None, num_classes: int) -> in
 
 
 def begin(
-    model: nn.Module, forget: Split, retain: Split | None
+    model: nn.Module, forget: Split, retain: Split | None, *, both: bool = False
 ) -> tuple[nn.Module, int, str]:
     """A copy of the model to change, the class to forget, and its last layer's name.
 
-    The copy is in eval mode; the model itself is never touched.
+    The copy is in eval mode; the model itself is never touched. With ``both`` the
+    method cannot do without the retain set: None is a ``TypeError``.
     """
     if not isinstance(forget, Split):
         raise TypeError(f"forget must be a Split, not {type(forget).__name__}")
+    if both and retain is None:
+        raise TypeError("this method needs the retain set: retain must be a Split")
     new = copy.deepcopy(model).eval()
     last = last_linear(new, forget.inputs[:1])
     layer = new.get_submodule(last)

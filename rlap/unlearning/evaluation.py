@@ -7,13 +7,13 @@ itself. Nothing here chooses settings, and test samples serve for the account al
 
 from __future__ import annotations
 
+import copy
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
-from pathlib import Path
 from statistics import fmean
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -27,8 +27,11 @@ from rlap.unlearning.attacks import (
     mia_logreg_entropy_member_rate,
     told_from_retrain_auc,
 )
-from rlap.unlearning.probes import probe, relearn
+from rlap.unlearning.common import last_linear
+from rlap.unlearning.probes import probes
+from rlap.unlearning.relearning import relearn
 from rlap.unlearning.splits import ForgettingData
+from rlap.unlearning.statistics import weight_digest
 
 T = TypeVar("T")
 GAP = ("ua", "ra", "ta", "mia_efficacy_svc_confidence")
@@ -99,11 +102,13 @@ def examine(
     original: nn.Module,
     retrained: Sequence[nn.Module],
     seed: int = 0,
-    relearn_steps: int = 50,
+    relearn_steps: int = 60,
     watched: int = 200,
+    earlier: Sequence[str] = (),
     answers: Answers | None = None,
-) -> dict[str, float | None]:
-    """Every measure of one model: a flat row, all as named in this package.
+) -> dict[str, Any]:
+    """Every measure of one model: a row of numbers as named in this package, and under
+    "curves" and "layers" how relearning went and what probes of earlier layers found.
 
     Args:
         model: left as it was, as the others are.
@@ -111,15 +116,17 @@ def examine(
         original: the model before forgetting; half its accuracies are what relearning
             must reach.
         retrained: two models trained without the class, from different seeds.
-        relearn_steps, watched: at most so many steps of relearning, watched on so many
-            test samples of the class and of the others.
+        relearn_steps, watched: so many steps of relearning, watched on so many test
+            samples of the class and of the others.
+        earlier: names of layers whose inputs are probed, too.
         answers: of these models on this data, to be shared between calls.
 
     A retrained model gets its own row by the same call; ``relative`` sets rows against
-    it. ``relearn_steps`` is None when the class did not come back.
+    it. What depends on the features alone is measured once for all models that share
+    them, the edits of a last layer.
     """
     answers = answers or Answers(data)
-    row: dict[str, float | None] = dict(accuracies(model, data, answers=answers))
+    row: dict[str, Any] = dict(accuracies(model, data, answers=answers))
     for attack in (mia_efficacy_svc_confidence, mia_logreg_entropy_member_rate):
         found = attack(model, data, seed=seed, answers=answers)
         row[attack.__name__] = found.value
@@ -136,50 +143,69 @@ def examine(
         row[f"output_distance_{name}"] = output_distance(
             model, retrained, split.inputs, answer=known
         )
-    row |= {f"probe_{k}": v for k, v in asdict(probe(model, data, seed=seed)).items()}
     half = {
         "target": answers.accuracy(original, "forget_test") / 2,
         "keep": answers.accuracy(original, "retain_test") / 2,
+        "max_steps": relearn_steps,
+        "test_samples": watched,
+        "seed": seed,
     }
-    for name, fresh in (("relearn_steps", False), ("relearn_steps_fresh_head", True)):
-        again = relearn(
-            model,
-            data,
-            **half,
-            max_steps=relearn_steps,
-            test_samples=watched,
-            fresh_head=fresh,
-            seed=seed,
-        )
-        row[name] = again.steps
+    last = last_linear(model, data.forget.inputs[:1])
+    body = body_digest(model, last)
+    asked = *half.values(), *earlier
+    layers = answers.once(
+        ("probes", body, *asked),
+        lambda: probes(model, data, [*earlier, last], seed=seed),
+    )
+    row |= {f"probe_{k}": v for k, v in asdict(layers[last]).items()}
+    runs = {
+        "relearn": relearn(model, data, **half),
+        "relearn_fresh_head": answers.once(
+            ("relearn", body, *asked),
+            lambda: relearn(model, data, fresh_head=True, **half),
+        ),
+    }
+    row |= {name: found.back for name, found in runs.items()}
+    row |= {f"{name}_others": found.kept for name, found in runs.items()}
+    row["curves"] = {name: found.curve() for name, found in runs.items()}
+    row["layers"] = {name: asdict(layers[name]) for name in earlier}
     return row
 
 
-def relative(
-    row: Mapping[str, float | None], retrained: Sequence[Mapping[str, float | None]]
-) -> dict[str, float]:
-    """Row minus the mean of the retrained models' rows, and ``average_gap``.
+def body_digest(model: nn.Module, last: str) -> str:
+    """A digest of all weights but the last layer's: equal ones have equal features."""
+    body = copy.deepcopy(model)
+    layer = body.get_submodule(last)
+    with torch.no_grad():
+        for parameter in layer.parameters():
+            parameter.zero_()
+    layer.bias = None  # a mask may have added one
+    return weight_digest(body)
 
-    Measures that are None somewhere are left out.
+
+def relative(
+    row: Mapping[str, Any], retrained: Sequence[Mapping[str, Any]]
+) -> dict[str, float]:
+    """Every number of a row minus the mean of the retrained models', and
+    ``average_gap``.
+
+    A retrained model is to be set against the *other* ones: against a mean that it is
+    part of, half of what tells two seeds apart would vanish.
     """
     gold = {
         name: fmean(other[name] for other in retrained)
-        for name in row
-        if all(other.get(name) is not None for other in retrained)
-    }
-    found = {
-        name: value - gold[name]
         for name, value in row.items()
-        if value is not None and name in gold
+        if isinstance(value, float)
     }
+    found = {name: row[name] - value for name, value in gold.items()}
     return {"average_gap": average_gap(row, gold), **found}
 
 
 @dataclass(frozen=True)
 class Cost:
-    """What a call took: ``seconds`` of wall time and ``peak_bytes`` of memory beyond
-    what was held before, on the GPU if it is one, else of the process (None where the
-    system does not tell)."""
+    """What a call took: ``seconds`` of wall time and, on a GPU, ``peak_bytes`` of
+    memory beyond what was held before (elsewhere None: what a process holds at most
+    says little of what a call needs)."""
 
     seconds: float
     peak_bytes: int | None
@@ -195,28 +221,10 @@ def measured(
         torch.cuda.synchronize(device)
         torch.cuda.reset_peak_memory_stats(device)
         before = torch.cuda.memory_allocated(device)
-    else:
-        before = process_memory(reset=True)
     began = time.perf_counter()
     result = call()
     if gpu:
         torch.cuda.synchronize(device)
     seconds = time.perf_counter() - began
-    peak = torch.cuda.max_memory_allocated(device) if gpu else process_memory()
-    known = before is not None and peak is not None
-    return result, Cost(seconds, max(0, peak - before) if known else None)
-
-
-def process_memory(reset: bool = False) -> int | None:
-    """Peak resident bytes of this process since the last reset; None but on Linux.
-
-    With ``reset`` the peak starts again from what is held now, which is returned.
-    """
-    try:
-        if reset:
-            Path("/proc/self/clear_refs").write_text("5")
-        lines = Path("/proc/self/status").read_text().splitlines()
-    except OSError:
-        return None
-    kilobytes = [line.split()[1] for line in lines if line.startswith("VmHWM:")]
-    return 1024 * int(kilobytes[0]) if kilobytes else None
+    peak = torch.cuda.max_memory_allocated(device) - before if gpu else None
+    return result, Cost(seconds, peak)

@@ -4,14 +4,12 @@ For each analysed image the k_a units with the most relevance for the predicted 
 are noted; the k_p units noted most often over the images are perturbed, which in the
 method itself means set to zero. As its code does it, the units are the inputs of the
 last linear layer, where relevance is a_j W[y, j] / (z_y + 0.1 sgn z_y), and what is
-zeroed are their weights there; as its text tells it, relevance is propagated through
-all layers. Five other ways to choose the units are there as controls. Source: Chang et
-al., arXiv 2410.23693, and its released code.
+zeroed are their weights there (``rlap.unlearning.lra_layers`` goes through all layers).
+Five other ways to choose the units are there as controls. Source: Chang et al., arXiv
+2410.23693, and its released code.
 """
 
 from __future__ import annotations
-
-from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
@@ -19,11 +17,7 @@ from torch import Tensor, nn
 from rlap.checks import check_count, check_finite, check_one_of, check_seed
 from rlap.data.base import Split
 from rlap.finetuning import cache_features
-from rlap.layers import get_layer, num_units, unit_sum
-from rlap.pruning import prune
 from rlap.unlearning.common import begin
-from rlap.unlearning.relevance import relevance
-from rlap.unlearning.rules import Rule
 
 SCOPES = ("all", "target")
 # how units are chosen: the method's way, then the controls
@@ -36,7 +30,6 @@ SELECTIONS = (
     "random",
 )
 STABILISER = 0.1  # the released code's
-TOLD = Rule("epsilon", epsilon=STABILISER)
 # k_a and k_p over the layer's width: 200 and 400 of 2,048 in the released CIFAR-10 code
 TOP_SHARE, PRUNED_SHARE = 200 / 2048, 400 / 2048
 
@@ -156,44 +149,3 @@ def counts(top: int | None, keep: int | None, d: int) -> tuple[int, int]:
     return check_count(top, "top", maximum=d), check_count(
         keep, "prune_units", maximum=d
     )
-
-
-def forget_lra_npp_layers(
-    model: nn.Module,
-    forget: Split,
-    retain: Split | None = None,
-    *,
-    layers: Mapping[str, int] | list[str] | None = None,
-    top: int | None = None,
-    rule: Rule | None = None,
-) -> nn.Module:
-    """LRA-NPP as its text tells it: relevance through all layers, units of each zeroed.
-
-    Args:
-        model: any classifier that torch.fx can trace; untouched.
-        forget: images of the class to forget.
-        retain: not used.
-        layers: names of the layers whose units are zeroed, or name -> k_p; None takes
-            every linear layer and convolution but the last layer.
-        top: k_a for every layer; None is 200 in 2,048 of its units.
-        rule: of the propagation; None is the epsilon rule with 0.1.
-
-    A unit's relevance is summed over its positions; a zeroed unit loses its weights,
-    its bias and the BatchNorm that follows. How many layers the paper perturbs is not
-    known: this is our reading. Returns a new model; raises as ``relevance`` and
-    ``prune`` do, and ``ValueError`` for more units than there are.
-    """
-    new, _, last = begin(model, forget, retain)
-    names = list(layers) if layers is not None else None
-    found = relevance(new, forget.inputs, layers=names, rule=rule or TOLD, start="one")
-    if names is None:
-        names = [name for name in found.layers if name != last]
-    for name in names:
-        if name not in found.layers:
-            raise ValueError(f"no relevance reaches layer {name!r}")
-        layer = get_layer(new, name)
-        asked = layers[name] if isinstance(layers, Mapping) else None
-        top_units, keep = counts(top, asked, num_units(layer))
-        scores = unit_sum(found.layers[name], layer)  # (N, units)
-        prune(new, layer=name, units=frequent_units(scores, top_units, keep))
-    return new

@@ -1,8 +1,9 @@
-"""Baselines without training: a masked logit, dampened weights, projected weights."""
+"""Baselines without training: a masked logit, and dampened weights (SSD)."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import copy
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
@@ -11,13 +12,7 @@ from torch.func import functional_call, grad, vmap
 
 from rlap.checks import check_count, check_finite, check_number, check_seed
 from rlap.data.base import Split
-from rlap.layers import (
-    SUPPORTED,
-    channels_last,
-    evaluating,
-    model_device,
-    pass_size,
-)
+from rlap.layers import evaluating, model_device
 from rlap.unlearning.common import begin, some, together
 
 MASKED = -1e9  # finite, so that everything that reads logits goes on working
@@ -67,22 +62,66 @@ def forget_ssd(
             and what the code finds comes from gradients that cancel in mixed batches.
         samples: at most so many of each set, drawn from ``seed``; None takes all.
 
+    Raises ``TypeError`` without a retain set, ``ValueError`` for settings out of range.
     Source: Foster et al. (AAAI 2024).
     """
-    new, _, _ = begin(model, forget, retain)
-    for name, value in (("alpha", alpha), ("dampening", dampening)):
+    begin(model, forget, retain, both=True)
+    check_positive(alpha=alpha, dampening=dampening)
+    found = importances(
+        model, forget, retain, fisher_batch=fisher_batch, samples=samples, seed=seed
+    )
+    return dampened(model, found, alpha=alpha, dampening=dampening)
+
+
+def check_positive(**values: float) -> None:
+    """Raise ``ValueError`` unless all are positive numbers."""
+    for name, value in values.items():
         if check_number(value, name) <= 0:
             raise ValueError(f"{name} must be positive, not {value}")
+
+
+@dataclass(frozen=True)
+class Importances:
+    """Of each weight: for the class to forget, and for all data (name -> tensor)."""
+
+    forget: dict[str, Tensor]
+    whole: dict[str, Tensor]
+
+
+def importances(
+    model: nn.Module,
+    forget: Split,
+    retain: Split,
+    *,
+    fisher_batch: int = 64,
+    samples: int | None = None,
+    seed: int = 0,
+) -> Importances:
+    """What SSD has to know, whatever its alpha; arguments as in ``forget_ssd``."""
     forget, retain = some(forget, samples, seed), some(retain, samples, seed)
-    one = importance_of_weights(new, forget, fisher_batch, seed)
     both = together([forget, retain])
-    whole = importance_of_weights(new, both, fisher_batch, seed)
-    with torch.no_grad():
-        for name, of_class in one.items():
-            factor = dampening * whole[name] / of_class.clamp(min=1e-30)
-            chosen = of_class > alpha * whole[name]
-            parameter = new.get_parameter(name)
-            parameter.mul_(torch.where(chosen, factor.clamp(max=1), 1.0))
+    return Importances(
+        importance_of_weights(model, forget, fisher_batch, seed),
+        importance_of_weights(model, both, fisher_batch, seed),
+    )
+
+
+@torch.no_grad()
+def dampened(
+    model: nn.Module,
+    found: Importances,
+    *,
+    alpha: float = 10.0,
+    dampening: float = 1.0,
+) -> nn.Module:
+    """A new model with the weights dampened that the importances single out."""
+    check_positive(alpha=alpha, dampening=dampening)
+    new = copy.deepcopy(model).eval()
+    for name, of_class in found.forget.items():
+        factor = dampening * found.whole[name] / of_class.clamp(min=1e-30)
+        chosen = of_class > alpha * found.whole[name]
+        parameter = new.get_parameter(name)
+        parameter.mul_(torch.where(chosen, factor.clamp(max=1), 1.0))
     return new
 
 
@@ -117,97 +156,3 @@ def importance_of_weights(
             for name, g in squared(live, x, y).items():
                 total[name] += index.shape[1] * g.square().sum(0)
     return {name: check_finite(t / len(split), name) for name, t in total.items()}
-
-
-def forget_svd_projection(
-    model: nn.Module,
-    forget: Split,
-    retain: Split,
-    *,
-    alpha_retain: float = 100.0,
-    alpha_forget: float = 3.0,
-    samples: int = 900,
-    layers: Sequence[str] | None = None,
-    seed: int = 0,
-) -> nn.Module:
-    """Project from every layer's input what the class needs and the others do not.
-
-    For each layer the inputs (patches, for a convolution) of both sets are decomposed;
-    with U the directions and s their shares of the variance about zero,
-    M = U diag(a s / ((a - 1) s + 1)) U^T measures how much a set uses each direction,
-    and W becomes W (I - (M_f - M_f M_r)). No gradients and no training.
-
-    Args:
-        alpha_retain, alpha_forget: a of each set (100 and 3 in the authors' code).
-        samples: of each set, drawn from ``seed``.
-        layers: names of Linear and Conv2d layers; None takes all that run once.
-
-    Source: Kodge et al. (TMLR 2024).
-    """
-    new, _, _ = begin(model, forget, retain)
-    for name, value in (("alpha_retain", alpha_retain), ("alpha_forget", alpha_forget)):
-        if check_number(value, name) < 1:
-            raise ValueError(f"{name} must be at least 1, not {value}")
-    of_forget = input_moments(new, some(forget, samples, seed), layers)
-    of_retain = input_moments(new, some(retain, samples, seed), layers)
-    with torch.no_grad():
-        for name, moment in of_forget.items():
-            m_f = importance(moment, alpha_forget)
-            m_r = importance(of_retain[name], alpha_retain)
-            weight = new.get_submodule(name).weight
-            rows = weight.flatten(1).double()
-            weight.copy_((rows - rows @ (m_f - m_f @ m_r)).view_as(weight))
-    return new
-
-
-def importance(moment: Tensor, alpha: float) -> Tensor:
-    """M = U diag(a s / ((a - 1) s + 1)) U^T of a second moment (d, d)."""
-    values, directions = torch.linalg.eigh(moment)
-    share = values.clamp(min=0) / values.clamp(min=0).sum().clamp(min=1e-30)
-    scale = alpha * share / ((alpha - 1) * share + 1)
-    return (directions * scale) @ directions.T
-
-
-@torch.no_grad()
-def input_moments(
-    model: nn.Module, split: Split, layers: Sequence[str] | None
-) -> dict[str, Tensor]:
-    """Layer -> X^T X (d, d) in float64 of its inputs; d is Cin k^2 for convolutions."""
-    modules = dict(model.named_modules())
-    names = [n for n, m in modules.items() if isinstance(m, SUPPORTED)]
-    names = names if layers is None else list(layers)
-    moments: dict[str, Tensor] = {}
-
-    def add(name: str, module: nn.Module, x: Tensor) -> None:
-        rows = layer_rows(module, name, x).double()
-        moments[name] = moments.get(name, 0) + rows.T @ rows
-
-    hooks = [
-        modules[name].register_forward_pre_hook(
-            lambda m, args, name=name: add(name, m, args[0])
-        )
-        for name in names
-    ]
-    try:
-        with evaluating(model):
-            device = model_device(model)
-            for x in split.inputs.split(pass_size(split.inputs, None)):
-                model(channels_last(x.to(device)))
-    finally:
-        for hook in hooks:
-            hook.remove()
-    return {n: check_finite(m, f"the input of {n!r}") for n, m in moments.items()}
-
-
-def layer_rows(module: nn.Module, name: str, x: Tensor) -> Tensor:
-    """What the rows of a layer's weight are multiplied with: (rows, d)."""
-    if isinstance(module, nn.Linear):
-        return x.flatten(0, -2)
-    if module.groups != 1 or module.padding_mode != "zeros":
-        raise TypeError(f"grouped or padded convolution {name!r} cannot be projected")
-    if isinstance(module.padding, str):
-        raise TypeError(f"give convolution {name!r} its padding in numbers")
-    patches = F.unfold(
-        x, module.kernel_size, module.dilation, module.padding, module.stride
-    )  # (B, d, positions)
-    return patches.transpose(1, 2).flatten(0, 1)

@@ -58,6 +58,43 @@ def kernel_gram_error(model: nn.Module) -> float:
         return float(KernelOrthogonality(1.0)(model))
 
 
+@dataclass(frozen=True)
+class GramParts:
+    """How far one convolution's kernels are from orthonormal, in two parts.
+
+    ``norm``: root mean square of G_jj - 1; ``cosine``: mean |cosine| of two different
+    kernels. Only the second is about orthogonality.
+    """
+
+    norm: float
+    cosine: float
+
+
+@torch.no_grad()
+def gram_parts(model: nn.Module) -> dict[str, GramParts]:
+    """The parts of every trained convolution, by name; a kernel of zeros counts as
+    orthogonal to all. G is as in ``KernelOrthogonality``."""
+    return {
+        name: parts_of(module.weight)
+        for name, module in model.named_modules()
+        if isinstance(module, nn.Conv2d) and module.weight.requires_grad
+    }
+
+
+def parts_of(weight: Tensor) -> GramParts:
+    """The parts of a weight (Cout, Cin, k, k)."""
+    rows = weight.detach().double().flatten(1)
+    rows = rows.T if rows.shape[0] > rows.shape[1] else rows
+    gram, n = rows @ rows.T, len(rows)
+    length = gram.diagonal().sqrt().clamp(min=1e-12)
+    cosines = (gram / (length[:, None] * length)).abs()
+    beside = cosines.sum() - cosines.trace()
+    return GramParts(
+        (gram.diagonal() - 1).square().mean().sqrt().item(),
+        beside.item() / max(1, n * (n - 1)),
+    )
+
+
 @torch.no_grad()
 def channel_correlation(model: nn.Module, split: Split) -> dict[str, float]:
     """How far the channels of each convolution respond together: layer -> [0, 1].

@@ -135,12 +135,22 @@ def soft_prune(
         raise KeyError(f"the statistics know no layer {missing[0]!r}")
     new = copy.deepcopy(model)
     for name in names:
-        count = math.ceil(fraction * len(scores[name]))
-        chosen = scores[name].topk(count).indices  # by rank
+        chosen = first_channels(scores[name], fraction)
         factor = torch.ones_like(scores[name])
-        factor[chosen] = (1 - suppression(count, floor)).to(factor)
+        factor[chosen] = (1 - suppression(len(chosen), floor)).to(factor)
         scale_channels(new, name, factor, reading)
     return new
+
+
+def first_channels(scores: Tensor, fraction: float) -> Tensor:
+    """The ceil(fraction * d) channels with the largest scores (d,), by rank."""
+    return scores.topk(math.ceil(fraction * len(scores))).indices
+
+
+def last_stage(model: nn.Module, names: Sequence[str]) -> list[str]:
+    """Of the convolutions ``names`` those with as many channels as the last of them."""
+    width = get_layer(model, names[-1]).out_channels
+    return [name for name in names if get_layer(model, name).out_channels == width]
 
 
 def suited(model: nn.Module, names: Iterable[str], reading: str) -> list[str]:

@@ -1,27 +1,26 @@
-"""Does the network still know the class? Probes of its features, and relearning."""
+"""Do the features still know the class? Simple classifiers of what enters a layer."""
 
 from __future__ import annotations
 
-import copy
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from sklearn.linear_model import LogisticRegression
 from threadpoolctl import threadpool_limits
 from torch import Tensor, nn
 
-from rlap.checks import check_count, check_finite, check_number, check_rate, check_seed
+from rlap.checks import check_count, check_finite, check_seed
 from rlap.data.base import Split
-from rlap.finetuning import cache_features
-from rlap.inference import accuracy
 from rlap.layers import (
+    channels_last,
+    check_calls,
     evaluating,
+    get_layer,
     model_device,
-    preserved_random_state,
-    to_train,
+    pass_size,
 )
-from rlap.unlearning.common import last_linear, some, together
+from rlap.unlearning.common import last_linear, together
 from rlap.unlearning.splits import ForgettingData
 
 
@@ -58,8 +57,34 @@ def probe(
             None is the last linear layer, which is fed the penultimate features.
     """
     name = layer or last_linear(model, data.forget.inputs[:1])
+    return probes(model, data, [name], per_class=per_class, seed=seed)[name]
+
+
+def probes(
+    model: nn.Module,
+    data: ForgettingData,
+    layers: Sequence[str],
+    *,
+    per_class: int = 200,
+    seed: int = 0,
+) -> dict[str, Probe]:
+    """``probe`` of the inputs of several layers, in one pass over the data."""
     few = balanced(data, per_class, seed)
-    x, y = features(model, few, name), few.labels.cpu()
+    tests = {"forget": data.forget_test, "retain": data.retain_test}
+    learned = layer_inputs(model, few, layers)
+    tested = {part: layer_inputs(model, s, layers) for part, s in tests.items()}
+    return {
+        name: fitted(
+            learned[name],
+            few.labels.cpu(),
+            {k: (found[name], tests[k].labels.cpu()) for k, found in tested.items()},
+        )
+        for name in layers
+    }
+
+
+def fitted(x: Tensor, y: Tensor, tests: Mapping[str, tuple[Tensor, Tensor]]) -> Probe:
+    """Both classifiers of features (N, d) and labels (N,), measured on ``tests``."""
     mean, spread = x.mean(0), x.std(0, correction=0).clamp(min=1e-8)
     x = (x - mean) / spread
     linear = LogisticRegression(max_iter=2000, random_state=0)
@@ -68,9 +93,8 @@ def probe(
     classes = y.unique()
     centres = torch.stack([x[y == c].mean(0) for c in classes])  # (C, d)
     scores: dict[str, float] = {}
-    for part in ("forget", "retain"):
-        split = getattr(data, f"{part}_test")
-        z, truth = (features(model, split, name) - mean) / spread, split.labels.cpu()
+    for part, (z, truth) in tests.items():
+        z = (z - mean) / spread
         guess = {
             "linear": torch.from_numpy(linear.predict(z.numpy())),
             "nearest_mean": classes[torch.cdist(z, centres).argmin(1)],
@@ -82,9 +106,43 @@ def probe(
 
 def features(model: nn.Module, split: Split, layer: str) -> Tensor:
     """What enters ``layer``, averaged over positions: (N, d) on the CPU."""
-    found = cache_features(model, split, layer, "fp32").inputs
-    found = found.mean((2, 3)) if found.dim() == 4 else found.flatten(1)
-    return check_finite(found, f"the input of {layer!r}").cpu()
+    return layer_inputs(model, split, [layer])[layer]
+
+
+@torch.no_grad()
+def layer_inputs(
+    model: nn.Module, split: Split, layers: Sequence[str]
+) -> dict[str, Tensor]:
+    """What enters each layer, averaged over positions: layer -> (N, d) on the CPU.
+
+    Raises ``KeyError`` for an unknown layer, ``ValueError`` for one that does not run
+    exactly once and for values that are not finite.
+    """
+    seen: dict[str, list[Tensor]] = {name: [] for name in layers}
+
+    def keep(name: str, x: Tensor) -> None:
+        x = x.float()
+        seen[name].append((x.mean((2, 3)) if x.dim() == 4 else x.flatten(1)).cpu())
+
+    hooks = [
+        get_layer(model, name).register_forward_pre_hook(
+            lambda m, args, name=name: keep(name, args[0])
+        )
+        for name in layers
+    ]
+    passes = split.inputs.split(pass_size(split.inputs, None))
+    try:
+        with evaluating(model):
+            for x in passes:
+                model(channels_last(x.to(model_device(model))))
+    finally:
+        for hook in hooks:
+            hook.remove()
+    found = {}
+    for name, parts in seen.items():
+        check_calls(len(parts) // len(passes), name)
+        found[name] = check_finite(torch.cat(parts), f"the input of {name!r}")
+    return found
 
 
 def balanced(data: ForgettingData, per_class: int, seed: int) -> Split:
@@ -99,90 +157,3 @@ def balanced(data: ForgettingData, per_class: int, seed: int) -> Split:
         members = labels == c
         rank[members] = torch.arange(int(members.sum()))
     return both.subset(order[rank < per_class])
-
-
-@dataclass(frozen=True)
-class Relearning:
-    """How fast a class comes back.
-
-    ``steps``: until the accuracy on the class reached ``target`` and that on the others
-    ``keep``, None if they did not; ``accuracy``, ``retained``: of the class's and the
-    others' test samples before the first step and after each.
-    """
-
-    steps: int | None
-    target: float
-    keep: float
-    accuracy: tuple[float, ...]
-    retained: tuple[float, ...]
-
-
-def relearn(
-    model: nn.Module,
-    data: ForgettingData,
-    *,
-    target: float,
-    keep: float,
-    per_class: int = 50,
-    batch_size: int = 64,
-    lr: float = 0.01,
-    max_steps: int = 50,
-    test_samples: int = 200,
-    fresh_head: bool = False,
-    seed: int = 0,
-) -> Relearning:
-    """Train a copy on a few samples of every class until the forgotten one is back.
-
-    Plain SGD in eval mode (BatchNorm statistics stay).
-
-    Args:
-        model: left as it was.
-        target: accuracy on ``data.forget_test`` to reach, usually half of the original
-            model's.
-        keep: accuracy on ``data.retain_test`` to have at the same time, so that
-            answering the class to everything does not count.
-        test_samples: at most, of either, on which that is measured.
-        fresh_head: draw the last layer anew first: then only the features help, and a
-            bias of -1e9 does not hide them.
-    """
-    check_rate(target, "target")
-    check_rate(keep, "keep")
-    check_count(max_steps, "max_steps")
-    check_count(batch_size, "batch_size")
-    if check_number(lr, "lr") <= 0:
-        raise ValueError(f"lr must be positive, not {lr}")
-    new = copy.deepcopy(model).eval()
-    if fresh_head:
-        head = new.get_submodule(last_linear(new, data.forget.inputs[:1]))
-        with preserved_random_state(model_device(new), seed):
-            head.reset_parameters()
-    few = balanced(data, per_class, seed).to(model_device(new))
-    generator = torch.Generator().manual_seed(seed)
-    parameters = [p for p in new.parameters() if p.requires_grad]
-    watched = [
-        some(s, test_samples, seed) for s in (data.forget_test, data.retain_test)
-    ]
-    scores: list[tuple[float, ...]] = []
-
-    def reached() -> bool:
-        scores.append(tuple(accuracy(new, split) for split in watched))
-        return scores[-1][0] >= target and scores[-1][1] >= keep
-
-    while not (done := reached()) and len(scores) <= max_steps:
-        index = torch.randperm(len(few), generator=generator)[:batch_size]
-        descend(new, parameters, few, index.to(few.inputs.device), lr)
-    steps = len(scores) - 1 if done else None
-    return Relearning(steps, target, keep, *zip(*scores, strict=True))
-
-
-def descend(
-    model: nn.Module, parameters: list, split: Split, index: Tensor, lr: float
-) -> None:
-    """One step of plain gradient descent on the samples ``index``, in place."""
-    with torch.enable_grad(), evaluating(model):
-        logits = model(to_train(split.inputs[index], model))
-        loss = F.cross_entropy(logits, split.labels[index])
-        gradients = torch.autograd.grad(loss, parameters)
-    with torch.no_grad():
-        for parameter, gradient in zip(parameters, gradients, strict=True):
-            parameter.sub_(gradient, alpha=lr)

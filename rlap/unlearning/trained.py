@@ -49,7 +49,7 @@ def forget_retrain(
     ``TypeError`` for a layer that cannot, and ``ValueError`` for frozen parameters,
     which were set from data. Source: the definition of exact unlearning.
     """
-    begin(model, forget, retain)
+    begin(model, forget, retain, both=True)
     check_seed(seed)
     device = model_device(model)
     with preserved_random_state(torch.device("cpu"), seed):
@@ -87,7 +87,7 @@ def forget_fine_tune(
 ) -> nn.Module:
     """Go on training on the retain set alone. Source: the usual control, for example
     Golatkar et al. (2020)."""
-    new, _, _ = begin(model, forget, retain)
+    new, _, _ = begin(model, forget, retain, both=True)
     train(new, retain, recipe, seed=seed)
     return new
 
@@ -109,7 +109,7 @@ def forget_neggrad_plus(
     CE exceeds ``ceiling`` is left alone, for the loss has no lower bound. Source:
     Kurmanji et al. (NeurIPS 2023), NegGrad+; the ceiling is ours.
     """
-    new, _, _ = begin(model, forget, retain)
+    new, _, _ = begin(model, forget, retain, both=True)
     if check_rate(alpha, "alpha") == 0:
         raise ValueError("alpha must be above 0: nothing would be retained")
     check_level(ceiling, "ceiling")
@@ -158,7 +158,7 @@ def forget_random_labels(
     The labels are drawn once, uniformly over the other classes. Source: Golatkar et al.
     (2020); "amnesiac" unlearning, Graves et al. (2021).
     """
-    new, label, last = begin(model, forget, retain)
+    new, label, last = begin(model, forget, retain, both=True)
     classes = new.get_submodule(last).out_features
     wrong = wrong_labels(len(forget), label, classes, seed)
     split = together([retain, forget], [retain.labels, wrong])
@@ -184,9 +184,11 @@ def forget_boundary_shrink(
 ) -> nn.Module:
     """Train the forget set to the nearest wrong class; the retain set is not used.
 
-    Nearest is the most likely class but the true one after one step of size ``bound``
-    up the sign of the input's gradient (FGSM) on the original model. Source: Chen et
-    al. (CVPR 2023); leaving out the true class is ours.
+    Nearest is the most likely class but the true one after one step up the sign of
+    the input's gradient (FGSM) on the original model. The step is ``bound`` in pixels
+    of [0, 1], where it also ends; inputs of a split without a normalisation have no
+    pixels, and ``bound`` is in their own units. Source: Chen et al. (CVPR 2023), whose
+    bound is 0.1 in pixels; leaving out the true class is ours.
     """
     new, _, _ = begin(model, forget, retain)
     labels = nearest_wrong(new, forget, bound)
@@ -198,6 +200,13 @@ def nearest_wrong(model: nn.Module, split: Split, bound: float) -> Tensor:
     """(N,) most likely wrong class after an FGSM step, on the inputs' device."""
     check_level(bound, "bound")
     size, device, found = pass_size(split.inputs, None), model_device(model), []
+    of = split.normalisation
+
+    def step(x: Tensor, direction: Tensor) -> Tensor:
+        if of is None:
+            return x + bound * direction
+        return of.apply_((of.undo(x) + bound * direction).clamp_(0, 1))
+
     with torch.enable_grad(), evaluating(model):
         batches = zip(split.inputs.split(size), split.labels.split(size), strict=True)
         for x, y in batches:
@@ -206,7 +215,7 @@ def nearest_wrong(model: nn.Module, split: Split, bound: float) -> Tensor:
             loss = F.cross_entropy(model(leaf), y[:, 0], reduction="sum")
             (gradient,) = torch.autograd.grad(loss, leaf)
             with torch.no_grad():
-                logits = model(x + bound * gradient.sign())
+                logits = model(step(x, gradient.sign()))
                 logits.scatter_(1, y, -torch.inf)
                 found.append(logits.argmax(1))
     return torch.cat(found).to(split.inputs.device)

@@ -1,0 +1,174 @@
+"""The SVD projection: take from every layer's input what only the class needs."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from rlap.checks import check_finite, check_number
+from rlap.data.base import Split
+from rlap.layers import (
+    SUPPORTED,
+    channels_last,
+    evaluating,
+    get_layer,
+    model_device,
+    pass_size,
+)
+from rlap.unlearning.common import begin, some
+
+
+def forget_svd_projection(
+    model: nn.Module,
+    forget: Split,
+    retain: Split,
+    *,
+    alpha_retain: float = 100.0,
+    alpha_forget: float = 3.0,
+    samples: int = 900,
+    layers: Sequence[str] | None = None,
+    seed: int = 0,
+) -> nn.Module:
+    """Project from every layer's input what the class needs and the others do not.
+
+    For each layer the inputs (patches, for a convolution) of both sets are decomposed;
+    with U the directions and s their shares of the variance about zero,
+    M = U diag(a s / ((a - 1) s + 1)) U^T measures how much a set uses each direction,
+    and W becomes W (I - (M_f - M_f M_r)). No gradients and no training.
+
+    Args:
+        alpha_retain, alpha_forget: a of each set (100 and 3 in the authors' code).
+        samples: of each set, drawn from ``seed``.
+        layers: names of Linear and Conv2d layers; None takes all that run once.
+
+    Raises ``TypeError`` without a retain set or for a layer of another kind,
+    ``KeyError`` for an unknown one, ``ValueError`` for settings out of range.
+    Source: Kodge et al. (TMLR 2024).
+    """
+    begin(model, forget, retain, both=True)
+    check_alphas(alpha_retain, alpha_forget)
+    options = {"samples": samples, "layers": layers, "seed": seed}
+    found = directions(model, forget, retain, **options)
+    return projected(model, found, alpha_retain=alpha_retain, alpha_forget=alpha_forget)
+
+
+def check_alphas(alpha_retain: float, alpha_forget: float) -> None:
+    """Raise ``ValueError`` for an a below 1."""
+    for name, value in (("alpha_retain", alpha_retain), ("alpha_forget", alpha_forget)):
+        if check_number(value, name) < 1:
+            raise ValueError(f"{name} must be at least 1, not {value}")
+
+
+@dataclass(frozen=True)
+class Directions:
+    """Of one layer's inputs: the directions (d, d), a column each, and their shares
+    (d,) of the variance about zero; float64."""
+
+    columns: Tensor
+    share: Tensor
+
+    @classmethod
+    def of(cls, moment: Tensor) -> Directions:
+        """From a second moment (d, d)."""
+        values, columns = torch.linalg.eigh(moment)
+        values = values.clamp(min=0)
+        return cls(columns, values / values.sum().clamp(min=1e-30))
+
+    def importance(self, alpha: float) -> Tensor:
+        """M = U diag(a s / ((a - 1) s + 1)) U^T, (d, d)."""
+        scale = alpha * self.share / ((alpha - 1) * self.share + 1)
+        return (self.columns * scale) @ self.columns.T
+
+
+def directions(
+    model: nn.Module,
+    forget: Split,
+    retain: Split,
+    *,
+    samples: int = 900,
+    layers: Sequence[str] | None = None,
+    seed: int = 0,
+) -> dict[str, tuple[Directions, Directions]]:
+    """Layer -> directions of the forget and of the retain set, whatever the a are;
+    arguments as in ``forget_svd_projection``."""
+    of_forget, of_retain = (
+        input_moments(model, some(split, samples, seed), layers)
+        for split in (forget, retain)
+    )
+    return {
+        name: (Directions.of(moment), Directions.of(of_retain[name]))
+        for name, moment in of_forget.items()
+    }
+
+
+@torch.no_grad()
+def projected(
+    model: nn.Module,
+    found: dict[str, tuple[Directions, Directions]],
+    *,
+    alpha_retain: float = 100.0,
+    alpha_forget: float = 3.0,
+) -> nn.Module:
+    """A new model whose weights no longer see what only the class needs."""
+    check_alphas(alpha_retain, alpha_forget)
+    new = copy.deepcopy(model).eval()
+    for name, (forget, retain) in found.items():
+        m_f = forget.importance(alpha_forget)
+        m_r = retain.importance(alpha_retain)
+        weight = new.get_submodule(name).weight
+        rows = weight.flatten(1).double()
+        weight.copy_((rows - rows @ (m_f - m_f @ m_r)).view_as(weight))
+    return new
+
+
+@torch.no_grad()
+def input_moments(
+    model: nn.Module, split: Split, layers: Sequence[str] | None
+) -> dict[str, Tensor]:
+    """Layer -> X^T X (d, d) in float64 of its inputs; d is Cin k^2 for convolutions."""
+    modules = dict(model.named_modules())
+    names = [n for n, m in modules.items() if isinstance(m, SUPPORTED)]
+    if layers is not None:
+        names = list(layers)
+        for name in names:
+            get_layer(model, name)
+    moments: dict[str, Tensor] = {}
+
+    def add(name: str, module: nn.Module, x: Tensor) -> None:
+        rows = layer_rows(module, name, x).double()
+        moments[name] = moments.get(name, 0) + rows.T @ rows
+
+    hooks = [
+        modules[name].register_forward_pre_hook(
+            lambda m, args, name=name: add(name, m, args[0])
+        )
+        for name in names
+    ]
+    try:
+        with evaluating(model):
+            device = model_device(model)
+            for x in split.inputs.split(pass_size(split.inputs, None)):
+                model(channels_last(x.to(device)))
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return {n: check_finite(m, f"the input of {n!r}") for n, m in moments.items()}
+
+
+def layer_rows(module: nn.Module, name: str, x: Tensor) -> Tensor:
+    """What the rows of a layer's weight are multiplied with: (rows, d)."""
+    if isinstance(module, nn.Linear):
+        return x.flatten(0, -2)
+    if module.groups != 1 or module.padding_mode != "zeros":
+        raise TypeError(f"grouped or padded convolution {name!r} cannot be projected")
+    if isinstance(module.padding, str):
+        raise TypeError(f"give convolution {name!r} its padding in numbers")
+    patches = F.unfold(
+        x, module.kernel_size, module.dilation, module.padding, module.stride
+    )  # (B, d, positions)
+    return patches.transpose(1, 2).flatten(0, 1)

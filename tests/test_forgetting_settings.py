@@ -1,0 +1,110 @@
+"""Settings chosen on held-out samples: the rule by hand, and curves of real edits."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from conftest import convnet, pictures, same_state, state, untouched
+
+from rlap.data.base import Split
+from rlap.experiments import forgetting_settings as settings
+from rlap.experiments.forgetting import Case, both
+from rlap.unlearning import METHODS
+from rlap.unlearning.lra_layers import RULES
+from rlap.unlearning.oneshot import importances
+from rlap.unlearning.splits import ForgettingData
+from rlap.unlearning.svd import directions
+
+
+def test_the_rule_by_hand():
+    start = {"forget": 0.6, "retain": 0.7}
+    curve = [
+        {"share": 0.1, "forget": 0.5, "retain": 0.7},  # 0.1
+        {"share": 0.2, "forget": 0.2, "retain": 0.6},  # 0.3
+        {"share": 0.3, "forget": 0.1, "retain": 0.5},  # 0.3 too, but more is done
+        {"share": 0.4, "forget": 0.0, "retain": 0.2},  # 0.1: it destroys the others
+        {"share": 0.5, "forget": 0.0, "retain": 0.7, "select": "random"},
+    ]
+    assert settings.selectivity(curve[1], start) == pytest.approx(0.3)
+    assert settings.best(curve, start)["share"] == 0.2
+    assert settings.best(curve[:1], start)["share"] == 0.1  # if need be, nothing
+
+
+@pytest.fixture(scope="module")
+def small():
+    net, split = convnet().eval(), pictures(60)
+    data = ForgettingData.of(split, pictures(30), 1)
+    images = data.forget.subset(torch.arange(4))
+    return net, Case(data, split, images, data, data.forget)
+
+
+def test_the_curve_of_the_layers(small, monkeypatch):
+    net, case = small
+    monkeypatch.setattr(settings, "SHARES", (0.3, 0.6))
+    with untouched(net):
+        layers = settings.Layers(net, case, seed=3)
+        curve = layers.curve()
+    assert layers.places == {
+        "last two": ["conv2", "fc"],
+        "all": ["conv", "conv2", "fc"],
+    }
+    assert len(curve) == 2 * 2 * (len(RULES) + 1)
+    sizes = [row["units"] for row in curve]
+    assert sizes == sorted(sizes) and sizes[0] < sizes[-1]
+    for row in curve:
+        new = layers.forget(row)
+        assert both(new, case.valid) == {k: row[k] for k in ("forget", "retain")}
+        if row["select"] in RULES:
+            same = METHODS["lra_npp_layers"](
+                net,
+                case.images,
+                None,
+                layers=layers.places[row["layers"]],
+                share=row["share"],
+                rule=RULES[row["select"]],
+            )
+            assert same_state(new, state(same))
+    # random units are as many, layer by layer, and others
+    row = next(row for row in curve if row["select"] == "epsilon")
+    ours, drawn = (layers.units(row["layers"], row["share"], s)
+                   for s in ("epsilon", "random"))  # fmt: skip
+    assert [len(v) for v in ours.values()] == [len(v) for v in drawn.values()]
+
+
+def test_what_reaches_the_input(small):
+    net, case = small
+    found = settings.Layers(net, case, seed=0).conservation()
+    assert set(found) == set(RULES)
+    for each in found.values():
+        whole = each["received"] + each["bias"] + each["stabiliser"]
+        assert whole == pytest.approx(1, abs=1e-3) and each["error"] < 1e-3
+        assert each["amplification"] >= abs(each["received"]) - 1e-6
+
+
+def test_the_other_curves_are_those_of_the_methods(small):
+    net, case = small
+    forget, retain = case.data.forget, case.data.retain
+    curve = settings.ssd_curve(net, case, importances(net, forget, retain))
+    assert [row["alpha"] for row in curve] == list(settings.SSD_ALPHAS)
+    new = METHODS["ssd"](net, forget, retain, alpha=curve[-1]["alpha"])
+    assert both(new, case.valid) == {k: curve[-1][k] for k in ("forget", "retain")}
+    curve = settings.svd_curve(net, case, directions(net, forget, retain))
+    assert len(curve) == 9
+    pairs = {(row["alpha_retain"], row["alpha_forget"]) for row in curve}
+    assert (100.0, 3.0) in pairs  # the authors' is among them
+    last = {k: curve[-1][k] for k in ("alpha_retain", "alpha_forget")}
+    new = METHODS["svd_projection"](net, forget, retain, **last)
+    assert both(new, case.valid) == {k: curve[-1][k] for k in ("forget", "retain")}
+
+
+def test_frozen_whitening_is_no_place(small):
+    from rlap.models import SmallNet
+
+    net = SmallNet(3, widths=(4, 4, 4), whiten=torch.rand(40, 3, 16, 16)).eval()
+    x = torch.rand(9, 3, 16, 16)
+    data = ForgettingData.of(
+        Split(x, torch.arange(9) % 3), Split(x, torch.arange(9) % 3), 1
+    )
+    case = Case(data, data.retain, data.forget, data, data.forget)
+    places = settings.Layers(net, case, seed=0).places
+    assert "whiten" not in places["all"] and len(places["last two"]) == 2
