@@ -95,7 +95,8 @@ def above_each(quantities: Mapping[str, Quantity]) -> Callable[[Runs], Judgement
         verdict = all_of(list(found.values()))
         deciding = {k: j for k, j in found.items() if j.verdict == verdict}
         name = min(deciding, key=lambda k: deciding[k].found.mean)
-        p = max(j.p for j in deciding.values())
+        # those of too few seeds have no p-value
+        p = max((j.p for j in deciding.values() if j.p is not None), default=None)
         if verdict == CONTRADICTED:
             name = min(deciding, key=lambda k: (deciding[k].p, deciding[k].found.mean))
             p = min(1.0, len(found) * deciding[name].p)
