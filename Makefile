@@ -16,6 +16,10 @@ export RLAP_DATA := $(CURDIR)/../shared/data
 endif
 endif
 
+# Keep freed memory, as `rlap run` does (rlap/experiments/run.py says why).
+export MALLOC_MMAP_MAX_ ?= 0
+export MALLOC_TRIM_THRESHOLD_ ?= 17179869184
+
 help:  ## show this menu
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## */\t/' | expand -t 10
 

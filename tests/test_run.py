@@ -135,6 +135,25 @@ def test_a_run_that_was_killed_while_it_moved_is_not_lost(notebook, tmp_path):
     assert record["provenance"]["wall_seconds"] > 0
 
 
+def test_a_kernel_keeps_its_memory_unless_told_otherwise(
+    notebook, tmp_path, monkeypatch
+):
+    name = "MALLOC_MMAP_MAX_"
+    body = "import os; told = Path(run.out).with_name('told')\n"
+    body += f"told.write_text(os.environ['{name}'])"
+    book = nbformat.read(notebook, as_version=4)
+    book.cells.append(nbformat.v4.new_code_cell(body))
+    nbformat.write(book, notebook)
+    monkeypatch.delenv(name, raising=False)
+    for own, told in ((None, "0"), ("7", "7")):
+        if own:
+            monkeypatch.setenv(name, own)
+        out = tmp_path / told / "a"
+        run(notebook, out, {"seed": 5}, say=lambda line: None)
+        assert (out.parent / "told").read_text() == told
+        assert os.environ.get(name) == own
+
+
 def test_the_commit_is_that_of_the_start(notebook, tmp_path, monkeypatch):
     """Whoever commits while a sweep runs must not be taken for what was run."""
     states = iter([{"commit": "start", "dirty": False}, {"commit": "end", "dirty": 1}])

@@ -131,6 +131,7 @@ def test_the_partition_starts_where_the_protocol_says(data):
         assert study.partition_quality()["starts"] == told
 
 
+@pytest.mark.filterwarnings("ignore::rlap.partition.DegeneratePartitionWarning")
 @pytest.mark.parametrize("covariance", ["full", "diag"])
 @pytest.mark.parametrize("method", ["gradient_x_activation", "activation"])
 def test_the_mixture_is_fitted_as_the_plan_says(data, covariance, method):
