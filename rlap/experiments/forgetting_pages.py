@@ -9,7 +9,7 @@ from statistics import fmean
 from rlap.experiments.forgetting_account import title
 from rlap.experiments.forgetting_claims import PAPER, Claim, judged
 from rlap.experiments.forgetting_evidence import KNOWN, Place, Runs, nearer_by
-from rlap.experiments.markup import NETWORKS, html, mark, points, table
+from rlap.experiments.markup import NETWORKS, html, mark, points, table, table_of
 from rlap.experiments.summary import Interval, counted, interval
 from rlap.experiments.verdicts import NOT_RUN, Judgement
 
@@ -160,7 +160,7 @@ def orthogonality(places: Mapping[Place, Runs]) -> object:
             rows.append([heading(place), kind, *(f"{v:.3f}" for v in numbers)])
     header = ["runs", "network", "mean |cosine| of two kernels"]
     header += ["deviation of squared lengths from 1", "mean |correlation| of channels"]
-    return html(table(header, rows)) if rows else html(f"<p>{mark(NOT_RUN)}</p>")
+    return table_of(header, rows)
 
 
 def told_apart(places: Mapping[Place, Runs]) -> str:

@@ -8,7 +8,7 @@ from html import escape
 
 from rlap.experiments.ledger import Row
 from rlap.experiments.summary import Interval, counted
-from rlap.experiments.verdicts import VERDICTS
+from rlap.experiments.verdicts import NOT_RUN, VERDICTS
 
 NETWORKS = {
     "small": "small network",
@@ -37,6 +37,11 @@ def table(header: Sequence[str], rows: Iterable[Sequence[str]], kind: str = "") 
         f'<div class="ledger-box {kind}" tabindex="0"><table class="table">'
         f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
     )
+
+
+def table_of(header: Sequence[str], lines: Sequence[Sequence[str]]):
+    """A table as a notebook shows it, or the word "not run" for one without lines."""
+    return html(table(header, lines) if lines else f"<p>{mark(NOT_RUN)}</p>")
 
 
 def mark(verdict: str, reason: str = "") -> str:

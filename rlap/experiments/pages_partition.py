@@ -8,7 +8,7 @@ from html import escape
 
 from rlap.experiments.claims import LEVELS, RATES, SIZES
 from rlap.experiments.evidence import CLAMPED, FULL, Evidence, Setting, headline
-from rlap.experiments.markup import html, mark, of_interval, plain, table
+from rlap.experiments.markup import of_interval, plain, table_of
 from rlap.experiments.protocol import CIFAR10, PROTOCOLS, SPEECH, changed_name
 from rlap.experiments.quantities import gap
 from rlap.experiments.summary import interval
@@ -78,8 +78,6 @@ def parts(evidence: Evidence, tier: str) -> object:
             runs = list(evidence.at(protocol, tier, setting).values())
             if runs:
                 lines.append([escape(str(setting)), protocol, *kept(runs)])
-    if not lines:
-        return html(f"<p>{mark(NOT_RUN)}</p>")
     header = [
         "setting",
         "protocol",
@@ -90,7 +88,7 @@ def parts(evidence: Evidence, tier: str) -> object:
         "clean samples kept",
         "clean in all",
     ]
-    return html(table(header, lines))
+    return table_of(header, lines)
 
 
 def starts(evidence: Evidence, tier: str) -> object:
@@ -113,8 +111,6 @@ def starts(evidence: Evidence, tier: str) -> object:
                 found = [s[start] for s in both if "error" not in s[start]]
                 lines.append([escape(str(setting)), protocol, STARTED[start]])
                 lines[-1] += found_from(found)
-    if not lines:
-        return html(f"<p>{mark(NOT_RUN)}</p>")
     header = [
         "setting",
         "protocol",
@@ -125,7 +121,7 @@ def starts(evidence: Evidence, tier: str) -> object:
         "told by the class",
         "log-likelihood",
     ]
-    return html(table(header, lines))
+    return table_of(header, lines)
 
 
 def found_from(found: Sequence[Mapping]) -> list[str]:
@@ -151,10 +147,8 @@ def worth(evidence: Evidence, tier: str) -> object:
             for start, runs in from_both(evidence, tier, setting, base).items():
                 lines.append([escape(str(setting)), base, start])
                 lines[-1] += [str(len(runs)), *arms_of(runs)]
-    if not lines:
-        return html(f"<p>{mark(NOT_RUN)}</p>")
     header = ["setting", "protocol", "start", "seeds", *SHOWN]
-    return html(table([*header, *(f"{a} minus {b}" for a, b in PAIRS)], lines))
+    return table_of([*header, *(f"{a} minus {b}" for a, b in PAIRS)], lines)
 
 
 def from_both(

@@ -20,6 +20,7 @@ from rlap.experiments.markup import (
     of_interval,
     points,
     table,
+    table_of,
 )
 from rlap.experiments.protocol import PROTOCOLS, Protocol, name_of, spelled, steps
 from rlap.experiments.quantities import gap
@@ -165,7 +166,7 @@ def epochs_table(
             shown = [of_interval(interval(gap)) for gap in gaps]
             lines.append([protocol, str(epochs), str(len(values[arm])), *shown])
     header = ["protocol", "epochs", "seeds", *(f"{arm} minus {o}" for o in others)]
-    return html(table(header, lines) if lines else f"<p>{mark(NOT_RUN)}</p>")
+    return table_of(header, lines)
 
 
 def by_partition(
@@ -219,4 +220,4 @@ def orientation(records: Sequence[Mapping]) -> object:
     ]  # fmt: skip
     header = ["run", "setting", "seed", "part kept", "of it clean", "initial, %",
               "L-FT, %", "F-FT, %", "retrain, %"]  # fmt: skip
-    return html(table(header, lines) if lines else f"<p>{mark(NOT_RUN)}</p>")
+    return table_of(header, lines)

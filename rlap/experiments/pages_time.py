@@ -13,10 +13,9 @@ from html import escape
 
 from rlap.experiments.claims import printed_saving
 from rlap.experiments.evidence import NOTEBOOK, epoch_seconds
-from rlap.experiments.markup import NETWORKS, html, mark, table
+from rlap.experiments.markup import NETWORKS, html, table, table_of
 from rlap.experiments.quantities import BETWEEN, seconds_between
 from rlap.experiments.summary import counted
-from rlap.experiments.verdicts import NOT_RUN
 
 # the first training of a run, by the names that the notebooks give it
 FIRST = ("initial", "original", "original, orthogonal")
@@ -97,11 +96,6 @@ def stages(records: Sequence[Mapping], notebooks: Sequence[str]) -> object:
             shown.append(f"{statistics.median(found):.3f}" if found else "")
         lines.append([escape(name), *shown])
     return table_of(["stage or arm", *groups], lines)
-
-
-def table_of(header: Sequence[str], lines: Sequence[Sequence[str]]) -> object:
-    """A table, or the word "not run" for one without lines."""
-    return html(table(header, lines) if lines else f"<p>{mark(NOT_RUN)}</p>")
 
 
 def parts(record: Mapping, arm: str) -> dict[str, float]:
