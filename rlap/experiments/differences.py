@@ -30,7 +30,7 @@ from rlap.experiments.protocol import (
     spelled,
     steps,
 )
-from rlap.experiments.quantities import gap
+from rlap.experiments.quantities import accuracy, gap
 from rlap.experiments.summary import Interval, interval
 
 NOT_RUN = "not run"
@@ -195,11 +195,6 @@ def short_name(text: str, dataset: str = CIFAR10) -> str:
         if text == name and "+" in name:
             return f"released, walked to {field}"
     return text
-
-
-def accuracy(record: Mapping, arm: str) -> float:
-    """Accuracy of an arm of a record."""
-    return record["arms"][arm]["accuracy"]
 
 
 def wanted(difference: Difference) -> list[str]:

@@ -23,7 +23,7 @@ from rlap.experiments.markup import (
     table_of,
 )
 from rlap.experiments.protocol import PROTOCOLS, Protocol, name_of, spelled, steps
-from rlap.experiments.quantities import gap
+from rlap.experiments.quantities import accuracy, gap
 from rlap.experiments.summary import counted, interval
 from rlap.experiments.verdicts import MIN_SEEDS, NOT_RUN
 from rlap.partition import STARTS
@@ -103,7 +103,7 @@ def walk(
         here = [runs[name][s] for s in seeds] if set(seeds) <= set(runs[name]) else []
         line = {"protocol": name, "field": field or "released", "n": len(here)}
         for arm in arms:
-            line[arm] = [differences.accuracy(r, arm) for r in here]
+            line[arm] = [accuracy(r, arm) for r in here]
         if before and here:
             line["change"] = {
                 arm: interval([a - b for a, b in zip(line[arm], before[arm],
