@@ -27,9 +27,10 @@ RULES = ("gmm", *ONE_DIMENSIONAL, "trivial")
 STARTS = ("kmeans", "total")  # where the fit of a mixture begins
 BEST = "best"  # of these, the one that fits best
 SMALLEST_SHARE = 0.02  # a cluster below this share of the samples is degenerate
-# Ashman's D above which two groups are believed: a mixture fitted to one Gaussian,
-# exponential or rectified group reached up to 2.2 in trials, 4 sigma apart gives 4.0
+# Ashman's D above which two groups are believed; 4 sigma apart gives 4.0. See
+# ``believed_above``: in many dimensions a fit to one group is cut sharply, too.
 BIMODAL = 2.5
+FEWEST = 50  # samples below which no two groups are believed
 
 
 class DegeneratePartitionWarning(UserWarning):
@@ -43,11 +44,13 @@ class Partition:
 
     Diagnostics: rule; high_quality and low_quality (counts); converged; iterations;
     component (of the mixture, 0 or 1, that is the good one); separation (Ashman's D
-    along the line between the clusters: above 2.5 they are believed to be two);
-    bimodal; start (of the fit); log_likelihood (of the mixture, mean over samples: of
-    two starts the higher fits better); dropped_units (constant ones); named_by (what
-    named the good cluster); margin_of_naming (difference of the clusters' mean quality,
-    in standard deviations); warnings.
+    along the line between the clusters); believed_above (a separation that one group
+    of so many samples and units does not reach); bimodal (whether it is above: then
+    there are two groups, of whatever kind: classes form groups, too); start (of the
+    fit); log_likelihood (of the mixture, mean over samples: of two starts the higher
+    fits better); dropped_units (constant ones); named_by (what named the good cluster);
+    margin_of_naming (difference of the clusters' mean quality, in standard deviations);
+    warnings.
     """
 
     high_quality: Tensor
@@ -126,7 +129,8 @@ def partition(
             "best" tries both and keeps the fit of the higher likelihood.
         threshold: posterior above which a sample counts as high quality.
 
-    Warns ``DegeneratePartitionWarning`` when the split is lopsided or unimodal; raises
+    Warns ``DegeneratePartitionWarning`` when the split is lopsided, no clearer than one
+    group's would be, or made from too few samples to tell; raises
     ``ValueError`` for unusable scores or when one side is empty. Source: paper section
     3.2.2.
     """
@@ -135,6 +139,7 @@ def partition(
     x = _check_scores(scores, rule)
     check_rate(threshold, "threshold")
     check_one_of(start, (*STARTS, BEST), "start")
+    value = check_quality(quality, len(x))
     if rule == "trivial":
         if x.min() < 0 or x.max() > 1:
             raise ValueError("rule 'trivial' needs shares in [0, 1]: share_at_bounds")
@@ -142,7 +147,7 @@ def partition(
         diagnostics: dict[str, object] = {"named_by": "share of values at the bounds"}
     else:
         posterior, diagnostics = _mixture_posterior(
-            x, rule, quality, seed, covariance_type, n_init, start
+            x, rule, value, seed, covariance_type, n_init, start
         )
     high = posterior > threshold
     if high.all() or not high.any():
@@ -178,10 +183,20 @@ def _check_scores(scores: Tensor, rule: str) -> np.ndarray:
     return x
 
 
+def check_quality(quality: Tensor | None, n: int) -> np.ndarray | None:
+    """``quality`` as float64 (n,), finite, or a ``ValueError``; None stays None."""
+    if quality is None:
+        return None
+    value = torch.as_tensor(quality).detach().double().cpu().numpy()
+    if value.shape != (n,) or not np.isfinite(value).all():
+        raise ValueError(f"quality must be ({n},) and finite")
+    return value
+
+
 def _mixture_posterior(
     x: np.ndarray,
     rule: str,
-    quality: Tensor | None,
+    quality: np.ndarray | None,
     seed: int,
     covariance_type: str,
     n_init: int,
@@ -208,10 +223,7 @@ def _mixture_posterior(
     mixture = fits[start]
     posterior = mixture.predict_proba(x if rule == "gmm" else _monotone(x, mixture))
     if quality is not None:
-        value = torch.as_tensor(quality).detach().double().cpu().numpy()
-        named_by = "quality"
-        if value.shape != (len(x),) or not np.isfinite(value).all():
-            raise ValueError(f"quality must be ({len(x)},) and finite")
+        value, named_by = quality, "quality"
     elif rule == "gmm":
         value, named_by = total, "total attribution"
     else:
@@ -225,6 +237,7 @@ def _mixture_posterior(
         "iterations": int(mixture.n_iter_),
         "component": good,
         "separation": _separation(x, posterior),
+        "believed_above": believed_above(*x.shape),
         "start": start,
         "log_likelihood": float(mixture.lower_bound_),
         "dropped_units": int((~keep).sum()),
@@ -315,18 +328,34 @@ def _separation(x: np.ndarray, posterior: np.ndarray) -> float:
     return float(np.sqrt(2) * abs(centre[0] - centre[1]) / np.sqrt(variance.sum()))
 
 
+def believed_above(n: int, d: int) -> float:
+    """The separation above which two groups of ``n`` samples, ``d`` units are believed.
+
+    A mixture of two, fitted to a single Gaussian or rectified group, reached up to 2.2
+    in one dimension. In many, the fewer samples there are for each unit, the sharper
+    it cuts: with 256 units up to 2.6 at 49 samples a unit, 2.9 at 23, 3.3 at 8, 4.1 at
+    2 (all measured; ``benchmarks/one_group.py``).
+    """
+    if n < FEWEST or n < 4 * d:
+        return float("inf")
+    return BIMODAL + (12 * max(d, 8) / n if d > 1 else 0.0)
+
+
 def _warn_if_degenerate(diagnostics: dict[str, object]) -> None:
     """Add "bimodal" and "warnings" to the diagnostics, and warn."""
     sizes = (diagnostics["high_quality"], diagnostics["low_quality"])
     separation = diagnostics.get("separation")
-    diagnostics["bimodal"] = separation is None or separation > BIMODAL
+    needed = diagnostics.get("believed_above")
+    diagnostics["bimodal"] = separation is None or separation > needed
     found = []
     if min(sizes) < max(2, SMALLEST_SHARE * sum(sizes)):
         found.append(f"degenerate split: {sizes[0]} high and {sizes[1]} low quality")
-    if not diagnostics["bimodal"]:
+    if needed == float("inf"):
+        found.append(f"{sum(sizes)} samples are too few to tell two groups from one")
+    elif not diagnostics["bimodal"]:
         found.append(
             f"the two groups overlap (Ashman's D {separation:.2f}, "
-            f"believed to be two above {BIMODAL:g})"
+            f"believed to be two above {needed:.2f})"
         )
     if diagnostics.get("converged") is False:
         found.append("the mixture did not converge")

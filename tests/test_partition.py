@@ -18,6 +18,7 @@ from rlap.partition import (
     RULES,
     STARTS,
     DegeneratePartitionWarning,
+    believed_above,
     partition,
     sample_scores,
     share_at_bounds,
@@ -178,6 +179,36 @@ def test_one_group_is_flagged(seed):
     assert any("overlap" in w for w in got.diagnostics["warnings"])
     with pytest.warns(DegeneratePartitionWarning, match="overlap"):
         partition(randn(300, seed=seed), rule="margin")
+
+
+@pytest.mark.parametrize(("n", "d"), [(500, 64), (1000, 128), (128, 4)])
+@pytest.mark.parametrize("rectified", [False, True])
+def test_one_group_is_flagged_in_many_dimensions(n, d, rectified):
+    """There a fit cuts one group sharply, too: its separation is above 2.5."""
+    x = randn(n, d, seed=1)
+    x = (x + 0.5 * randn(n, 1, seed=2)).relu() if rectified else x
+    with pytest.warns(DegeneratePartitionWarning, match="overlap"):
+        got = partition(x)
+    told = got.diagnostics
+    assert not told["bimodal"] and told["separation"] < told["believed_above"]
+
+
+def test_two_groups_are_believed_in_many_dimensions():
+    x = randn(1280, 64)
+    x[:500] += 1.5
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert partition(x).diagnostics["bimodal"]
+
+
+def test_few_samples_tell_nothing():
+    apart = randn(40, 2) + 60 * (torch.arange(40) < 20)[:, None]
+    with pytest.warns(DegeneratePartitionWarning, match="40 samples are too few"):
+        assert not partition(apart).diagnostics["bimodal"]
+    assert believed_above(49, 1) == believed_above(1000, 251) == float("inf")
+    assert believed_above(12_500, 1) == 2.5
+    assert believed_above(12_500, 250) == pytest.approx(2.74)
+    assert believed_above(128, 4) == believed_above(128, 8) == 3.25
 
 
 def test_a_lopsided_split_is_flagged():
