@@ -96,6 +96,13 @@ class NoisySplit(Split):
         )
         return inputs
 
+    def fixed_inputs(self) -> Tensor:
+        """Raise ``ValueError``: ``inputs`` are clean, the noise is drawn at access."""
+        raise ValueError(
+            "this split redraws its noise at every access and cannot be evaluated as "
+            "it is; take one draw, split.to_tensors(seed)"
+        )
+
     def to_tensors(self, seed: int = 0) -> Split:
         """Return a plain split holding one draw of the noise."""
         chosen = self.marked.nonzero().squeeze(1)  # type: ignore[union-attr]

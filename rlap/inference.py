@@ -7,9 +7,9 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from rlap.checks import check_inputs
-from rlap.data.base import Split
-from rlap.layers import channels_last, evaluating, model_device, pass_size
+from rlap.checks import check_finite, check_inputs
+from rlap.data.base import Split, check_split
+from rlap.layers import check_logits, evaluating, model_device, pass_size, placing
 from rlap.recipe import resolve_precision
 
 
@@ -23,17 +23,18 @@ def predict(
 ) -> Tensor:
     """Logits (N, C) in float32, on the model's device, in eval mode.
 
-    The model, its mode and the global random state are left as they were.
+    The model, its mode and the global random state are left as they were. Raises
+    ``TypeError`` for a model that returns no logits, or has another precision.
     """
     check_inputs(inputs)
     batch_size = pass_size(inputs, batch_size)
     device = model_device(model)
     autocast = autocast_for(resolve_precision(precision, model, device), device)
+    place = placing(model, inputs)
     with evaluating(model), autocast():
-        batches = [
-            model(channels_last(b.to(device))).float() for b in inputs.split(batch_size)
-        ]
-    return torch.cat(batches)
+        batches = inputs.split(batch_size)
+        logits = [check_logits(model(place(batch))).float() for batch in batches]
+    return torch.cat(logits)
 
 
 def accuracy(
@@ -44,7 +45,9 @@ def accuracy(
     precision: str = "fp32",
 ) -> float:
     """Share of ``split`` that the model classifies as labelled, in [0, 1]."""
-    logits = predict(model, split.inputs, batch_size=batch_size, precision=precision)
+    inputs = check_split(split).fixed_inputs()
+    logits = predict(model, inputs, batch_size=batch_size, precision=precision)
+    check_finite(logits, "the model's logits")
     return (logits.argmax(1) == split.labels.to(logits.device)).float().mean().item()
 
 

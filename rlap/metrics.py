@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from rlap.checks import check_count, check_labels
-from rlap.data.base import Split
+from rlap.checks import check_count, check_finite, check_labels
+from rlap.data.base import Split, check_split
 from rlap.inference import predict
 
 Z95 = 1.959963984540054
@@ -35,10 +35,12 @@ class Classification:
 def classification(logits: Tensor, labels: Tensor) -> Classification:
     """Score logits (N, C) against labels (N,).
 
-    Raises ``ValueError`` for labels out of range or of another length.
+    Raises ``ValueError`` for labels out of range or of another length, and for logits
+    that are not finite.
     """
     from sklearn.metrics import precision_recall_fscore_support  # seconds to import
 
+    check_finite(logits, "logits")
     labels = check_labels(labels, len(logits), logits.shape[1]).to(logits.device)
     top = logits.topk(min(3, logits.shape[1]), dim=1).indices
     predicted, truth = top[:, 0].cpu().numpy(), labels.cpu().numpy()
@@ -63,7 +65,8 @@ def evaluate(
     precision: str = "fp32",
 ) -> Classification:
     """``classification`` of a model on a split; the model is left as it was."""
-    logits = predict(model, split.inputs, batch_size=batch_size, precision=precision)
+    inputs = check_split(split).fixed_inputs()
+    logits = predict(model, inputs, batch_size=batch_size, precision=precision)
     return classification(logits, split.labels)
 
 
@@ -84,8 +87,10 @@ def auroc(score: Tensor, positive: Tensor) -> Estimate:
         positive: (N,) bool.
 
     The interval is DeLong's (1988), exact in the ranks and free of resampling, on the
-    logit scale so that it stays inside [0, 1]. Raises ``ValueError`` when a side is
-    empty or a score is NaN.
+    logit scale so that it stays inside [0, 1]. It cannot see what a side of one sample
+    hides (then it is [0, 1]), nor what perfectly divided sides do: then it reaches as
+    far as the Wilson interval of as many successes as the smaller side has samples.
+    Raises ``ValueError`` when a side is empty or a score is NaN.
     """
     s, truth = _score_and_truth(score, positive)
     pos, neg = s[truth], s[~truth]
@@ -93,6 +98,11 @@ def auroc(score: Tensor, positive: Tensor) -> Estimate:
     v10 = _share_below(pos, neg)
     v01 = 1 - _share_below(neg, pos)
     area = float(v10.mean())
+    fewer = min(len(pos), len(neg))
+    if fewer == 1:
+        return Estimate(area, 0.0, 1.0)
+    if area in (0.0, 1.0):
+        return Estimate(area, *wilson(round(area) * fewer, fewer))
     variance = _mean_variance(v10) + _mean_variance(v01)
     low, high = _logit_interval(area, float(np.sqrt(variance)))
     return Estimate(area, low, high)
@@ -104,6 +114,8 @@ def average_precision(
     """Average precision (area under precision-recall) with a bootstrap interval.
 
     Same arguments and errors as ``auroc``; resamples are stratified by ``positive``.
+    With few positives, or perfect scores, they all look alike and the interval is too
+    narrow: read ``auroc``'s there.
     """
     from sklearn.metrics import average_precision_score
 
@@ -130,7 +142,7 @@ def wilson(hits: int, n: int) -> tuple[float, float]:
     p, z2 = hits / n, Z95**2
     middle = (p + z2 / (2 * n)) / (1 + z2 / n)
     half = Z95 * np.sqrt(p * (1 - p) / n + z2 / (4 * n * n)) / (1 + z2 / n)
-    return float(middle - half), float(middle + half)
+    return float(max(0.0, middle - half)), float(min(1.0, middle + half))
 
 
 def detection(
@@ -192,11 +204,11 @@ def _share_below(values: np.ndarray, others: np.ndarray) -> np.ndarray:
 
 
 def _mean_variance(values: np.ndarray) -> float:
-    return float(values.var(ddof=1) / len(values)) if len(values) > 1 else 0.0
+    return float(values.var(ddof=1) / len(values))
 
 
 def _logit_interval(p: float, error: float) -> tuple[float, float]:
-    if p in (0.0, 1.0) or error == 0:
+    if error == 0:
         return p, p
     centre, half = np.log(p / (1 - p)), Z95 * error / (p * (1 - p))
     low, high = (1 / (1 + np.exp(-(centre + sign * half))) for sign in (-1, 1))

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 from torch import nn
 
-from rlap.data.base import Split
+from rlap.data.base import Split, check_split
 
 BATCHNORM = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 BATCHNORM_MODES = ("train", "eval", "update", "first epoch")  # see ``train``
@@ -17,7 +17,7 @@ def check_trainable(split: Split, batchnorm: str) -> None:
     """One clear error for data or settings that nothing can be trained with."""
     if batchnorm not in BATCHNORM_MODES:
         raise ValueError(f"batchnorm is {batchnorm!r}; choose one of {BATCHNORM_MODES}")
-    if len(split) == 0:
+    if len(check_split(split)) == 0:
         raise ValueError("cannot train on an empty split")
 
 

@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 
 from rlap.corruption import INPUT_KINDS, KINDS, LABEL_KINDS, NoisySplit, corrupt
 from rlap.data.base import Normalisation, Split
+from rlap.inference import accuracy
+from rlap.metrics import evaluate
 from rlap.streams import stream
 
 NORM = Normalisation((0.5, 0.4), (0.25, 0.2))
@@ -178,6 +180,17 @@ def test_subset_keeps_redrawing_and_to_tensors_stops_it():
         (a.inputs != images().inputs).flatten(1).any(1), done.is_corrupted
     )
     assert bool((a.inputs[done.is_corrupted] >= 0).all())
+
+
+def test_a_redrawing_split_is_not_evaluated_on_its_clean_inputs():
+    split = corrupt(
+        images(), kind="gaussian", rate=0.5, level=1.0, seed=0, redraw=True
+    ).split
+    net = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(18, 10))
+    for use in (evaluate, accuracy):
+        with pytest.raises(ValueError, match=r"take one draw, split.to_tensors"):
+            use(net, split)
+    evaluate(net, split.to_tensors(0))
 
 
 def test_label_noise_on_a_redrawing_split_keeps_redrawing():

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from sklearn import metrics as sk
 
 from rlap.data.base import Split
+from rlap.inference import accuracy
 from rlap.metrics import (
     auroc,
     average_precision,
@@ -83,6 +84,28 @@ def test_evaluate_leaves_the_model_alone():
 
 
 # --- detection ----------------------------------------------------------------------
+
+
+def test_a_broken_network_gets_no_score():
+    net, split = mlp(), Split(randn(8, 6), torch.arange(8) % 3)
+    with torch.no_grad():
+        net[-1].weight.fill_(float("nan"))
+    for use in (evaluate, accuracy):
+        with pytest.raises(ValueError, match="logits holds NaN"):
+            use(net, split)
+
+
+def test_the_interval_of_the_auroc_says_when_it_cannot_tell():
+    one = auroc(torch.arange(101.0), torch.arange(101) == 50)
+    assert (one.value, one.low, one.high) == (0.5, 0.0, 1.0)
+    # of a perfect division, as far as two of two allow
+    low, high = wilson(2, 2)
+    perfect = auroc(torch.tensor([0.0, 1.0, 2.0, 3.0]), torch.arange(4) > 1)
+    assert (perfect.value, perfect.low, perfect.high) == (1.0, low, high)
+    assert 0.3 < low < 0.4 and high == 1.0
+    turned = auroc(torch.tensor([0.0, 1.0, 2.0, 3.0]), torch.arange(4) < 2)
+    assert (turned.value, turned.low) == (0.0, 0.0)
+    assert turned.high == pytest.approx(1 - low)
 
 
 def test_auroc_by_hand():

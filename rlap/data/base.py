@@ -138,6 +138,20 @@ class Split:
         """Return a split whose inputs are fixed; a plain one is that already."""
         return self
 
+    def fixed_inputs(self) -> Tensor:
+        """``inputs``, for what looks at them once and wants no redrawn noise."""
+        return self.inputs
+
+
+def check_split(split: object) -> Split:
+    """Return ``split`` if it is a ``Split``, else a clear ``TypeError``."""
+    if not isinstance(split, Split):
+        raise TypeError(
+            f"needs an rlap.Split(inputs, labels), two tensors, not a "
+            f"{type(split).__name__}"
+        )
+    return split
+
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
