@@ -15,12 +15,14 @@ from rlap.attribution import NEEDS_LABELS, Scan, scan
 from rlap.checks import check_one_of, check_two_classes
 from rlap.data.base import Split
 from rlap.finetuning import SCOPES, finetune
-from rlap.layers import get_layer, model_device, num_units
+from rlap.layers import get_layer, model_device
+from rlap.modes import check_trainable, trainable
 from rlap.partition import (
     BEST,
     RULES,
     STARTS,
     Partition,
+    check_quality,
     partition,
     sample_scores,
     share_at_bounds,
@@ -28,7 +30,7 @@ from rlap.partition import (
 from rlap.pruning import Mask, prune
 from rlap.recipe import Recipe
 from rlap.sensitivity import CRITERIA, sensitivity, top_units
-from rlap.training import History
+from rlap.training import History, check_monitor
 
 
 @dataclass(frozen=True)
@@ -117,13 +119,15 @@ def robustify(
         (criterion, CRITERIA, "criterion"),
     ):
         check_one_of(value, known, name)
-    # a wrong amount is told now, not after minutes of attribution
-    top_units(torch.zeros(num_units(get_layer(model, layer))), amount)
     split = Split(inputs, labels)
     check_two_classes(split.labels)
     device = torch.device(device) if device is not None else model_device(model)
     watch = Stopwatch()
     new = copy.deepcopy(model).to(device)
+    # what cannot work is told now, not after minutes of attribution
+    check_quality(quality, len(split))
+    check_finetuning(new, split, recipe, batchnorm)
+    check_prunable(new, split.inputs[:1], layer, amount)
     given = split.labels if method in NEEDS_LABELS else None
     with watch("attribution"):
         seen = scan(
@@ -157,6 +161,36 @@ def robustify(
         )
     watch["total"] = sum(watch.values())
     return Result(new, parts, mask, {"finetune": history}, dict(watch), scores)
+
+
+def check_finetuning(
+    model: nn.Module, split: Split, recipe: Recipe | None, batchnorm: str | None
+) -> None:
+    """Raise what ``finetune`` would for these settings, without training."""
+    if recipe is not None:
+        if not isinstance(recipe, Recipe):
+            raise TypeError(f"recipe must be an rlap.Recipe, not {type(recipe)}")
+        check_monitor(recipe, None)
+    check_trainable(split, batchnorm or "train")
+    trainable(model, None, batchnorm or "train")
+
+
+def check_prunable(
+    model: nn.Module, sample: Tensor, layer: str, amount: int | float
+) -> None:
+    """Raise where ``amount`` units of ``layer`` cannot be scored and pruned; ``model``
+    stays as it is. ``sample``: (1, ...)."""
+    weight = get_layer(model, layer).weight
+    seen = scan(model, sample, layer=layer)
+    if seen.logits.shape == seen.activations.shape and torch.equal(
+        seen.logits, seen.activations
+    ):
+        raise ValueError(
+            f"the outputs of layer {layer!r} are the logits: pruning them would take "
+            "classes away; name a hidden layer"
+        )
+    scores = torch.zeros(len(weight), device=weight.device)
+    prune(model, layer=layer, units=top_units(scores, amount)).undo(model)
 
 
 def partition_by(

@@ -25,11 +25,11 @@ from torch import Tensor, nn
 from rlap.checks import check_inputs, check_labels
 from rlap.head import Head, batched_gradient, connected, run_head
 from rlap.layers import (
-    channels_last,
     evaluating,
     get_layer,
     model_device,
     pass_size,
+    placing,
     positions,
     unit_sum,
 )
@@ -124,13 +124,13 @@ def scan(
     if method in CAPTUM:  # its DeepLift leaves attributes behind: give it a copy
         model = copy.deepcopy(model)
         module = get_layer(model, layer)
-    device = model_device(model)
+    device, place = model_device(model), placing(model, usable(inputs[:1]))
     rows: list[tuple[Tensor, Tensor, Tensor]] = []
     # leaving inference mode, if the caller is in it: gradients are needed here
     with torch.inference_mode(False), torch.enable_grad(), evaluating(model):
         for start in range(0, len(inputs), batch_size):
             stop = start + batch_size
-            x = channels_last(usable(inputs[start:stop]).to(device))
+            x = place(usable(inputs[start:stop]))
             y = usable(labels[start:stop]).to(device) if labels is not None else None
             head = run_head(model, x, module, layer)
             if y is not None:

@@ -50,6 +50,11 @@ def start_of(model: nn.Module) -> str:
     return f"{model} {sums}"
 
 
+def shapes(state: dict[str, Tensor]) -> dict[str, torch.Size]:
+    """The architecture as far as a state dict tells it."""
+    return {name: value.shape for name, value in state.items()}
+
+
 class Checkpoint:
     """Everything that the next epoch depends on, written whole or not at all."""
 
@@ -83,6 +88,11 @@ class Checkpoint:
                 "trained modules differ); remove it or name another checkpoint"
             )
         run = self.run
+        if shapes(saved["model"]) != shapes(run.model.state_dict()):
+            raise ValueError(
+                f"{self.path} belongs to another network; remove it or name another "
+                "checkpoint"
+            )
         run.model.load_state_dict(saved["model"])
         run.optimizer.load_state_dict(saved["optimizer"])
         if run.plateau is not None:

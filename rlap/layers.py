@@ -8,7 +8,7 @@ channels; its *pre-activation* is what the layer itself returns, before any ReLU
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import torch
@@ -104,18 +104,68 @@ def channels_last(inputs: Tensor) -> Tensor:
     return inputs
 
 
-def to_train(inputs: Tensor, model: nn.Module) -> Tensor:
-    """Inputs in the memory layout in which ``model`` may be trained on them.
+def placing(
+    model: nn.Module, inputs: Tensor, *, training: bool = False
+) -> Callable[[Tensor], Tensor]:
+    """How to give batches of ``inputs`` (N, ...) to ``model``: on its device, images in
+    the memory layout that suits it. Ask before you register hooks.
 
-    That is ``channels_last``, except where PyTorch's CPU backend (oneDNN) would corrupt
-    memory, or gradients: in the backward pass of a strided 1x1 convolution of float32
-    with few channels.
+    That is ``channels_last``, except where the model cannot take it (it flattens with
+    ``.view``: tried on one sample, in eval mode), or where, in ``training``, PyTorch's
+    CPU backend (oneDNN) would corrupt memory or gradients: in the backward pass of a
+    strided 1x1 convolution of float32 with few channels. Raises ``ValueError`` where
+    such a layer's model is itself in channels_last, and ``TypeError`` for a model of
+    another precision than its inputs.
     Source: https://github.com/uxlfoundation/oneDNN/issues/6035
     """
-    images_on_cpu = inputs.dim() == 4 and inputs.device.type == "cpu"
-    if images_on_cpu and any(map(is_thin, model.modules())):
-        return inputs.contiguous()
-    return channels_last(inputs)
+    device = model_device(model)
+    check_precision(model, inputs)
+    if inputs.dim() != 4:
+        return lambda batch: batch.to(device)
+    thin = device.type == "cpu" and any(map(is_thin, model.modules()))
+    if training and thin:
+        check_contiguous(model)
+    if (training and thin) or not takes_channels_last(model, inputs[:1].to(device)):
+        return lambda batch: batch.to(device).contiguous()
+    return lambda batch: channels_last(batch.to(device))
+
+
+@torch.no_grad()
+def takes_channels_last(model: nn.Module, sample: Tensor) -> bool:
+    """Whether ``model`` runs on a sample (1, C, H, W) in that layout."""
+    with evaluating(model):
+        try:
+            model(channels_last(sample))
+        except RuntimeError as error:
+            if "view size is not compatible" not in str(error):
+                raise
+            return False
+    return True
+
+
+def check_precision(model: nn.Module, inputs: Tensor) -> None:
+    """Raise ``TypeError`` where no weight has the precision of the inputs."""
+    held = {p.dtype for p in model.parameters() if p.is_floating_point()}
+    if (
+        held
+        and inputs.dtype not in held
+        and not torch.is_autocast_enabled(inputs.device.type)
+    ):
+        raise TypeError(
+            f"the model's weights are {held.pop()} and the inputs {inputs.dtype}; "
+            "convert one of them, for example with .float()"
+        )
+
+
+def check_contiguous(model: nn.Module) -> None:
+    """Raise ``ValueError`` where convolutions of ``model`` are in channels_last."""
+    for layer in model.modules():
+        if isinstance(layer, nn.Conv2d) and not layer.weight.is_contiguous():
+            raise ValueError(
+                "a strided 1x1 convolution of few channels cannot be trained in "
+                "channels_last on a CPU (PyTorch's backend corrupts memory); call "
+                "model.to(memory_format=torch.contiguous_format) first"
+            )
 
 
 def is_thin(layer: nn.Module) -> bool:
@@ -145,12 +195,17 @@ def positions(output: Tensor, layer: nn.Module) -> int:
     return output[0].numel() // num_units(layer)
 
 
-def check_output(output: object, name: str) -> Tensor:
-    """``output`` if it is a finite (B, C) tensor of logits, else a clear error."""
+def check_logits(output: object) -> Tensor:
+    """``output`` if it is a (B, C) tensor of logits, else a clear ``TypeError``."""
     if not isinstance(output, Tensor) or output.dim() != 2:
         kind = tuple(output.shape) if isinstance(output, Tensor) else type(output)
         raise TypeError(f"the model must return logits (B, C); it returned {kind}")
-    if not torch.isfinite(output).all():
+    return output
+
+
+def check_output(output: object, name: str) -> Tensor:
+    """``output`` if it is a finite (B, C) tensor of logits, else a clear error."""
+    if not torch.isfinite(check_logits(output)).all():
         raise ValueError(f"the model returned NaN or infinite logits (layer {name!r})")
     return output
 
@@ -158,9 +213,11 @@ def check_output(output: object, name: str) -> Tensor:
 def check_calls(calls: int, name: str) -> None:
     """A layer must run exactly once in a forward pass."""
     if calls != 1:
+        hint = "choose a layer that runs exactly once"
+        if name.startswith("_orig_mod."):
+            hint = "nothing can be watched in a compiled model: give model._orig_mod"
         raise ValueError(
-            f"layer {name!r} ran {calls} times in one forward pass; "
-            "choose a layer that runs exactly once"
+            f"layer {name!r} ran {calls} times in one forward pass; {hint}"
         )
 
 
@@ -176,16 +233,23 @@ def activations(
     module = get_layer(model, layer)
     check_inputs(inputs)
     batch_size = pass_size(inputs, batch_size)
-    device, rows, seen = model_device(model), [], []
-    hook = module.register_forward_hook(lambda mod, args, out: seen.append(out))
+    place = placing(model, inputs)
+    seen: list[Tensor] = []
+
+    def watch(mod: nn.Module, args: tuple, out: Tensor) -> None:
+        # at once: a ReLU that works in place would overwrite what is read later
+        z = out.float()
+        seen.append(unit_sum(z, module) / positions(z, module))
+
+    rows: list[Tensor] = []
+    hook = module.register_forward_hook(watch)
     try:
         with evaluating(model):
             for batch in inputs.split(batch_size):
                 seen.clear()
-                model(channels_last(batch.to(device)))
+                model(place(batch))
                 check_calls(len(seen), layer)
-                z = seen[0].float()
-                rows.append(unit_sum(z, module) / positions(z, module))
+                rows.append(seen[0])
     finally:
         hook.remove()
     return torch.cat(rows)

@@ -21,7 +21,7 @@ from torch.optim.lr_scheduler import ReduceLROnPlateau
 from rlap.checkpoint import Checkpoint, fingerprint
 from rlap.data.base import Split
 from rlap.inference import accuracy, autocast_for
-from rlap.layers import model_device, preserved_random_state, to_train
+from rlap.layers import check_logits, model_device, placing, preserved_random_state
 from rlap.modes import check_trainable, only_these, trainable
 from rlap.recipe import (
     Recipe,
@@ -105,8 +105,9 @@ def train(
             "update" lets those of frozen modules move as well (released L-FT);
             "first epoch" trains in train mode once and then wholly in eval mode, no
             dropout either (released retrain of speech, audit 36).
-        checkpoint: a file written after every epoch and resumed from when it exists; of
-            a folder, the file that belongs to this very run (start, data, recipe, seed,
+        checkpoint: a file written after every epoch and resumed from when it exists,
+            whatever weights ``model`` has by then (a name belongs to one run); of a
+            folder, the file that belongs to this very run (start, data, recipe, seed,
             test), so that many runs can share what they have in common.
         progress: a progress bar, with this title when it is a string.
 
@@ -161,8 +162,10 @@ class TrainingRun:
     generator: torch.Generator = field(default_factory=torch.Generator)
     top_label: int = 0
     plateau: ReduceLROnPlateau | None = None
+    place: Callable[[Tensor], Tensor] = field(init=False)
 
     def __post_init__(self) -> None:
+        self.place = placing(self.model, self.split.inputs, training=True)
         self.top_label = int(self.split.labels.max())
         self.plateau = make_plateau(self.recipe, self.optimizer)
 
@@ -213,8 +216,8 @@ class TrainingRun:
         inputs = augment(inputs, self.recipe, self.generator)
         labels = self.split.labels[index]
         with autocast_for(self.history.precision, self.device)():
-            logits = self.model(to_train(inputs, self.model)).float()  # (B, C)
-        if logits.dim() != 2 or logits.shape[1] <= self.top_label:
+            logits = check_logits(self.model(self.place(inputs))).float()  # (B, C)
+        if logits.shape[1] <= self.top_label:
             raise ValueError(
                 f"the model returns logits {tuple(logits.shape)}; labels up to "
                 f"{self.top_label} need (B, C) with C > {self.top_label}"

@@ -298,6 +298,44 @@ def test_one_clear_error(inputs, labels, options, error, message):
         robustify(net, inputs, labels, **({"layer": "2", "recipe": SHORT} | options))
 
 
+def frozen() -> nn.Module:
+    net = mlp()
+    for parameter in net.parameters():
+        parameter.requires_grad_(False)
+    return net
+
+
+def normed() -> nn.Module:
+    net = mlp()
+    nn.utils.parametrizations.weight_norm(net[2])
+    return net
+
+
+@pytest.mark.parametrize(
+    ("make", "options", "error", "message"),
+    [
+        (mlp, {"recipe": {"epochs": 1}}, TypeError, "must be an rlap.Recipe"),
+        (mlp, {"recipe": Recipe(schedule="plateau")}, ValueError, "needs monitor="),
+        (mlp, {"batchnorm": "off"}, ValueError, "batchnorm is 'off'"),
+        (mlp, {"quality": X[:5, 0]}, ValueError, r"quality must be \(40,\)"),
+        (mlp, {"amount": 99}, ValueError, "amount 99 chooses 99 of 8"),
+        (mlp, {"layer": "5"}, ValueError, "'5' are the logits: pruning them would"),
+        (frozen, {}, ValueError, "no parameter to train"),
+        (normed, {}, TypeError, "remove the parametrization first"),
+    ],
+)
+def test_what_cannot_work_is_told_before_the_work(
+    make, options, error, message, monkeypatch
+):
+    def too_late(*args, **options):
+        raise AssertionError("the attribution of all samples was computed")
+
+    monkeypatch.setattr("rlap.algorithm.partition_by", too_late)
+    net = make()
+    with untouched(net), pytest.raises(error, match=message):
+        robustify(net, X, Y, **({"layer": "2", "recipe": SHORT} | options))
+
+
 def test_a_model_that_returns_nan_or_constants():
     net = mlp()
     with torch.no_grad():

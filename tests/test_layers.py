@@ -4,21 +4,27 @@ from __future__ import annotations
 
 import pytest
 import torch
-from conftest import convnet, mlp, randn, scrambled, untouched
+from conftest import convnet, mlp, randn, scrambled, seeded, untouched
 from torch import nn
 
+from rlap.attribution import attribute, scan
+from rlap.data.base import Split
+from rlap.inference import predict
 from rlap.layers import (
     activations,
     channels_last,
+    check_calls,
     evaluating,
     get_layer,
     model_device,
     num_units,
+    placing,
     positions,
     preserved_random_state,
-    to_train,
     unit_sum,
 )
+from rlap.recipe import Recipe
+from rlap.training import train
 
 
 def test_units_and_device():
@@ -62,11 +68,75 @@ def test_thin_strided_convolutions_train_in_the_plain_layout(
     inputs, kernel, stride, groups, last
 ):
     """Else PyTorch's CPU backend writes out of bounds in their backward pass."""
-    net = nn.Conv2d(inputs, 32, kernel, stride, groups=groups)
+    net = nn.Sequential(nn.Conv2d(inputs, 32, kernel, stride, groups=groups))
     for given in (randn(2, inputs, 4, 4), channels_last(randn(2, inputs, 4, 4))):
-        found = to_train(given, nn.Sequential(net))
+        found = placing(net, given, training=True)(given)
         assert found.is_contiguous(memory_format=torch.channels_last) == last
         assert torch.equal(found, given)
+
+
+class Viewing(nn.Module):
+    """Flattens as many tutorials do; an in-place ReLU after the hidden layer."""
+
+    def __init__(self, view: bool = True) -> None:
+        super().__init__()
+        self.view = view
+        self.conv = nn.Conv2d(2, 4, 3)
+        self.fc = nn.Linear(144, 6)
+        self.relu = nn.ReLU(inplace=True)
+        self.fc2 = nn.Linear(6, 3)
+
+    def forward(self, x):
+        x = torch.relu(self.conv(x))
+        x = x.view(-1, 144) if self.view else x.reshape(-1, 144)
+        return self.fc2(self.relu(self.fc(x)))
+
+
+def test_a_network_that_flattens_with_view_is_as_good_as_any():
+    split = Split(randn(12, 2, 8, 8), torch.arange(12) % 3)
+    recipe = Recipe(epochs=1, batch_size=5, precision="fp32")
+    made = []
+    for view in (True, False):
+        net = seeded(lambda view=view: Viewing(view))
+        found = [predict(net, split.inputs), attribute(net, split.inputs, layer="fc")]
+        train(net, split, recipe)
+        found += [predict(net, split.inputs)]
+        made.append(found)
+    for ours, reshaped in zip(*made, strict=True):
+        assert torch.allclose(ours, reshaped, atol=1e-5)
+
+
+def test_other_errors_of_a_network_are_its_own():
+    with pytest.raises(RuntimeError, match="channels"):
+        predict(Viewing(), randn(2, 3, 8, 8))
+
+
+def test_channels_last_weights_do_not_bring_the_crash_back():
+    net = nn.Sequential(nn.Conv2d(3, 6, 3), nn.Conv2d(6, 16, 1, stride=2))
+    placing(net, randn(2, 3, 8, 8), training=True)
+    net = net.to(memory_format=torch.channels_last)
+    placing(net, randn(2, 3, 8, 8))  # to look at it is safe
+    with pytest.raises(ValueError, match="cannot be trained in channels_last"):
+        placing(net, randn(2, 3, 8, 8), training=True)
+
+
+def test_another_precision_is_told():
+    for weights, inputs in ((torch.float64, torch.float32), (torch.bfloat16, None)):
+        with pytest.raises(TypeError, match=r"convert one of them.*\.float\(\)"):
+            predict(mlp().to(weights), randn(4, 6).to(inputs or torch.float32))
+    assert predict(mlp().double(), randn(4, 6).double()).dtype == torch.float32
+
+
+def test_a_compiled_model_is_named_as_the_reason():
+    with pytest.raises(ValueError, match="ran 0 times.*compiled model: give"):
+        check_calls(0, "_orig_mod.fc")
+
+
+def test_activations_are_read_before_a_relu_in_place():
+    net, x = Viewing(), randn(5, 2, 8, 8)
+    found = activations(net, x, layer="fc")
+    assert (found < 0).any()
+    assert torch.allclose(found, scan(net, x, layer="fc").activations, atol=1e-6)
 
 
 def test_activations_are_means_over_positions():

@@ -5,11 +5,13 @@ from __future__ import annotations
 import copy
 import math
 from dataclasses import replace
+from functools import partial
 
 import pytest
 import torch
 import torch.nn.functional as F
 from conftest import (
+    ConvNet,
     blobs,
     convnet,
     mlp,
@@ -27,7 +29,9 @@ from torch import nn
 from rlap import models
 from rlap.corruption import corrupt
 from rlap.data.base import Split
+from rlap.finetuning import finetune
 from rlap.inference import accuracy, predict
+from rlap.metrics import evaluate
 from rlap.pruning import prune
 from rlap.recipe import (
     Recipe,
@@ -414,6 +418,42 @@ def test_a_file_that_is_no_checkpoint_is_refused(tmp_path, content):
     assert file.read_bytes() == content
 
 
+def test_a_checkpoint_of_another_network_is_refused(tmp_path):
+    train(convnet(), pictures(), PLAIN, checkpoint=tmp_path / "run.pt")
+    wider = ConvNet(hidden=7)
+    with pytest.raises(ValueError, match="belongs to another network"):
+        train(wider, pictures(), PLAIN, checkpoint=tmp_path / "run.pt")
+
+
+@pytest.mark.parametrize("data", ["loader", "pair", "inputs"])
+def test_data_that_are_no_split_are_told_so(data):
+    split = pictures()
+    given = {
+        "loader": torch.utils.data.DataLoader([0, 1]),
+        "pair": (split.inputs, split.labels),
+        "inputs": split.inputs,
+    }[data]
+    heads = partial(finetune, layer="fc")
+    for use in (train, evaluate, accuracy, heads):
+        with pytest.raises(TypeError, match=r"needs an rlap.Split\(inputs, labels\)"):
+            use(convnet(), given)
+
+
+def test_a_model_without_logits_is_told_so():
+    class Pair(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.fc = nn.Linear(4, 3)
+
+        def forward(self, x):
+            return self.fc(x), x
+
+    split = Split(randn(8, 4), torch.arange(8) % 3)
+    for use in (train, evaluate, lambda m, s: predict(m, s.inputs)):
+        with pytest.raises(TypeError, match="must return logits"):
+            use(Pair(), split)
+
+
 def test_half_written_checkpoints_never_appear(tmp_path, monkeypatch):
     file = tmp_path / "run.pt"
     train(convnet(), pictures(), replace(PLAIN, epochs=1), checkpoint=file)
@@ -533,9 +573,12 @@ def test_only_the_named_modules_are_trained():
 def test_batchnorm_statistics(batchnorm, modules, moves):
     net, seen = convnet(), []
     before = state(net)
-    net.fc.register_forward_pre_hook(
-        lambda m, a: seen.append((net.bn.training, net.drop.training, m.training))
-    )
+
+    def watch(module, args):
+        if torch.is_grad_enabled():  # a step, not the look at the memory layout
+            seen.append((net.bn.training, net.drop.training, module.training))
+
+    net.fc.register_forward_pre_hook(watch)
     train(net, pictures(), PLAIN, modules=modules, batchnorm=batchnorm)
     after = net.state_dict()
     for name in ("bn.running_mean", "bn.running_var", "bn.num_batches_tracked"):
@@ -551,8 +594,9 @@ def test_first_epoch_alone_in_train_mode():
     net, modes, means = convnet(), [], []
 
     def look(module, args):
-        modes.append((net.bn.training, net.drop.training, module.training))
-        means.append(net.bn.running_mean.clone())
+        if torch.is_grad_enabled():  # a step, not the look at the memory layout
+            modes.append((net.bn.training, net.drop.training, module.training))
+            means.append(net.bn.running_mean.clone())
 
     net.fc.register_forward_pre_hook(look)
     train(net, pictures(), PLAIN, batchnorm="first epoch")  # 24 samples: 3 batches
