@@ -106,8 +106,10 @@ print(f"accuracy on clean digits: {before:.3f} before, {after:.3f} after")
 # ## Read the result before you trust it
 #
 # The diagnostics tell whether there was a second group at all. `separation` is Ashman's
-# D, the distance between the groups in units of their spread; below about 2.5 they may
-# be one. A warning is raised when a split is lopsided or blurred.
+# D, the distance between the groups in units of their spread; a single group of so many
+# samples and units may reach `believed_above`. What the groups are it does not say:
+# classes form groups, too. A warning is raised when a split is lopsided or blurred, or
+# made from too few samples to tell.
 #
 # For noise in the inputs, try the rule "gmm" as well. From its usual start, k-means, the
 # mixture may find the classes instead of the noise ({doc}`/partition`); so `robustify` fits
