@@ -92,6 +92,21 @@ def convnet(seed: int = 0) -> ConvNet:
     return net
 
 
+def all_cnn(seed: int = 0) -> nn.Sequential:
+    """Convolutions to the end: the logits are maps averaged over positions."""
+    return seeded(
+        lambda: nn.Sequential(
+            nn.Conv2d(2, 4, 3, padding=1),
+            nn.BatchNorm2d(4),
+            nn.ReLU(),
+            nn.Conv2d(4, 3, 1),
+            nn.AdaptiveAvgPool2d(1),
+            nn.Flatten(),
+        ),
+        seed,
+    )
+
+
 def blobs(n: int = 60, d: int = 6, classes: int = 3, *, seed: int = 0) -> Split:
     """Gaussian classes 3 standard deviations apart."""
     labels = torch.arange(n) % classes

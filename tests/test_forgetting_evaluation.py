@@ -6,7 +6,16 @@ import math
 
 import pytest
 import torch
-from conftest import blobs, mlp, randn, scrambled, seeded, untouched
+from conftest import (
+    all_cnn,
+    blobs,
+    mlp,
+    pictures,
+    randn,
+    scrambled,
+    seeded,
+    untouched,
+)
 from torch import nn
 
 from rlap.data.base import Split
@@ -321,6 +330,26 @@ def test_the_whole_account(learned):
     assert gaps["ua"] == row["ua"] - (rows[0]["ua"] + rows[1]["ua"]) / 2
     assert "relearn" in gaps and "curves" not in gaps
     assert 0 <= gaps["average_gap"] <= 1
+
+
+def test_the_account_of_a_network_without_a_last_linear_layer():
+    data = ForgettingData.of(pictures(30), pictures(30, seed=1), 1)
+    net, *golds = (all_cnn(seed) for seed in range(3))
+    options = {"original": net, "retrained": golds, "relearn_steps": 5}
+    with pytest.warns(UserWarning, match="not the output of an nn.Linear"):
+        row = examine(net, data, **options, earlier=["3"])
+    left_out = ("probe_", "relearn_fresh_head")
+    assert not [name for name in row if name.startswith(left_out)]
+    assert set(row["curves"]) == {"relearn"} and set(row["layers"]) == {"3"}
+    assert {"ua", "loss_auc", "output_distance_forget", "relearn_others"} < set(row)
+    assert relative(row, [row])["average_gap"] == 0
+    assert probe(net, data, layer="3").linear_retain > 0.5
+    for call in (
+        lambda: probe(net, data),
+        lambda: relearn(net, data, target=0.5, keep=0.5, fresh_head=True),
+    ):
+        with pytest.raises(TypeError, match="not the output of an nn.Linear"):
+            call()
 
 
 def test_the_average_gap_by_hand():

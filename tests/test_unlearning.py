@@ -6,6 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from conftest import (
+    all_cnn,
     blobs,
     convnet,
     mlp,
@@ -98,6 +99,25 @@ def test_bad_sets_are_refused_by_every_method(name):
         METHODS[name](net, retain, forget)
     with pytest.raises(ValueError, match="is empty"):  # such a set cannot be made
         retain.subset(retain.labels == 1)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_only_what_edits_the_last_layer_needs_one(name):
+    """Logits of an All-CNN come from a pooled map and not from an nn.Linear."""
+    net, split = all_cnn(), pictures(30)
+    forget, retain = split_class(split, 1)
+    options = {"recipe": SHORT} if METHODS[name].trains else {}
+    if name == "ssd":
+        options["alpha"] = 1.0
+    if name in ("logit_mask", "lra_npp", "lra_npp_layers"):
+        with pytest.raises(TypeError, match="not the output of an nn.Linear"):
+            METHODS[name](net, forget, retain)
+        if name != "lra_npp_layers":
+            return
+        options["layers"] = ["0"]  # asks for no last layer
+    new = METHODS[name](net, forget, retain, **options)
+    assert not torch.equal(new[0].weight, net[0].weight) or name == "osp"
+    assert not same_state(new, state(net))
 
 
 @pytest.mark.parametrize(

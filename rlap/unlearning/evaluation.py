@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import copy
 import time
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -27,7 +28,7 @@ from rlap.unlearning.attacks import (
     mia_logreg_entropy_member_rate,
     told_from_retrain_auc,
 )
-from rlap.unlearning.common import last_linear
+from rlap.unlearning.common import last_layer
 from rlap.unlearning.probes import probes
 from rlap.unlearning.relearning import relearn
 from rlap.unlearning.splits import ForgettingData
@@ -123,7 +124,9 @@ def examine(
 
     A retrained model gets its own row by the same call; ``relative`` sets rows against
     it. What depends on the features alone is measured once for all models that share
-    them, the edits of a last layer.
+    them, the edits of a last layer. Where the logits are not the output of an nn.Linear
+    there is no last layer to probe or to draw anew: with a warning, the row goes
+    without ``probe_*`` and ``relearn_fresh_head*``.
     """
     answers = answers or Answers(data)
     row: dict[str, Any] = dict(accuracies(model, data, answers=answers))
@@ -150,21 +153,36 @@ def examine(
         "test_samples": watched,
         "seed": seed,
     }
-    last = last_linear(model, data.forget.inputs[:1])
-    body = body_digest(model, last)
-    asked = *half.values(), *earlier
+    return row | of_features(model, answers, half, earlier)
+
+
+def of_features(
+    model: nn.Module, answers: Answers, half: dict[str, Any], earlier: Sequence[str]
+) -> dict[str, Any]:
+    """The part of a row that probes and relearning give; ``half`` are the options of
+    ``relearn``."""
+    data = answers.data
+    last = last_layer(model, data.forget.inputs[:1])[1]
+    body, asked = body_digest(model, last), (*half.values(), *earlier)
+    probed = [*earlier] if last is None else [*earlier, last]
     layers = answers.once(
         ("probes", body, *asked),
-        lambda: probes(model, data, [*earlier, last], seed=seed),
+        lambda: probes(model, data, probed, seed=half["seed"]),
     )
-    row |= {f"probe_{k}": v for k, v in asdict(layers[last]).items()}
-    runs = {
-        "relearn": relearn(model, data, **half),
-        "relearn_fresh_head": answers.once(
+    row: dict[str, Any] = {}
+    runs = {"relearn": relearn(model, data, **half)}
+    if last is None:
+        warnings.warn(
+            "the logits are not the output of an nn.Linear: without a probe of the "
+            "last layer's input and relearning with a fresh last layer",
+            stacklevel=3,
+        )
+    else:
+        row |= {f"probe_{k}": v for k, v in asdict(layers[last]).items()}
+        runs["relearn_fresh_head"] = answers.once(
             ("relearn", body, *asked),
             lambda: relearn(model, data, fresh_head=True, **half),
-        ),
-    }
+        )
     row |= {name: found.back for name, found in runs.items()}
     row |= {f"{name}_others": found.kept for name, found in runs.items()}
     row["curves"] = {name: found.curve() for name, found in runs.items()}
@@ -172,8 +190,10 @@ def examine(
     return row
 
 
-def body_digest(model: nn.Module, last: str) -> str:
+def body_digest(model: nn.Module, last: str | None) -> str:
     """A digest of all weights but the last layer's: equal ones have equal features."""
+    if last is None:
+        return weight_digest(model)
     body = copy.deepcopy(model)
     layer = body.get_submodule(last)
     with torch.no_grad():

@@ -50,7 +50,7 @@ def forget_lra_npp_layers(
         forget: images of the class to forget.
         retain: not used.
         layers: names of the layers whose units are zeroed; None takes all that are
-            trained but the last.
+            trained but the last, which has to be an nn.Linear then.
         share: of each layer's units that are zeroed (k_p), in (0, 1); at least one.
         top: k_a for every layer; None is 200 in 2,048 of its units.
         rule: of the propagation; None is the epsilon rule with 0.1.

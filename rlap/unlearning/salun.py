@@ -36,9 +36,8 @@ def forget_salun(
     their values after every step, whatever momentum and weight decay did. Source: Fan
     et al. (ICLR 2024), with their random-label loss.
     """
-    new, label, last = begin(model, forget, retain, both=True)
+    new, label, classes = begin(model, forget, retain, both=True)
     kept = Unsalient.of(new, saliency(new, forget, share))
-    classes = new.get_submodule(last).out_features
     wrong = wrong_labels(len(forget), label, classes, seed)
     split = together([retain, forget], [retain.labels, wrong])
     train(new, split, recipe, seed=seed, mask=kept)
