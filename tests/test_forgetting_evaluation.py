@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 
 import pytest
@@ -17,6 +18,7 @@ from conftest import (
     untouched,
 )
 from torch import nn
+from torch.nn.utils.parametrizations import weight_norm
 
 from rlap.data.base import Split
 from rlap.inference import accuracy
@@ -350,6 +352,20 @@ def test_the_account_of_a_network_without_a_last_linear_layer():
     ):
         with pytest.raises(TypeError, match="not the output of an nn.Linear"):
             call()
+
+
+def test_a_computed_head_is_not_drawn_anew(learned):
+    """Its weight would stay as it is, and relearning seem as fast as with it."""
+    net, data = copy.deepcopy(learned[0]), learned[1]
+    weight_norm(net[5])
+    with pytest.raises(TypeError, match="'5' is computed from other parameters"):
+        relearn(net, data, target=0.5, keep=0.5, fresh_head=True)
+    golds = [mlp(seed=1), mlp(seed=2)]
+    options = {"original": learned[0], "retrained": golds, "relearn_steps": 5}
+    with pytest.warns(UserWarning, match="cannot be drawn anew"):
+        row = examine(net, data, **options)
+    assert row["probe_linear_forget"] > 0.9 and "relearn" in row
+    assert not [name for name in row if name.startswith("relearn_fresh_head")]
 
 
 def test_the_average_gap_by_hand():

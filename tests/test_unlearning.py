@@ -19,6 +19,7 @@ from conftest import (
     untouched,
 )
 from torch import nn
+from torch.nn.utils.parametrizations import spectral_norm, weight_norm
 
 from rlap.data.base import Normalisation, Split
 from rlap.inference import accuracy, predict
@@ -118,6 +119,28 @@ def test_only_what_edits_the_last_layer_needs_one(name):
     new = METHODS[name](net, forget, retain, **options)
     assert not torch.equal(new[0].weight, net[0].weight) or name == "osp"
     assert not same_state(new, state(net))
+
+
+@pytest.mark.parametrize("norm", [spectral_norm, weight_norm])
+def test_a_computed_weight_is_refused_where_it_would_be_written(norm):
+    """What is written into it is lost: the model would come back as it was."""
+    net, split = convnet(), pictures(30)
+    for name in ("conv", "conv2", "fc", "fc2"):
+        norm(net.get_submodule(name))
+    forget, retain = split_class(split, 1)
+    for name in ("logit_mask", "lra_npp", "lra_npp_layers", "svd_projection", "osp"):
+        options = {"reading": "weight"} if name == "osp" else {}
+        with pytest.raises(TypeError, match="from other parameters|is parametrized"):
+            METHODS[name](net, forget, retain, **options)
+    for name, options in (
+        ("osp", {}),  # scales the BatchNorm
+        ("osp", {"reading": "gate"}),
+        ("ssd", {"alpha": 1.0}),  # dampens the parameters themselves
+        ("fine_tune", {"recipe": SHORT}),
+    ):
+        new = METHODS[name](net, forget, retain, **options)
+        moved = predict(new, split.inputs) - predict(net, split.inputs)
+        assert moved.abs().max() > 1e-4, name
 
 
 @pytest.mark.parametrize(

@@ -111,6 +111,22 @@ def last_linear(model: nn.Module, example: Tensor) -> str:
     return name
 
 
+def has_own_weights(layer: nn.Module) -> bool:
+    """Whether weight and bias are the layer's parameters, and not computed from others
+    as by ``torch.nn.utils.parametrizations``: what is written there is lost."""
+    tensors = (getattr(layer, kind, None) for kind in ("weight", "bias"))
+    return all(t is None or isinstance(t, nn.Parameter) for t in tensors)
+
+
+def check_own_weights(layer: nn.Module, name: str) -> None:
+    """Raise ``TypeError`` for a layer into whose weights nothing can be written."""
+    if not has_own_weights(layer):
+        raise TypeError(
+            f"the weight of {name!r} is computed from other parameters, so that a "
+            "change of it would not last; remove the parametrization first"
+        )
+
+
 def together(splits: Sequence[Split], labels: Sequence[Tensor] | None = None) -> Split:
     """One split of several, with other labels where they are given."""
     labels = labels or [split.labels for split in splits]

@@ -28,7 +28,7 @@ from rlap.unlearning.attacks import (
     mia_logreg_entropy_member_rate,
     told_from_retrain_auc,
 )
-from rlap.unlearning.common import last_layer
+from rlap.unlearning.common import has_own_weights, last_layer
 from rlap.unlearning.probes import probes
 from rlap.unlearning.relearning import relearn
 from rlap.unlearning.splits import ForgettingData
@@ -125,8 +125,9 @@ def examine(
     A retrained model gets its own row by the same call; ``relative`` sets rows against
     it. What depends on the features alone is measured once for all models that share
     them, the edits of a last layer. Where the logits are not the output of an nn.Linear
-    there is no last layer to probe or to draw anew: with a warning, the row goes
-    without ``probe_*`` and ``relearn_fresh_head*``.
+    there is no last layer to probe or to draw anew, and where its weight is computed
+    from other parameters none to draw anew: with a warning, the row goes without
+    ``probe_*`` or ``relearn_fresh_head*``.
     """
     answers = answers or Answers(data)
     row: dict[str, Any] = dict(accuracies(model, data, answers=answers))
@@ -169,16 +170,12 @@ def of_features(
         ("probes", body, *asked),
         lambda: probes(model, data, probed, seed=half["seed"]),
     )
-    row: dict[str, Any] = {}
+    of_last = {} if last is None else asdict(layers[last])
+    row: dict[str, Any] = {f"probe_{k}": v for k, v in of_last.items()}
     runs = {"relearn": relearn(model, data, **half)}
-    if last is None:
-        warnings.warn(
-            "the logits are not the output of an nn.Linear: without a probe of the "
-            "last layer's input and relearning with a fresh last layer",
-            stacklevel=3,
-        )
+    if reason := not_drawn_anew(model, last):
+        warnings.warn(reason, stacklevel=3)
     else:
-        row |= {f"probe_{k}": v for k, v in asdict(layers[last]).items()}
         runs["relearn_fresh_head"] = answers.once(
             ("relearn", body, *asked),
             lambda: relearn(model, data, fresh_head=True, **half),
@@ -188,6 +185,21 @@ def of_features(
     row["curves"] = {name: found.curve() for name, found in runs.items()}
     row["layers"] = {name: asdict(layers[name]) for name in earlier}
     return row
+
+
+def not_drawn_anew(model: nn.Module, last: str | None) -> str | None:
+    """Why the last layer is not, or None where it can be."""
+    if last is None:
+        return (
+            "the logits are not the output of an nn.Linear: there is no last layer "
+            "to probe or to draw anew"
+        )
+    if not has_own_weights(model.get_submodule(last)):
+        return (
+            f"the weight of {last!r} is computed from other parameters: it cannot be "
+            "drawn anew"
+        )
+    return None
 
 
 def body_digest(model: nn.Module, last: str | None) -> str:

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from rlap.checks import check_count, check_finite, check_one_of, check_seed
 from rlap.data.base import Split
 from rlap.finetuning import cache_features
-from rlap.unlearning.common import begin, last_linear
+from rlap.unlearning.common import begin, check_own_weights, last_linear
 
 SCOPES = ("all", "target")
 # how units are chosen: the method's way, then the controls
@@ -58,12 +58,15 @@ def forget_lra_npp(
         seed: of the selection "random".
 
     Returns a new model. Raises ``ValueError`` for more units than there are, an unknown
-    scope or selection or a bad forget set, ``TypeError`` without a last linear layer.
+    scope or selection or a bad forget set, ``TypeError`` without a last linear layer or
+    for one whose weight is computed from other parameters.
     """
     if scope not in SCOPES:
         raise ValueError(f"scope is {scope!r}; choose one of {SCOPES}")
     new, label, _ = begin(model, forget, retain)
-    layer = new.get_submodule(last_linear(new, forget.inputs[:1]))
+    last = last_linear(new, forget.inputs[:1])
+    layer = new.get_submodule(last)
+    check_own_weights(layer, last)
     units = chosen_units(
         new, forget, retain, top=top, prune_units=prune_units, select=select, seed=seed
     )

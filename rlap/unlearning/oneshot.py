@@ -13,7 +13,13 @@ from torch.func import functional_call, grad, vmap
 from rlap.checks import check_count, check_finite, check_number, check_seed
 from rlap.data.base import Split
 from rlap.layers import evaluating, model_device
-from rlap.unlearning.common import begin, last_linear, some, together
+from rlap.unlearning.common import (
+    begin,
+    check_own_weights,
+    last_linear,
+    some,
+    together,
+)
 
 MASKED = -1e9  # finite, so that everything that reads logits goes on working
 MAX_GRADIENTS = 2**25  # numbers in the gradients held at once
@@ -25,11 +31,14 @@ def forget_logit_mask(
     """Never answer the class: its output weights become 0 and its bias -1e9.
 
     The probabilities of all other classes are exactly the model's own, renormalised.
-    No data are used but the label. Raises ``TypeError`` without a last linear layer.
-    Source: the trivial control (weight filtration).
+    No data are used but the label. Raises ``TypeError`` without a last linear layer
+    or for one whose weight is computed from other parameters. Source: the trivial
+    control (weight filtration).
     """
     new, label, _ = begin(model, forget, retain)
-    layer = new.get_submodule(last_linear(new, forget.inputs[:1]))
+    last = last_linear(new, forget.inputs[:1])
+    layer = new.get_submodule(last)
+    check_own_weights(layer, last)
     if layer.bias is None:
         layer.bias = nn.Parameter(layer.weight.new_zeros(layer.out_features))
     with torch.no_grad():

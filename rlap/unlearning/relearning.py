@@ -19,7 +19,12 @@ from rlap.layers import (
     preserved_random_state,
     to_train,
 )
-from rlap.unlearning.common import last_layer, last_linear, some
+from rlap.unlearning.common import (
+    check_own_weights,
+    last_layer,
+    last_linear,
+    some,
+)
 from rlap.unlearning.oneshot import MASKED
 from rlap.unlearning.probes import balanced
 from rlap.unlearning.splits import ForgettingData
@@ -96,7 +101,7 @@ def relearn(
         fresh_head: draw the last layer anew first: then only the features help.
 
     Raises ``ValueError`` for settings out of range, ``TypeError`` for a fresh head
-    where the logits are not the output of an nn.Linear.
+    where the logits are not the output of an nn.Linear with parameters of its own.
     """
     check_rate(target, "target")
     check_rate(keep, "keep")
@@ -108,7 +113,9 @@ def relearn(
     new = copy.deepcopy(model).eval()
     lift_mask(new, data.forget.inputs[:1])
     if fresh_head:
-        head = new.get_submodule(last_linear(new, data.forget.inputs[:1]))
+        name = last_linear(new, data.forget.inputs[:1])
+        head = new.get_submodule(name)
+        check_own_weights(head, name)
         with preserved_random_state(model_device(new), seed):
             head.reset_parameters()
     few = balanced(data, per_class, seed).to(model_device(new))
