@@ -28,7 +28,9 @@ from rlap.recipe import Recipe
 from rlap.training import train
 from rlap.unlearning import METHODS, split_class
 from rlap.unlearning.oneshot import dampened, importance_of_weights, importances
+from rlap.unlearning.relearning import relearn
 from rlap.unlearning.salun import saliency
+from rlap.unlearning.splits import ForgettingData
 from rlap.unlearning.svd import (
     Directions,
     directions,
@@ -141,6 +143,18 @@ def test_a_computed_weight_is_refused_where_it_would_be_written(norm):
         new = METHODS[name](net, forget, retain, **options)
         moved = predict(new, split.inputs) - predict(net, split.inputs)
         assert moved.abs().max() > 1e-4, name
+
+
+def test_a_model_that_is_frozen_altogether_says_so():
+    net, data = mlp().requires_grad_(False), blobs(30)
+    data = ForgettingData.of(data, data, 1)
+    for name in ("ssd", "salun", "fine_tune"):
+        with pytest.raises(ValueError, match="all are frozen"):
+            METHODS[name](net, data.forget, data.retain)
+    with pytest.raises(ValueError, match="all are frozen"):
+        relearn(net, data, target=0.5, keep=0.5)
+    with pytest.raises(ValueError, match="no layer to take units from"):
+        METHODS["lra_npp_layers"](net, data.forget, data.retain)
 
 
 @pytest.mark.parametrize(

@@ -127,6 +127,14 @@ def check_own_weights(layer: nn.Module, name: str) -> None:
         )
 
 
+def trained_parameters(model: nn.Module) -> dict[str, nn.Parameter]:
+    """The parameters that are not frozen, by name; ``ValueError`` where all are."""
+    found = {n: p for n, p in model.named_parameters() if p.requires_grad}
+    if not found:
+        raise ValueError("no parameter to train: all are frozen or the model has none")
+    return found
+
+
 def together(splits: Sequence[Split], labels: Sequence[Tensor] | None = None) -> Split:
     """One split of several, with other labels where they are given."""
     labels = labels or [split.labels for split in splits]

@@ -19,6 +19,7 @@ from rlap.unlearning.common import (
     last_linear,
     some,
     together,
+    trained_parameters,
 )
 
 MASKED = -1e9  # finite, so that everything that reads logits goes on working
@@ -72,8 +73,8 @@ def forget_ssd(
             and what the code finds comes from gradients that cancel in mixed batches.
         samples: at most so many of each set, drawn from ``seed``; None takes all.
 
-    Raises ``TypeError`` without a retain set, ``ValueError`` for settings out of range.
-    Source: Foster et al. (AAAI 2024).
+    Raises ``TypeError`` without a retain set, ``ValueError`` for settings out of range
+    and where all parameters are frozen. Source: Foster et al. (AAAI 2024).
     """
     begin(model, forget, retain, both=True)
     check_positive(alpha=alpha, dampening=dampening)
@@ -141,7 +142,7 @@ def importance_of_weights(
     """Mean over shuffled batches of the squared gradient of the mean CE, in eval mode,
     by trainable parameter. Batches are weighted by their samples."""
     check_count(batch_size, "fisher_batch")
-    live = {n: p.detach() for n, p in model.named_parameters() if p.requires_grad}
+    live = {n: p.detach() for n, p in trained_parameters(model).items()}
     fixed = {n: p.detach() for n, p in model.named_parameters() if n not in live}
     fixed |= dict(model.named_buffers())
 

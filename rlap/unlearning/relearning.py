@@ -24,6 +24,7 @@ from rlap.unlearning.common import (
     last_layer,
     last_linear,
     some,
+    trained_parameters,
 )
 from rlap.unlearning.oneshot import MASKED
 from rlap.unlearning.probes import balanced
@@ -100,8 +101,9 @@ def relearn(
         test_samples: at most, of either, on which that is measured.
         fresh_head: draw the last layer anew first: then only the features help.
 
-    Raises ``ValueError`` for settings out of range, ``TypeError`` for a fresh head
-    where the logits are not the output of an nn.Linear with parameters of its own.
+    Raises ``ValueError`` for settings out of range and where all parameters are frozen,
+    ``TypeError`` for a fresh head where the logits are not the output of an nn.Linear
+    with parameters of its own.
     """
     check_rate(target, "target")
     check_rate(keep, "keep")
@@ -120,7 +122,7 @@ def relearn(
             head.reset_parameters()
     few = balanced(data, per_class, seed).to(model_device(new))
     generator = torch.Generator().manual_seed(seed)
-    parameters = [p for p in new.parameters() if p.requires_grad]
+    parameters = list(trained_parameters(new).values())
     watched = [
         some(s, test_samples, seed) for s in (data.forget_test, data.retain_test)
     ]
