@@ -239,6 +239,14 @@ def test_layers_are_probed_in_one_pass(learned):
     inputs = layer_inputs(maps, split, ["0", "1"])
     assert torch.allclose(inputs["0"], split.inputs.mean((2, 3)))
     assert torch.allclose(inputs["1"], maps[0](split.inputs).mean((2, 3)), atol=1e-6)
+    tokens = randn(5, 24, 8)
+    words = nn.Sequential(nn.Linear(8, 6), nn.Flatten(), nn.Linear(144, 3))
+    inputs = layer_inputs(words, Split(tokens, torch.arange(5)), ["0", "2"])
+    assert torch.allclose(inputs["0"], tokens.mean(1))
+    assert inputs["2"].shape == (5, 144)
+    pixels = Split(tokens.view(5, 4, 6, 8), torch.arange(5))  # channels come last
+    inputs = layer_inputs(words, pixels, ["0"])
+    assert torch.allclose(inputs["0"], tokens.mean(1), atol=1e-6)
     with pytest.raises(KeyError, match="no layer '7'"):
         probes(net, data, ["7"])
 

@@ -6,6 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from conftest import (
+    SharedConv,
     all_cnn,
     blobs,
     convnet,
@@ -320,6 +321,11 @@ def test_patches_are_what_a_convolution_multiplies():
         nn.Sequential(conv, nn.Flatten()), Split(x, torch.arange(4)), None
     )
     assert torch.allclose(moments["0"], rows.double().T @ rows.double())
+    net, split = seeded(SharedConv), pictures(9)
+    x = torch.relu(net.stem(split.inputs))  # what the shared one sees first, and then
+    seen = torch.cat([layer_rows(net.conv, "conv", v) for v in (x, net.conv(x).relu())])
+    found = input_moments(net, split, None)["conv"]
+    assert torch.allclose(found, seen.double().T @ seen.double())
     with pytest.raises(TypeError, match="grouped"):
         layer_rows(nn.Conv2d(2, 2, 3, groups=2), "0", x)
 

@@ -44,7 +44,8 @@ def forget_svd_projection(
     Args:
         alpha_retain, alpha_forget: a of each set (100 and 3 in the authors' code).
         samples: of each set, drawn from ``seed``.
-        layers: names of Linear and Conv2d layers; None takes all that run once.
+        layers: names of Linear and Conv2d layers; None takes all that run. Of one that
+            runs several times, the inputs of all its runs count.
 
     Raises ``TypeError`` without a retain set, for a layer of another kind and for one
     whose weight is computed from other parameters, ``KeyError`` for an unknown one,
