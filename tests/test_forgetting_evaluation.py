@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+from functools import partial
 
 import pytest
 import torch
@@ -151,6 +152,7 @@ def test_true_positives_at_few_false_ones_by_hand():
     members = torch.tensor([97.0, 98.0, 98.5, 99.5])
     assert tpr_at(members, others, 0.01) == 0.5
     assert tpr_at(members, others[:50], 0.01) == 1.0  # none of 50 may pass
+    assert tpr_at(members, others, 1.0) == 1.0  # all may pass
     masked = without(torch.tensor([[0.5, 0.3, 0.2]]).log(), 0).exp()
     assert torch.allclose(masked, torch.tensor([[0.6, 0.4]]))
 
@@ -171,6 +173,17 @@ def test_answers_are_computed_once_and_shared(learned, monkeypatch):
     told_from_retrain_auc(net, mlp(seed=3), data, answers=shared)
     assert [n for _, n in asked[4:]] == [50]  # the other model's
     assert svc == mia_efficacy_svc_confidence(net, data)
+    twin = ForgettingData.of(blobs(150), blobs(90, seed=7), 1)
+    for measure in (
+        accuracies,
+        loss_attack,
+        mia_efficacy_svc_confidence,
+        mia_logreg_entropy_member_rate,
+        partial(told_from_retrain_auc, net),
+        partial(examine, original=net, retrained=[net, net]),
+    ):
+        with pytest.raises(ValueError, match="answers are on other data"):
+            measure(net, twin, answers=shared)
     broken = mlp()
     broken[5].bias.data[0] = float("nan")
     with pytest.raises(ValueError, match="logits"):

@@ -23,6 +23,7 @@ from rlap.checks import check_finite
 from rlap.inference import predict
 from rlap.unlearning.attacks import (
     Answers,
+    answers_on,
     loss_attack,
     mia_efficacy_svc_confidence,
     mia_logreg_entropy_member_rate,
@@ -44,7 +45,7 @@ def accuracies(
     """Accuracy, in [0, 1], on forget and retain sets, train and test, and the field's
     names for them: ua = 1 - forget_train, ra = retain_train, ta = retain_test (test
     accuracy over the retained classes only)."""
-    answers = answers or Answers(data)
+    answers = answers_on(data, answers)
     found = {
         "forget_train": answers.accuracy(model, "forget"),
         "retain_train": answers.accuracy(model, "retain"),
@@ -120,7 +121,8 @@ def examine(
         relearn_steps, watched: so many steps of relearning, watched on so many test
             samples of the class and of the others.
         earlier: names of layers whose inputs are probed, too.
-        answers: of these models on this data, to be shared between calls.
+        answers: of these models on this very ``data``, to be shared between calls;
+            ``ValueError`` for those on other data.
 
     A retrained model gets its own row by the same call; ``relative`` sets rows against
     it. What depends on the features alone is measured once for all models that share
@@ -129,7 +131,7 @@ def examine(
     from other parameters none to draw anew: with a warning, the row goes without
     ``probe_*`` or ``relearn_fresh_head*``.
     """
-    answers = answers or Answers(data)
+    answers = answers_on(data, answers)
     row: dict[str, Any] = dict(accuracies(model, data, answers=answers))
     for attack in (mia_efficacy_svc_confidence, mia_logreg_entropy_member_rate):
         found = attack(model, data, seed=seed, answers=answers)
