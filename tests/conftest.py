@@ -92,6 +92,36 @@ def convnet(seed: int = 0) -> ConvNet:
     return net
 
 
+def all_cnn(seed: int = 0) -> nn.Sequential:
+    """Convolutions to the end: the logits are maps averaged over positions."""
+    return seeded(
+        lambda: nn.Sequential(
+            nn.Conv2d(2, 4, 3, padding=1),
+            nn.BatchNorm2d(4),
+            nn.ReLU(),
+            nn.Conv2d(4, 3, 1),
+            nn.AdaptiveAvgPool2d(1),
+            nn.Flatten(),
+        ),
+        seed,
+    )
+
+
+class SharedConv(nn.Module):
+    """One convolution that runs once, and one that runs twice."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(2, 4, 3, padding=1)
+        self.conv = nn.Conv2d(4, 4, 3, padding=1)
+        self.fc = nn.Linear(4, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.conv(torch.relu(self.stem(x)))
+        x = torch.relu(self.conv(torch.relu(x)))
+        return self.fc(x.mean((2, 3)))
+
+
 def blobs(n: int = 60, d: int = 6, classes: int = 3, *, seed: int = 0) -> Split:
     """Gaussian classes 3 standard deviations apart."""
     labels = torch.arange(n) % classes

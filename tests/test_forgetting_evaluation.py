@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
+import copy
 import math
+from functools import partial
 
 import pytest
 import torch
-from conftest import blobs, mlp, randn, scrambled, seeded, untouched
+from conftest import (
+    all_cnn,
+    blobs,
+    mlp,
+    pictures,
+    randn,
+    scrambled,
+    seeded,
+    untouched,
+)
 from torch import nn
+from torch.nn.utils.parametrizations import weight_norm
 
 from rlap.data.base import Split
 from rlap.inference import accuracy
@@ -140,6 +152,7 @@ def test_true_positives_at_few_false_ones_by_hand():
     members = torch.tensor([97.0, 98.0, 98.5, 99.5])
     assert tpr_at(members, others, 0.01) == 0.5
     assert tpr_at(members, others[:50], 0.01) == 1.0  # none of 50 may pass
+    assert tpr_at(members, others, 1.0) == 1.0  # all may pass
     masked = without(torch.tensor([[0.5, 0.3, 0.2]]).log(), 0).exp()
     assert torch.allclose(masked, torch.tensor([[0.6, 0.4]]))
 
@@ -160,6 +173,17 @@ def test_answers_are_computed_once_and_shared(learned, monkeypatch):
     told_from_retrain_auc(net, mlp(seed=3), data, answers=shared)
     assert [n for _, n in asked[4:]] == [50]  # the other model's
     assert svc == mia_efficacy_svc_confidence(net, data)
+    twin = ForgettingData.of(blobs(150), blobs(90, seed=7), 1)
+    for measure in (
+        accuracies,
+        loss_attack,
+        mia_efficacy_svc_confidence,
+        mia_logreg_entropy_member_rate,
+        partial(told_from_retrain_auc, net),
+        partial(examine, original=net, retrained=[net, net]),
+    ):
+        with pytest.raises(ValueError, match="answers are on other data"):
+            measure(net, twin, answers=shared)
     broken = mlp()
     broken[5].bias.data[0] = float("nan")
     with pytest.raises(ValueError, match="logits"):
@@ -228,6 +252,14 @@ def test_layers_are_probed_in_one_pass(learned):
     inputs = layer_inputs(maps, split, ["0", "1"])
     assert torch.allclose(inputs["0"], split.inputs.mean((2, 3)))
     assert torch.allclose(inputs["1"], maps[0](split.inputs).mean((2, 3)), atol=1e-6)
+    tokens = randn(5, 24, 8)
+    words = nn.Sequential(nn.Linear(8, 6), nn.Flatten(), nn.Linear(144, 3))
+    inputs = layer_inputs(words, Split(tokens, torch.arange(5)), ["0", "2"])
+    assert torch.allclose(inputs["0"], tokens.mean(1))
+    assert inputs["2"].shape == (5, 144)
+    pixels = Split(tokens.view(5, 4, 6, 8), torch.arange(5))  # channels come last
+    inputs = layer_inputs(words, pixels, ["0"])
+    assert torch.allclose(inputs["0"], tokens.mean(1), atol=1e-6)
     with pytest.raises(KeyError, match="no layer '7'"):
         probes(net, data, ["7"])
 
@@ -321,6 +353,40 @@ def test_the_whole_account(learned):
     assert gaps["ua"] == row["ua"] - (rows[0]["ua"] + rows[1]["ua"]) / 2
     assert "relearn" in gaps and "curves" not in gaps
     assert 0 <= gaps["average_gap"] <= 1
+
+
+def test_the_account_of_a_network_without_a_last_linear_layer():
+    data = ForgettingData.of(pictures(30), pictures(30, seed=1), 1)
+    net, *golds = (all_cnn(seed) for seed in range(3))
+    options = {"original": net, "retrained": golds, "relearn_steps": 5}
+    with pytest.warns(UserWarning, match="not the output of an nn.Linear"):
+        row = examine(net, data, **options, earlier=["3"])
+    left_out = ("probe_", "relearn_fresh_head")
+    assert not [name for name in row if name.startswith(left_out)]
+    assert set(row["curves"]) == {"relearn"} and set(row["layers"]) == {"3"}
+    assert {"ua", "loss_auc", "output_distance_forget", "relearn_others"} < set(row)
+    assert relative(row, [row])["average_gap"] == 0
+    assert probe(net, data, layer="3").linear_retain > 0.5
+    for call in (
+        lambda: probe(net, data),
+        lambda: relearn(net, data, target=0.5, keep=0.5, fresh_head=True),
+    ):
+        with pytest.raises(TypeError, match="not the output of an nn.Linear"):
+            call()
+
+
+def test_a_computed_head_is_not_drawn_anew(learned):
+    """Its weight would stay as it is, and relearning seem as fast as with it."""
+    net, data = copy.deepcopy(learned[0]), learned[1]
+    weight_norm(net[5])
+    with pytest.raises(TypeError, match="'5' is computed from other parameters"):
+        relearn(net, data, target=0.5, keep=0.5, fresh_head=True)
+    golds = [mlp(seed=1), mlp(seed=2)]
+    options = {"original": learned[0], "retrained": golds, "relearn_steps": 5}
+    with pytest.warns(UserWarning, match="cannot be drawn anew"):
+        row = examine(net, data, **options)
+    assert row["probe_linear_forget"] > 0.9 and "relearn" in row
+    assert not [name for name in row if name.startswith("relearn_fresh_head")]
 
 
 def test_the_average_gap_by_hand():

@@ -9,6 +9,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from conftest import (
+    SharedConv,
     convnet,
     mlp,
     pictures,
@@ -220,6 +221,23 @@ def test_statistics_survive_a_file_and_refuse_another_model(tmp_path):
     (tmp_path / "s.safetensors").write_bytes(b"nothing")
     with pytest.raises(ValueError, match="not a safetensors file"):
         ClassStatistics.load(tmp_path / "s.safetensors")
+
+
+def test_a_shared_convolution_has_no_statistics_but_does_not_stop_osp():
+    net, split = seeded(SharedConv), pictures(30)
+    with untouched(net):
+        found = class_statistics(net, split, batch_size=8)
+    assert list(found.means) == ["stem"]
+    alone = class_statistics(net, split, layers=["stem"], batch_size=8)
+    assert torch.equal(found.means["stem"], alone.means["stem"])
+    with pytest.raises(ValueError, match="'conv' ran 2 times"):
+        class_statistics(net, split, layers=["conv"])
+    new = forget_osp(net, *split_class(split, 1), reading="gate")
+    assert hasattr(new.stem, "gate") and not hasattr(new.conv, "gate")
+    net.stem = net.conv  # which runs thrice then
+    wide = Split(split.inputs.repeat(1, 2, 1, 1), split.labels)
+    with pytest.raises(ValueError, match="no nn.Conv2d of the model runs exactly once"):
+        class_statistics(net, wide)
 
 
 # --- scaling ------------------------------------------------------------------------

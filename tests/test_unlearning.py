@@ -6,6 +6,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 from conftest import (
+    SharedConv,
+    all_cnn,
     blobs,
     convnet,
     mlp,
@@ -18,6 +20,7 @@ from conftest import (
     untouched,
 )
 from torch import nn
+from torch.nn.utils.parametrizations import spectral_norm, weight_norm
 
 from rlap.data.base import Normalisation, Split
 from rlap.inference import accuracy, predict
@@ -26,7 +29,9 @@ from rlap.recipe import Recipe
 from rlap.training import train
 from rlap.unlearning import METHODS, split_class
 from rlap.unlearning.oneshot import dampened, importance_of_weights, importances
+from rlap.unlearning.relearning import relearn
 from rlap.unlearning.salun import saliency
+from rlap.unlearning.splits import ForgettingData
 from rlap.unlearning.svd import (
     Directions,
     directions,
@@ -98,6 +103,59 @@ def test_bad_sets_are_refused_by_every_method(name):
         METHODS[name](net, retain, forget)
     with pytest.raises(ValueError, match="is empty"):  # such a set cannot be made
         retain.subset(retain.labels == 1)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_only_what_edits_the_last_layer_needs_one(name):
+    """Logits of an All-CNN come from a pooled map and not from an nn.Linear."""
+    net, split = all_cnn(), pictures(30)
+    forget, retain = split_class(split, 1)
+    options = {"recipe": SHORT} if METHODS[name].trains else {}
+    if name == "ssd":
+        options["alpha"] = 1.0
+    if name in ("logit_mask", "lra_npp", "lra_npp_layers"):
+        with pytest.raises(TypeError, match="not the output of an nn.Linear"):
+            METHODS[name](net, forget, retain)
+        if name != "lra_npp_layers":
+            return
+        options["layers"] = ["0"]  # asks for no last layer
+    new = METHODS[name](net, forget, retain, **options)
+    assert not torch.equal(new[0].weight, net[0].weight) or name == "osp"
+    assert not same_state(new, state(net))
+
+
+@pytest.mark.parametrize("norm", [spectral_norm, weight_norm])
+def test_a_computed_weight_is_refused_where_it_would_be_written(norm):
+    """What is written into it is lost: the model would come back as it was."""
+    net, split = convnet(), pictures(30)
+    for name in ("conv", "conv2", "fc", "fc2"):
+        norm(net.get_submodule(name))
+    forget, retain = split_class(split, 1)
+    for name in ("logit_mask", "lra_npp", "lra_npp_layers", "svd_projection", "osp"):
+        options = {"reading": "weight"} if name == "osp" else {}
+        with pytest.raises(TypeError, match="from other parameters|is parametrized"):
+            METHODS[name](net, forget, retain, **options)
+    for name, options in (
+        ("osp", {}),  # scales the BatchNorm
+        ("osp", {"reading": "gate"}),
+        ("ssd", {"alpha": 1.0}),  # dampens the parameters themselves
+        ("fine_tune", {"recipe": SHORT}),
+    ):
+        new = METHODS[name](net, forget, retain, **options)
+        moved = predict(new, split.inputs) - predict(net, split.inputs)
+        assert moved.abs().max() > 1e-4, name
+
+
+def test_a_model_that_is_frozen_altogether_says_so():
+    net, data = mlp().requires_grad_(False), blobs(30)
+    data = ForgettingData.of(data, data, 1)
+    for name in ("ssd", "salun", "fine_tune"):
+        with pytest.raises(ValueError, match="all are frozen"):
+            METHODS[name](net, data.forget, data.retain)
+    with pytest.raises(ValueError, match="all are frozen"):
+        relearn(net, data, target=0.5, keep=0.5)
+    with pytest.raises(ValueError, match="no layer to take units from"):
+        METHODS["lra_npp_layers"](net, data.forget, data.retain)
 
 
 @pytest.mark.parametrize(
@@ -263,6 +321,11 @@ def test_patches_are_what_a_convolution_multiplies():
         nn.Sequential(conv, nn.Flatten()), Split(x, torch.arange(4)), None
     )
     assert torch.allclose(moments["0"], rows.double().T @ rows.double())
+    net, split = seeded(SharedConv), pictures(9)
+    x = torch.relu(net.stem(split.inputs))  # what the shared one sees first, and then
+    seen = torch.cat([layer_rows(net.conv, "conv", v) for v in (x, net.conv(x).relu())])
+    found = input_moments(net, split, None)["conv"]
+    assert torch.allclose(found, seen.double().T @ seen.double())
     with pytest.raises(TypeError, match="grouped"):
         layer_rows(nn.Conv2d(2, 2, 3, groups=2), "0", x)
 

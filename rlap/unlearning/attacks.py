@@ -65,6 +65,15 @@ class Answers:
         return (self.of(model, part).argmax(1) == labels).double().mean().item()
 
 
+def answers_on(data: ForgettingData, answers: Answers | None) -> Answers:
+    """``answers`` where they are given, which must be on this very ``data``."""
+    if answers is None:
+        return Answers(data)
+    if answers.data is not data:
+        raise ValueError("these answers are on other data: share them on one data only")
+    return answers
+
+
 @dataclass(frozen=True)
 class Attack:
     """An attack's verdict on the forget set.
@@ -94,7 +103,7 @@ def mia_efficacy_svc_confidence(
     calibration. Source: "MIA-efficacy" of Jia et al. (2023) and Fan et al. (2024).
     """
     attacker = SVC(C=3, gamma="auto", kernel="rbf", random_state=0)
-    answers = answers or Answers(data)
+    answers = answers_on(data, answers)
     return _attack(model, answers, attacker, true_confidence, NON_MEMBER, samples, seed)
 
 
@@ -115,7 +124,7 @@ def mia_logreg_entropy_member_rate(
     attacker = make_pipeline(
         StandardScaler(), LogisticRegression(class_weight="balanced", random_state=0)
     )
-    answers = answers or Answers(data)
+    answers = answers_on(data, answers)
     return _attack(model, answers, attacker, entropy, MEMBER, samples, seed)
 
 
@@ -192,7 +201,7 @@ def loss_attack(
 
     Source: Yeom et al. (2018); the rate at few false alarms: Carlini et al. (2022).
     """
-    answers = answers or Answers(data)
+    answers = answers_on(data, answers)
     members, others = (
         answers.log_probabilities(model, part) for part in ("forget", "forget_test")
     )
@@ -227,6 +236,8 @@ def tpr_at(members: Tensor, others: Tensor, rate: float) -> float:
     """Share of ``members`` above a threshold that at most ``rate`` of others pass."""
     check_rate(rate)
     allowed = int(rate * len(others))
+    if allowed == len(others):
+        return 1.0  # all may pass, so no threshold is needed
     threshold = others.sort(descending=True).values[allowed]
     return (members > threshold).double().mean().item()
 
@@ -251,7 +262,7 @@ def told_from_retrain_auc(
     if n < 4:
         raise ValueError("telling two models apart needs at least 4 samples to forget")
     order = torch.randperm(n, generator=generator)
-    answers = answers or Answers(data)
+    answers = answers_on(data, answers)
     found = [answers.log_probabilities(net, "forget") for net in (model, retrained)]
     rows = [without(log_p, data.label).clamp(min=FLOOR)[order] for log_p in found]
     attacker = make_pipeline(

@@ -1,4 +1,5 @@
-"""What every unlearning method shares: the class to forget, copies, the last layer."""
+"""What every unlearning method shares: the class to forget, copies, the last layer,
+and what may be written into or trained."""
 
 from __future__ import annotations
 
@@ -62,8 +63,8 @@ def forgotten_class(forget: Split, retain: Split | None, num_classes: int) -> in
 
 def begin(
     model: nn.Module, forget: Split, retain: Split | None, *, both: bool = False
-) -> tuple[nn.Module, int, str]:
-    """A copy of the model to change, the class to forget, and its last layer's name.
+) -> tuple[nn.Module, int, int]:
+    """A copy of the model to change, the class to forget, and how many classes it has.
 
     The copy is in eval mode; the model itself is never touched. With ``both`` the
     method cannot do without the retain set: None is a ``TypeError``.
@@ -73,17 +74,14 @@ def begin(
     if both and retain is None:
         raise TypeError("this method needs the retain set: retain must be a Split")
     new = copy.deepcopy(model).eval()
-    last = last_linear(new, forget.inputs[:1])
-    layer = new.get_submodule(last)
-    return new, forgotten_class(forget, retain, layer.out_features), last
+    classes = last_layer(new, forget.inputs[:1])[0].shape[1]
+    return new, forgotten_class(forget, retain, classes), classes
 
 
 @torch.no_grad()
-def last_linear(model: nn.Module, example: Tensor) -> str:
-    """Name of the nn.Linear whose output is the logits, by watching one forward pass.
-
-    Raises ``TypeError`` when there is none.
-    """
+def last_layer(model: nn.Module, example: Tensor) -> tuple[Tensor, str | None]:
+    """The logits (B, C) of an example, and the name of the nn.Linear whose output they
+    are, by watching one forward pass; None where they are not a Linear layer's."""
     made: list[tuple[str, Tensor]] = []
     hooks = [
         module.register_forward_hook(
@@ -99,11 +97,42 @@ def last_linear(model: nn.Module, example: Tensor) -> str:
         for hook in hooks:
             hook.remove()
     check_output(logits, made[-1][0] if made else "none")
-    if not made or made[-1][1] is not logits:
+    return logits, made[-1][0] if made and made[-1][1] is logits else None
+
+
+def last_linear(model: nn.Module, example: Tensor) -> str:
+    """Name of the nn.Linear whose output is the logits; ``TypeError`` without one."""
+    name = last_layer(model, example)[1]
+    if name is None:
         raise TypeError(
-            "this method needs a network whose logits are the output of an nn.Linear"
+            "the logits of this network are not the output of an nn.Linear, which is "
+            "needed here; where layers can be named, name them"
         )
-    return made[-1][0]
+    return name
+
+
+def has_own_weights(layer: nn.Module) -> bool:
+    """Whether weight and bias are the layer's parameters, and not computed from others
+    as by ``torch.nn.utils.parametrizations``: what is written there is lost."""
+    tensors = (getattr(layer, kind, None) for kind in ("weight", "bias"))
+    return all(t is None or isinstance(t, nn.Parameter) for t in tensors)
+
+
+def check_own_weights(layer: nn.Module, name: str) -> None:
+    """Raise ``TypeError`` for a layer into whose weights nothing can be written."""
+    if not has_own_weights(layer):
+        raise TypeError(
+            f"the weight of {name!r} is computed from other parameters, so that a "
+            "change of it would not last; remove the parametrization first"
+        )
+
+
+def trained_parameters(model: nn.Module) -> dict[str, nn.Parameter]:
+    """The parameters that are not frozen, by name; ``ValueError`` where all are."""
+    found = {n: p for n, p in model.named_parameters() if p.requires_grad}
+    if not found:
+        raise ValueError("no parameter to train: all are frozen or the model has none")
+    return found
 
 
 def together(splits: Sequence[Split], labels: Sequence[Tensor] | None = None) -> Split:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import copy
 import time
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -22,12 +23,13 @@ from rlap.checks import check_finite
 from rlap.inference import predict
 from rlap.unlearning.attacks import (
     Answers,
+    answers_on,
     loss_attack,
     mia_efficacy_svc_confidence,
     mia_logreg_entropy_member_rate,
     told_from_retrain_auc,
 )
-from rlap.unlearning.common import last_linear
+from rlap.unlearning.common import has_own_weights, last_layer
 from rlap.unlearning.probes import probes
 from rlap.unlearning.relearning import relearn
 from rlap.unlearning.splits import ForgettingData
@@ -43,7 +45,7 @@ def accuracies(
     """Accuracy, in [0, 1], on forget and retain sets, train and test, and the field's
     names for them: ua = 1 - forget_train, ra = retain_train, ta = retain_test (test
     accuracy over the retained classes only)."""
-    answers = answers or Answers(data)
+    answers = answers_on(data, answers)
     found = {
         "forget_train": answers.accuracy(model, "forget"),
         "retain_train": answers.accuracy(model, "retain"),
@@ -119,13 +121,17 @@ def examine(
         relearn_steps, watched: so many steps of relearning, watched on so many test
             samples of the class and of the others.
         earlier: names of layers whose inputs are probed, too.
-        answers: of these models on this data, to be shared between calls.
+        answers: of these models on this very ``data``, to be shared between calls;
+            ``ValueError`` for those on other data.
 
     A retrained model gets its own row by the same call; ``relative`` sets rows against
     it. What depends on the features alone is measured once for all models that share
-    them, the edits of a last layer.
+    them, the edits of a last layer. Where the logits are not the output of an nn.Linear
+    there is no last layer to probe or to draw anew, and where its weight is computed
+    from other parameters none to draw anew: with a warning, the row goes without
+    ``probe_*`` or ``relearn_fresh_head*``.
     """
-    answers = answers or Answers(data)
+    answers = answers_on(data, answers)
     row: dict[str, Any] = dict(accuracies(model, data, answers=answers))
     for attack in (mia_efficacy_svc_confidence, mia_logreg_entropy_member_rate):
         found = attack(model, data, seed=seed, answers=answers)
@@ -150,21 +156,32 @@ def examine(
         "test_samples": watched,
         "seed": seed,
     }
-    last = last_linear(model, data.forget.inputs[:1])
-    body = body_digest(model, last)
-    asked = *half.values(), *earlier
+    return row | of_features(model, answers, half, earlier)
+
+
+def of_features(
+    model: nn.Module, answers: Answers, half: dict[str, Any], earlier: Sequence[str]
+) -> dict[str, Any]:
+    """The part of a row that probes and relearning give; ``half`` are the options of
+    ``relearn``."""
+    data = answers.data
+    last = last_layer(model, data.forget.inputs[:1])[1]
+    body, asked = body_digest(model, last), (*half.values(), *earlier)
+    probed = [*earlier] if last is None else [*earlier, last]
     layers = answers.once(
         ("probes", body, *asked),
-        lambda: probes(model, data, [*earlier, last], seed=seed),
+        lambda: probes(model, data, probed, seed=half["seed"]),
     )
-    row |= {f"probe_{k}": v for k, v in asdict(layers[last]).items()}
-    runs = {
-        "relearn": relearn(model, data, **half),
-        "relearn_fresh_head": answers.once(
+    of_last = {} if last is None else asdict(layers[last])
+    row: dict[str, Any] = {f"probe_{k}": v for k, v in of_last.items()}
+    runs = {"relearn": relearn(model, data, **half)}
+    if reason := not_drawn_anew(model, last):
+        warnings.warn(reason, stacklevel=3)
+    else:
+        runs["relearn_fresh_head"] = answers.once(
             ("relearn", body, *asked),
             lambda: relearn(model, data, fresh_head=True, **half),
-        ),
-    }
+        )
     row |= {name: found.back for name, found in runs.items()}
     row |= {f"{name}_others": found.kept for name, found in runs.items()}
     row["curves"] = {name: found.curve() for name, found in runs.items()}
@@ -172,8 +189,25 @@ def examine(
     return row
 
 
-def body_digest(model: nn.Module, last: str) -> str:
+def not_drawn_anew(model: nn.Module, last: str | None) -> str | None:
+    """Why the last layer is not, or None where it can be."""
+    if last is None:
+        return (
+            "the logits are not the output of an nn.Linear: there is no last layer "
+            "to probe or to draw anew"
+        )
+    if not has_own_weights(model.get_submodule(last)):
+        return (
+            f"the weight of {last!r} is computed from other parameters: it cannot be "
+            "drawn anew"
+        )
+    return None
+
+
+def body_digest(model: nn.Module, last: str | None) -> str:
     """A digest of all weights but the last layer's: equal ones have equal features."""
+    if last is None:
+        return weight_digest(model)
     body = copy.deepcopy(model)
     layer = body.get_submodule(last)
     with torch.no_grad():

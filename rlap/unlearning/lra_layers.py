@@ -50,7 +50,7 @@ def forget_lra_npp_layers(
         forget: images of the class to forget.
         retain: not used.
         layers: names of the layers whose units are zeroed; None takes all that are
-            trained but the last.
+            trained but the last, which has to be an nn.Linear then.
         share: of each layer's units that are zeroed (k_p), in (0, 1); at least one.
         top: k_a for every layer; None is 200 in 2,048 of its units.
         rule: of the propagation; None is the epsilon rule with 0.1.
@@ -58,10 +58,15 @@ def forget_lra_npp_layers(
 
     A unit's relevance is summed over its positions; a zeroed unit loses its weights,
     its bias and the BatchNorm that follows. Raises as ``relevance`` and ``prune`` do,
-    ``ValueError`` for a bad setting and a layer that no relevance reaches.
+    ``ValueError`` for a bad setting, no layer at all and one that no relevance reaches.
     """
     begin(model, forget, retain)
     names = trained_layers(model, forget) if layers is None else list(layers)
+    if not names:
+        raise ValueError(
+            "no layer to take units from: name some in layers, for by itself the "
+            "method leaves frozen ones and the last alone"
+        )
     widths = {name: num_units(get_layer(model, name)) for name in names}
     check_one_of(select, SELECTIONS, "select")
     if select == "random":

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from rlap.checks import check_count, check_finite, check_one_of, check_seed
 from rlap.data.base import Split
 from rlap.finetuning import cache_features
-from rlap.unlearning.common import begin
+from rlap.unlearning.common import begin, check_own_weights, last_linear
 
 SCOPES = ("all", "target")
 # how units are chosen: the method's way, then the controls
@@ -58,15 +58,18 @@ def forget_lra_npp(
         seed: of the selection "random".
 
     Returns a new model. Raises ``ValueError`` for more units than there are, an unknown
-    scope or selection or a bad forget set, ``TypeError`` without a last linear layer.
+    scope or selection or a bad forget set, ``TypeError`` without a last linear layer or
+    for one whose weight is computed from other parameters.
     """
     if scope not in SCOPES:
         raise ValueError(f"scope is {scope!r}; choose one of {SCOPES}")
-    new, label, last = begin(model, forget, retain)
+    new, label, _ = begin(model, forget, retain)
+    last = last_linear(new, forget.inputs[:1])
+    layer = new.get_submodule(last)
+    check_own_weights(layer, last)
     units = chosen_units(
         new, forget, retain, top=top, prune_units=prune_units, select=select, seed=seed
     )
-    layer = new.get_submodule(last)
     rows = slice(None) if scope == "all" else slice(label, label + 1)
     with torch.no_grad():
         layer.weight[rows, units.to(layer.weight.device)] = 0
@@ -88,7 +91,8 @@ def chosen_units(
     check_one_of(select, SELECTIONS, "select")
     if select == "contrast" and retain is None:
         raise ValueError("the selection 'contrast' needs the retain set")
-    new, label, last = begin(model, forget, retain)
+    new, label, _ = begin(model, forget, retain)
+    last = last_linear(new, forget.inputs[:1])
     layer = new.get_submodule(last)
     x = cache_features(new, forget, last, "fp32").inputs  # (N, d)
     top, keep = counts(top, prune_units, x.shape[1])

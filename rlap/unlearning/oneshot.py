@@ -13,7 +13,14 @@ from torch.func import functional_call, grad, vmap
 from rlap.checks import check_count, check_finite, check_number, check_seed
 from rlap.data.base import Split
 from rlap.layers import evaluating, model_device
-from rlap.unlearning.common import begin, some, together
+from rlap.unlearning.common import (
+    begin,
+    check_own_weights,
+    last_linear,
+    some,
+    together,
+    trained_parameters,
+)
 
 MASKED = -1e9  # finite, so that everything that reads logits goes on working
 MAX_GRADIENTS = 2**25  # numbers in the gradients held at once
@@ -25,10 +32,14 @@ def forget_logit_mask(
     """Never answer the class: its output weights become 0 and its bias -1e9.
 
     The probabilities of all other classes are exactly the model's own, renormalised.
-    No data are used but the label. Source: the trivial control (weight filtration).
+    No data are used but the label. Raises ``TypeError`` without a last linear layer
+    or for one whose weight is computed from other parameters. Source: the trivial
+    control (weight filtration).
     """
-    new, label, last = begin(model, forget, retain)
+    new, label, _ = begin(model, forget, retain)
+    last = last_linear(new, forget.inputs[:1])
     layer = new.get_submodule(last)
+    check_own_weights(layer, last)
     if layer.bias is None:
         layer.bias = nn.Parameter(layer.weight.new_zeros(layer.out_features))
     with torch.no_grad():
@@ -62,8 +73,8 @@ def forget_ssd(
             and what the code finds comes from gradients that cancel in mixed batches.
         samples: at most so many of each set, drawn from ``seed``; None takes all.
 
-    Raises ``TypeError`` without a retain set, ``ValueError`` for settings out of range.
-    Source: Foster et al. (AAAI 2024).
+    Raises ``TypeError`` without a retain set, ``ValueError`` for settings out of range
+    and where all parameters are frozen. Source: Foster et al. (AAAI 2024).
     """
     begin(model, forget, retain, both=True)
     check_positive(alpha=alpha, dampening=dampening)
@@ -131,7 +142,7 @@ def importance_of_weights(
     """Mean over shuffled batches of the squared gradient of the mean CE, in eval mode,
     by trainable parameter. Batches are weighted by their samples."""
     check_count(batch_size, "fisher_batch")
-    live = {n: p.detach() for n, p in model.named_parameters() if p.requires_grad}
+    live = {n: p.detach() for n, p in trained_parameters(model).items()}
     fixed = {n: p.detach() for n, p in model.named_parameters() if n not in live}
     fixed |= dict(model.named_buffers())
 

@@ -22,7 +22,7 @@ from rlap.checks import check_count, check_one_of, check_rate
 from rlap.data.base import Split
 from rlap.layers import get_layer
 from rlap.pruning import following_batchnorm
-from rlap.unlearning.common import begin
+from rlap.unlearning.common import begin, check_own_weights
 from rlap.unlearning.statistics import ClassStatistics, class_statistics
 
 READINGS = ("weight", "batchnorm", "gate")
@@ -121,7 +121,8 @@ def soft_prune(
             the reading suits.
 
     Raises ``ValueError`` for statistics from another model, a class that is absent and
-    settings out of range, ``TypeError`` for a reading that a layer has no place for,
+    settings out of range, ``TypeError`` for a reading that a layer has no place for
+    (also where that is computed from other parameters: the gate suits all),
     ``KeyError`` for a layer without statistics.
     """
     check_one_of(reading, READINGS, "reading")
@@ -173,12 +174,14 @@ def scale_channels(model: nn.Module, name: str, factor: Tensor, reading: str) ->
     norm = model.get_submodule(norm_name) if norm_name is not None else None
     factor = factor.to(conv.weight.device)
     if reading == "weight":
+        check_own_weights(conv, name)
         conv.weight.mul_(factor.view(-1, 1, 1, 1))
     elif reading == "batchnorm":
         if norm is None:
             raise TypeError(
                 f"no BatchNorm follows {name!r}; use reading='gate' or 'weight'"
             )
+        check_own_weights(norm, norm_name)
         norm.weight.mul_(factor)
         norm.bias.mul_(factor)
     else:

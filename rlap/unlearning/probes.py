@@ -53,7 +53,8 @@ def probe(
 
     Args:
         model: left as it was.
-        layer: name of a Linear or Conv2d layer (maps are averaged over positions);
+        layer: name of a Linear or Conv2d layer (maps and sequences are averaged over
+            positions);
             None is the last linear layer, which is fed the penultimate features.
     """
     name = layer or last_linear(model, data.forget.inputs[:1])
@@ -119,14 +120,9 @@ def layer_inputs(
     exactly once and for values that are not finite.
     """
     seen: dict[str, list[Tensor]] = {name: [] for name in layers}
-
-    def keep(name: str, x: Tensor) -> None:
-        x = x.float()
-        seen[name].append((x.mean((2, 3)) if x.dim() == 4 else x.flatten(1)).cpu())
-
     hooks = [
         get_layer(model, name).register_forward_pre_hook(
-            lambda m, args, name=name: keep(name, args[0])
+            lambda m, args, name=name: seen[name].append(over_positions(m, args[0]))
         )
         for name in layers
     ]
@@ -143,6 +139,14 @@ def layer_inputs(
         check_calls(len(parts) // len(passes), name)
         found[name] = check_finite(torch.cat(parts), f"the input of {name!r}")
     return found
+
+
+def over_positions(layer: nn.Module, x: Tensor) -> Tensor:
+    """The mean (N, d) of a layer's input over pixels (N, d, H, W) of a convolution or
+    tokens (N, ..., d) of a linear layer, on the CPU."""
+    if isinstance(layer, nn.Conv2d):
+        return x.float().mean((2, 3)).cpu()
+    return (x.flatten(1, -2).float().mean(1) if x.dim() > 2 else x.float()).cpu()
 
 
 def balanced(data: ForgettingData, per_class: int, seed: int) -> Split:

@@ -19,7 +19,13 @@ from rlap.layers import (
     preserved_random_state,
     to_train,
 )
-from rlap.unlearning.common import last_linear, some
+from rlap.unlearning.common import (
+    check_own_weights,
+    last_layer,
+    last_linear,
+    some,
+    trained_parameters,
+)
 from rlap.unlearning.oneshot import MASKED
 from rlap.unlearning.probes import balanced
 from rlap.unlearning.splits import ForgettingData
@@ -94,6 +100,10 @@ def relearn(
             the last).
         test_samples: at most, of either, on which that is measured.
         fresh_head: draw the last layer anew first: then only the features help.
+
+    Raises ``ValueError`` for settings out of range and where all parameters are frozen,
+    ``TypeError`` for a fresh head where the logits are not the output of an nn.Linear
+    with parameters of its own.
     """
     check_rate(target, "target")
     check_rate(keep, "keep")
@@ -103,14 +113,16 @@ def relearn(
     if check_number(lr, "lr") <= 0:
         raise ValueError(f"lr must be positive, not {lr}")
     new = copy.deepcopy(model).eval()
-    head = new.get_submodule(last_linear(new, data.forget.inputs[:1]))
-    lift_mask(head)
+    lift_mask(new, data.forget.inputs[:1])
     if fresh_head:
+        name = last_linear(new, data.forget.inputs[:1])
+        head = new.get_submodule(name)
+        check_own_weights(head, name)
         with preserved_random_state(model_device(new), seed):
             head.reset_parameters()
     few = balanced(data, per_class, seed).to(model_device(new))
     generator = torch.Generator().manual_seed(seed)
-    parameters = [p for p in new.parameters() if p.requires_grad]
+    parameters = list(trained_parameters(new).values())
     watched = [
         some(s, test_samples, seed) for s in (data.forget_test, data.retain_test)
     ]
@@ -124,10 +136,12 @@ def relearn(
 
 
 @torch.no_grad()
-def lift_mask(head: nn.Linear) -> None:
-    """Set biases that forbid an answer to 0, in place."""
-    if head.bias is not None:
-        head.bias[head.bias <= MASKED / 2] = 0
+def lift_mask(model: nn.Module, example: Tensor) -> None:
+    """Set biases of the last nn.Linear that forbid an answer to 0, in place."""
+    name = last_layer(model, example)[1]
+    bias = None if name is None else model.get_submodule(name).bias
+    if bias is not None:
+        bias[bias <= MASKED / 2] = 0
 
 
 def descend(

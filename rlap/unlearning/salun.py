@@ -16,7 +16,7 @@ from rlap.data.base import Split
 from rlap.layers import evaluating, model_device, pass_size, to_train
 from rlap.recipe import Recipe
 from rlap.training import train
-from rlap.unlearning.common import begin, together
+from rlap.unlearning.common import begin, together, trained_parameters
 from rlap.unlearning.trained import TUNING, wrong_labels
 
 
@@ -33,12 +33,12 @@ def forget_salun(
 
     Salient is the ``share`` of all weights whose gradient of the forget set's CE, at
     the start and in eval mode, is largest in absolute value. All others are given back
-    their values after every step, whatever momentum and weight decay did. Source: Fan
-    et al. (ICLR 2024), with their random-label loss.
+    their values after every step, whatever momentum and weight decay did. Raises
+    ``ValueError`` where all parameters are frozen. Source: Fan et al. (ICLR 2024), with
+    their random-label loss.
     """
-    new, label, last = begin(model, forget, retain, both=True)
+    new, label, classes = begin(model, forget, retain, both=True)
     kept = Unsalient.of(new, saliency(new, forget, share))
-    classes = new.get_submodule(last).out_features
     wrong = wrong_labels(len(forget), label, classes, seed)
     split = together([retain, forget], [retain.labels, wrong])
     train(new, split, recipe, seed=seed, mask=kept)
@@ -62,8 +62,8 @@ def saliency(model: nn.Module, forget: Split, share: float) -> dict[str, Tensor]
 
 def class_gradient(model: nn.Module, split: Split) -> dict[str, Tensor]:
     """Gradient of the summed CE over ``split``, eval mode, of trainable parameters."""
-    names = [n for n, p in model.named_parameters() if p.requires_grad]
-    parameters = [model.get_parameter(name) for name in names]
+    trained = trained_parameters(model)
+    parameters = list(trained.values())
     total = [torch.zeros_like(p) for p in parameters]
     size, device = pass_size(split.inputs, None), model_device(model)
     with torch.enable_grad(), evaluating(model):
@@ -75,7 +75,7 @@ def class_gradient(model: nn.Module, split: Split) -> dict[str, Tensor]:
                 total, torch.autograd.grad(loss, parameters), strict=True
             ):
                 sums += g
-    return dict(zip(names, total, strict=True))
+    return dict(zip(trained, total, strict=True))
 
 
 @dataclass

@@ -115,12 +115,14 @@ def class_statistics(
     Args:
         model: any network with convolutions; left exactly as it was.
         splits: the data, one split or several.
-        layers: names of nn.Conv2d layers; None takes all that run.
+        layers: names of nn.Conv2d layers; None takes all that run exactly once, for a
+            channel that answers twice has no one response.
         pooling: over the positions of a channel, "max" or "mean".
         batch_size: samples at a time.
 
     Raises ``TypeError`` without convolutions or for a layer of another kind,
-    ``ValueError`` for responses that are not finite.
+    ``ValueError`` for a named one that does not run exactly once, where none does, and
+    for responses that are not finite.
     """
     check_one_of(pooling, POOLINGS, "pooling")
     splits = [splits] if isinstance(splits, Split) else list(splits)
@@ -147,17 +149,24 @@ def class_statistics(
                     model(channels_last(x.to(device)))
                     counts += torch.bincount(y, minlength=classes)
                     for name, found in seen.items():
-                        if found or layers is not None:
+                        if layers is not None:
                             check_calls(len(found), name)
-                            add_rows(sums, name, found.pop(), y, classes)
+                        if len(found) == 1:
+                            add_rows(sums, name, found[0], y, classes)
+                        else:
+                            sites.pop(name, None)
+                        found.clear()
     finally:
         for hook in hooks:
             hook.remove()
+    if not sites:
+        raise ValueError(
+            "no nn.Conv2d of the model runs exactly once in a forward pass"
+        )
     share = counts.clamp(min=1)[:, None]
     means = {
         name: check_finite((sums[name] / share).float(), f"the response of {name!r}")
         for name in sites
-        if name in sums
     }
     return ClassStatistics(means, counts, pooling, weight_digest(model))
 

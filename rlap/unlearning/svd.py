@@ -20,7 +20,7 @@ from rlap.layers import (
     model_device,
     pass_size,
 )
-from rlap.unlearning.common import begin, some
+from rlap.unlearning.common import begin, check_own_weights, some
 
 
 def forget_svd_projection(
@@ -44,11 +44,12 @@ def forget_svd_projection(
     Args:
         alpha_retain, alpha_forget: a of each set (100 and 3 in the authors' code).
         samples: of each set, drawn from ``seed``.
-        layers: names of Linear and Conv2d layers; None takes all that run once.
+        layers: names of Linear and Conv2d layers; None takes all that run. Of one that
+            runs several times, the inputs of all its runs count.
 
-    Raises ``TypeError`` without a retain set or for a layer of another kind,
-    ``KeyError`` for an unknown one, ``ValueError`` for settings out of range.
-    Source: Kodge et al. (TMLR 2024).
+    Raises ``TypeError`` without a retain set, for a layer of another kind and for one
+    whose weight is computed from other parameters, ``KeyError`` for an unknown one,
+    ``ValueError`` for settings out of range. Source: Kodge et al. (TMLR 2024).
     """
     begin(model, forget, retain, both=True)
     check_alphas(alpha_retain, alpha_forget)
@@ -161,7 +162,11 @@ def input_moments(
 
 
 def layer_rows(module: nn.Module, name: str, x: Tensor) -> Tensor:
-    """What the rows of a layer's weight are multiplied with: (rows, d)."""
+    """What the rows of a layer's weight are multiplied with: (rows, d).
+
+    Raises ``TypeError`` for a layer that cannot be projected.
+    """
+    check_own_weights(module, name)
     if isinstance(module, nn.Linear):
         return x.flatten(0, -2)
     if module.groups != 1 or module.padding_mode != "zeros":

@@ -158,8 +158,7 @@ def forget_random_labels(
     The labels are drawn once, uniformly over the other classes. Source: Golatkar et al.
     (2020); "amnesiac" unlearning, Graves et al. (2021).
     """
-    new, label, last = begin(model, forget, retain, both=True)
-    classes = new.get_submodule(last).out_features
+    new, label, classes = begin(model, forget, retain, both=True)
     wrong = wrong_labels(len(forget), label, classes, seed)
     split = together([retain, forget], [retain.labels, wrong])
     train(new, split, recipe, seed=seed)
