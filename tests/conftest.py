@@ -107,6 +107,23 @@ def all_cnn(seed: int = 0) -> nn.Sequential:
     )
 
 
+class Viewing(nn.Module):
+    """Flattens as many tutorials do; an in-place ReLU after the hidden layer."""
+
+    def __init__(self, view: bool = True) -> None:
+        super().__init__()
+        self.view = view
+        self.conv = nn.Conv2d(2, 4, 3)
+        self.fc = nn.Linear(144, 6)
+        self.relu = nn.ReLU(inplace=True)
+        self.fc2 = nn.Linear(6, 3)
+
+    def forward(self, x):
+        x = torch.relu(self.conv(x))
+        x = x.view(-1, 144) if self.view else x.reshape(-1, 144)
+        return self.fc2(self.relu(self.fc(x)))
+
+
 class SharedConv(nn.Module):
     """One convolution that runs once, and one that runs twice."""
 

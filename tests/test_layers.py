@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from conftest import convnet, mlp, randn, scrambled, seeded, untouched
+from conftest import Viewing, convnet, mlp, randn, scrambled, seeded, untouched
 from torch import nn
 
 from rlap.attribution import attribute, scan
@@ -73,23 +73,6 @@ def test_thin_strided_convolutions_train_in_the_plain_layout(
         found = placing(net, given, training=True)(given)
         assert found.is_contiguous(memory_format=torch.channels_last) == last
         assert torch.equal(found, given)
-
-
-class Viewing(nn.Module):
-    """Flattens as many tutorials do; an in-place ReLU after the hidden layer."""
-
-    def __init__(self, view: bool = True) -> None:
-        super().__init__()
-        self.view = view
-        self.conv = nn.Conv2d(2, 4, 3)
-        self.fc = nn.Linear(144, 6)
-        self.relu = nn.ReLU(inplace=True)
-        self.fc2 = nn.Linear(6, 3)
-
-    def forward(self, x):
-        x = torch.relu(self.conv(x))
-        x = x.view(-1, 144) if self.view else x.reshape(-1, 144)
-        return self.fc2(self.relu(self.fc(x)))
 
 
 def test_a_network_that_flattens_with_view_is_as_good_as_any():

@@ -253,7 +253,7 @@ def test_order_of_the_samples():
 
 @pytest.mark.parametrize("width", [2, 4, 12])
 def test_a_thin_network_is_trained_on_the_plain_layout(width):
-    """See ``to_train``; where the CPU has that fault this would crash, or hang."""
+    """See ``placing``; where the CPU has that fault this would crash, or hang."""
     layouts = set()
     net = models.build("resnet18", 3, seed=0, width=width)
     net.register_forward_pre_hook(lambda m, args: layouts.add(args[0].stride()))

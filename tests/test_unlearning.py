@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 from conftest import (
     SharedConv,
+    Viewing,
     all_cnn,
     blobs,
     convnet,
@@ -122,6 +123,22 @@ def test_only_what_edits_the_last_layer_needs_one(name):
     new = METHODS[name](net, forget, retain, **options)
     assert not torch.equal(new[0].weight, net[0].weight) or name == "osp"
     assert not same_state(new, state(net))
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_a_network_that_flattens_with_view_will_do(name):
+    net, split = seeded(Viewing), pictures(30)
+    forget, retain = split_class(split, 1)
+    options = {"recipe": SHORT} if METHODS[name].trains else {}
+    if name == "retrain":
+        options["build"] = Viewing
+    if name == "ssd":
+        options["alpha"] = 1.0
+    if name == "osp":
+        options["reading"] = "gate"  # it has no BatchNorm
+    if name == "lra_npp_layers":
+        options["layers"] = ["fc"]
+    assert not same_state(METHODS[name](net, forget, retain, **options), state(net))
 
 
 @pytest.mark.parametrize("norm", [spectral_norm, weight_norm])

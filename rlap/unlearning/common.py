@@ -12,10 +12,9 @@ from torch import Tensor, nn
 from rlap.checks import check_count, check_seed
 from rlap.data.base import Split
 from rlap.layers import (
-    channels_last,
     check_output,
     evaluating,
-    model_device,
+    placing,
 )
 
 
@@ -82,6 +81,7 @@ def begin(
 def last_layer(model: nn.Module, example: Tensor) -> tuple[Tensor, str | None]:
     """The logits (B, C) of an example, and the name of the nn.Linear whose output they
     are, by watching one forward pass; None where they are not a Linear layer's."""
+    place = placing(model, example)
     made: list[tuple[str, Tensor]] = []
     hooks = [
         module.register_forward_hook(
@@ -92,7 +92,7 @@ def last_layer(model: nn.Module, example: Tensor) -> tuple[Tensor, str | None]:
     ]
     try:
         with evaluating(model):
-            logits = model(channels_last(example.to(model_device(model))))
+            logits = model(place(example))
     finally:
         for hook in hooks:
             hook.remove()

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from rlap.checks import check_finite, check_level
 from rlap.data.base import Split
-from rlap.layers import channels_last, evaluating, model_device, pass_size
+from rlap.layers import evaluating, pass_size, placing
 from rlap.unlearning.statistics import pooled, response_sites
 
 
@@ -106,6 +106,7 @@ def channel_correlation(model: nn.Module, split: Split) -> dict[str, float]:
     """
     sites = response_sites(model, None)
     rows: dict[str, list[Tensor]] = {name: [] for name in sites}
+    place = placing(model, split.inputs)
     hooks = [
         model.get_submodule(site).register_forward_hook(
             lambda m, args, out, name=name: rows[name].append(pooled(out, "max").cpu())
@@ -115,7 +116,7 @@ def channel_correlation(model: nn.Module, split: Split) -> dict[str, float]:
     try:
         with evaluating(model):
             for x in split.inputs.split(pass_size(split.inputs, None)):
-                model(channels_last(x.to(model_device(model))))
+                model(place(x))
     finally:
         for hook in hooks:
             hook.remove()

@@ -13,12 +13,11 @@ from torch import Tensor, nn
 from rlap.checks import check_count, check_finite, check_seed
 from rlap.data.base import Split
 from rlap.layers import (
-    channels_last,
     check_calls,
     evaluating,
     get_layer,
-    model_device,
     pass_size,
+    placing,
 )
 from rlap.unlearning.common import last_linear, together
 from rlap.unlearning.splits import ForgettingData
@@ -119,6 +118,7 @@ def layer_inputs(
     Raises ``KeyError`` for an unknown layer, ``ValueError`` for one that does not run
     exactly once and for values that are not finite.
     """
+    place = placing(model, split.inputs)
     seen: dict[str, list[Tensor]] = {name: [] for name in layers}
     hooks = [
         get_layer(model, name).register_forward_pre_hook(
@@ -130,7 +130,7 @@ def layer_inputs(
     try:
         with evaluating(model):
             for x in passes:
-                model(channels_last(x.to(model_device(model))))
+                model(place(x))
     finally:
         for hook in hooks:
             hook.remove()

@@ -11,13 +11,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from rlap.checks import check_count, check_number, check_rate
-from rlap.data.base import Split
 from rlap.inference import accuracy
 from rlap.layers import (
     evaluating,
     model_device,
+    placing,
     preserved_random_state,
-    to_train,
 )
 from rlap.unlearning.common import (
     check_own_weights,
@@ -123,13 +122,15 @@ def relearn(
     few = balanced(data, per_class, seed).to(model_device(new))
     generator = torch.Generator().manual_seed(seed)
     parameters = list(trained_parameters(new).values())
+    place = placing(new, few.inputs, training=True)
     watched = [
         some(s, test_samples, seed) for s in (data.forget_test, data.retain_test)
     ]
     looks = [(0, *(accuracy(new, split) for split in watched))]
     for step in range(1, max_steps + 1):
         index = torch.randperm(len(few), generator=generator)[:batch_size]
-        descend(new, parameters, few, index.to(few.inputs.device), lr)
+        index = index.to(few.inputs.device)
+        descend(new, parameters, place(few.inputs[index]), few.labels[index], lr)
         if step % every == 0 or step == max_steps:
             looks.append((step, *(accuracy(new, split) for split in watched)))
     return Relearning(target, keep, *zip(*looks, strict=True))
@@ -145,12 +146,11 @@ def lift_mask(model: nn.Module, example: Tensor) -> None:
 
 
 def descend(
-    model: nn.Module, parameters: list, split: Split, index: Tensor, lr: float
+    model: nn.Module, parameters: list, inputs: Tensor, labels: Tensor, lr: float
 ) -> None:
-    """One step of plain gradient descent on the samples ``index``, in place."""
+    """One step of plain gradient descent on a batch (B, ...), (B,), in place."""
     with torch.enable_grad(), evaluating(model):
-        logits = model(to_train(split.inputs[index], model))
-        loss = F.cross_entropy(logits, split.labels[index])
+        loss = F.cross_entropy(model(inputs), labels)
         gradients = torch.autograd.grad(loss, parameters)
     with torch.no_grad():
         for parameter, gradient in zip(parameters, gradients, strict=True):

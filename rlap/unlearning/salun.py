@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from rlap.checks import check_rate
 from rlap.data.base import Split
-from rlap.layers import evaluating, model_device, pass_size, to_train
+from rlap.layers import evaluating, model_device, pass_size, placing
 from rlap.recipe import Recipe
 from rlap.training import train
 from rlap.unlearning.common import begin, together, trained_parameters
@@ -66,10 +66,11 @@ def class_gradient(model: nn.Module, split: Split) -> dict[str, Tensor]:
     parameters = list(trained.values())
     total = [torch.zeros_like(p) for p in parameters]
     size, device = pass_size(split.inputs, None), model_device(model)
+    place = placing(model, split.inputs, training=True)
     with torch.enable_grad(), evaluating(model):
         batches = zip(split.inputs.split(size), split.labels.split(size), strict=True)
         for x, y in batches:
-            logits = model(to_train(x.to(device), model))
+            logits = model(place(x))
             loss = F.cross_entropy(logits, y.to(device), reduction="sum")
             for sums, g in zip(
                 total, torch.autograd.grad(loss, parameters), strict=True

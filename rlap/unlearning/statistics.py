@@ -14,12 +14,12 @@ from rlap.checks import check_finite, check_one_of, check_seed
 from rlap.data.base import Split
 from rlap.data.download import atomic
 from rlap.layers import (
-    channels_last,
     check_calls,
     evaluating,
     get_layer,
     model_device,
     pass_size,
+    placing,
 )
 from rlap.pruning import following_batchnorm
 
@@ -128,7 +128,7 @@ def class_statistics(
     splits = [splits] if isinstance(splits, Split) else list(splits)
     sites = response_sites(model, layers)
     classes = max(split.num_classes for split in splits)
-    device = model_device(model)
+    device, place = model_device(model), placing(model, splits[0].inputs)
     counts = torch.zeros(classes, dtype=torch.int64, device=device)
     sums: dict[str, Tensor] = {}
     seen: dict[str, list[Tensor]] = {name: [] for name in sites}
@@ -146,7 +146,7 @@ def class_statistics(
                     split.inputs.split(size), split.labels.split(size), strict=True
                 ):
                     y = y.to(device)
-                    model(channels_last(x.to(device)))
+                    model(place(x))
                     counts += torch.bincount(y, minlength=classes)
                     for name, found in seen.items():
                         if layers is not None:

@@ -14,11 +14,10 @@ from rlap.checks import check_finite, check_number
 from rlap.data.base import Split
 from rlap.layers import (
     SUPPORTED,
-    channels_last,
     evaluating,
     get_layer,
-    model_device,
     pass_size,
+    placing,
 )
 from rlap.unlearning.common import begin, check_own_weights, some
 
@@ -138,6 +137,7 @@ def input_moments(
         names = list(layers)
         for name in names:
             get_layer(model, name)
+    place = placing(model, split.inputs)
     moments: dict[str, Tensor] = {}
 
     def add(name: str, module: nn.Module, x: Tensor) -> None:
@@ -152,9 +152,8 @@ def input_moments(
     ]
     try:
         with evaluating(model):
-            device = model_device(model)
             for x in split.inputs.split(pass_size(split.inputs, None)):
-                model(channels_last(x.to(device)))
+                model(place(x))
     finally:
         for hook in hooks:
             hook.remove()

@@ -18,12 +18,11 @@ from torch import Tensor, nn
 from rlap.checks import check_level, check_rate, check_seed
 from rlap.data.base import Split
 from rlap.layers import (
-    channels_last,
     evaluating,
     model_device,
     pass_size,
+    placing,
     preserved_random_state,
-    to_train,
 )
 from rlap.recipe import Recipe
 from rlap.training import train
@@ -132,15 +131,18 @@ class Ascent:
     def __post_init__(self) -> None:
         self.generator = torch.Generator().manual_seed(check_seed(self.seed))
         self.queue: list[Tensor] = []
+        self.place: Callable[[Tensor], Tensor] | None = None  # depends on the model
 
     def __call__(self, model: nn.Module) -> Tensor:
+        if self.place is None:
+            self.place = placing(model, self.forget.inputs, training=True)
         if not self.queue:
             order = torch.randperm(len(self.forget), generator=self.generator)
             self.queue = list(order.split(self.batch_size))
             if len(self.queue) > 1 and len(self.queue[-1]) == 1:
                 self.queue.pop()  # BatchNorm has no variance over one sample
         index = self.queue.pop(0).to(self.forget.inputs.device)
-        logits = model(to_train(self.forget.inputs[index], model)).float()
+        logits = model(self.place(self.forget.inputs[index])).float()
         losses = F.cross_entropy(logits, self.forget.labels[index], reduction="none")
         return -self.strength * losses.clamp(max=self.ceiling).mean()
 
@@ -199,6 +201,7 @@ def nearest_wrong(model: nn.Module, split: Split, bound: float) -> Tensor:
     """(N,) most likely wrong class after an FGSM step, on the inputs' device."""
     check_level(bound, "bound")
     size, device, found = pass_size(split.inputs, None), model_device(model), []
+    place = placing(model, split.inputs)
     of = split.normalisation
 
     def step(x: Tensor, direction: Tensor) -> Tensor:
@@ -209,7 +212,7 @@ def nearest_wrong(model: nn.Module, split: Split, bound: float) -> Tensor:
     with torch.enable_grad(), evaluating(model):
         batches = zip(split.inputs.split(size), split.labels.split(size), strict=True)
         for x, y in batches:
-            x, y = channels_last(x.to(device)), y.to(device)[:, None]
+            x, y = place(x), y.to(device)[:, None]
             leaf = x.detach().clone().requires_grad_()
             loss = F.cross_entropy(model(leaf), y[:, 0], reduction="sum")
             (gradient,) = torch.autograd.grad(loss, leaf)
