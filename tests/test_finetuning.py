@@ -30,6 +30,7 @@ from rlap.finetuning import (
     modules_after,
 )
 from rlap.layers import get_layer
+from rlap.modes import trainable
 from rlap.pruning import prune
 from rlap.recipe import Recipe
 
@@ -287,6 +288,15 @@ def test_batchnorm_of_the_backbone(scope, batchnorm, moves):
     for name in ("bn.running_mean", "bn.running_var", "bn.num_batches_tracked"):
         assert torch.equal(net.state_dict()[name], before[name]) != moves
     assert torch.equal(net.conv.weight, before["conv.weight"]) == (scope == "head")
+
+
+@pytest.mark.parametrize(("batchnorm", "moves"), [("eval", False), ("update", True)])
+def test_syncbatchnorm_is_a_batchnorm(batchnorm, moves):
+    """Set and read without a step: in train mode it runs on several GPUs alone."""
+    net = nn.Sequential(nn.Conv2d(2, 3, 1), nn.SyncBatchNorm(3), nn.Linear(3, 3))
+    modules = None if batchnorm == "eval" else ["2"]
+    trainable(net, modules, batchnorm)[0](0)
+    assert net[1].training == moves
 
 
 @pytest.mark.parametrize("cache", [True, False])
