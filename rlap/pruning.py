@@ -8,6 +8,7 @@ momentum and weight decay did; for a loop of your own use ``mask.attach``.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +16,8 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from rlap.following import affine_batchnorm, following_norms
+from rlap.following import following_batchnorm as following_batchnorm  # found here too
 from rlap.layers import get_layer, num_units
 
 FORMAT = "rlap-mask-1"
@@ -130,8 +133,9 @@ def prune(
         bias: include the layer's bias, so that a pruned unit is exactly silent; the
             released code keeps it.
         batchnorm: dotted name of the BatchNorm that follows, whose weight and bias are
-            masked too (else its shift revives the channel); "auto" takes the one that
-            directly follows in the model's own order, if any; None leaves it.
+            masked too (else its shift revives the channel); "auto" (with the bias)
+            takes the one that alone reads the layer's output, if any, and warns of
+            other norms that do, behind which the units are not silent; None leaves it.
 
     Raises ``KeyError``/``TypeError`` for an unusable layer, ``ValueError`` for units
     that are out of range, repeated, or all there are. Source: paper section 3.3.
@@ -144,7 +148,7 @@ def prune(
         )
     chosen = check_units(units, num_units(module))
     if batchnorm == "auto":
-        batchnorm = following_batchnorm(model, layer) if bias else None
+        batchnorm = _own_batchnorm(model, layer) if bias else None
     elif batchnorm is not None:
         check_batchnorm(model, batchnorm, num_units(module))
     mask = Mask(layer, chosen, bias, batchnorm)
@@ -154,6 +158,19 @@ def prune(
     }
     mask.apply(model)
     return mask
+
+
+def _own_batchnorm(model: nn.Module, layer: str) -> str | None:
+    """The BatchNorm to mask with ``layer``; a warning of norms that cannot be."""
+    batchnorm, others = following_norms(model, layer)
+    if others:
+        warnings.warn(
+            f"the pruned units of {layer!r} are zero, but not behind what reads them "
+            f"and is not masked: {', '.join(others)}; batchnorm='...' masks a "
+            "BatchNorm by name, batchnorm=None says that none is to be",
+            stacklevel=3,
+        )
+    return batchnorm
 
 
 def check_units(units: Tensor | Iterable[int], d: int) -> Tensor:
@@ -188,27 +205,5 @@ def check_batchnorm(model: nn.Module, name: str, d: int) -> None:
     norm = dict(model.named_modules()).get(name)
     if norm is None:
         raise KeyError(f"the model has no module {name!r}")
-    if not _affine_batchnorm(norm, d):
+    if not affine_batchnorm(norm, d):
         raise ValueError(f"{name!r} is not an affine BatchNorm over {d} channels")
-
-
-def following_batchnorm(model: nn.Module, layer: str) -> str | None:
-    """The BatchNorm that comes right after ``layer`` in the model's order, if any.
-
-    Modules without parameters (pooling, say) may stand between the two, as they may in
-    the forward pass.
-    """
-    modules = dict(model.named_modules())
-    names = [n for n, m in modules.items() if n == layer or not list(m.children())]
-    for name in names[names.index(layer) + 1 :]:
-        module = modules[name]
-        if _affine_batchnorm(module, num_units(modules[layer])):
-            return name
-        if list(module.parameters(recurse=False)):
-            return None
-    return None
-
-
-def _affine_batchnorm(module: nn.Module, d: int) -> bool:
-    norms = (nn.BatchNorm1d, nn.BatchNorm2d)
-    return isinstance(module, norms) and module.affine and module.num_features == d
