@@ -33,6 +33,10 @@ class Mask:
         bias: whether the bias is masked too (a unit whose bias stays is a constant).
         batchnorm: dotted name of the BatchNorm that follows, masked too, or None.
         original: parameter name -> the rows that were zeroed, for ``undo``.
+        width: d, the units that the layer has; None in files of older versions.
+
+    ``apply``, ``undo``, ``holds`` and ``attach`` raise ``ValueError`` for a model that
+    the mask does not fit.
     """
 
     layer: str
@@ -40,6 +44,7 @@ class Mask:
     bias: bool = True
     batchnorm: str | None = None
     original: dict[str, Tensor] = field(default_factory=dict)
+    width: int | None = None
 
     def parameters(self, model: nn.Module) -> dict[str, Tensor]:
         """The masked parameters of ``model`` by name; each has a row a unit."""
@@ -51,7 +56,17 @@ class Mask:
             norm = model.get_submodule(self.batchnorm)
             found[f"{self.batchnorm}.weight"] = norm.weight
             found[f"{self.batchnorm}.bias"] = norm.bias
+        for name, parameter in found.items():
+            self._check_rows(name, len(parameter))
         return found
+
+    def _check_rows(self, name: str, rows: int) -> None:
+        least = int(self.units.max()) + 1 if len(self.units) else 0
+        if rows < least or rows != (self.width or rows):
+            width = self.width or f"at least {least}"
+            raise ValueError(
+                f"the mask is of a layer with {width} units, but {name!r} has {rows}"
+            )
 
     def describe(self) -> tuple[str, list[int], bool, str | None]:
         """What is masked, without the original values."""
@@ -68,7 +83,16 @@ class Mask:
         """Give the masked rows the values they had when ``prune`` was called."""
         if not self.original:
             raise ValueError("this mask holds no original values to restore")
-        for name, parameter in self.parameters(model).items():
+        found = self.parameters(model)
+        for name, parameter in found.items():  # all of them before any is changed
+            rows = self.original.get(name)
+            if rows is None or rows.shape[1:] != parameter.shape[1:]:
+                held = None if rows is None else tuple(rows.shape[1:])
+                raise ValueError(
+                    f"a unit of {name!r} has values of shape "
+                    f"{tuple(parameter.shape[1:])}; those that the mask holds: {held}"
+                )
+        for name, parameter in found.items():
             rows = self.original[name].to(parameter.device, parameter.dtype)
             parameter[self.units.to(parameter.device)] = rows
 
@@ -95,6 +119,8 @@ class Mask:
         about = {"format": FORMAT, "layer": self.layer, "bias": str(self.bias)}
         if self.batchnorm is not None:
             about["batchnorm"] = self.batchnorm
+        if self.width is not None:
+            about["width"] = str(self.width)
         save_file(tensors, path, metadata=about)
 
     @classmethod
@@ -113,7 +139,8 @@ class Mask:
         units = tensors.pop("units")
         original = {k.removeprefix("original/"): v for k, v in tensors.items()}
         bias = about["bias"] == "True"
-        return cls(about["layer"], units, bias, about.get("batchnorm"), original)
+        width = int(about["width"]) if "width" in about else None
+        return cls(about["layer"], units, bias, about.get("batchnorm"), original, width)
 
 
 def prune(
@@ -151,7 +178,7 @@ def prune(
         batchnorm = _own_batchnorm(model, layer) if bias else None
     elif batchnorm is not None:
         check_batchnorm(model, batchnorm, num_units(module))
-    mask = Mask(layer, chosen, bias, batchnorm)
+    mask = Mask(layer, chosen, bias, batchnorm, width=num_units(module))
     mask.original = {
         name: parameter.detach()[chosen.to(parameter.device)].clone().cpu()
         for name, parameter in mask.parameters(model).items()
