@@ -4,6 +4,9 @@ A mask is plain data (names and indices), not a change of the module: the model'
 state_dict keeps its keys, ``copy.deepcopy`` works, and the same mask fits every copy.
 ``train`` and ``finetune`` apply it after each optimiser step, which undoes whatever
 momentum and weight decay did; for a loop of your own use ``mask.attach``.
+
+They hold the one mask that they are given: what an earlier mask zeroed, that of a first
+``robustify`` for example, a second one may train again.
 """
 
 from __future__ import annotations
@@ -164,8 +167,14 @@ def prune(
             takes the one that alone reads the layer's output, if any, and warns of
             other norms that do, behind which the units are not silent; None leaves it.
 
+    A unit is a class where the layer's outputs are the logits: its logit is then always
+    zero, which is rarely meant, and nothing here refuses it. To prune twice and hold
+    both, ``attach`` both masks to the optimiser, or of one layer prune the units of
+    both at once: ``train`` and ``finetune`` take a single mask.
+
     Raises ``KeyError``/``TypeError`` for an unusable layer, ``ValueError`` for units
-    that are out of range, repeated, or all there are. Source: paper section 3.3.
+    that are out of range, repeated, or all there are, for parameters that another
+    module owns too, and where "auto" cannot tell. Source: paper section 3.3.
     """
     module = get_layer(model, layer)
     if not isinstance(module.weight, nn.Parameter):
@@ -179,6 +188,7 @@ def prune(
     elif batchnorm is not None:
         check_batchnorm(model, batchnorm, num_units(module))
     mask = Mask(layer, chosen, bias, batchnorm, width=num_units(module))
+    check_untied(model, mask.parameters(model))
     mask.original = {
         name: parameter.detach()[chosen.to(parameter.device)].clone().cpu()
         for name, parameter in mask.parameters(model).items()
@@ -225,6 +235,19 @@ def check_units(units: Tensor | Iterable[int], d: int) -> Tensor:
     if len(chosen) == d:
         raise ValueError(f"all {d} units would be pruned: nothing would pass the layer")
     return chosen
+
+
+def check_untied(model: nn.Module, masked: dict[str, Tensor]) -> None:
+    """Nobody else may own the parameters: their rows would be zero there as well."""
+    names = {id(parameter): name for name, parameter in masked.items()}
+    for owner, module in model.named_modules():
+        for key, parameter in module.named_parameters(recurse=False):
+            own = names.get(id(parameter))
+            if own is not None and own != (other := f"{owner}.{key}".lstrip(".")):
+                raise ValueError(
+                    f"{own!r} is also {other!r}: its units cannot be pruned without "
+                    "those of the other; untie the two first"
+                )
 
 
 def check_batchnorm(model: nn.Module, name: str, d: int) -> None:

@@ -385,3 +385,20 @@ def test_unusable_layers():
     nn.utils.parametrizations.weight_norm(net[2])
     with pytest.raises(TypeError, match="'2' is computed from other parameters"):
         prune(net, layer="2", units=[0])
+
+
+def test_tied_weights_are_not_pruned_behind_ones_back():
+    net = nn.Sequential(nn.Linear(8, 8), nn.ReLU(), nn.Linear(8, 8), nn.Linear(8, 3))
+    net[2].weight = net[0].weight
+    before = state(net)
+    for layer in ("0", "2"):
+        with pytest.raises(ValueError, match="'.\\.weight' is also '.\\.weight'"):
+            prune(net, layer=layer, units=[0, 1])
+    assert same_state(net, before)
+    net.again = nn.Sequential(net[3])  # the same module once more: nothing is tied
+    assert prune(net, layer="3", units=[0]).holds(net)
+    conv = convnet()
+    conv.other = nn.BatchNorm2d(4)
+    conv.other.bias = conv.bn.bias
+    with pytest.raises(ValueError, match="'bn.bias' is also 'other.bias'"):
+        prune(conv, layer="conv", units=[0], batchnorm="bn")
