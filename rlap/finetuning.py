@@ -174,9 +174,11 @@ def cut_head(
 
     None when it cannot be cut off: the network cannot be traced, or more than the
     layer's input crosses from the backbone (a skip connection around the layer), or
-    what crosses is much larger than the inputs, or the result differs from the
-    network's on ``example``.
+    what crosses is much larger than the inputs, or the backbone shares a parameter that
+    is to be trained, or the result differs from the network's on ``example``.
     """
+    if _tied(model, names):
+        return None  # what enters the head would change with every step
     with evaluating(model):
         try:
             tested = str(fx.Tracer().trace(model))
@@ -193,6 +195,15 @@ def cut_head(
             return None
         head = fx.GraphModule(model, cut)
         return head if _same(model, head, layer, example) else None
+
+
+def _tied(model: nn.Module, names: list[str]) -> bool:
+    """Whether a parameter that training ``names`` moves is another module's too."""
+    inside = {m for name in names for m in model.get_submodule(name).modules()}
+    own = [p for m in inside for p in m.parameters(recurse=False)]
+    moved = {id(p) for p in own if p.requires_grad}
+    outside = (m for m in model.modules() if m not in inside)
+    return any(id(p) in moved for m in outside for p in m.parameters(recurse=False))
 
 
 def _head_graph(graph: fx.Graph, layer: str) -> fx.Graph | None:

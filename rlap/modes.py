@@ -9,7 +9,7 @@ from torch import nn
 
 from rlap.data.base import Split, check_split
 
-BATCHNORM = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
+BATCHNORM = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
 BATCHNORM_MODES = ("train", "eval", "update", "first epoch")  # see ``train``
 
 

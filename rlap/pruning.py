@@ -4,10 +4,14 @@ A mask is plain data (names and indices), not a change of the module: the model'
 state_dict keeps its keys, ``copy.deepcopy`` works, and the same mask fits every copy.
 ``train`` and ``finetune`` apply it after each optimiser step, which undoes whatever
 momentum and weight decay did; for a loop of your own use ``mask.attach``.
+
+They hold the one mask that they are given: what an earlier mask zeroed, that of a first
+``robustify`` for example, a second one may train again.
 """
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +19,8 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from rlap.following import affine_batchnorm, following_norms
+from rlap.following import following_batchnorm as following_batchnorm  # found here too
 from rlap.layers import get_layer, num_units
 
 FORMAT = "rlap-mask-1"
@@ -30,6 +36,10 @@ class Mask:
         bias: whether the bias is masked too (a unit whose bias stays is a constant).
         batchnorm: dotted name of the BatchNorm that follows, masked too, or None.
         original: parameter name -> the rows that were zeroed, for ``undo``.
+        width: d, the units that the layer has; None in files of older versions.
+
+    ``apply``, ``undo``, ``holds`` and ``attach`` raise ``ValueError`` for a model that
+    the mask does not fit.
     """
 
     layer: str
@@ -37,6 +47,7 @@ class Mask:
     bias: bool = True
     batchnorm: str | None = None
     original: dict[str, Tensor] = field(default_factory=dict)
+    width: int | None = None
 
     def parameters(self, model: nn.Module) -> dict[str, Tensor]:
         """The masked parameters of ``model`` by name; each has a row a unit."""
@@ -48,7 +59,17 @@ class Mask:
             norm = model.get_submodule(self.batchnorm)
             found[f"{self.batchnorm}.weight"] = norm.weight
             found[f"{self.batchnorm}.bias"] = norm.bias
+        for name, parameter in found.items():
+            self._check_rows(name, len(parameter))
         return found
+
+    def _check_rows(self, name: str, rows: int) -> None:
+        least = int(self.units.max()) + 1 if len(self.units) else 0
+        if rows < least or rows != (self.width or rows):
+            width = self.width or f"at least {least}"
+            raise ValueError(
+                f"the mask is of a layer with {width} units, but {name!r} has {rows}"
+            )
 
     def describe(self) -> tuple[str, list[int], bool, str | None]:
         """What is masked, without the original values."""
@@ -65,7 +86,16 @@ class Mask:
         """Give the masked rows the values they had when ``prune`` was called."""
         if not self.original:
             raise ValueError("this mask holds no original values to restore")
-        for name, parameter in self.parameters(model).items():
+        found = self.parameters(model)
+        for name, parameter in found.items():  # all of them before any is changed
+            rows = self.original.get(name)
+            if rows is None or rows.shape[1:] != parameter.shape[1:]:
+                held = None if rows is None else tuple(rows.shape[1:])
+                raise ValueError(
+                    f"a unit of {name!r} has values of shape "
+                    f"{tuple(parameter.shape[1:])}; those that the mask holds: {held}"
+                )
+        for name, parameter in found.items():
             rows = self.original[name].to(parameter.device, parameter.dtype)
             parameter[self.units.to(parameter.device)] = rows
 
@@ -92,6 +122,8 @@ class Mask:
         about = {"format": FORMAT, "layer": self.layer, "bias": str(self.bias)}
         if self.batchnorm is not None:
             about["batchnorm"] = self.batchnorm
+        if self.width is not None:
+            about["width"] = str(self.width)
         save_file(tensors, path, metadata=about)
 
     @classmethod
@@ -110,7 +142,8 @@ class Mask:
         units = tensors.pop("units")
         original = {k.removeprefix("original/"): v for k, v in tensors.items()}
         bias = about["bias"] == "True"
-        return cls(about["layer"], units, bias, about.get("batchnorm"), original)
+        width = int(about["width"]) if "width" in about else None
+        return cls(about["layer"], units, bias, about.get("batchnorm"), original, width)
 
 
 def prune(
@@ -130,11 +163,18 @@ def prune(
         bias: include the layer's bias, so that a pruned unit is exactly silent; the
             released code keeps it.
         batchnorm: dotted name of the BatchNorm that follows, whose weight and bias are
-            masked too (else its shift revives the channel); "auto" takes the one that
-            directly follows in the model's own order, if any; None leaves it.
+            masked too (else its shift revives the channel); "auto" (with the bias)
+            takes the one that alone reads the layer's output, if any, and warns of
+            other norms that do, behind which the units are not silent; None leaves it.
+
+    A unit is a class where the layer's outputs are the logits: its logit is then always
+    zero, which is rarely meant, and nothing here refuses it. To prune twice and hold
+    both, ``attach`` both masks to the optimiser, or of one layer prune the units of
+    both at once: ``train`` and ``finetune`` take a single mask.
 
     Raises ``KeyError``/``TypeError`` for an unusable layer, ``ValueError`` for units
-    that are out of range, repeated, or all there are. Source: paper section 3.3.
+    that are out of range, repeated, or all there are, for parameters that another
+    module owns too, and where "auto" cannot tell. Source: paper section 3.3.
     """
     module = get_layer(model, layer)
     if not isinstance(module.weight, nn.Parameter):
@@ -144,16 +184,30 @@ def prune(
         )
     chosen = check_units(units, num_units(module))
     if batchnorm == "auto":
-        batchnorm = following_batchnorm(model, layer) if bias else None
+        batchnorm = _own_batchnorm(model, layer) if bias else None
     elif batchnorm is not None:
         check_batchnorm(model, batchnorm, num_units(module))
-    mask = Mask(layer, chosen, bias, batchnorm)
+    mask = Mask(layer, chosen, bias, batchnorm, width=num_units(module))
+    check_untied(model, mask.parameters(model))
     mask.original = {
         name: parameter.detach()[chosen.to(parameter.device)].clone().cpu()
         for name, parameter in mask.parameters(model).items()
     }
     mask.apply(model)
     return mask
+
+
+def _own_batchnorm(model: nn.Module, layer: str) -> str | None:
+    """The BatchNorm to mask with ``layer``; a warning of norms that cannot be."""
+    batchnorm, others = following_norms(model, layer)
+    if others:
+        warnings.warn(
+            f"the pruned units of {layer!r} are zero, but not behind what reads them "
+            f"and is not masked: {', '.join(others)}; batchnorm='...' masks a "
+            "BatchNorm by name, batchnorm=None says that none is to be",
+            stacklevel=3,
+        )
+    return batchnorm
 
 
 def check_units(units: Tensor | Iterable[int], d: int) -> Tensor:
@@ -183,32 +237,23 @@ def check_units(units: Tensor | Iterable[int], d: int) -> Tensor:
     return chosen
 
 
+def check_untied(model: nn.Module, masked: dict[str, Tensor]) -> None:
+    """Nobody else may own the parameters: their rows would be zero there as well."""
+    names = {id(parameter): name for name, parameter in masked.items()}
+    for owner, module in model.named_modules():
+        for key, parameter in module.named_parameters(recurse=False):
+            own = names.get(id(parameter))
+            if own is not None and own != (other := f"{owner}.{key}".lstrip(".")):
+                raise ValueError(
+                    f"{own!r} is also {other!r}: its units cannot be pruned without "
+                    "those of the other; untie the two first"
+                )
+
+
 def check_batchnorm(model: nn.Module, name: str, d: int) -> None:
     """``name`` must be a BatchNorm with d affine channels."""
     norm = dict(model.named_modules()).get(name)
     if norm is None:
         raise KeyError(f"the model has no module {name!r}")
-    if not _affine_batchnorm(norm, d):
+    if not affine_batchnorm(norm, d):
         raise ValueError(f"{name!r} is not an affine BatchNorm over {d} channels")
-
-
-def following_batchnorm(model: nn.Module, layer: str) -> str | None:
-    """The BatchNorm that comes right after ``layer`` in the model's order, if any.
-
-    Modules without parameters (pooling, say) may stand between the two, as they may in
-    the forward pass.
-    """
-    modules = dict(model.named_modules())
-    names = [n for n, m in modules.items() if n == layer or not list(m.children())]
-    for name in names[names.index(layer) + 1 :]:
-        module = modules[name]
-        if _affine_batchnorm(module, num_units(modules[layer])):
-            return name
-        if list(module.parameters(recurse=False)):
-            return None
-    return None
-
-
-def _affine_batchnorm(module: nn.Module, d: int) -> bool:
-    norms = (nn.BatchNorm1d, nn.BatchNorm2d)
-    return isinstance(module, norms) and module.affine and module.num_features == d

@@ -30,6 +30,7 @@ from rlap.finetuning import (
     modules_after,
 )
 from rlap.layers import get_layer
+from rlap.modes import trainable
 from rlap.pruning import prune
 from rlap.recipe import Recipe
 
@@ -224,6 +225,31 @@ def test_fallback_where_features_would_change(why):
     assert sum(calls) == 2 + 5 * 20
 
 
+class Tied(Around):
+    """The layer's weight is the body's too."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body = nn.Linear(8, 8)
+        self.fc.weight = self.body.weight
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.out(torch.relu(self.fc(torch.relu(self.body(x)))))
+
+
+@pytest.mark.parametrize("scope", ["head", "layer"])
+def test_no_cache_where_training_moves_the_backbone(scope):
+    """With tied weights the features change at each step, and would go stale."""
+    results = []
+    for cache in (True, False):
+        net = seeded(Tied)
+        finetune(net, blobs(20, d=8), scope=scope, layer="fc", recipe=ADAM, cache=cache)
+        results.append(state(net))
+    assert all(torch.equal(results[0][k], results[1][k]) for k in results[0])
+    assert not torch.equal(results[0]["body.weight"], seeded(Tied).body.weight)
+    assert cut_head(seeded(Tied), "out", ["out"], randn(2, 8)) is not None
+
+
 def test_no_cache_where_the_features_are_much_larger_than_the_inputs(monkeypatch):
     monkeypatch.setattr("rlap.finetuning.MAX_FEATURES", 100)
     net, x = convnet(), pictures(2).inputs  # 128 values; conv2 reads 4 x 8 x 8
@@ -287,6 +313,15 @@ def test_batchnorm_of_the_backbone(scope, batchnorm, moves):
     for name in ("bn.running_mean", "bn.running_var", "bn.num_batches_tracked"):
         assert torch.equal(net.state_dict()[name], before[name]) != moves
     assert torch.equal(net.conv.weight, before["conv.weight"]) == (scope == "head")
+
+
+@pytest.mark.parametrize(("batchnorm", "moves"), [("eval", False), ("update", True)])
+def test_syncbatchnorm_is_a_batchnorm(batchnorm, moves):
+    """Set and read without a step: in train mode it runs on several GPUs alone."""
+    net = nn.Sequential(nn.Conv2d(2, 3, 1), nn.SyncBatchNorm(3), nn.Linear(3, 3))
+    modules = None if batchnorm == "eval" else ["2"]
+    trainable(net, modules, batchnorm)[0](0)
+    assert net[1].training == moves
 
 
 @pytest.mark.parametrize("cache", [True, False])

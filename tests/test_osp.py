@@ -49,6 +49,7 @@ from rlap.unlearning.osp import (
 from rlap.unlearning.statistics import (
     ClassStatistics,
     class_statistics,
+    response_sites,
     weight_digest,
 )
 
@@ -203,6 +204,22 @@ def test_statistics_are_of_the_response_after_batchnorm_and_relu():
         assert torch.allclose(found.means["conv2"][c], later[chosen].mean(0), atol=1e-5)
     in_two = class_statistics(net, split_class(split, 1))
     assert torch.allclose(in_two.means["conv2"], found.means["conv2"], atol=1e-5)
+
+
+def test_a_response_is_read_at_the_batchnorm_that_runs_next():
+    """Whatever the order of declaration: here both convolutions come first."""
+
+    class Net(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv1, self.conv2 = nn.Conv2d(2, 4, 3), nn.Conv2d(4, 4, 3)
+            self.bn1, self.bn2 = nn.BatchNorm2d(4), nn.BatchNorm2d(4)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            h = F.relu(self.bn1(self.conv1(x)))
+            return F.relu(self.bn2(self.conv2(h))).mean((2, 3))
+
+    assert response_sites(Net(), None) == {"conv1": "bn1", "conv2": "bn2"}
 
 
 def test_statistics_survive_a_file_and_refuse_another_model(tmp_path):

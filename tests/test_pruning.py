@@ -162,6 +162,49 @@ def test_save_and_load(tmp_path, units):
     assert again.describe() == ("2", [1], False, None)
 
 
+@pytest.mark.parametrize("known", [True, False])
+def test_a_mask_of_another_layer(tmp_path, known):
+    """Wider or narrower; files of older versions do not tell the width."""
+    from safetensors.torch import save_file
+
+    mask = prune(mlp(hidden=64), layer="2", units=[3, 60])
+    mask.save(tmp_path / "mask.safetensors")
+    loaded = Mask.load(tmp_path / "mask.safetensors")
+    assert loaded.width == 64
+    if not known:
+        about = {"format": "rlap-mask-1", "layer": "2", "bias": "True"}
+        tensors = {f"original/{k}": v for k, v in mask.original.items()}
+        tensors["units"] = mask.units
+        save_file(tensors, tmp_path / "old.safetensors", metadata=about)
+        loaded = Mask.load(tmp_path / "old.safetensors")
+        assert loaded.width is None and loaded.describe() == mask.describe()
+        loaded.apply(mlp(hidden=64))
+    small, before = mlp(hidden=8), state(mlp(hidden=8))
+    message = "64 units" if known else "at least 61 units"
+    for use in (loaded.apply, loaded.undo, loaded.holds):
+        with pytest.raises(ValueError, match=f"{message}, but '2.weight' has 8"):
+            use(small)
+    with pytest.raises(ValueError, match=message):
+        train(small, blobs(), recipe("sgd", 1, 8), mask=loaded)
+    assert same_state(small, before)
+    wide = mlp(hidden=70)  # every index is there, but it is another layer
+    if known:
+        with pytest.raises(ValueError, match="64 units, but '2.weight' has 70"):
+            loaded.apply(wide)
+
+
+def test_undo_where_a_unit_has_other_weights():
+    mask = prune(mlp(), layer="0", units=[1])
+    other = mlp(d=1)
+    before = state(other)
+    with pytest.raises(ValueError, match=r"'0.weight' .*\(1,\); .*holds: \(6,\)"):
+        mask.undo(other)
+    mask = prune(nn.Sequential(nn.Linear(1, 10, bias=False)), layer="0", units=[1])
+    with pytest.raises(ValueError, match="'0.bias' .*holds: None"):
+        mask.undo(other)
+    assert same_state(other, before)
+
+
 def test_loading_something_else(tmp_path):
     from safetensors.torch import save_file
 
@@ -342,3 +385,20 @@ def test_unusable_layers():
     nn.utils.parametrizations.weight_norm(net[2])
     with pytest.raises(TypeError, match="'2' is computed from other parameters"):
         prune(net, layer="2", units=[0])
+
+
+def test_tied_weights_are_not_pruned_behind_ones_back():
+    net = nn.Sequential(nn.Linear(8, 8), nn.ReLU(), nn.Linear(8, 8), nn.Linear(8, 3))
+    net[2].weight = net[0].weight
+    before = state(net)
+    for layer in ("0", "2"):
+        with pytest.raises(ValueError, match="'.\\.weight' is also '.\\.weight'"):
+            prune(net, layer=layer, units=[0, 1])
+    assert same_state(net, before)
+    net.again = nn.Sequential(net[3])  # the same module once more: nothing is tied
+    assert prune(net, layer="3", units=[0]).holds(net)
+    conv = convnet()
+    conv.other = nn.BatchNorm2d(4)
+    conv.other.bias = conv.bn.bias
+    with pytest.raises(ValueError, match="'bn.bias' is also 'other.bias'"):
+        prune(conv, layer="conv", units=[0], batchnorm="bn")
