@@ -17,12 +17,12 @@ from torch import Tensor, fx, nn
 from rlap.data.base import Split
 from rlap.inference import autocast_for
 from rlap.layers import (
-    channels_last,
     check_calls,
     evaluating,
     get_layer,
     model_device,
     pass_size,
+    placing,
     preserved_random_state,
 )
 from rlap.modes import BATCHNORM, check_trainable
@@ -258,9 +258,10 @@ def _with_layer_input(
 def cache_features(model: nn.Module, split: Split, layer: str, precision: str) -> Split:
     """A split whose inputs are what enters ``layer``, in eval mode, on the device."""
     device, rows = model_device(model), []
+    place = placing(model, split.inputs)
     with evaluating(model), autocast_for(precision, device)():
         for batch in split.inputs.split(pass_size(split.inputs, None)):
-            batch = channels_last(batch.to(device))
+            batch = place(batch)
             rows.append(_with_layer_input(model, batch, layer)[1].float())
     labels = split.labels.to(device)
     return Split(torch.cat(rows), labels, num_classes=split.num_classes)
