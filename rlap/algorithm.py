@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import time
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -79,6 +80,7 @@ def robustify(
     start: str = BEST,
     quality: Tensor | None = None,
     criterion: str = "regression",
+    norm: str | None = "auto",
     recipe: Recipe | None = None,
     batchnorm: str | None = None,
     batch_size: int | None = None,
@@ -105,6 +107,9 @@ def robustify(
         quality: (N,), larger is better, names the good cluster of "gmm"; by default
             the model's confidence, which does not look at labels.
         criterion: of the units, see ``sensitivity``.
+        norm: dotted name of the BatchNorm that follows ``layer``, if any, whose
+            channels are pruned, too; found by itself where the network can be traced
+            (``batchnorm`` of ``prune``).
         recipe, batchnorm, test: of the fine-tuning, see ``finetune``.
         batch_size: of the passes over the data; it does not change the result.
 
@@ -127,7 +132,7 @@ def robustify(
     # what cannot work is told now, not after minutes of attribution
     check_quality(quality, len(split))
     check_finetuning(new, split, recipe, batchnorm)
-    check_prunable(new, split.inputs[:1], layer, amount)
+    check_prunable(new, split.inputs[:1], layer, amount, norm)
     given = split.labels if method in NEEDS_LABELS else None
     with watch("attribution"):
         seen = scan(
@@ -145,7 +150,7 @@ def robustify(
             seed=seed,
         )
     with watch("pruning"):
-        mask = prune(new, layer=layer, units=top_units(scores, amount))
+        mask = prune(new, layer=layer, units=top_units(scores, amount), batchnorm=norm)
     with watch("finetuning"):
         history = finetune(
             new,
@@ -176,7 +181,7 @@ def check_finetuning(
 
 
 def check_prunable(
-    model: nn.Module, sample: Tensor, layer: str, amount: int | float
+    model: nn.Module, sample: Tensor, layer: str, amount: int | float, norm: str | None
 ) -> None:
     """Raise where ``amount`` units of ``layer`` cannot be scored and pruned; ``model``
     stays as it is. ``sample``: (1, ...)."""
@@ -190,7 +195,10 @@ def check_prunable(
             "classes away; name a hidden layer"
         )
     scores = torch.zeros(len(weight), device=weight.device)
-    prune(model, layer=layer, units=top_units(scores, amount)).undo(model)
+    units = top_units(scores, amount)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # prune says it when it counts
+        prune(model, layer=layer, units=units, batchnorm=norm).undo(model)
 
 
 def partition_by(

@@ -298,6 +298,28 @@ def test_one_clear_error(inputs, labels, options, error, message):
         robustify(net, inputs, labels, **({"layer": "2", "recipe": SHORT} | options))
 
 
+class Untraceable(nn.Module):
+    """What runs depends on values, so that torch.fx cannot follow."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fc, self.bn = nn.Linear(6, 8), nn.BatchNorm1d(8)
+        self.fc2 = nn.Linear(8, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = x * float(x.abs().max() < 1e9)
+        return self.fc2(self.bn(self.fc(x)).relu())
+
+
+def test_the_norm_can_be_named_where_it_cannot_be_found():
+    net = seeded(Untraceable)
+    with pytest.raises(ValueError, match="cannot tell which BatchNorm follows 'fc'"):
+        robustify(net, X, Y, layer="fc", recipe=SHORT)
+    done = robustify(net, X, Y, layer="fc", recipe=SHORT, norm="bn")
+    assert done.mask.batchnorm == "bn" and done.mask.holds(done.model)
+    assert not done.model.bn.weight[done.mask.units].any()
+
+
 def frozen() -> nn.Module:
     net = mlp()
     for parameter in net.parameters():

@@ -108,9 +108,15 @@ class ByMode(nn.Module):
 
 
 def count_calls(module: nn.Module) -> list[int]:
-    """The batch sizes that ``module`` is called with."""
+    """The batch sizes that ``module`` is called with; the single sample on which the
+    memory layout is tried does not count."""
     calls: list[int] = []
-    module.register_forward_hook(lambda m, args, out: calls.append(len(args[0])))
+
+    def count(module: nn.Module, args: tuple, out: object) -> None:
+        if len(args[0]) > 1:
+            calls.append(len(args[0]))
+
+    module.register_forward_hook(count)
     return calls
 
 
