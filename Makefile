@@ -45,8 +45,9 @@ lint: setup  ## check style
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
-bench: setup  ## time each stage against its straightforward version
+bench: setup  ## time each stage, and see how one group is divided
 	$(BIN)/python benchmarks/stages.py
+	$(BIN)/python benchmarks/one_group.py
 
 clean:  ## remove what builds left behind, .venv included
 	rm -rf .venv _build book/notebooks book/results

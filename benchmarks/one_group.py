@@ -34,7 +34,9 @@ def main() -> None:
             n, seeds = ratio * d, range(options.repeats)
             worst = [max(separation(n, d, kind, s) for s in seeds) for kind in (0, 1)]
             row = f"{d:>6}{n:>9}{worst[0]:>10.2f}{worst[1]:>11.2f}"
-            print(f"{row}{believed_above(n, d):>10.2f}", flush=True)
+            bound = believed_above(n, d)
+            told = "never" if bound is None else f"{bound:.2f}"
+            print(f"{row}{told:>10}", flush=True)
 
 
 def separation(n: int, d: int, rectified: int, seed: int) -> float:

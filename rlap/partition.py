@@ -45,12 +45,12 @@ class Partition:
     Diagnostics: rule; high_quality and low_quality (counts); converged; iterations;
     component (of the mixture, 0 or 1, that is the good one); separation (Ashman's D
     along the line between the clusters); believed_above (a separation that one group
-    of so many samples and units does not reach); bimodal (whether it is above: then
-    there are two groups, of whatever kind: classes form groups, too); start (of the
-    fit); log_likelihood (of the mixture, mean over samples: of two starts the higher
-    fits better); dropped_units (constant ones); named_by (what named the good cluster);
-    margin_of_naming (difference of the clusters' mean quality, in standard deviations);
-    warnings.
+    of so many samples and units does not reach, None if they are too few to tell);
+    bimodal (whether it is above: then there are two groups, of whatever kind: classes
+    form groups, too); start (of the fit); log_likelihood (of the mixture, mean over
+    samples: of two starts the higher fits better); dropped_units (constant ones);
+    named_by (what named the good cluster); margin_of_naming (difference of the
+    clusters' mean quality, in standard deviations); warnings.
     """
 
     high_quality: Tensor
@@ -328,8 +328,9 @@ def _separation(x: np.ndarray, posterior: np.ndarray) -> float:
     return float(np.sqrt(2) * abs(centre[0] - centre[1]) / np.sqrt(variance.sum()))
 
 
-def believed_above(n: int, d: int) -> float:
-    """The separation above which two groups of ``n`` samples, ``d`` units are believed.
+def believed_above(n: int, d: int) -> float | None:
+    """The separation above which two groups of ``n`` samples, ``d`` units are believed;
+    None where there are too few samples to tell.
 
     A mixture of two, fitted to a single Gaussian or rectified group, reached up to 2.2
     in one dimension. In many, the fewer samples there are for each unit, the sharper
@@ -337,7 +338,7 @@ def believed_above(n: int, d: int) -> float:
     2 (all measured; ``benchmarks/one_group.py``).
     """
     if n < FEWEST or n < 4 * d:
-        return float("inf")
+        return None
     return BIMODAL + (12 * max(d, 8) / n if d > 1 else 0.0)
 
 
@@ -346,11 +347,12 @@ def _warn_if_degenerate(diagnostics: dict[str, object]) -> None:
     sizes = (diagnostics["high_quality"], diagnostics["low_quality"])
     separation = diagnostics.get("separation")
     needed = diagnostics.get("believed_above")
-    diagnostics["bimodal"] = separation is None or separation > needed
+    too_few = separation is not None and needed is None
+    diagnostics["bimodal"] = separation is None or (not too_few and separation > needed)
     found = []
     if min(sizes) < max(2, SMALLEST_SHARE * sum(sizes)):
         found.append(f"degenerate split: {sizes[0]} high and {sizes[1]} low quality")
-    if needed == float("inf"):
+    if too_few:
         found.append(f"{sum(sizes)} samples are too few to tell two groups from one")
     elif not diagnostics["bimodal"]:
         found.append(

@@ -7,7 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-SCRIPT = Path(__file__).parents[1] / "benchmarks" / "stages.py"
+FOLDER = Path(__file__).parents[1] / "benchmarks"
+SCRIPT = FOLDER / "stages.py"
 
 
 def test_every_stage_has_a_row():
@@ -25,3 +26,17 @@ def test_every_stage_has_a_row():
         assert any(stage in row for row in rows)
     assert "robustify beyond it" in done.stdout
     assert done.stdout.count("total") == 2
+
+
+def test_one_group_is_below_what_is_believed():
+    words = [sys.executable, str(FOLDER / "one_group.py"), "--units", "2", "16"]
+    words += ["--samples-a-unit", "3", "32", "--repeats", "2"]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    rows = [line.split() for line in done.stdout.splitlines()[1:]]
+    assert [row[:2] for row in rows] == [
+        ["2", "6"], ["2", "64"], ["16", "48"], ["16", "512"]
+    ]  # fmt: skip
+    assert [row[4] for row in rows] == ["never", "4.00", "never", "2.88"]
+    for row in (rows[1], rows[3]):
+        assert all(0 < float(found) < float(row[4]) for found in row[2:4])
