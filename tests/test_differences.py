@@ -120,6 +120,27 @@ def test_the_walk_goes_from_released_to_controlled(tmp_path):
     assert len(figures_ledger.waterfall(lines, *arms, "stamp").axes) == 2
 
 
+def test_the_largest_step_of_the_walk_is_named(tmp_path):
+    names = [name for name, _ in steps("released", "controlled", "cifar10")]
+    made = []
+    # the third loses more than the second gains; the last but one is not run
+    for name, ours, other in zip(
+        names, (0.7, 0.72, 0.66, 0.66), (0.6, 0.67, 0.67, 0.67), strict=False
+    ):
+        made += made_up.seeds(3, {"F-FT": ours, "retrain": other}, protocol=name)
+    made += made_up.seeds(3, {"F-FT": 0.9, "retrain": 0.1}, protocol=names[-1])
+    book, arms = book_of(tmp_path, *made), ("F-FT", "retrain")
+    lines = pages_runs.walk(book.evidence, "small", headline(), arms)
+    fields = [line["field"] for line in lines]
+    told = pages_runs.largest_step(lines, "F-FT")
+    assert told.startswith(f"{fields[2]} (-6.0 [") and told.endswith(" points)")
+    assert pages_runs.largest_step(lines, "retrain").startswith(f"{fields[1]} (+7.0 [")
+    # 10, 5, -1, -1 points
+    gap = pages_runs.largest_step(lines, *arms)
+    assert gap.startswith(f"{fields[2]} (-6.0 [")
+    assert pages_runs.largest_step(lines[:1], "F-FT") is None
+
+
 @pytest.mark.parametrize("run", [False, True])
 def test_every_page_can_be_made_with_and_without_records(tmp_path, capsys, run):
     made = made_up.seeds(3, level=8.0) if run else []

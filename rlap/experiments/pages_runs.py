@@ -18,13 +18,14 @@ from rlap.experiments.markup import (
     html,
     mark,
     of_interval,
+    plain,
     points,
     table,
     table_of,
 )
 from rlap.experiments.protocol import PROTOCOLS, Protocol, name_of, spelled, steps
 from rlap.experiments.quantities import accuracy, gap
-from rlap.experiments.summary import counted, interval
+from rlap.experiments.summary import Interval, counted, interval
 from rlap.experiments.verdicts import MIN_SEEDS, NOT_RUN
 from rlap.partition import STARTS
 
@@ -129,6 +130,27 @@ def walk_table(lines: Sequence[Mapping], arms: Sequence[str]) -> object:
     header = ["changed", "seeds"]
     header += [h for arm in arms for h in (f"{arm}, %", "change, points")]
     return html(table(header, rows))
+
+
+def largest_step(
+    lines: Sequence[Mapping], arm: str, other: str | None = None
+) -> str | None:
+    """The step of ``walk`` that moves ``arm`` most, or its gap to ``other``, in words;
+    None before two steps in a row were run."""
+    changes: dict[str, Interval] = {}
+    before: list[float] = []
+    for line in lines:
+        here = list(line[arm])
+        if other is not None:
+            here = [a - b for a, b in zip(here, line[other], strict=True)]
+        if before and here:
+            moved = [a - b for a, b in zip(here, before, strict=True)]
+            changes[str(line["field"])] = interval(moved)
+        before = here
+    if not changes:
+        return None
+    field = max(changes, key=lambda name: abs(changes[name].mean))
+    return f"{field} ({plain(of_interval(changes[field]))} points)"
 
 
 def by_epochs(
