@@ -129,7 +129,7 @@ def walk_table(lines: Sequence[Mapping], arms: Sequence[str]) -> object:
         rows.append(row)
     header = ["changed", "seeds"]
     header += [h for arm in arms for h in (f"{arm}, %", "change, points")]
-    return html(table(header, rows))
+    return html(table(header, rows, "whole"))  # not cut off: the last step matters
 
 
 def largest_step(
