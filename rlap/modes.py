@@ -1,4 +1,4 @@
-"""What a training run may move: which parameters, and which modules in which mode."""
+"""What may be moved: parameters, by training or by hand, and modules, in which mode."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from rlap.data.base import Split, check_split
 
 BATCHNORM = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
 BATCHNORM_MODES = ("train", "eval", "update", "first epoch")  # see ``train``
+FROZEN = "no parameter to train: all are frozen or the model has none"
 
 
 def check_trainable(split: Split, batchnorm: str) -> None:
@@ -45,8 +46,32 @@ def trainable(
     # in the model's own order, whatever the order of the set above
     parameters = [p for p in model.parameters() if id(p) in unique and p.requires_grad]
     if not parameters:
-        raise ValueError("no parameter to train: all are frozen or the model has none")
+        raise ValueError(FROZEN)
     return set_mode, parameters
+
+
+def has_own_weights(layer: nn.Module) -> bool:
+    """Whether weight and bias are the layer's parameters, and not computed from others
+    as by ``torch.nn.utils.parametrizations``: what is written there is lost."""
+    tensors = (getattr(layer, kind, None) for kind in ("weight", "bias"))
+    return all(t is None or isinstance(t, nn.Parameter) for t in tensors)
+
+
+def check_own_weights(layer: nn.Module, name: str) -> None:
+    """Raise ``TypeError`` for a layer into whose weights nothing can be written."""
+    if not has_own_weights(layer):
+        raise TypeError(
+            f"the weight of {name!r} is computed from other parameters, so that a "
+            "change of it would not last; remove the parametrization first"
+        )
+
+
+def trained_parameters(model: nn.Module) -> dict[str, nn.Parameter]:
+    """The parameters that are not frozen, by name; ``ValueError`` where all are."""
+    found = {n: p for n, p in model.named_parameters() if p.requires_grad}
+    if not found:
+        raise ValueError(FROZEN)
+    return found
 
 
 @contextmanager

@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from rlap.following import affine_batchnorm, following_norms
 from rlap.following import following_batchnorm as following_batchnorm  # found here too
 from rlap.layers import get_layer, num_units
+from rlap.modes import check_own_weights
 
 FORMAT = "rlap-mask-1"
 
@@ -177,11 +178,7 @@ def prune(
     module owns too, and where "auto" cannot tell. Source: paper section 3.3.
     """
     module = get_layer(model, layer)
-    if not isinstance(module.weight, nn.Parameter):
-        raise TypeError(
-            f"the weight of {layer!r} is computed from other parameters, so that "
-            "zeros in it would not last; remove the parametrization first"
-        )
+    check_own_weights(module, layer)
     chosen = check_units(units, num_units(module))
     if batchnorm == "auto":
         batchnorm = _own_batchnorm(model, layer) if bias else None

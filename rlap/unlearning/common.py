@@ -1,5 +1,4 @@
-"""What every unlearning method shares: the class to forget, copies, the last layer,
-and what may be written into or trained."""
+"""What every unlearning method shares: the class to forget, copies, the last layer."""
 
 from __future__ import annotations
 
@@ -109,30 +108,6 @@ def last_linear(model: nn.Module, example: Tensor) -> str:
             "needed here; where layers can be named, name them"
         )
     return name
-
-
-def has_own_weights(layer: nn.Module) -> bool:
-    """Whether weight and bias are the layer's parameters, and not computed from others
-    as by ``torch.nn.utils.parametrizations``: what is written there is lost."""
-    tensors = (getattr(layer, kind, None) for kind in ("weight", "bias"))
-    return all(t is None or isinstance(t, nn.Parameter) for t in tensors)
-
-
-def check_own_weights(layer: nn.Module, name: str) -> None:
-    """Raise ``TypeError`` for a layer into whose weights nothing can be written."""
-    if not has_own_weights(layer):
-        raise TypeError(
-            f"the weight of {name!r} is computed from other parameters, so that a "
-            "change of it would not last; remove the parametrization first"
-        )
-
-
-def trained_parameters(model: nn.Module) -> dict[str, nn.Parameter]:
-    """The parameters that are not frozen, by name; ``ValueError`` where all are."""
-    found = {n: p for n, p in model.named_parameters() if p.requires_grad}
-    if not found:
-        raise ValueError("no parameter to train: all are frozen or the model has none")
-    return found
 
 
 def together(splits: Sequence[Split], labels: Sequence[Tensor] | None = None) -> Split:

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from rlap.checks import check_finite
 from rlap.inference import predict
+from rlap.modes import has_own_weights
 from rlap.unlearning.attacks import (
     Answers,
     answers_on,
@@ -29,7 +30,7 @@ from rlap.unlearning.attacks import (
     mia_logreg_entropy_member_rate,
     told_from_retrain_auc,
 )
-from rlap.unlearning.common import has_own_weights, last_layer
+from rlap.unlearning.common import last_layer
 from rlap.unlearning.probes import probes
 from rlap.unlearning.relearning import relearn
 from rlap.unlearning.splits import ForgettingData

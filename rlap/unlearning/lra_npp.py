@@ -17,7 +17,8 @@ from torch import Tensor, nn
 from rlap.checks import check_count, check_finite, check_one_of, check_seed
 from rlap.data.base import Split
 from rlap.finetuning import cache_features
-from rlap.unlearning.common import begin, check_own_weights, last_linear
+from rlap.modes import check_own_weights
+from rlap.unlearning.common import begin, last_linear
 
 SCOPES = ("all", "target")
 # how units are chosen: the method's way, then the controls

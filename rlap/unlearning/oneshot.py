@@ -13,14 +13,8 @@ from torch.func import functional_call, grad, vmap
 from rlap.checks import check_count, check_finite, check_number, check_seed
 from rlap.data.base import Split
 from rlap.layers import evaluating, model_device
-from rlap.unlearning.common import (
-    begin,
-    check_own_weights,
-    last_linear,
-    some,
-    together,
-    trained_parameters,
-)
+from rlap.modes import check_own_weights, trained_parameters
+from rlap.unlearning.common import begin, last_linear, some, together
 
 MASKED = -1e9  # finite, so that everything that reads logits goes on working
 MAX_GRADIENTS = 2**25  # numbers in the gradients held at once

@@ -18,13 +18,8 @@ from rlap.layers import (
     placing,
     preserved_random_state,
 )
-from rlap.unlearning.common import (
-    check_own_weights,
-    last_layer,
-    last_linear,
-    some,
-    trained_parameters,
-)
+from rlap.modes import check_own_weights, trained_parameters
+from rlap.unlearning.common import last_layer, last_linear, some
 from rlap.unlearning.oneshot import MASKED
 from rlap.unlearning.probes import balanced
 from rlap.unlearning.splits import ForgettingData

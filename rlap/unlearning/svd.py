@@ -19,7 +19,8 @@ from rlap.layers import (
     pass_size,
     placing,
 )
-from rlap.unlearning.common import begin, check_own_weights, some
+from rlap.modes import check_own_weights
+from rlap.unlearning.common import begin, some
 
 
 def forget_svd_projection(
