@@ -20,7 +20,6 @@ import torch
 from torch import Tensor, nn
 
 from rlap.following import affine_batchnorm, following_norms
-from rlap.following import following_batchnorm as following_batchnorm  # found here too
 from rlap.layers import get_layer, num_units
 from rlap.modes import check_own_weights
 

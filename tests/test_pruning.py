@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from torch import nn
 
 from rlap.finetuning import finetune
-from rlap.pruning import Mask, following_batchnorm, prune
+from rlap.following import following_batchnorm
+from rlap.pruning import Mask, prune
 from rlap.recipe import Recipe
 from rlap.training import train
 

@@ -20,9 +20,9 @@ from torch import Tensor, nn
 
 from rlap.checks import check_count, check_one_of, check_rate
 from rlap.data.base import Split
+from rlap.following import following_batchnorm
 from rlap.layers import get_layer
 from rlap.modes import check_own_weights
-from rlap.pruning import following_batchnorm
 from rlap.unlearning.common import begin
 from rlap.unlearning.statistics import ClassStatistics, class_statistics
 

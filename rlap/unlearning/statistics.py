@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from rlap.checks import check_finite, check_one_of, check_seed
 from rlap.data.base import Split
 from rlap.data.download import atomic
+from rlap.following import following_batchnorm
 from rlap.layers import (
     check_calls,
     evaluating,
@@ -21,7 +22,6 @@ from rlap.layers import (
     pass_size,
     placing,
 )
-from rlap.pruning import following_batchnorm
 
 POOLINGS = ("max", "mean")
 FORMAT = "rlap-class-statistics-1"
