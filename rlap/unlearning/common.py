@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -59,21 +60,36 @@ def forgotten_class(forget: Split, retain: Split | None, num_classes: int) -> in
     return label
 
 
+class Start(NamedTuple):
+    """What a method begins with: a copy of the model to change, the class to forget,
+    how many classes the model has, and the nn.Linear that makes its logits, if any."""
+
+    model: nn.Module
+    label: int
+    classes: int
+    last: str | None
+
+    def last_linear(self) -> str:
+        """Name of the nn.Linear that makes the logits; ``TypeError`` without one."""
+        return the_linear(self.last)
+
+
 def begin(
     model: nn.Module, forget: Split, retain: Split | None, *, both: bool = False
-) -> tuple[nn.Module, int, int]:
-    """A copy of the model to change, the class to forget, and how many classes it has.
+) -> Start:
+    """Check the sets and copy the model, which is never touched itself.
 
-    The copy is in eval mode; the model itself is never touched. With ``both`` the
-    method cannot do without the retain set: None is a ``TypeError``.
+    The copy is in eval mode. With ``both`` the method cannot do without the retain
+    set: None is a ``TypeError``.
     """
     if not isinstance(forget, Split):
         raise TypeError(f"forget must be a Split, not {type(forget).__name__}")
     if both and retain is None:
         raise TypeError("this method needs the retain set: retain must be a Split")
     new = copy.deepcopy(model).eval()
-    classes = last_layer(new, forget.inputs[:1])[0].shape[1]
-    return new, forgotten_class(forget, retain, classes), classes
+    logits, last = last_layer(new, forget.inputs[:1])
+    classes = logits.shape[1]
+    return Start(new, forgotten_class(forget, retain, classes), classes, last)
 
 
 @torch.no_grad()
@@ -101,7 +117,11 @@ def last_layer(model: nn.Module, example: Tensor) -> tuple[Tensor, str | None]:
 
 def last_linear(model: nn.Module, example: Tensor) -> str:
     """Name of the nn.Linear whose output is the logits; ``TypeError`` without one."""
-    name = last_layer(model, example)[1]
+    return the_linear(last_layer(model, example)[1])
+
+
+def the_linear(name: str | None) -> str:
+    """The name, or ``TypeError`` where the logits are no nn.Linear's output."""
     if name is None:
         raise TypeError(
             "the logits of this network are not the output of an nn.Linear, which is "

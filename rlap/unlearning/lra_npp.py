@@ -18,7 +18,7 @@ from rlap.checks import check_count, check_finite, check_one_of, check_seed
 from rlap.data.base import Split
 from rlap.finetuning import cache_features
 from rlap.modes import check_own_weights
-from rlap.unlearning.common import begin, last_linear
+from rlap.unlearning.common import Start, begin
 
 SCOPES = ("all", "target")
 # how units are chosen: the method's way, then the controls
@@ -64,17 +64,16 @@ def forget_lra_npp(
     """
     if scope not in SCOPES:
         raise ValueError(f"scope is {scope!r}; choose one of {SCOPES}")
-    new, label, _ = begin(model, forget, retain)
-    last = last_linear(new, forget.inputs[:1])
-    layer = new.get_submodule(last)
+    check_selection(select, retain)
+    start = begin(model, forget, retain)
+    last, label = start.last_linear(), start.label
+    layer = start.model.get_submodule(last)
     check_own_weights(layer, last)
-    units = chosen_units(
-        new, forget, retain, top=top, prune_units=prune_units, select=select, seed=seed
-    )
+    units = units_of(start, forget, retain, top, prune_units, select, seed)
     rows = slice(None) if scope == "all" else slice(label, label + 1)
     with torch.no_grad():
         layer.weight[rows, units.to(layer.weight.device)] = 0
-    return new
+    return start.model
 
 
 def chosen_units(
@@ -89,11 +88,29 @@ def chosen_units(
 ) -> Tensor:
     """The units, (at most k_p,) int64, that ``forget_lra_npp`` zeroes: inputs of the
     last linear layer, the first chosen first. Arguments and errors are the same."""
+    check_selection(select, retain)
+    start = begin(model, forget, retain)
+    return units_of(start, forget, retain, top, prune_units, select, seed)
+
+
+def check_selection(select: str, retain: Split | None) -> None:
+    """Raise ``ValueError`` for an unknown selection, or one that lacks its data."""
     check_one_of(select, SELECTIONS, "select")
     if select == "contrast" and retain is None:
         raise ValueError("the selection 'contrast' needs the retain set")
-    new, label, _ = begin(model, forget, retain)
-    last = last_linear(new, forget.inputs[:1])
+
+
+def units_of(
+    start: Start,
+    forget: Split,
+    retain: Split | None,
+    top: int | None,
+    prune_units: int | None,
+    select: str,
+    seed: int,
+) -> Tensor:
+    """``chosen_units`` of a method that has begun."""
+    new, last = start.model, start.last_linear()
     layer = new.get_submodule(last)
     x = cache_features(new, forget, last, "fp32").inputs  # (N, d)
     top, keep = counts(top, prune_units, x.shape[1])
@@ -104,7 +121,7 @@ def chosen_units(
     elif select == "activation":
         scores = x.mean(0)
     elif select == "weight":
-        scores = layer.weight[label].detach().abs()
+        scores = layer.weight[start.label].detach().abs()
     elif select == "contrast":
         scores = x.mean(0) - cache_features(new, retain, last, "fp32").inputs.mean(0)
     else:

@@ -14,7 +14,7 @@ from rlap.checks import check_count, check_finite, check_number, check_seed
 from rlap.data.base import Split
 from rlap.layers import evaluating, model_device
 from rlap.modes import check_own_weights, trained_parameters
-from rlap.unlearning.common import begin, last_linear, some, together
+from rlap.unlearning.common import begin, some, together
 
 MASKED = -1e9  # finite, so that everything that reads logits goes on working
 MAX_GRADIENTS = 2**25  # numbers in the gradients held at once
@@ -30,8 +30,8 @@ def forget_logit_mask(
     or for one whose weight is computed from other parameters. Source: the trivial
     control (weight filtration).
     """
-    new, label, _ = begin(model, forget, retain)
-    last = last_linear(new, forget.inputs[:1])
+    start = begin(model, forget, retain)
+    new, label, last = start.model, start.label, start.last_linear()
     layer = new.get_submodule(last)
     check_own_weights(layer, last)
     if layer.bias is None:

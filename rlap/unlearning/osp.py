@@ -77,7 +77,7 @@ def forget_osp(
     Raises ``ValueError`` for a bad forget set, statistics from another model and no
     data to compute them from; else as ``soft_prune``.
     """
-    new, label, _ = begin(model, forget, retain)
+    new, label, *_ = begin(model, forget, retain)
     if statistics is None:
         if retain is None:
             raise ValueError("without statistics OSP needs the retain set")

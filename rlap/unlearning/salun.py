@@ -38,7 +38,7 @@ def forget_salun(
     ``ValueError`` where all parameters are frozen. Source: Fan et al. (ICLR 2024), with
     their random-label loss.
     """
-    new, label, classes = begin(model, forget, retain, both=True)
+    new, label, classes, _ = begin(model, forget, retain, both=True)
     kept = Unsalient.of(new, saliency(new, forget, share))
     wrong = wrong_labels(len(forget), label, classes, seed)
     split = together([retain, forget], [retain.labels, wrong])

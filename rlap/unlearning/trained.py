@@ -86,7 +86,7 @@ def forget_fine_tune(
 ) -> nn.Module:
     """Go on training on the retain set alone. Source: the usual control, for example
     Golatkar et al. (2020)."""
-    new, _, _ = begin(model, forget, retain, both=True)
+    new = begin(model, forget, retain, both=True).model
     train(new, retain, recipe, seed=seed)
     return new
 
@@ -108,7 +108,7 @@ def forget_neggrad_plus(
     CE exceeds ``ceiling`` is left alone, for the loss has no lower bound. Source:
     Kurmanji et al. (NeurIPS 2023), NegGrad+; the ceiling is ours.
     """
-    new, _, _ = begin(model, forget, retain, both=True)
+    new = begin(model, forget, retain, both=True).model
     if check_rate(alpha, "alpha") == 0:
         raise ValueError("alpha must be above 0: nothing would be retained")
     check_level(ceiling, "ceiling")
@@ -160,7 +160,7 @@ def forget_random_labels(
     The labels are drawn once, uniformly over the other classes. Source: Golatkar et al.
     (2020); "amnesiac" unlearning, Graves et al. (2021).
     """
-    new, label, classes = begin(model, forget, retain, both=True)
+    new, label, classes, _ = begin(model, forget, retain, both=True)
     wrong = wrong_labels(len(forget), label, classes, seed)
     split = together([retain, forget], [retain.labels, wrong])
     train(new, split, recipe, seed=seed)
@@ -191,7 +191,7 @@ def forget_boundary_shrink(
     pixels, and ``bound`` is in their own units. Source: Chen et al. (CVPR 2023), whose
     bound is 0.1 in pixels; leaving out the true class is ours.
     """
-    new, _, _ = begin(model, forget, retain)
+    new = begin(model, forget, retain).model
     labels = nearest_wrong(new, forget, bound)
     train(new, together([forget], [labels]), recipe, seed=seed)
     return new
