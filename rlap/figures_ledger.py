@@ -96,6 +96,9 @@ def draw_ours(ax: plt.Axes, row: Row, places: Sequence[str]) -> None:
         ax.plot(
             [x, x], [100 * share(row, v) for v in (row.low, row.high)], color=colour
         )
+    if len(row.values) > 1:  # the runs themselves: a mean hides two camps
+        seeds = [100 * share(row, v) for v in row.values]
+        ax.plot([x] * len(seeds), seeds, "_", color=colour, ms=5, alpha=0.7)
     hollow = row.verdict == "inconclusive"
     ax.plot(
         x,

@@ -116,7 +116,9 @@ def test_the_walk_goes_from_released_to_controlled(tmp_path):
     assert [line["n"] for line in lines][:3] == [3, 3, 0]
     assert pages_runs.best_tier(book.evidence, headline()) == "small"
     assert lines[1]["change"]["F-FT"].mean == pytest.approx(0.01)
-    assert "not run" in pages_runs.walk_table(lines, arms).data
+    table = pages_runs.walk_table(lines, arms).data
+    assert "not run" in table and "+1.0" in table
+    assert ">none<" in table and "+0.0" not in table  # retraining: the same numbers
     assert len(figures_ledger.waterfall(lines, *arms, "stamp").axes) == 2
 
 

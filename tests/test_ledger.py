@@ -130,6 +130,9 @@ def test_speech_is_in_percent(tmp_path):
     assert found.paper == 93.41
     assert found.tested_ours == pytest.approx(0.1)  # a fraction, as the margin is
     assert {r.table for r in book.rows if r.n} == {6}
+    shown = pages.side_by_side(book, 6, "small").data
+    assert "speech_commands_10" not in shown  # the only setting: no column for it
+    assert "train size" in pages.side_by_side(book, 1, "small").data
 
 
 @pytest.mark.parametrize(
@@ -203,6 +206,19 @@ def test_gains_are_paired_and_corrected(tmp_path):
     assert gain.low == pytest.approx(0.08) and gain.p_holm == pytest.approx(0, abs=1e-9)
     wide = [g for g in book.gains if g.n and g.difference == "F-FT minus initial"]
     assert {g.verdict for g in wide} == {"inconclusive"}  # .1, .2, .3
+
+
+def test_an_interval_ends_where_values_can_be(tmp_path):
+    made = [made_up.record(s, {"F-FT": a}) for s, a in enumerate((0.1, 0.5, 0.9))]
+    found = cell(build(tmp_path, *made), 1, "50000", "f_ft")
+    assert (found.low, found.ours, found.high) == (0, pytest.approx(0.5), 1)
+    assert found.values == (0.1, 0.5, 0.9) and found.seeds == (0, 1, 2)
+    # only what is shown is cut: the gain that is tested keeps its interval
+    assert found.tested_high - found.tested_low > 1.9
+    (ax,) = [ax for ax in figures_ledger.paper_and_ours([found], "stamp").axes
+             if ax.get_title() == "F-FT"]  # fmt: skip
+    (runs,) = [line for line in ax.lines if line.get_marker() == "_"]
+    assert list(runs.get_ydata()) == pytest.approx([10, 50, 90])
 
 
 def claim(book, key, **where):

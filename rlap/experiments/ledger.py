@@ -8,6 +8,7 @@ difference that the tables imply (``gains``). The rules are in
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -57,10 +58,11 @@ GAINS = (
 class Row:
     """A cell of the paper in one protocol and tier.
 
-    ``paper``, ``ours``, ``low`` and ``high`` (95 % interval of our mean) are in the
-    cell's ``unit``. ``test`` names the rule; ``tested_*`` hold what it compared, which
-    is not the number itself where the rule is "gain" or "pace". ``copy_of`` is set when
-    the paper prints the same block in an earlier table.
+    ``paper``, ``ours``, ``low`` and ``high`` (95 % interval of our mean, cut where no
+    value can be) and ``values`` (ours, by seed) are in the cell's ``unit``. ``test``
+    names the rule; ``tested_*`` hold what it compared, which is not the number itself
+    where the rule is "gain" or "pace". ``copy_of`` is set when the paper prints the
+    same block in an earlier table.
     """
 
     table: int
@@ -86,6 +88,7 @@ class Row:
     tested_high: float | None
     detectable: float | None
     seeds: tuple[int, ...]
+    values: tuple[float, ...]
     note: str
     copy_of: str
 
@@ -154,7 +157,8 @@ def row(cell: Cell, evidence: Evidence, protocol: str, scale: str) -> Row:
     test, tested_paper, judged = judge(cell, own, base, scale)
     if judged.verdict == NOT_RUN and seeds:
         judged = replace(judged, reason="these runs do not have this arm")
-    ours = interval([in_units(cell, v) for v in own]) if own else None
+    inside = [in_units(cell, v) for v in own]
+    ours = interval(inside).within(0, most(cell)) if own else None
     two = ours is not None and ours.n > 1
     found = judged.found
     both = found is not None and found.n > 1
@@ -178,9 +182,15 @@ def row(cell: Cell, evidence: Evidence, protocol: str, scale: str) -> Row:
         tested_high=tidy_float(found.high) if both else None,
         detectable=tidy_float(judged.detectable) if both else None,
         seeds=tuple(used),
+        values=tuple(map(tidy_float, inside)),
         note=paper.notes().get(cell.key, ""),
         copy_of=place_of_copy(cell),
     )
+
+
+def most(cell: Cell) -> float:
+    """The largest value that a cell can have, in its unit."""
+    return math.inf if cell.is_time else in_units(cell, 1.0)
 
 
 def judge(
@@ -190,9 +200,9 @@ def judge(
     judgement."""
     start, is_start = reference(cell), cell.method == "initial"
     if cell.is_time and not is_start:
-        (low, high), (least, most) = cell.bounds, start.bounds
+        (low, high), (first, last) = cell.bounds, start.bounds
         ratios = [v / s for v, s in zip(own, base, strict=True)]
-        bounds = (low / most, high / least)
+        bounds = (low / last, high / first)
         return "pace", cell.value / start.value, judge_pace(ratios, bounds)
     unit = in_units(cell, 1.0)
     if is_full(scale) and not cell.is_time:

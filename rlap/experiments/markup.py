@@ -110,7 +110,7 @@ def provenance(records: Sequence[Mapping], command: str) -> str:
     return (
         f"{counted(len(records), 'record')}; "
         f"{all_of(r['tier'] for r in records)} tier; seeds "
-        f"{all_of((r['seed'] for r in records), 9)}; code "
+        f"{all_of((r['seed'] for r in records), 9)};\ncode "
         f"{all_of(w['commit'] for w in where)}"
         f"{f' ({dirty} with changes not committed)' if dirty else ''};\ntorch "
         f"{all_of(w['environment']['torch'] for w in where)}; "

@@ -60,7 +60,10 @@ def side_by_side(book: Ledger, number_of_table: int, tier: str) -> object:
         line.append(f"{ours}<br>{mark(row.verdict, reason(row))}" if ours else
                     mark(row.verdict, row.reason))  # fmt: skip
     name = rows[0].setting_name.replace("_", " ")
-    return html(table([name, "method", "metric", "paper", *protocols], lines.values()))
+    header, body = [name, "method", "metric", "paper", *protocols], [*lines.values()]
+    if len({line[0] for line in body}) == 1:  # a table of one setting
+        header, body = header[1:], [line[1:] for line in body]
+    return html(table(header, body))
 
 
 def reason(row: Row) -> str:

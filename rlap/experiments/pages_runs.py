@@ -125,11 +125,16 @@ def walk_table(lines: Sequence[Mapping], arms: Sequence[str]) -> object:
             values = line[arm]
             mean = f"{100 * sum(values) / len(values):.1f}" if values else ""
             change = line.get("change", {}).get(arm)
-            row += [mean, of_interval(change) if change else ""]
+            row += [mean, of_step(change) if change else ""]
         rows.append(row)
     header = ["changed", "seeds"]
     header += [h for arm in arms for h in (f"{arm}, %", "change, points")]
     return html(table(header, rows, "whole"))  # not cut off: the last step matters
+
+
+def of_step(change: Interval) -> str:
+    """A step's change in points, or that it changed nothing in any seed."""
+    return "none" if change.low == change.high == 0 else of_interval(change)
 
 
 def largest_step(

@@ -57,6 +57,11 @@ class Interval:
         )
         return mean if self.n < 2 else f"{mean} [{low}, {high}]"
 
+    def within(self, least: float, most: float) -> Interval:
+        """The same, its ends cut to where values can be; coverage is not less."""
+        ends = [min(max(v, least), most) for v in (self.low, self.high)]
+        return Interval(self.mean, *ends, self.n)
+
 
 def interval(values: Sequence[float]) -> Interval:
     """Mean and 95 % t interval; ``ValueError`` without values."""
