@@ -19,12 +19,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; returns the exit status.
 
     0 done, 1 failed, 2 wrong usage, 3 another process is writing the folder, 130
-    interrupted.
+    interrupted, 141 nobody reads on.
     """
     parser = build_parser()
     options = parser.parse_args(arguments)
     try:
-        return options.command(options)
+        done = options.command(options)
+        sys.stdout.flush()
+        return done
+    except BrokenPipeError:  # the reader has seen enough, as in `rlap ledger | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141  # as a process that SIGPIPE ended
     except (ParameterError, FileNotFoundError) as error:
         print(f"rlap: {error}", file=sys.stderr)
         return 2

@@ -98,7 +98,8 @@ def draw_ours(ax: plt.Axes, row: Row, places: Sequence[str]) -> None:
         )
     if len(row.values) > 1:  # the runs themselves: a mean hides two camps
         seeds = [100 * share(row, v) for v in row.values]
-        ax.plot([x] * len(seeds), seeds, "_", color=colour, ms=5, alpha=0.7)
+        beside = x + 0.03 + 0.015 * len(places)
+        ax.plot([beside] * len(seeds), seeds, ".", color=colour, ms=4, mew=0)
     hollow = row.verdict == "inconclusive"
     ax.plot(
         x,

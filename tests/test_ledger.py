@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 
 import made_up
 import pytest
@@ -217,7 +219,7 @@ def test_an_interval_ends_where_values_can_be(tmp_path):
     assert found.tested_high - found.tested_low > 1.9
     (ax,) = [ax for ax in figures_ledger.paper_and_ours([found], "stamp").axes
              if ax.get_title() == "F-FT"]  # fmt: skip
-    (runs,) = [line for line in ax.lines if line.get_marker() == "_"]
+    (runs,) = [line for line in ax.lines if line.get_marker() == "."]
     assert list(runs.get_ydata()) == pytest.approx([10, 50, 90])
 
 
@@ -347,6 +349,16 @@ def test_command_refuses_what_there_is_not(tmp_path, capsys):
     with pytest.raises(SystemExit):
         run(capsys, "--table", 7)
     assert run(capsys, "--results", tmp_path / "nowhere")[0] == 2
+
+
+def test_command_is_quiet_when_nobody_reads_on(tmp_path):
+    words = [sys.executable, "-m", "rlap.cli", "ledger", "--results", str(tmp_path)]
+    with subprocess.Popen(
+        words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        process.stdout.close()  # `rlap ledger | head` once head has gone
+        assert process.stderr.read() == ""
+    assert process.returncode == 141
 
 
 def test_every_claim_is_stated_in_full():
