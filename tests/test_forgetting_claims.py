@@ -345,10 +345,11 @@ def test_the_page_with_and_without_records():
     table = pages.account(runs).data
     for words in ("LRA-NPP through layers", "logit mask", "with a new head", "+40.0"):
         assert words in table
+    assert "Means over airplane, automobile, bird" in table and "; 3 seeds." in table
     mask = pages.against_mask(runs).data
     assert "LRA-NPP through layers" in mask and "<td>retrained" not in mask
-    assert "of 0.88 (small network, small), where" in pages.told_apart(places)
-    assert "no run" in pages.told_apart({}).lower()
+    assert "of 0.88 (small network, small), where" in pages.told_apart(places).data
+    assert "no run" in pages.told_apart({}).data.lower()
     both = filed([record(OSP), record(OSP, strength=0.01)])
     found = pages.orthogonality(both).data
     assert found.count("λ = 0.01") == 2 and "0.350" in found and "0.500" in found

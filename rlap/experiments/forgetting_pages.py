@@ -8,7 +8,7 @@ from statistics import fmean
 
 from rlap.experiments.forgetting_account import title
 from rlap.experiments.forgetting_claims import PAPER, Claim, judged
-from rlap.experiments.forgetting_evidence import KNOWN, Place, Runs, nearer_by
+from rlap.experiments.forgetting_evidence import KNOWN, Place, Runs, common, nearer_by
 from rlap.experiments.markup import NETWORKS, html, mark, points, table, table_of
 from rlap.experiments.summary import Interval, counted, interval
 from rlap.experiments.verdicts import NOT_RUN, Judgement
@@ -111,21 +111,22 @@ def rows_of(runs: Runs, arm: str) -> list[Mapping]:
 
 def account(runs: Runs) -> object:
     """The methods that all runs have, as differences from the retrained networks: means
-    over classes, and over seeds with their interval; then seconds and data."""
+    over the classes that all seeds have, and over seeds with their interval; then
+    seconds and data."""
     rows = []
     for arm in everywhere(runs):
-        row, classes = [], 0
+        row = []
         for key in MEASURES:
-            values, classes = runs.values(lambda r, a=arm, k=key: relative(r, a, k))
+            values, _ = runs.values(lambda r, a=arm, k=key: relative(r, a, k))
             row.append(relative_cell(values))
         found = rows_of(runs, arm)
         seconds = fmean(a["seconds"] for a in found)
         shown = f"{seconds:.1f}" if seconds >= 1 else f"{seconds:.2g}"
-        rows.append(
-            [escape(title(arm)), str(classes), *row, shown, escape(found[0]["data"])]
-        )
-    header = ["method", "classes", *MEASURES.values(), "seconds", "data"]
-    return html(table(header, rows))
+        rows.append([escape(title(arm)), *row, shown, escape(found[0]["data"])])
+    header = ["method", *MEASURES.values(), "seconds", "data"]
+    seeds, classes = common(runs.seeds)
+    over = f"Means over {', '.join(classes)}; {counted(len(seeds), 'seed')}."
+    return html(f"<p>{over}</p>{table(header, rows)}")
 
 
 def against_mask(runs: Runs) -> object:
@@ -163,7 +164,7 @@ def orthogonality(places: Mapping[Place, Runs]) -> object:
     return table_of(header, rows)
 
 
-def told_apart(places: Mapping[Place, Runs]) -> str:
+def told_apart(places: Mapping[Place, Runs]) -> object:
     """What being told from a retrained network can say at most: two of them are."""
     found = []
     for place, runs in places.items():
@@ -176,11 +177,11 @@ def told_apart(places: Mapping[Place, Runs]) -> str:
         ]
         found.append(f"{fmean(told):.2f} ({heading(place)})")
     if not found:
-        return "No run is recorded yet."
-    return (
-        "Two retrained networks are told from one another, too, with an area under "
+        return html("<p>No run is recorded yet.</p>")
+    return html(
+        "<p>Two retrained networks are told from one another, too, with an area under "
         f"the ROC curve of {', '.join(found)}, where 0.5 is chance. The higher that "
-        "is, the less room is left above it, and the less this measure can show."
+        "is, the less room is left above it, and the less this measure can show.</p>"
     )
 
 
