@@ -58,6 +58,7 @@ def test_findings_from_the_tables_by_hand():
     assert told("saving_lft").startswith("L-FT saves 46.8%")
     assert "+9.9 points in Table 3, +7.4 points in Table 4" in told("gain")
     assert told("criteria_lead").endswith("L-FT 2 of 3, F-FT 2 of 3")
+    assert "each of 4 methods above share 0 lie within 0.0020" in told("mixtures")
     with pytest.raises(ValueError, match="nothing computes"):
         told("else")
 
@@ -67,7 +68,7 @@ def test_an_effect_is_paired_by_seed(tmp_path):
     other = made_up.seeds(4, {"F-FT": 0.73}, protocol="released+shuffle=true")
     book = book_of(tmp_path, *base, *other)
     found = {e.arm: e for e in differences.effects(book.evidence, entry(14))}
-    assert set(found) == {"F-FT", "retrain", "initial"}
+    assert set(found) == {"L-FT", "F-FT", "retrain", "initial"}
     assert found["F-FT"].difference.mean == pytest.approx(0.03)
     assert found["F-FT"].seeds == (0, 1, 2)
     assert (found["F-FT"].base, found["F-FT"].what) == ("released", "shuffle=true")
@@ -80,7 +81,8 @@ def test_an_effect_goes_from_the_released_value_to_the_other(tmp_path):
     base = made_up.seeds(3, {"F-FT": 0.70}, protocol="controlled")
     other = made_up.seeds(3, {"F-FT": 0.66}, protocol="controlled+mask=false")
     book = book_of(tmp_path, *base, *other)
-    effect = next(e for e in differences.effects(book.evidence, entry(9)))
+    found = differences.effects(book.evidence, entry(9))
+    effect = next(e for e in found if e.arm == "F-FT")
     assert (effect.base, effect.what) == ("controlled+mask=false", "mask=true")
     assert effect.difference.mean == pytest.approx(0.04)
 
@@ -102,6 +104,68 @@ def test_arms_of_one_run_measure_a_missing_control(tmp_path):
     book = book_of(tmp_path, *made_up.seeds(3, {"continue": 0.72}))
     (effect,) = differences.effects(book.evidence, entry(12))
     assert effect.difference.mean == pytest.approx(-0.02)
+
+
+def told_of(number, *made, folder):
+    """What the records say of a finding, as one text."""
+    book = book_of(folder, *made)
+    assert differences.is_measured(book.evidence, entry(number))
+    return " / ".join(differences.from_records(book.evidence, entry(number)))
+
+
+def test_the_register_tells_how_often_the_wrong_part_is_kept(tmp_path):
+    right = made_up.seeds(2, {"F-FT": 0.75, "initial": 0.70}, level=8.0)
+    wrong = made_up.record(2, {"F-FT": 0.40, "initial": 0.70}, auroc=0.05, level=8.0)
+    wrong["partition"]["detection"]["purity"] = 0.05
+    told = told_of(1, *right, wrong, folder=tmp_path)
+    assert "1 of 3 runs keep the less clean part" in told
+    assert "-30.0 (n = 1) with the noisy part kept, +5.0 (n = 2) with the clean" in told
+
+
+def test_the_register_tells_what_every_run_shows(tmp_path):
+    # 1,000 clean samples of 10,000; 5,000 are kept, of which 10 % are clean
+    made = made_up.seeds(3, rate=0.9, level=2.0)
+    for record in made:
+        clean = 0.1 * record["data"]["n_train"]
+        record["partition"]["detection"] |= {"retained": 5 * clean, "purity": 0.1}
+    told = told_of(5, *made, folder=tmp_path / "kept")
+    assert "5.0 at rate 0.9 (10% of them clean, n = 3)" in told
+    assert "at most 1.0e-06 in 3 runs" in told_of(3, *made, folder=tmp_path / "same")
+    made = made_up.seeds(3, kind="symmetric_exclusive", rate=0.4, level=None)
+    told = told_of(25, *made, folder=tmp_path / "labels")
+    assert "40% wrong labels: area under the ROC curve 0.99" in told
+
+
+def test_the_register_tells_what_single_runs_hide(tmp_path):
+    arms = {"retrain": 0.6, "F-FT/abs": 0.7}
+    kinds = [{"initial": 0.6, "F-FT": 0.70}, {"initial": 0.65, "F-FT": 0.66}]
+    made = [
+        made_up.record(s, {**arms, **kind}, arms="criteria")
+        for s, kind in enumerate(kinds)
+    ]
+    told = told_of(17, *made, folder=tmp_path / "spread")
+    assert "from +6.0 to +10.0 points over 2 seeds" in told
+    told = told_of(19, *made, folder=tmp_path / "columns")
+    assert "range over 5.0 points between 2 seeds" in told
+    assert "2 criteria over at most 4.0 in a run" in told
+    assert "L-FT" in told_of(26, *made, folder=tmp_path / "seconds")
+
+
+def test_what_nobody_ran_is_not_measured(tmp_path):
+    book = book_of(tmp_path)
+    for difference in differences.register():
+        assert not differences.is_measured(book.evidence, difference)
+
+
+def test_a_line_of_the_register_has_all_arms_of_its_runs(tmp_path):
+    base = made_up.seeds(3, {"L-FT": 0.6}, level=4.5)
+    name = "released+head_batchnorm=eval"
+    other = made_up.seeds(3, {"L-FT": 0.63}, protocol=name, level=4.5)
+    book = book_of(tmp_path, *base, *other)
+    (line,) = pages_runs.together(differences.effects(book.evidence, entry(15)))
+    assert line.startswith("released, small, cifar10, size 50,000, gaussian_clamped")
+    assert "level 4.5: head_batchnorm=eval, n = 3: L-FT +3.0" in line
+    assert line.endswith("F-FT none; retrain none; initial none")
 
 
 def test_the_walk_goes_from_released_to_controlled(tmp_path):

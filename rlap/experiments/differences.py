@@ -19,6 +19,7 @@ import yaml
 from rlap.experiments import paper
 from rlap.experiments.claims import RIVALS, printed_gap, printed_saving
 from rlap.experiments.evidence import Evidence, Setting, headline
+from rlap.experiments.findings import FINDINGS
 from rlap.experiments.protocol import (
     CIFAR10,
     PROTOCOLS,
@@ -34,7 +35,7 @@ from rlap.experiments.quantities import accuracy, gap
 from rlap.experiments.summary import Interval, interval
 
 NOT_RUN = "not run"
-ARMS = ("F-FT", "retrain", "initial")
+ARMS = ("L-FT", "F-FT", "retrain", "initial")
 PLACES = {
     "A": "partition",
     "B": "pruning",
@@ -51,8 +52,8 @@ PLACES = {
 
 @dataclass(frozen=True)
 class Difference:
-    """One finding. Exactly one of ``field``, ``arms``, ``tables`` and ``none`` is set:
-    how it is measured, or why it is not."""
+    """One finding: how it is measured, or why it is not. One of ``field``, ``arms``,
+    ``tables``, ``records`` and ``none`` is set; ``records`` may join a field."""
 
     number: int
     where: str
@@ -61,6 +62,7 @@ class Difference:
     also: str = ""  # a second field of the same finding
     arms: tuple[str, str] | None = None
     tables: str = ""
+    records: str = ""  # a function of rlap.experiments.findings
     none: str = ""
     dataset: str = CIFAR10
 
@@ -90,12 +92,23 @@ def register() -> tuple[Difference, ...]:
     found = []
     for entry in yaml.safe_load(text):
         ways = [k for k in ("field", "arms", "tables", "none") if k in entry]
-        if len(ways) != 1:
+        if len(ways) != 1 and (ways or "records" not in entry):
             raise ValueError(f"difference {entry['number']} has {len(ways)} ways")
         if "arms" in entry:
             entry["arms"] = tuple(entry["arms"])
         found.append(Difference(**entry))
     return tuple(found)
+
+
+def is_measured(evidence: Evidence, difference: Difference) -> bool:
+    """Whether any run says something about a finding."""
+    return bool(effects(evidence, difference) or from_records(evidence, difference))
+
+
+def from_records(evidence: Evidence, difference: Difference) -> list[str]:
+    """What the records say of a finding beside a field's effect, in words."""
+    name = difference.records
+    return FINDINGS[name](evidence) if name else []
 
 
 def effects(evidence: Evidence, difference: Difference) -> list[Effect]:
@@ -238,6 +251,12 @@ def from_tables(name: str) -> str:
         return f"{kinds.count('slip in a copy')} slip; F1 equals accuracy {equal} times"
     if name == "off_line":
         return "; ".join(a.text for a in paper.off_their_line())
+    if name == "mixtures":
+        off = [off for *_, off in paper.own_lines()]
+        return (
+            f"the numbers of each of {len(off)} methods above share 0 lie within "
+            f"{max(off):.4f} of a line: mixtures of two accuracies"
+        )
     if name in ("saving_lft", "saving_fft"):
         arm = name.removeprefix("saving_").replace("ft", "_ft")
         return f"{paper.ARM[arm]} saves {printed_saving(arm):.1%} an epoch in Table 1"

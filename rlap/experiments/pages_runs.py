@@ -12,8 +12,14 @@ from itertools import product
 from statistics import fmean
 
 from rlap.experiments import differences, ledger
-from rlap.experiments.differences import Effect
-from rlap.experiments.evidence import Evidence, Setting, scale_of, setting_of
+from rlap.experiments.differences import Difference, Effect
+from rlap.experiments.evidence import (
+    Evidence,
+    Setting,
+    headline,
+    scale_of,
+    setting_of,
+)
 from rlap.experiments.markup import (
     html,
     mark,
@@ -34,27 +40,29 @@ def register(evidence: Evidence) -> object:
     """The 43 differences with what each is worth."""
     lines = []
     for d in differences.register():
-        found = differences.effects(evidence, d)
         how = " and ".join(f"<code>{name}</code>" for name in d.fields)
         how = how or " minus ".join(d.arms or ())
-        if d.tables:
-            how, worth = (
-                "the printed numbers",
-                escape(differences.from_tables(d.tables)),
-            )
-        elif d.none:
-            worth = f"{mark(NOT_RUN)}: {escape(d.none)}"
-        elif found:
-            worth = "<br>".join(effect(e) for e in found)
-        else:
-            names = differences.wanted(d)
-            todo = " or ".join(f"<code>{t}</code>" for t in names[:3])
-            todo += f" and {len(names) - 3} more" if len(names) > 3 else ""
-            worth = mark(NOT_RUN) + (f": would be {todo}" if todo else "")
+        how = "the printed numbers" if d.tables else how or "all runs" * bool(d.records)
         where = differences.PLACES[d.where]
-        lines.append([str(d.number), escape(d.title), where, how, worth])
+        lines.append([str(d.number), escape(d.title), where, how, worth(evidence, d)])
     header = ["no.", "difference", "where", "measured by", "effect on accuracy, points"]
     return html(table(header, lines, "register"))
+
+
+def worth(evidence: Evidence, d: Difference) -> str:
+    """What was measured of a difference, or why nothing was."""
+    if d.tables:
+        return escape(differences.from_tables(d.tables))
+    if d.none:
+        return f"{mark(NOT_RUN)}: {escape(d.none)}"
+    told = [escape(line) for line in differences.from_records(evidence, d)]
+    told += together(differences.effects(evidence, d))
+    if told:
+        return "<br>".join(told)
+    names = differences.wanted(d)
+    todo = " or ".join(f"<code>{t}</code>" for t in names[:3])
+    todo += f" and {len(names) - 3} more" if len(names) > 3 else ""
+    return mark(NOT_RUN) + (f": would be {todo}" if todo else "")
 
 
 def protocol_fields() -> object:
@@ -69,12 +77,16 @@ def protocol_fields() -> object:
     return html(table(["field", "what it says", *PROTOCOLS, "no."], lines, "register"))
 
 
-def effect(e: Effect) -> str:
-    """One measured effect in words."""
-    return (
-        f"{differences.short_name(e.base, e.setting.dataset)}, {e.tier}: "
-        f"{e.what}: {e.arm} {of_interval(e.difference)}, n = {e.difference.n}"
-    )
+def together(found: Sequence[Effect]) -> list[str]:
+    """Measured effects in words, a line for all arms of the same runs."""
+    lines: dict[str, list[str]] = {}
+    for e in found:
+        where = [differences.short_name(e.base, e.setting.dataset), e.tier]
+        if e.setting != headline(e.setting.dataset):
+            where.append(str(e.setting))
+        runs = f"{', '.join(where)}: {e.what}, n = {e.difference.n}"
+        lines.setdefault(runs, []).append(f"{e.arm} {of_change(e.difference)}")
+    return [f"{runs}: {'; '.join(arms)}" for runs, arms in lines.items()]
 
 
 def best_tier(evidence: Evidence, setting: Setting) -> str:
@@ -125,15 +137,15 @@ def walk_table(lines: Sequence[Mapping], arms: Sequence[str]) -> object:
             values = line[arm]
             mean = f"{100 * sum(values) / len(values):.1f}" if values else ""
             change = line.get("change", {}).get(arm)
-            row += [mean, of_step(change) if change else ""]
+            row += [mean, of_change(change) if change else ""]
         rows.append(row)
     header = ["changed", "seeds"]
     header += [h for arm in arms for h in (f"{arm}, %", "change, points")]
     return html(table(header, rows, "whole"))  # not cut off: the last step matters
 
 
-def of_step(change: Interval) -> str:
-    """A step's change in points, or that it changed nothing in any seed."""
+def of_change(change: Interval) -> str:
+    """A change in points, or that no seed shows any."""
     return "none" if change.low == change.high == 0 else of_interval(change)
 
 
