@@ -223,6 +223,12 @@ def test_an_interval_ends_where_values_can_be(tmp_path):
     assert list(runs.get_ydata()) == pytest.approx([10, 50, 90])
 
 
+def test_an_area_ends_at_one(tmp_path):
+    made = [made_up.record(s, auroc=a, level=8.0) for s, a in enumerate((0.6, 0.9, 1))]
+    found = claim(build(tmp_path, *made), "separates")
+    assert (found.low, found.high) == (pytest.approx(0.3163, abs=1e-3), 1)
+
+
 def claim(book, key, **where):
     where = {"protocol": "released", "tier": "small", **where}
     rows = ledger.select(claims.judged_claims(book), key=key, **where)

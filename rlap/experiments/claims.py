@@ -7,6 +7,7 @@ correction runs over a family in one protocol and tier.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -69,7 +70,8 @@ class Claim:
 
 @dataclass(frozen=True)
 class ClaimRow:
-    """A claim in one protocol and tier; ours, low, high, detectable are fractions."""
+    """A claim in one protocol and tier; ours, low, high (cut where no value can be) and
+    detectable are fractions."""
 
     key: str
     family: str
@@ -89,6 +91,10 @@ class ClaimRow:
     detectable: float | None
     p_holm: float | None
 
+
+# where the numbers of a unit can lie: differences of accuracy, saved shares (more than
+# none can be lost), areas
+RANGES = {"points": (-1.0, 1.0), "share": (-math.inf, 1.0), "": (0.0, 1.0)}
 
 # --- the claims ------------------------------------------------------------------
 
@@ -251,6 +257,8 @@ def one_family(
 def as_row(claim: Claim, judged: Judgement, protocol: str, scale: str) -> ClaimRow:
     """A claim and its judgement in one row."""
     found, two = judged.found, judged.found is not None and judged.found.n > 1
+    if two:
+        found = found.within(*RANGES[claim.unit])
     shown = ("key", "family", "words", "source", "rule", "unit")
     return ClaimRow(
         **{name: getattr(claim, name) for name in shown},
