@@ -96,6 +96,22 @@ def test_one_seed_is_never_more_than_inconclusive(tmp_path):
     assert {c.verdict for c in run} == {"inconclusive"}
 
 
+def test_open_rows_say_why(tmp_path):
+    wide = [made_up.record(s, {"F-FT": a}, level=8.0)
+            for s, a in enumerate((0.2, 0.9, 0.5))]  # fmt: skip
+    book = build(tmp_path, *wide, made_up.record(0, level=3.0))
+    lines = {(x["protocol"], x["tier"]): x for x in ledger.why_open(book.rows)}
+    found = lines["released", "small"]
+    # level 8: accuracy, precision, F1 and time of the initial model in Tables 1 and 3;
+    # level 3: the same, and three arms with one seed
+    assert found["nothing to compare"] == 12
+    assert found["too few seeds"] == 12
+    assert found["not sure"] > 0
+    rows = book.select(protocol="released", tier="small", verdict="inconclusive")
+    assert sum(found[name] for name in ledger.OPEN) == len(rows)
+    assert "too few seeds" in pages.why_open(book.rows).data
+
+
 def test_times_are_seconds_an_epoch_and_tested_as_a_pace(tmp_path):
     book = build(tmp_path, *made_up.seeds(3, **AT_8))
     start = cell(book, 1, "50000", "initial", "time")

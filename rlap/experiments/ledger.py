@@ -30,6 +30,7 @@ from rlap.experiments.protocol import PROTOCOLS
 from rlap.experiments.summary import interval
 from rlap.experiments.verdicts import (
     INCONCLUSIVE,
+    MIN_SEEDS,
     NOT_RUN,
     VERDICTS,
     Judgement,
@@ -321,6 +322,25 @@ def counts(rows: Sequence) -> list[dict[str, object]]:
         )
         line[r.verdict] += 1
         line["total"] += 1
+    return list(found.values())
+
+
+OPEN = ("nothing to compare", "too few seeds", "not sure")
+
+
+def why_open(rows: Sequence[Row]) -> list[dict[str, object]]:
+    """Inconclusive rows by protocol and tier, and why: off the paper's scale an initial
+    model has nothing to be compared with; there are fewer seeds than a verdict needs;
+    or the seeds differ too much."""
+    found: dict[tuple[str, str], dict[str, object]] = {}
+    for r in rows:
+        if r.verdict == INCONCLUSIVE:
+            place = {"protocol": r.protocol, "tier": r.tier}
+            line = found.setdefault(
+                (r.protocol, r.tier), place | dict.fromkeys(OPEN, 0)
+            )
+            few = OPEN[1] if r.n < MIN_SEEDS else OPEN[2]
+            line[OPEN[0] if r.test == "none" else few] += 1
     return list(found.values())
 
 

@@ -42,6 +42,13 @@ def tiers_with_records(rows: Sequence) -> list[str]:
     return run or [rows[0].tier]
 
 
+def why_open(rows: Sequence[Row]) -> object:
+    """Why rows are inconclusive, by protocol and tier."""
+    lines = ledger.why_open(rows)
+    header = ["inconclusive: protocol", "tier", *ledger.OPEN]
+    return html(table(header, [[str(v) for v in line.values()] for line in lines]))
+
+
 def side_by_side(book: Ledger, number_of_table: int, tier: str) -> object:
     """A table of the paper beside ours in each protocol, one line a printed number."""
     rows = book.select(table=number_of_table, tier=tier)
