@@ -206,7 +206,7 @@ for kind, net in originals.items():
 
 # %% mystnb={"figure": {"caption": "Scores of the channels of every layer of the orthogonal network; the weakened ones in orange.", "name": "fig-osp-channels"}, "image": {"alt": "For each convolution its channels sorted by how much more they respond to the class to forget than to the others, with the weakened quarter in orange"}}
 scores = channel_scores(statistics["orthogonal"], run.label)
-reached = suited(originals["orthogonal"], scores, run.reading)
+reached = suited(statistics["orthogonal"], run.reading)
 scores = {name: scores[name] for name in reached}
 weakened = {
     name: first_channels(values, run.fraction)

@@ -24,7 +24,7 @@ from torch import nn
 
 from rlap.data.base import Split
 from rlap.inference import predict
-from rlap.models import VGGNet
+from rlap.models import VGGNet, build
 from rlap.recipe import Recipe
 from rlap.training import train
 from rlap.unlearning.common import split_class
@@ -38,6 +38,7 @@ from rlap.unlearning.orthogonality import (
     parts_of,
 )
 from rlap.unlearning.osp import (
+    READINGS,
     channel_scores,
     first_channels,
     forget_osp,
@@ -230,6 +231,7 @@ def test_statistics_survive_a_file_and_refuse_another_model(tmp_path):
     assert list(back.means) == list(found.means) == ["conv", "conv2"]
     assert all(torch.equal(back.means[k], v) for k, v in found.means.items())
     assert (back.pooling, back.digest) == ("max", weight_digest(net))
+    assert back.sites == found.sites and set(back.sites) == set(back.means)
     back.check(copy.deepcopy(net))
     other = copy.deepcopy(net)
     other.fc2.bias.data[0] += 1e-6
@@ -375,6 +377,21 @@ def timed(call) -> float:
     began = time.perf_counter()
     call()
     return time.perf_counter() - began
+
+
+def test_from_statistics_nothing_is_traced(monkeypatch):
+    """A trace for every layer made milliseconds half a second on a ResNet-18."""
+    net = build("resnet18", 3, seed=0, width=4).eval()
+    split = Split(randn(6, 3, 16, 16), torch.arange(6) % 3, None, 3)
+    found = class_statistics(net, split)
+    assert found.sites["conv1"] == "bn1"
+
+    def refuse(*args):
+        raise AssertionError("traced again")
+
+    monkeypatch.setattr("rlap.following.following_norms", refuse)
+    for reading in READINGS:
+        soft_prune(net, found, 1, reading=reading)
 
 
 def test_bad_values():

@@ -20,7 +20,6 @@ from torch import Tensor, nn
 
 from rlap.checks import check_count, check_one_of, check_rate
 from rlap.data.base import Split
-from rlap.following import following_batchnorm
 from rlap.layers import get_layer
 from rlap.modes import check_own_weights
 from rlap.unlearning.common import begin
@@ -132,7 +131,7 @@ def soft_prune(
         raise ValueError("fraction must be above 0: no channel would be suppressed")
     statistics.check(model)
     scores = channel_scores(statistics, label)
-    names = list(layers) if layers is not None else suited(model, scores, reading)
+    names = list(layers) if layers is not None else suited(statistics, reading)
     if missing := [name for name in names if name not in scores]:
         raise KeyError(f"the statistics know no layer {missing[0]!r}")
     new = copy.deepcopy(model)
@@ -140,7 +139,7 @@ def soft_prune(
         chosen = first_channels(scores[name], fraction)
         factor = torch.ones_like(scores[name])
         factor[chosen] = (1 - suppression(len(chosen), floor)).to(factor)
-        scale_channels(new, name, factor, reading)
+        scale_channels(new, name, statistics.sites[name], factor, reading)
     return new
 
 
@@ -155,11 +154,11 @@ def last_stage(model: nn.Module, names: Sequence[str]) -> list[str]:
     return [name for name in names if get_layer(model, name).out_channels == width]
 
 
-def suited(model: nn.Module, names: Iterable[str], reading: str) -> list[str]:
+def suited(statistics: ClassStatistics, reading: str) -> list[str]:
     """The convolutions that ``reading`` can scale: for "batchnorm" those with one."""
     if reading != "batchnorm":
-        return list(names)
-    found = [name for name in names if following_batchnorm(model, name) is not None]
+        return list(statistics.means)
+    found = [name for name in statistics.means if statistics.sites[name] != name]
     if not found:
         raise TypeError(
             "no convolution is followed by a BatchNorm; use reading='gate' or 'weight'"
@@ -168,30 +167,32 @@ def suited(model: nn.Module, names: Iterable[str], reading: str) -> list[str]:
 
 
 @torch.no_grad()
-def scale_channels(model: nn.Module, name: str, factor: Tensor, reading: str) -> None:
-    """Multiply the channels of convolution ``name`` by ``factor`` (d,), in place."""
+def scale_channels(
+    model: nn.Module, name: str, site: str, factor: Tensor, reading: str
+) -> None:
+    """Multiply the channels of convolution ``name`` by ``factor`` (d,), in place, where
+    ``reading`` has them scaled; ``site`` is that of the statistics."""
     conv = get_layer(model, name)
-    norm_name = following_batchnorm(model, name)
-    norm = model.get_submodule(norm_name) if norm_name is not None else None
     factor = factor.to(conv.weight.device)
     if reading == "weight":
         check_own_weights(conv, name)
         conv.weight.mul_(factor.view(-1, 1, 1, 1))
     elif reading == "batchnorm":
-        if norm is None:
+        if site == name:
             raise TypeError(
                 f"no BatchNorm follows {name!r}; use reading='gate' or 'weight'"
             )
-        check_own_weights(norm, norm_name)
+        norm = model.get_submodule(site)
+        check_own_weights(norm, site)
         norm.weight.mul_(factor)
         norm.bias.mul_(factor)
     else:
-        site = conv if norm is None else norm
-        if hasattr(site, "gate"):
-            site.gate.mul_(factor)
+        module = model.get_submodule(site)
+        if hasattr(module, "gate"):
+            module.gate.mul_(factor)
         else:
-            site.register_buffer("gate", factor)
-            site.register_forward_hook(apply_gate)
+            module.register_buffer("gate", factor)
+            module.register_forward_hook(apply_gate)
 
 
 def apply_gate(module: nn.Module, args: tuple, output: Tensor) -> Tensor:

@@ -24,7 +24,7 @@ from rlap.layers import (
 )
 
 POOLINGS = ("max", "mean")
-FORMAT = "rlap-class-statistics-1"
+FORMAT = "rlap-class-statistics-2"
 
 
 @dataclass(frozen=True)
@@ -35,12 +35,15 @@ class ClassStatistics:
         means: layer -> (C, d), the mean over a class's samples of the channel's
             response, which is ReLU of the convolution's (or its BatchNorm's) output,
             pooled over positions.
+        sites: layer -> the module whose output is that response before ReLU: the
+            BatchNorm that follows, or the layer itself.
         counts: (C,) int64, samples of each class.
         pooling: "max" or "mean".
         digest: of the weights of the model they are of.
     """
 
     means: dict[str, Tensor]
+    sites: dict[str, str]
     counts: Tensor
     pooling: str
     digest: str
@@ -71,6 +74,7 @@ class ClassStatistics:
         tensors |= {f"means/{k}": v.cpu().contiguous() for k, v in self.means.items()}
         about = {"format": FORMAT, "pooling": self.pooling, "digest": self.digest}
         about["layers"] = "\n".join(self.means)  # their order
+        about["sites"] = "\n".join(self.sites[name] for name in self.means)
         with atomic(Path(path)) as temporary:
             save_file(tensors, temporary, metadata=about)
 
@@ -87,8 +91,14 @@ class ClassStatistics:
             raise ValueError(f"{path} is not a safetensors file: {error}") from error
         if about.get("format") != FORMAT:
             raise ValueError(f"{path} holds no class statistics written by rlap")
-        means = {name: tensors[f"means/{name}"] for name in about["layers"].split("\n")}
-        return cls(means, tensors["counts"], about["pooling"], about["digest"])
+        layers, sites = (about[key].split("\n") for key in ("layers", "sites"))
+        return cls(
+            {name: tensors[f"means/{name}"] for name in layers},
+            dict(zip(layers, sites, strict=True)),
+            tensors["counts"],
+            about["pooling"],
+            about["digest"],
+        )
 
 
 def weight_digest(model: nn.Module) -> str:
@@ -168,7 +178,7 @@ def class_statistics(
         name: check_finite((sums[name] / share).float(), f"the response of {name!r}")
         for name in sites
     }
-    return ClassStatistics(means, counts, pooling, weight_digest(model))
+    return ClassStatistics(means, sites, counts, pooling, weight_digest(model))
 
 
 def response_sites(model: nn.Module, layers: Sequence[str] | None) -> dict[str, str]:
