@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from statistics import fmean
 
+from rlap.experiments.claims import RIVALS
 from rlap.experiments.evidence import (
     CLAMPED,
     FULL,
     Evidence,
-    Setting,
     headline,
 )
 from rlap.experiments.protocol import CIFAR10, PROTOCOLS
@@ -111,7 +111,7 @@ def columns(evidence: Evidence) -> list[str]:
     lines = []
     for protocol, scale, runs in at_headline(evidence):
         start = [accuracy(r, "initial") for r in runs]
-        tuned = [[v for arm, v in by_criterion(r)] for r in runs]
+        tuned = [by_criterion(r) for r in runs]
         within = [max(v) - min(v) for v in tuned if len(v) > 1]
         if len(start) > 1 and within:
             lines.append(
@@ -171,11 +171,10 @@ def clean(record: Mapping) -> float:
     return (1 - record["noise"]["realised_rate"]) * record["data"]["n_train"]
 
 
-def by_criterion(record: Mapping) -> Iterator[tuple[str, float]]:
+def by_criterion(record: Mapping) -> list[float]:
     """F-FT of the paper's criterion and of its rivals, as far as a record has them."""
-    for name in ("F-FT", *(f"F-FT/{c}" for c in ("abs", "rms", "freq", "std"))):
-        if name in record["arms"]:
-            yield name, accuracy(record, name)
+    arms = ("F-FT", *(f"F-FT/{rival}" for rival in RIVALS))
+    return [accuracy(record, arm) for arm in arms if arm in record["arms"]]
 
 
 def named_places(evidence: Evidence) -> list[tuple[str, str]]:
@@ -195,10 +194,9 @@ def named(evidence: Evidence, protocol: str) -> Iterator[tuple[str, list[Mapping
 
 
 def at_headline(
-    evidence: Evidence, setting: Setting | None = None
+    evidence: Evidence,
 ) -> Iterator[tuple[str, str, Sequence[Mapping]]]:
     """Protocol, scale and the records of the headline setting."""
     for place in named_places(evidence):
-        runs = evidence.at(*place, setting or headline())
-        if runs:
+        if runs := evidence.at(*place, headline()):
             yield *place, list(runs.values())
