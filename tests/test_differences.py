@@ -178,6 +178,7 @@ def test_the_walk_goes_from_released_to_controlled(tmp_path):
     assert [line["protocol"] for line in lines] == names
     assert names[0] == "released" and names[-1] == "controlled"
     assert [line["n"] for line in lines][:3] == [3, 3, 0]
+    assert [len(line["records"]) for line in lines][:3] == [3, 3, 0]
     assert pages_runs.best_tier(book.evidence, headline()) == "small"
     assert lines[1]["change"]["F-FT"].mean == pytest.approx(0.01)
     table = pages_runs.walk_table(lines, arms).data

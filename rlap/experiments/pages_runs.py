@@ -115,6 +115,7 @@ def walk(
     for name, field in names:
         here = [runs[name][s] for s in seeds] if set(seeds) <= set(runs[name]) else []
         line = {"protocol": name, "field": field or "released", "n": len(here)}
+        line["records"] = here
         for arm in arms:
             line[arm] = [accuracy(r, arm) for r in here]
         if before and here:
