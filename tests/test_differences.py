@@ -136,6 +136,14 @@ def test_the_register_tells_what_every_run_shows(tmp_path):
     assert "40% wrong labels: area under the ROC curve 0.99" in told
 
 
+def test_what_records_tell_does_not_hide_a_field_that_was_not_run(tmp_path):
+    book = book_of(tmp_path, *made_up.seeds(3))
+    told = pages_runs.worth(book.evidence, entry(3))
+    assert "at most 1.0e-06 in 3 runs" in told
+    assert "not run" in told and "released+attribution=" in told
+    assert "not run" not in pages_runs.worth(book.evidence, entry(17))
+
+
 def test_the_register_tells_what_single_runs_hide(tmp_path):
     arms = {"retrain": 0.6, "F-FT/abs": 0.7}
     kinds = [{"initial": 0.6, "F-FT": 0.70}, {"initial": 0.65, "F-FT": 0.66}]

@@ -56,13 +56,13 @@ def worth(evidence: Evidence, d: Difference) -> str:
     if d.none:
         return f"{mark(NOT_RUN)}: {escape(d.none)}"
     told = [escape(line) for line in differences.from_records(evidence, d)]
-    told += together(differences.effects(evidence, d))
-    if told:
-        return "<br>".join(told)
+    found = together(differences.effects(evidence, d))
+    if found or (told and not d.fields):
+        return "<br>".join(told + found)
     names = differences.wanted(d)
     todo = " or ".join(f"<code>{t}</code>" for t in names[:3])
     todo += f" and {len(names) - 3} more" if len(names) > 3 else ""
-    return mark(NOT_RUN) + (f": would be {todo}" if todo else "")
+    return "<br>".join([*told, mark(NOT_RUN) + (f": would be {todo}" if todo else "")])
 
 
 def protocol_fields() -> object:
