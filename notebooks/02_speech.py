@@ -265,7 +265,7 @@ pprint(recipe["initial"])
 # ## Attribution and partition
 #
 # The target layer is `fc` with 128 units. As on the page about images, the attribution is
-# the activation of each unit times a constant of that unit ({eq}`eq-identity`).
+# the activation of each unit times a constant of that unit, {eq}`eq-identity`.
 
 # %%
 with watch("attribution"):
@@ -316,7 +316,7 @@ figures.roc(
 # %% [markdown]
 # ## Sensitive units, pruning, fine-tuning
 #
-# Regression of the partition on the pre-activations ({eq}`eq-regression`), the most
+# Regression of the partition on the pre-activations, {eq}`eq-regression`, the most
 # sensitive units set to zero and held there. (Here the released code looks its targets up
 # by sample, as one would; for images it does not.)
 

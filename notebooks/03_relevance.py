@@ -150,7 +150,7 @@ pd.DataFrame(conservation).T.drop(columns="error").round(2)
 
 # %% [markdown]
 # The released code uses less than that: the relevance of the inputs of the *last linear
-# layer* for the class that the network predicts ({eq}`method-relevance`). For each
+# layer* for the class that the network predicts, {eq}`method-relevance`. For each
 # image the $k_a$ most relevant units are noted, and the $k_p$ units noted most often are
 # taken. Below they stand beside five other ways to choose as many units: each unit's
 # mean activation on the class (upwards) and on the others (to the right), the chosen ones

@@ -121,8 +121,8 @@ stamp = figures.stamp_of(about)
 # %% [markdown]
 # ## Two kinds of network
 #
-# The same recipe and the same first weights, with and without the penalty
-# ({eq}`method-orthogonal`). Of each kind, two more never see the class: they are the
+# The same recipe and the same first weights, with and without the penalty,
+# {eq}`method-orthogonal`. Of each kind, two more never see the class: they are the
 # standard.
 
 # %%
@@ -167,14 +167,24 @@ mechanism = {
     }
     for kind, net in originals.items()
 }
-for kind, found in mechanism.items():
-    cosines = [part["cosine"] for part in found["gram_parts"].values()]
-    lengths = [part["norm"] for part in found["gram_parts"].values()]
-    print(
-        f"{kind}: distance of the Gram matrices {found['gram_error']:.2f};"
-        f" lengths squared differ from 1 by {fmean(lengths):.3f},"
-        f" mean |cosine| of two kernels {fmean(cosines):.3f}"
-    )
+
+
+def over_layers(kind, part):
+    return fmean(p[part] for p in mechanism[kind]["gram_parts"].values())
+
+
+display(
+    pd.DataFrame(
+        {
+            kind: {
+                "distance of the Gram matrices": f"{found['gram_error']:.2f}",
+                "lengths squared, off 1 by": f"{over_layers(kind, 'norm'):.3f}",
+                "mean |cosine|": f"{over_layers(kind, 'cosine'):.3f}",
+            }
+            for kind, found in mechanism.items()
+        }
+    ).T
+)
 figures.by_layer(
     {kind: found["correlation"] for kind, found in mechanism.items()},
     "mean |correlation|",

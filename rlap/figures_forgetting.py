@@ -45,19 +45,25 @@ def class_accuracies(
 def confusions(
     tables: Mapping[str, Tensor], label: int, classes: Sequence[str], stamp: str
 ) -> Figure:
-    """Share of each true class (row) by what it is called, a panel a network."""
-    size = {"figsize": (2.9 * len(tables), 3.3), "squeeze": False, "sharey": True}
-    with drawing(stamp, 1, len(tables), **size) as (figure, axes):
-        for ax, (name, table) in zip(axes[0], tables.items(), strict=True):
+    """Share of each true class (row) by what it is called, a panel a network, two to a
+    row so that the names can be read."""
+    columns = min(2, len(tables))
+    rows = -(-len(tables) // columns)
+    size = {"figsize": (3.7 * columns + 0.8, 3.3 * rows + 0.3), "squeeze": False}
+    with drawing(stamp, rows, columns, **size) as (figure, axes):
+        for ax in axes.flat[len(tables) :]:
+            ax.set_visible(False)
+        for ax, (name, table) in zip(axes.flat, tables.items(), strict=False):
             share = table / table.sum(1, keepdim=True).clamp(min=1)
             options = {"cmap": "Blues", "vmin": 0, "vmax": 1, "aspect": "auto"}
             image = ax.imshow(share.cpu().numpy(), **options)
             ax.set_xticks(range(len(classes)), classes, rotation=90, fontsize=7)
             ax.set_yticks(range(len(classes)), classes, fontsize=7)
-            ax.get_xticklabels()[label].set_color(ORANGE)
+            for ticks in (ax.get_xticklabels(), ax.get_yticklabels()):
+                ticks[label].set_color(ORANGE)
             ax.set_title(name)
-        axes[0, 0].set_ylabel("true class")
-        axes[0, 0].get_yticklabels()[label].set_color(ORANGE)
+        for ax in axes[:, 0]:
+            ax.set_ylabel("true class")
         figure.colorbar(image, ax=axes, shrink=0.7, label="share of the class")
         return figure
 

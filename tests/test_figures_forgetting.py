@@ -67,6 +67,18 @@ def test_confusions_are_shares_of_the_true_class():
     assert np.allclose(image.get_array(), [[0.75, 0.25], [0, 1]])
 
 
+def test_three_confusions_stand_two_to_a_row_each_with_its_names():
+    tables = dict.fromkeys("abc", torch.eye(2))
+    figure = figures.confusions(tables, 1, ["x", "y"], STAMP)
+    shown = [ax for ax in figure.axes if ax.get_visible() and ax.images]
+    assert [ax.get_title() for ax in shown] == ["a", "b", "c"]
+    assert shown[0].get_position().y0 > shown[2].get_position().y0
+    for ax in shown:
+        for labels in (ax.get_xticklabels(), ax.get_yticklabels()):
+            assert [label.get_text() for label in labels] == ["x", "y"]
+            assert labels[1].get_color() != labels[0].get_color()
+
+
 def test_the_stamp_names_network_and_class():
     record = {
         "tier": "smoke", "seed": 3, "identity": {"code": "0123456789"},
