@@ -8,7 +8,7 @@ import made_up
 import pytest
 from test_ledger import AT_8, build, claim
 
-from rlap.experiments import claim_rules, claims, quantities
+from rlap.experiments import claim_rules, claims
 from rlap.experiments.verdicts import judge_above
 
 
@@ -43,18 +43,43 @@ def test_all_together_need_no_correction_but_one_that_contradicts_does():
     assert judged(*[good] * 4, barely).verdict == "inconclusive"
 
 
-def test_only_parts_that_surely_differ_say_whether_the_clean_one_was_kept(tmp_path):
-    """Of 12,500 images with half of them noisy, a kept half that is 50.5 % clean is
-    chance, one that is 60 % clean is not."""
+def test_only_partitions_that_separate_say_whether_the_clean_part_was_kept(tmp_path):
     made = made_up.seeds(3, **AT_8)
-    for record, purity in zip(made, (0.505, 0.4, 0.95), strict=True):
-        found = record["partition"]
-        found["detection"] |= {"purity": purity, "retained": 6_250}
-        found["oriented_right"] = purity > 0.5
-    shares = [quantities.one_part_is_purer(r) for r in made]
-    assert shares == [False, True, True]
+    for record, area in zip(made, (0.6, 0.05, 0.95), strict=True):
+        record["partition"]["detection"]["auroc"] = area
+        record["partition"]["oriented_right"] = area > 0.5
     names = claim(build(tmp_path, *made), "names")
     assert names.reason == "2 seeds; a verdict needs 3" and names.ours == 0.5
+
+
+def test_what_hardly_acts_decides_nothing(tmp_path):
+    """Where neither way to prune does anything, their difference says nothing."""
+    arms = {"F-FT": 0.70, "F-FT/random": 0.66, "initial": 0.60}
+    for change, verdict in ((0.01, "inconclusive"), (0.05, "reproduced")):
+        more = {"pruned": 0.60, "pruned/random": 0.60 - change}
+        made = made_up.seeds(3, arms | more, **AT_8)
+        found = claim(build(tmp_path / verdict, *made), "not-random-units")
+        assert found.verdict == verdict
+        assert f"random units minus initial {-100 * change:+.1f} points" in found.reason
+        assert ("hardly acts" in found.reason) == (verdict == "inconclusive")
+
+
+def test_the_truly_clean_part_is_compared_at_equal_size(tmp_path):
+    arms = {"F-FT/clean subset": 0.70, "F-FT/random subset": 0.65, "continue": 0.72}
+    book = build(tmp_path, *made_up.seeds(3, arms, **AT_8))
+    assert claim(book, "clean-part").verdict == "contradicted"
+    assert claim(book, "clean-size").verdict == "reproduced"
+
+
+def test_of_what_contradicts_the_surest_is_shown(tmp_path):
+    """The interval, the p-value and the setting are those of one and the same test."""
+    made = []
+    for level, areas in ((8.0, (0.5, 0.6, 0.85)), (9.0, (0.7, 0.701, 0.702))):
+        for seed, area in enumerate(areas):
+            made.append(made_up.record(seed, level=level, rate=0.5, auroc=area))
+    found = claim(build(tmp_path, *made), "separates")
+    assert "level 9" in found.reason and found.ours == pytest.approx(0.701)
+    assert found.verdict == "contradicted" and found.p_holm < 0.01
 
 
 def test_chance_under_wrong_labels_is_within_a_margin_of_a_half(tmp_path):

@@ -68,7 +68,7 @@ def test_an_effect_is_paired_by_seed(tmp_path):
     other = made_up.seeds(4, {"F-FT": 0.73}, protocol="released+shuffle=true")
     book = book_of(tmp_path, *base, *other)
     found = {e.arm: e for e in differences.effects(book.evidence, entry(14))}
-    assert set(found) == {"L-FT", "F-FT", "retrain", "initial"}
+    assert set(found) == {"pruned", "L-FT", "F-FT", "retrain", "initial"}
     assert found["F-FT"].difference.mean == pytest.approx(0.03)
     assert found["F-FT"].seeds == (0, 1, 2)
     assert (found["F-FT"].base, found["F-FT"].what) == ("released", "shuffle=true")
@@ -114,12 +114,38 @@ def told_of(number, *made, folder):
 
 
 def test_the_register_tells_how_often_the_wrong_part_is_kept(tmp_path):
-    right = made_up.seeds(2, {"F-FT": 0.75, "initial": 0.70}, level=8.0)
-    wrong = made_up.record(2, {"F-FT": 0.40, "initial": 0.70}, auroc=0.05, level=8.0)
-    wrong["partition"]["detection"]["purity"] = 0.05
-    told = told_of(1, *right, wrong, folder=tmp_path)
-    assert "1 of 3 runs keep the less clean part" in told
-    assert "-30.0 (n = 1) with the noisy part kept, +5.0 (n = 2) with the clean" in told
+    at = {"rate": 0.5, "level": 8.0}
+    arms = {"F-FT": 0.75, "F-FT/wrong cluster": 0.70}
+    right = made_up.seeds(2, arms, **at)
+    arms = {"F-FT": 0.40, "F-FT/wrong cluster": 0.60}
+    wrong = made_up.record(2, arms, auroc=0.05, **at)
+    missed = made_up.record(3, auroc=0.55, **at)
+    told = told_of(1, *right, wrong, missed, folder=tmp_path)
+    assert "1 of 3 runs keep the noisy part" in told
+    # 5, 5 and 20 points
+    assert (
+        "F-FT on the cleaner part minus F-FT on the other, in one run: +10.0 [" in told
+    )
+
+
+def test_a_finding_may_ask_for_one_value_of_a_field(tmp_path):
+    made = made_up.seeds(3)
+    made += made_up.seeds(3, {"F-FT": 0.75}, protocol="released+cluster=confidence")
+    book = book_of(tmp_path, *made)
+    assert differences.effects(book.evidence, entry(1))
+    assert differences.effects(book.evidence, entry(2)) == []
+    told = pages_runs.worth(book.evidence, entry(2))
+    assert "not run" in told and "released+cluster=truth" in told
+    assert "confidence" not in told
+
+
+def test_a_finding_on_the_tables_may_have_runs_beside_it(tmp_path):
+    book = book_of(tmp_path, *made_up.seeds(3, {"L-FT/none": 0.6}, rate=0.5, level=8.0))
+    told = pages_runs.worth(book.evidence, entry(27))
+    assert told.startswith("L-FT saves 46.8%")
+    assert "L-FT saves 0%, head fine-tuning without pruning 0%; n = 3" in told
+    told = pages_runs.worth(book.evidence, entry(35))
+    assert "F-FT gains +" in told and "L-FT gains +" in told
 
 
 def test_the_register_tells_what_every_run_shows(tmp_path):
@@ -172,7 +198,7 @@ def test_a_line_of_the_register_has_all_arms_of_its_runs(tmp_path):
     book = book_of(tmp_path, *base, *other)
     (line,) = pages_runs.together(differences.effects(book.evidence, entry(15)))
     assert line.startswith("released, small, cifar10, size 50,000, gaussian_clamped")
-    assert "level 4.5: head_batchnorm=eval, n = 3: L-FT +3.0" in line
+    assert "level 4.5: head_batchnorm=eval, n = 3: pruned none; L-FT +3.0" in line
     assert line.endswith("F-FT none; retrain none; initial none")
 
 
@@ -213,7 +239,18 @@ def test_the_largest_step_of_the_walk_is_named(tmp_path):
     # 10, 5, -1, -1 points
     gap = pages_runs.largest_step(lines, *arms)
     assert gap.startswith(f"{fields[2]} (-6.0 [")
-    assert pages_runs.largest_step(lines[:1], "F-FT") is None
+    assert pages_runs.largest_step(lines[:1], "F-FT") == "not run"
+
+
+def test_a_step_that_may_be_nothing_is_not_named(tmp_path):
+    one, two = [name for name, _ in steps("released", "controlled", "cifar10")][:2]
+    made = made_up.seeds(3, {"F-FT": 0.7}, protocol=one)
+    after = made_up.seeds(3, {"F-FT": 0.7}, protocol=two)
+    for record, value in zip(after, (0.9, 0.5, 0.8), strict=True):
+        record["arms"]["F-FT"] = made_up.scores(value)
+    book = book_of(tmp_path, *made, *after)
+    lines = pages_runs.walk(book.evidence, "small", headline(), ("F-FT",))
+    assert pages_runs.largest_step(lines, "F-FT") == "none for sure"
 
 
 @pytest.mark.parametrize("run", [False, True])

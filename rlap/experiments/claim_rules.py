@@ -13,8 +13,8 @@ import numpy as np
 
 from rlap.corruption import INPUT_KINDS
 from rlap.experiments.evidence import Evidence, Setting, seed_mean
-from rlap.experiments.quantities import Quantity, accuracy, one_part_is_purer
-from rlap.experiments.summary import Interval, interval
+from rlap.experiments.quantities import Quantity, accuracy, auroc
+from rlap.experiments.summary import Interval, counted, interval
 from rlap.experiments.verdicts import (
     CONTRADICTED,
     INCONCLUSIVE,
@@ -102,17 +102,55 @@ def at_every(
             tests = dict(zip(tests, corrected(list(tests.values())), strict=True))
             verdict = all_of(list(tests.values()))
         deciding = {k: j for k, j in tests.items() if j.verdict == verdict}
-        name, setting = min(deciding, key=lambda k: deciding[k].found.mean)
+        name, setting = min(deciding, key=lambda k: worst_first(deciding[k]))
         worst = deciding[name, setting]
         where_worst = f"{name}, {setting}" if name else f"{setting}"
         reason = f"worst of {len(tests)}: {where_worst}; {worst.reason}"
         ps = [j.p for j in deciding.values() if j.p is not None]
-        weakest = max if verdict == REPRODUCED else min
-        p = weakest(ps) if ps else None
+        p = max(ps, default=None) if verdict == REPRODUCED else worst.p
         judged = replace(worst, verdict=verdict, reason=reason, p=p)
         wanted = [None] * (len(places) * len(quantities))
         whole = len(tests) == len(wanted) or verdict != REPRODUCED
         return judged if whole else partly(judged, list(tests), wanted)
+
+    return judge
+
+
+def worst_first(judged: Judgement) -> tuple[float, float]:
+    """How to order judgements of one verdict: what contradicts by the surest, others
+    by the smallest mean."""
+    surest = judged.p if judged.verdict == CONTRADICTED else 0.0
+    return surest or 0.0, judged.found.mean
+
+
+def beside(
+    rule: Rule,
+    settings: Sequence[Setting],
+    quantities: Mapping[str, Quantity],
+    least: float = 0.0,
+) -> Rule:
+    """The same rule, with the means of other quantities told in the reason.
+
+    Where none of them reaches ``least`` in size, what the rule compares hardly acted,
+    and it decides nothing: inconclusive.
+    """
+
+    def judge(evidence: Evidence, *where: str) -> Judgement:
+        judged, told, largest = rule(evidence, *where), [], 0.0
+        for name, of in quantities.items():
+            found = at_each(evidence, where, settings, of)
+            values = [v for seeds in found.values() for v in seeds.values()]
+            if values:
+                mean = float(np.mean(values))
+                largest = max(largest, abs(mean))
+                told.append(f"{name} {100 * mean:+.1f} points")
+        if judged.found is None or not told:
+            return judged
+        reason = f"{judged.reason}; {', '.join(told)}"
+        if largest < least and judged.verdict in (REPRODUCED, CONTRADICTED):
+            reason += ": what is compared hardly acts"
+            return replace(judged, verdict=INCONCLUSIVE, reason=reason)
+        return replace(judged, reason=reason)
 
     return judge
 
@@ -160,20 +198,20 @@ def identical_features(evidence: Evidence, *where: str) -> Judgement:
     return Judgement(CONTRADICTED if same else REPRODUCED, reason, shown)
 
 
-def takes_the_purer() -> Rule:
-    """Rule: every run keeps the purer part (Wilson's interval of the share), where its
-    two parts differ surely."""
+def takes_the_purer(least: float) -> Rule:
+    """Rule: every run keeps the purer part (Wilson's interval of the share), where the
+    partition separates: an AUROC of ``least`` or more, whichever part it calls good."""
 
     def judge(evidence: Evidence, *where: str) -> Judgement:
         settings = evidence.files.get(where, {}).items()
         runs = [r for s, seeds in settings if s.kind in INPUT_KINDS
-                for r in seeds.values() if one_part_is_purer(r)]  # fmt: skip
+                for r in seeds.values() if (auroc(r) or 0.0) >= least]  # fmt: skip
         right = [bool(r["partition"]["oriented_right"]) for r in runs]
         if not right:
-            return not_run("no run has a part that is surely purer")
+            return not_run(f"no run has an AUROC of {least:g} or more")
         shown = Interval(sum(right) / len(right), *wilson(sum(right), len(right)),
                          len(right))  # fmt: skip
-        reason = f"{sum(right)} of {len(right)} runs keep the purer part"
+        reason = f"{sum(right)} of {counted(len(right), 'run')} keep the purer part"
         if shown.n < MIN_SEEDS:
             return too_few(shown)
         enough = shown.low > GOOD_SHARE

@@ -17,7 +17,12 @@ import numpy as np
 import yaml
 
 from rlap.experiments import paper
-from rlap.experiments.claims import RIVALS, printed_gap, printed_saving
+from rlap.experiments.claims import (
+    RIVALS,
+    printed_gap,
+    printed_over,
+    printed_saving,
+)
 from rlap.experiments.evidence import Evidence, Setting, headline
 from rlap.experiments.findings import FINDINGS
 from rlap.experiments.protocol import (
@@ -35,7 +40,7 @@ from rlap.experiments.quantities import accuracy, gap
 from rlap.experiments.summary import Interval, interval
 
 NOT_RUN = "not run"
-ARMS = ("L-FT", "F-FT", "retrain", "initial")
+ARMS = ("pruned", "L-FT", "F-FT", "retrain", "initial")
 PLACES = {
     "A": "partition",
     "B": "pruning",
@@ -59,6 +64,7 @@ class Difference:
     where: str
     title: str
     field: str = ""
+    value: str = ""  # the one value of the field that answers it; "": any
     also: str = ""  # a second field of the same finding
     arms: tuple[str, str] | None = None
     tables: str = ""
@@ -115,7 +121,14 @@ def effects(evidence: Evidence, difference: Difference) -> list[Effect]:
     """What the records say about a finding; empty when nothing was run."""
     if difference.arms:
         return arm_effects(evidence, *difference.arms, headline(difference.dataset))
-    return [e for name in difference.fields for e in field_effects(evidence, name)]
+    found = [e for name in difference.fields for e in field_effects(evidence, name)]
+    return [e for e in found if answers(difference, e.what)]
+
+
+def answers(difference: Difference, what: str) -> bool:
+    """Whether "field=value" is about the value that a finding asks for, if it does."""
+    field, _, value = what.partition("=")
+    return field != difference.field or difference.value in ("", value)
 
 
 def field_effects(evidence: Evidence, name: str) -> list[Effect]:
@@ -217,6 +230,7 @@ def wanted(difference: Difference) -> list[str]:
         for name in difference.fields
         for base in ("released", "controlled")
         for value in other_values(base, name)
+        if answers(difference, f"{name}={spelled(value)}")
     ]
 
 
@@ -260,6 +274,12 @@ def from_tables(name: str) -> str:
     if name in ("saving_lft", "saving_fft"):
         arm = name.removeprefix("saving_").replace("ft", "_ft")
         return f"{paper.ARM[arm]} saves {printed_saving(arm):.1%} an epoch in Table 1"
+    if name == "arms_apart":
+        return "Table 1, full size: " + "; ".join(
+            f"{paper.ARM[arm]} gains {100 * printed_over(arm, 'retrain'):+.1f} points "
+            f"over retraining and saves {printed_saving(arm):.1%} an epoch"
+            for arm in ("f_ft", "l_ft")
+        )
     if name == "gain":
         means = [(t, printed_gap(t, "f_ft", "retrain")) for t in (1, 3, 4, 6)]
         return "F-FT minus retrain: " + ", ".join(

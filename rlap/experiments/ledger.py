@@ -29,12 +29,15 @@ from rlap.experiments.paper import Cell
 from rlap.experiments.protocol import PROTOCOLS
 from rlap.experiments.summary import interval
 from rlap.experiments.verdicts import (
+    CONTRADICTED,
     INCONCLUSIVE,
     MIN_SEEDS,
     NOT_RUN,
+    REPRODUCED,
     VERDICTS,
     Judgement,
     corrected,
+    judge_faster,
     judge_gain,
     judge_pace,
     judge_value,
@@ -203,8 +206,10 @@ def judge(
     if cell.is_time and not is_start:
         (low, high), (first, last) = cell.bounds, start.bounds
         ratios = [v / s for v, s in zip(own, base, strict=True)]
-        bounds = (low / last, high / first)
-        return "pace", cell.value / start.value, judge_pace(ratios, bounds)
+        pace = cell.value / start.value
+        if is_full(scale):
+            return "pace", pace, judge_pace(ratios, (low / last, high / first))
+        return "pace", pace, judge_faster(ratios, pace)
     unit = in_units(cell, 1.0)
     if is_full(scale) and not cell.is_time:
         low, high = cell.bounds
@@ -346,10 +351,13 @@ def why_open(rows: Sequence[Row]) -> list[dict[str, object]]:
 
 def decided(rows: Sequence[Row]) -> dict[str, int]:
     """Over all protocols and tiers: how many of the paper's numbers have each verdict
-    somewhere; and "any", those with a verdict of any kind but "not run"."""
+    somewhere; "any", those with a verdict of any kind but "not run"; and "both", those
+    reproduced in one place and contradicted in another."""
     found = {v: {key(r) for r in rows if r.verdict == v} for v in VERDICTS}
     ran = {key(r) for r in rows if r.verdict != NOT_RUN}
-    return {v: len(keys) for v, keys in found.items()} | {"any": len(ran)}
+    both = found[REPRODUCED] & found[CONTRADICTED]
+    count = {v: len(keys) for v, keys in found.items()}
+    return count | {"any": len(ran), "both": len(both)}
 
 
 def key(row: Row) -> tuple:

@@ -12,6 +12,7 @@ from itertools import product
 from statistics import fmean
 
 from rlap.experiments import differences, ledger
+from rlap.experiments.claims import FAIR_AUROC
 from rlap.experiments.differences import Difference, Effect
 from rlap.experiments.evidence import (
     Evidence,
@@ -20,6 +21,7 @@ from rlap.experiments.evidence import (
     scale_of,
     setting_of,
 )
+from rlap.experiments.findings import is_noisy_images
 from rlap.experiments.markup import (
     html,
     mark,
@@ -30,7 +32,7 @@ from rlap.experiments.markup import (
     table_of,
 )
 from rlap.experiments.protocol import PROTOCOLS, Protocol, name_of, spelled, steps
-from rlap.experiments.quantities import accuracy, gap
+from rlap.experiments.quantities import accuracy, auroc, gap
 from rlap.experiments.summary import Interval, counted, interval
 from rlap.experiments.verdicts import MIN_SEEDS, NOT_RUN
 from rlap.partition import STARTS
@@ -51,11 +53,11 @@ def register(evidence: Evidence) -> object:
 
 def worth(evidence: Evidence, d: Difference) -> str:
     """What was measured of a difference, or why nothing was."""
-    if d.tables:
-        return escape(differences.from_tables(d.tables))
     if d.none:
         return f"{mark(NOT_RUN)}: {escape(d.none)}"
     told = [escape(line) for line in differences.from_records(evidence, d)]
+    if d.tables:
+        return "<br>".join([escape(differences.from_tables(d.tables)), *told])
     found = together(differences.effects(evidence, d))
     if found or (told and not d.fields):
         return "<br>".join(told + found)
@@ -130,19 +132,28 @@ def walk(
 
 
 def walk_table(lines: Sequence[Mapping], arms: Sequence[str]) -> object:
-    """The steps of ``walk`` as a table."""
+    """The steps of ``walk`` as a table. Each step trains and parts anew, so what its
+    partitions found and kept belongs beside what it changes."""
     rows = []
     for line in lines:
         row = [str(line["field"]), str(line["n"]) if line["n"] else mark(NOT_RUN)]
+        row += [", ".join(map(partition_told, line["records"]))]
         for arm in arms:
             values = line[arm]
             mean = f"{100 * sum(values) / len(values):.1f}" if values else ""
             change = line.get("change", {}).get(arm)
             row += [mean, of_change(change) if change else ""]
         rows.append(row)
-    header = ["changed", "seeds"]
+    header = ["changed", "seeds", "area by seed"]
     header += [h for arm in arms for h in (f"{arm}, %", "change, points")]
     return html(table(header, rows, "whole"))  # not cut off: the last step matters
+
+
+def partition_told(record: Mapping) -> str:
+    """The area under the ROC curve of a run's partition; in brackets where the noisy
+    part was kept."""
+    area = f"{auroc(record):.2f}"
+    return area if record["partition"]["oriented_right"] else f"({area})"
 
 
 def of_change(change: Interval) -> str:
@@ -150,25 +161,27 @@ def of_change(change: Interval) -> str:
     return "none" if change.low == change.high == 0 else of_interval(change)
 
 
-def largest_step(
-    lines: Sequence[Mapping], arm: str, other: str | None = None
-) -> str | None:
-    """The step of ``walk`` that moves ``arm`` most, or its gap to ``other``, in words;
-    None before two steps in a row were run."""
+def largest_step(lines: Sequence[Mapping], arm: str, other: str | None = None) -> str:
+    """The step of ``walk`` that moves ``arm`` most, or its gap to ``other``, in words:
+    of those whose interval leaves out zero. What two steps cannot be told apart by is
+    no reason to name one of them."""
     changes: dict[str, Interval] = {}
     before: list[float] = []
     for line in lines:
         here = list(line[arm])
         if other is not None:
             here = [a - b for a, b in zip(here, line[other], strict=True)]
-        if before and here:
+        if len(before) > 1 and here:
             moved = [a - b for a, b in zip(here, before, strict=True)]
             changes[str(line["field"])] = interval(moved)
         before = here
     if not changes:
-        return None
-    field = max(changes, key=lambda name: abs(changes[name].mean))
-    return f"{field} ({plain(of_interval(changes[field]))} points)"
+        return NOT_RUN
+    sure = {k: c for k, c in changes.items() if c.low > 0 or c.high < 0}
+    if not sure:
+        return "none for sure"
+    field = max(sure, key=lambda name: abs(sure[name].mean))
+    return f"{field} ({plain(of_interval(sure[field]))} points)"
 
 
 def by_epochs(
@@ -209,39 +222,110 @@ def epochs_table(
     return table_of(header, lines)
 
 
+MISSED, KEPT_CLEAN, KEPT_NOISY = (
+    "noise not found",
+    "found, clean part kept",
+    "found, noisy part kept",
+)
+
+
 def by_partition(
     evidence: Evidence, tier: str, arm: str, others: Sequence[str]
 ) -> list[dict[str, object]]:
-    """A line a run of the named protocols, in every setting and from either start of
-    the mixture: the share of samples that the partition put on their right side, and
-    ``arm`` minus each of ``others``."""
+    """A line a run on images with noise in the input, of the named protocols, in every
+    setting and from either start of the mixture: the share of samples that the
+    partition put on their right side, what it found (``outcome``), and ``arm`` minus
+    each of ``others``."""
     found = []
     for protocol, start in product(PROTOCOLS, STARTS):
         name = name_of(f"{protocol}+start={start}")
         for setting in evidence.settings(name, tier):
             for record in evidence.at(name, tier, setting).values():
+                if not is_noisy_images(record):
+                    continue
                 line = {"protocol": protocol, "start": start}
                 line["right"] = record["partition"]["detection"]["accuracy"]
+                line["outcome"] = outcome(record)
                 found.append(line | {o: gap(arm, o)(record) for o in others})
     return found
 
 
-def by_side(
-    lines: Sequence[Mapping], other: str, share: float = 0.75
-) -> tuple[str, str]:
-    """Of ``by_partition``: the mean gap to ``other``, in points with its range, for the
-    runs with less than ``share`` of the samples on their right side, and the others."""
+def outcome(record: Mapping) -> str:
+    """Whether a partition found the noise, and which part was then kept."""
+    if auroc(record) < FAIR_AUROC:
+        return MISSED
+    return KEPT_CLEAN if record["partition"]["oriented_right"] else KEPT_NOISY
 
-    def told(gaps: list[float]) -> str:
-        if not gaps:
-            return NOT_RUN
-        mean, low, high = (points(v) for v in (fmean(gaps), min(gaps), max(gaps)))
-        return f"{mean} ({low} to {high}, {counted(len(gaps), 'run')})"
 
-    known = [line for line in lines if line[other] is not None]
-    worse = [line[other] for line in known if line["right"] < share]
-    better = [line[other] for line in known if line["right"] >= share]
-    return told(worse), told(better)
+def by_outcome(
+    lines: Sequence[Mapping], others: Sequence[str]
+) -> dict[tuple[str, str], dict[str, list[float]]]:
+    """Of ``by_partition``: (protocol, outcome) -> other arm -> a gap a run."""
+    found: dict[tuple[str, str], dict[str, list[float]]] = {}
+    for protocol in PROTOCOLS:
+        for name in (MISSED, KEPT_NOISY, KEPT_CLEAN):
+            mine = [
+                r for r in lines if (r["protocol"], r["outcome"]) == (protocol, name)
+            ]
+            if mine:
+                found[protocol, name] = {
+                    o: [r[o] for r in mine if r[o] is not None] for o in others
+                }
+    return found
+
+
+def gaps_told(gaps: Sequence[float]) -> str:
+    """Mean, range and number of gaps over runs, in points."""
+    if not gaps:
+        return NOT_RUN
+    mean, low, high = (points(v) for v in (fmean(gaps), min(gaps), max(gaps)))
+    return f"{mean} ({low} to {high}, {counted(len(gaps), 'run')})"
+
+
+def outcome_table(
+    found: Mapping[tuple[str, str], Mapping[str, Sequence[float]]],
+    arm: str,
+    others: Sequence[str],
+) -> object:
+    """What ``by_outcome`` found as a table."""
+    lines = [
+        [protocol, name, *(gaps_told(gaps[o]) for o in others)]
+        for (protocol, name), gaps in found.items()
+    ]
+    header = ["protocol", "the partition", *(f"{arm} minus {o}" for o in others)]
+    return table_of(header, lines)
+
+
+SCRATCH = ("initial", "initial decayed", "retrain", "retrain decayed", "oracle")
+
+
+def budgets(records: Sequence[Mapping], arms: Sequence[str]) -> object:
+    """How much each arm trains: samples, epochs and their product, which as many epochs
+    do not make equal; and the same with the initial training that it starts from. Means
+    over runs."""
+    lines = []
+    for arm in arms:
+        runs = [r for r in records if "history" in r["arms"].get(arm, {})]
+        if not runs:
+            continue
+        passes, whole = (fmean(images_seen(r, arm, w) for r in runs) for w in (0, 1))
+        samples = fmean(r["arms"][arm]["samples"] for r in runs)
+        lines.append(
+            [arm, f"{samples:,.0f}", f"{passes / samples:.0f}", f"{passes:,.0f}",
+             f"{whole:,.0f}", str(len(runs))]
+        )  # fmt: skip
+    header = ["arm", "samples", "epochs", "images seen", "with the initial training",
+              "runs"]  # fmt: skip
+    return table_of(header, lines)
+
+
+def images_seen(record: Mapping, arm: str, whole: bool) -> int:
+    """Samples times epochs of an arm, and with ``whole`` of the initial training, where
+    it starts from that."""
+    arms = record["arms"]
+    seen = arms[arm]["samples"] * len(arms[arm]["history"]["seconds"])
+    starts = whole and arm not in SCRATCH
+    return seen + (images_seen(record, "initial", False) if starts else 0)
 
 
 def orientation(records: Sequence[Mapping]) -> object:

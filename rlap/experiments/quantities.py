@@ -106,20 +106,3 @@ def seconds_between(record: Mapping, arm: str) -> float:
         criteria = max(1, len(record.get("units_by_criterion", ())))
         stages[name] = stages.get(name, 0.0) / criteria
     return math.fsum(stages.get(name, 0.0) for name in BETWEEN.get(arm, ()))
-
-
-def one_part_is_purer(record: Mapping) -> bool:
-    """Whether the shares of clean samples in the two parts of a run differ surely: a
-    partition by something else than the noise keeps neither.
-
-    Two proportions with the pooled variance, at 95 %.
-    """
-    found, n = record["partition"]["detection"], record["data"]["n_train"]
-    kept, clean = found["retained"], (1 - record["noise"]["realised_rate"]) * n
-    rest = n - kept
-    if not (kept and rest):
-        return False
-    purity, share = found["purity"], clean / n
-    other = (clean - purity * kept) / rest
-    error = math.sqrt(share * (1 - share) * (1 / kept + 1 / rest))
-    return abs(purity - other) > 1.96 * error

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from statistics import fmean
 
 from rlap import figures_ledger
 from rlap.experiments import ledger, markup, pages
-from rlap.experiments.evidence import setting_for
+from rlap.experiments.evidence import scale_of, setting_for
 from rlap.experiments.paper import of_table
+from rlap.experiments.quantities import accuracy, auroc
 from rlap.experiments.summary import counted
 
 
@@ -53,6 +55,28 @@ class TablePage:
     def counts(self):
         """Verdicts by protocol and tier."""
         return self.sourced(pages.counts(self.rows))
+
+    def starts(self):
+        """How good the initial models are and how well their partitions find the noise,
+        by protocol and tier: mean and range over runs."""
+        places: dict[tuple[str, str], list] = {}
+        for record in self.records:
+            where = record["protocol"], scale_of(record)
+            places.setdefault(where, []).append(record)
+        lines = []
+        for place, runs in places.items():
+            right = [100 * accuracy(r, "initial") for r in runs]
+            area = [auroc(r) for r in runs]
+            lines.append(
+                [
+                    *place,
+                    f"{fmean(right):.1f} ({min(right):.1f} to {max(right):.1f})",
+                    f"{fmean(area):.2f} ({min(area):.2f} to {max(area):.2f})",
+                    str(len(runs)),
+                ]
+            )
+        header = ["protocol", "tier", "initial model, %", "area of the partition", "n"]
+        return self.sourced(markup.table_of(header, lines))
 
     def values(self) -> None:
         """Show the figure of accuracies, a tier each."""

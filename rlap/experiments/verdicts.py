@@ -23,7 +23,9 @@ contradicted if it surely lies beyond. Size is not tested: a gain of 3 points
 "reproduces" one of 10, as a gain.
 
 The rule "pace" is for times, as seconds belong to a machine: a multiple of the initial
-model's seconds an epoch in the same run, by the rule for values, with the factor.
+model's seconds an epoch in the same run. At the paper's scale it goes by the rule for
+values, with the factor; elsewhere, where network and device are others, by the rule for
+gains: faster or slower than the initial model's epoch, by more than the factor.
 
 An initial model has nothing to be compared with, so off the paper's scale (and for
 times) it stays inconclusive.
@@ -115,6 +117,21 @@ def judge_pace(
     """The rule "pace": multiples of the initial epoch, compared as logarithms."""
     logs = tuple(math.log(v) for v in printed)
     judged = judge_value([math.log(r) for r in ratios], logs, math.log(factor))
+    return of_logarithms(judged)
+
+
+def judge_faster(
+    ratios: Sequence[float], printed: float, factor: float = FACTOR
+) -> Judgement:
+    """The rule "pace" off the paper's scale: n multiples of the initial epoch against
+    the direction of a printed one."""
+    logs = [math.log(r) for r in ratios]
+    judged = judge_gain(logs, math.log(printed), math.log(factor))
+    return of_logarithms(judged)
+
+
+def of_logarithms(judged: Judgement) -> Judgement:
+    """A judgement on logarithms, told in what they are logarithms of."""
     if judged.found is None:
         return judged
     mean, low, high, n = astuple(judged.found)
