@@ -13,9 +13,17 @@ import torch
 from torch import Tensor, nn
 
 from rlap.attribution import NEEDS_LABELS, Scan, scan
-from rlap.checks import check_one_of, check_two_classes
+from rlap.checks import (
+    check_gradients,
+    check_labels,
+    check_model,
+    check_one_of,
+    check_seed,
+    check_two_classes,
+)
 from rlap.data.base import Split
 from rlap.finetuning import SCOPES, finetune
+from rlap.inference import predict
 from rlap.layers import get_layer, model_device
 from rlap.modes import check_trainable, trainable
 from rlap.partition import (
@@ -69,8 +77,8 @@ class Stopwatch(dict):
 
 def robustify(
     model: nn.Module,
-    inputs: Tensor,
-    labels: Tensor,
+    inputs: Tensor | Split,
+    labels: Tensor | None = None,
     *,
     layer: str,
     amount: int | float = 0.15,
@@ -96,12 +104,14 @@ def robustify(
     Args:
         model: a classifier trained on the data, (B, ...) -> logits (B, C).
         inputs, labels: (N, ...) and (N,), partly corrupted; nobody needs to know which.
+            Or a ``Split``, without labels.
         layer: dotted name of a late nn.Linear or nn.Conv2d.
         amount: units to prune, as a count or as a share of the layer.
         scope: "full" (F-FT) or "head" (L-FT: ``layer`` and what follows).
         method: attribution, see ``attribute``.
-        rule: of the partition: "gmm" on the attribution; "loss", "margin",
-            "confidence" or "trivial" need no attribution.
+        rule: of the partition. "gmm", the paper's, clusters the attribution and never
+            sees a label: it is for corrupted inputs. Where labels may be wrong, take
+            "loss" or "margin". "confidence" and "trivial" need no attribution either.
         start: of the mixture's fit, see ``partition``: "best" of both by default, where
             the paper's code has "kmeans".
         quality: (N,), larger is better, names the good cluster of "gmm"; by default
@@ -114,8 +124,12 @@ def robustify(
         batch_size: of the passes over the data; it does not change the result.
 
     Raises ``KeyError``/``TypeError`` for an unusable layer, ``ValueError`` for unusable
-    data, settings, or a partition with nobody on one side. Source: paper Algorithm 1.
+    data, settings, outputs that are no logits, or a partition with nobody on one side;
+    ``RuntimeError`` inside torch.inference_mode. Source: paper Algorithm 1.
     """
+    check_model(model)
+    check_gradients()
+    check_seed(seed)
     if scope not in SCOPES:
         raise ValueError(f"scope is {scope!r}; choose one of {SCOPES}")
     for value, known, name in (
@@ -124,7 +138,7 @@ def robustify(
         (criterion, CRITERIA, "criterion"),
     ):
         check_one_of(value, known, name)
-    split = Split(inputs, labels)
+    split = as_split(inputs, labels)
     check_two_classes(split.labels)
     device = torch.device(device) if device is not None else model_device(model)
     watch = Stopwatch()
@@ -133,6 +147,7 @@ def robustify(
     check_quality(quality, len(split))
     check_finetuning(new, split, recipe, batchnorm)
     check_prunable(new, split.inputs[:1], layer, amount, norm)
+    check_outputs(new, split.inputs[:8], test)
     given = split.labels if method in NEEDS_LABELS else None
     with watch("attribution"):
         seen = scan(
@@ -166,6 +181,34 @@ def robustify(
         )
     watch["total"] = sum(watch.values())
     return Result(new, parts, mask, {"finetune": history}, dict(watch), scores)
+
+
+def as_split(inputs: Tensor | Split, labels: Tensor | None) -> Split:
+    """The data as a ``Split``; ``TypeError`` where labels are missing or twice."""
+    if isinstance(inputs, Split):
+        if labels is not None:
+            raise TypeError("a Split has its labels: give no others")
+        return inputs
+    if labels is None and isinstance(inputs, Tensor):
+        raise TypeError("labels are missing: give a tensor (N,) of class numbers")
+    return Split(inputs, labels)
+
+
+def check_outputs(model: nn.Module, sample: Tensor, test: Split | None) -> None:
+    """Raise where the outputs on ``sample`` (n, ...) are probabilities instead of
+    logits, or where ``test`` is no split of these classes."""
+    logits = predict(model, sample)
+    sums = logits.sum(1)
+    if bool((logits >= 0).all()) and torch.allclose(sums, torch.ones_like(sums)):
+        raise ValueError(
+            "the model's outputs are probabilities (none is negative and they add up "
+            "to 1); give a model that returns logits, without the softmax at its end"
+        )
+    if test is None:
+        return
+    if not isinstance(test, Split):
+        raise TypeError(f"test must be an rlap.Split, not {type(test).__name__}")
+    check_labels(test.labels, len(test), logits.shape[1], "labels of test")
 
 
 def check_finetuning(

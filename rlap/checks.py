@@ -13,18 +13,42 @@ from numbers import Integral, Real
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset
 
 _CHUNK = 1 << 22  # elements looked at together
 
 
 def _tensor(value: Any, name: str) -> Tensor:
+    if isinstance(value, Dataset | DataLoader):
+        raise TypeError(
+            f"{name} must be a torch.Tensor, not {type(value).__name__}; stack the "
+            "samples of a data set: inputs = torch.stack([x for x, _ in data]), "
+            "labels = torch.tensor([int(y) for _, y in data])"
+        )
     if not isinstance(value, Tensor):
         raise TypeError(
             f"{name} must be a torch.Tensor, not {type(value).__name__}; "
             "convert it with torch.as_tensor"
         )
     return value
+
+
+def check_model(model: object, name: str = "model") -> nn.Module:
+    """Return ``model`` if it is an nn.Module, or raise ``TypeError``."""
+    if not isinstance(model, nn.Module):
+        raise TypeError(
+            f"{name} must be a torch.nn.Module, not {type(model).__name__}; "
+            "a function can be wrapped in one"
+        )
+    return model
+
+
+def check_gradients() -> None:
+    """Raise ``RuntimeError`` inside torch.inference_mode, where nothing can be trained
+    (torch.no_grad is no obstacle)."""
+    if torch.is_inference_mode_enabled():
+        raise RuntimeError("training needs gradients: leave torch.inference_mode first")
 
 
 def check_finite(values: Tensor, name: str) -> Tensor:
@@ -53,8 +77,9 @@ def check_inputs(inputs: Tensor, name: str = "inputs") -> Tensor:
     _tensor(inputs, name)
     if not inputs.is_floating_point():
         raise TypeError(
-            f"{name} must be floating point, not {inputs.dtype}; "
-            "convert with .float() (and scale or normalise)"
+            f"{name} must be floating point, not {inputs.dtype}; convert with .float() "
+            "(and scale or normalise; for token numbers wrap the model in a module "
+            "whose forward calls .long())"
         )
     if inputs.ndim < 2:
         raise ValueError(

@@ -26,9 +26,14 @@ def get_layer(model: nn.Module, name: str) -> nn.Linear | nn.Conv2d:
     ``TypeError`` when it is not a Linear or Conv2d layer.
     """
     modules = dict(model.named_modules())
+    usable = [n for n, m in modules.items() if isinstance(m, SUPPORTED)]
+    if not isinstance(name, str):
+        raise TypeError(
+            f"layer must be the dotted name of a module, not {type(name).__name__}; "
+            f"for example one of {usable[-3:]}"
+        )
     if name in modules and isinstance(modules[name], SUPPORTED):
         return modules[name]
-    usable = [n for n, m in modules.items() if isinstance(m, SUPPORTED)]
     if name not in modules:
         near = difflib.get_close_matches(name, usable, n=3) or usable[-3:]
         raise KeyError(f"the model has no layer {name!r}; did you mean one of {near}?")
@@ -153,7 +158,8 @@ def check_precision(model: nn.Module, inputs: Tensor) -> None:
     ):
         raise TypeError(
             f"the model's weights are {held.pop()} and the inputs {inputs.dtype}; "
-            "convert one of them, for example with .float()"
+            "training is in float32: convert the model with model.float() and the "
+            "inputs with .float()"
         )
 
 

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from rlap.checkpoint import Checkpoint, fingerprint
+from rlap.checks import check_gradients
 from rlap.data.base import Split
 from rlap.inference import accuracy, autocast_for
 from rlap.layers import check_logits, model_device, placing, preserved_random_state
@@ -114,6 +115,7 @@ def train(
     Raises ``ValueError`` for unusable data or settings, ``TrainingDiverged`` when the
     loss is no longer finite.
     """
+    check_gradients()
     recipe = recipe or Recipe()
     device = torch.device(device) if device is not None else model_device(model)
     check_trainable(split, batchnorm)

@@ -9,6 +9,7 @@ import torch
 import torchvision
 from conftest import blobs, mlp, randn, same_state, scrambled, seeded, state, untouched
 from torch import Tensor, nn
+from torch.utils.data import DataLoader, TensorDataset
 
 from rlap.algorithm import partition_by, robustify
 from rlap.attribution import scan
@@ -290,12 +291,52 @@ X, Y = blobs(40).inputs, blobs(40).labels
         (X, Y, {"batch_size": 0}, ValueError, "batch_size must be at least 1"),
         (X, Y, {"batchnorm": "off"}, ValueError, "batchnorm is 'off'"),
         (X, Y, {"rule": "trivial"}, ValueError, "none of 40 samples into the low"),
+        (X, Y, {"layer": 2}, TypeError, "layer must be the dotted name"),
+        (X, Y, {"seed": 1.5}, TypeError, "seed must be a whole number"),
+        (X, Y, {"seed": -1}, ValueError, "seed must be at least 0"),
+        (X, Y, {"test": (X, Y)}, TypeError, "test must be an rlap.Split"),
+        (X, Y, {"test": Split(X, Y + 3)}, ValueError, "labels of test must lie in"),
+        (X, None, {}, TypeError, "labels are missing"),
+        (Split(X, Y), Y, {}, TypeError, "a Split has its labels"),
+        (TensorDataset(X, Y), None, {}, TypeError, "stack the samples of a data set"),
+        (DataLoader(X), Y, {}, TypeError, "stack the samples of a data set"),
     ],
 )
 def test_one_clear_error(inputs, labels, options, error, message):
     net = scrambled(mlp())
     with untouched(net), pytest.raises(error, match=message):
         robustify(net, inputs, labels, **({"layer": "2", "recipe": SHORT} | options))
+
+
+def test_probabilities_are_no_logits():
+    net = nn.Sequential(scrambled(mlp()), nn.Softmax(1))
+    with untouched(net), pytest.raises(ValueError, match="are probabilities"):
+        robustify(net, X, Y, layer="0.2", recipe=SHORT)
+    logs = nn.Sequential(scrambled(mlp()), nn.LogSoftmax(1))
+    robustify(logs, X, Y, layer="0.2", recipe=SHORT)
+
+
+def test_only_modules_and_only_with_gradients():
+    with pytest.raises(TypeError, match="must be a torch.nn.Module, not function"):
+        robustify(lambda x: x, X, Y, layer="2")
+    net = scrambled(mlp())
+    with (
+        torch.inference_mode(),
+        pytest.raises(RuntimeError, match="leave torch.inference_mode"),
+    ):
+        robustify(net, X, Y, layer="2")
+    with torch.no_grad():
+        robustify(net, X, Y, layer="2", recipe=SHORT)
+
+
+def test_a_split_is_data_too_and_gradients_of_inputs_are_not_wanted():
+    net = scrambled(mlp())
+    plain = robustify(net, X, Y, layer="2", recipe=SHORT)
+    given = X.clone().requires_grad_()
+    for asked in ((Split(X, Y),), (given, Y), (Split(given, Y),)):
+        done = robustify(net, *asked, layer="2", recipe=SHORT)
+        assert same_state(done.model, state(plain.model))
+    assert given.requires_grad and given.grad is None
 
 
 class Untraceable(nn.Module):

@@ -105,7 +105,7 @@ def test_channels_last_weights_do_not_bring_the_crash_back():
 
 def test_another_precision_is_told():
     for weights, inputs in ((torch.float64, torch.float32), (torch.bfloat16, None)):
-        with pytest.raises(TypeError, match=r"convert one of them.*\.float\(\)"):
+        with pytest.raises(TypeError, match=r"convert the model with model\.float\(\)"):
             predict(mlp().to(weights), randn(4, 6).to(inputs or torch.float32))
     assert predict(mlp().double(), randn(4, 6).double()).dtype == torch.float32
 

@@ -14,6 +14,7 @@ from sklearn import mixture
 from torch import Tensor
 
 from rlap.partition import (
+    NAMED_ABOVE,
     ONE_DIMENSIONAL,
     RULES,
     STARTS,
@@ -209,6 +210,19 @@ def test_few_samples_tell_nothing():
     assert believed_above(12_500, 1) == 2.5
     assert believed_above(12_500, 250) == pytest.approx(2.74)
     assert believed_above(128, 4) == believed_above(128, 8) == 3.25
+
+
+def test_a_name_given_by_a_hair_is_flagged():
+    x = randn(400, 4)
+    x[:200] += 3
+    clear = torch.arange(400.0) < 200
+    for quality, warned in ((clear.double(), False), (randn(400, seed=3), True)):
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            told = partition(x, quality=quality).diagnostics
+        assert (told["margin_of_naming"] < NAMED_ABOVE) == warned
+        assert any("is a guess" in str(w.message) for w in caught) == warned
+        assert any("is a guess" in text for text in told["warnings"]) == warned
 
 
 def test_a_lopsided_split_is_flagged():

@@ -86,7 +86,7 @@ class Split:
     _per_sample: ClassVar[tuple[str, ...]] = ("inputs", "labels")
 
     def __post_init__(self) -> None:
-        inputs = checks.check_inputs(self.inputs).float()
+        inputs = checks.check_inputs(self.inputs).detach().float()
         count = self.num_classes
         if count is not None:
             count = checks.check_count(count, "num_classes")
