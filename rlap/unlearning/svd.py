@@ -39,7 +39,9 @@ def forget_svd_projection(
     For each layer the inputs (patches, for a convolution) of both sets are decomposed;
     with U the directions and s their shares of the variance about zero,
     M = U diag(a s / ((a - 1) s + 1)) U^T measures how much a set uses each direction,
-    and W becomes W (I - (M_f - M_f M_r)). No gradients and no training.
+    and W becomes W (I - (M_f - M_r M_f)): an input x loses M_f x, what the class uses
+    of it, less what the others use of that. (The authors' I - (M_f - M_f M_r) is
+    transposed where it meets the weights.) No gradients and no training.
 
     Args:
         alpha_retain, alpha_forget: a of each set (100 and 3 in the authors' code).
@@ -123,7 +125,7 @@ def projected(
         m_r = retain.importance(alpha_retain)
         weight = new.get_submodule(name).weight
         rows = weight.flatten(1).double()
-        weight.copy_((rows - rows @ (m_f - m_f @ m_r)).view_as(weight))
+        weight.copy_((rows - rows @ (m_f - m_r @ m_f)).view_as(weight))
     return new
 
 
