@@ -318,11 +318,11 @@ with watch("sweep"):
             run.label,
             lambda edited: forgetting.both(edited, case.valid),
             fractions=(fraction_,),
-            floors=(0.5, 0.75, 1.0),
+            floors=(0.5, 0.75, 0.9, 1.0),
             reading=run.reading,
         )
         for kind, net in originals.items()
-        for fraction_ in (0.05, 0.1, 0.25)
+        for fraction_ in (0.05, 0.1, 0.25, 0.4)
     }
 marks = {
     f"{name}, {kind}": forgetting.both(nets[kind][name].model, case.valid)
@@ -424,6 +424,7 @@ record = records.new_record(
         "controls": controls,
         "readings": readings,
         "curves": curves,
+        "marks": marks,
         "mechanism": mechanism,
         "channels": channels,
         "statistics_seconds": passes,

@@ -322,8 +322,9 @@ def test_projection_by_hand():
     shared = Split(torch.tensor([[1.0, 0.0]]), torch.tensor([1]))
     kept = METHODS["svd_projection"](net, forget, shared)
     assert torch.allclose(kept[0].weight, net[0].weight)  # M_f - M_r M_f = 0
-    half = Directions.of(torch.eye(2).double()).importance(3.0)
-    assert torch.allclose(half, 0.75 * torch.eye(2).double())  # 3 * .5 / (2 * .5 + 1)
+    eye = torch.eye(2).double()
+    half = Directions.of(eye).part(eye, 3.0)
+    assert torch.allclose(half, 0.75 * eye)  # 3 * .5 / (2 * .5 + 1)
 
 
 def test_projections_that_do_not_commute():
