@@ -148,6 +148,9 @@ def test_the_account_is_relative_to_the_retrained(trained):
     )
     assert made["logit_mask"].data == "none" and made["logit_mask"].cost.seconds < 1
     made["ssd_chosen"] = made["logit_mask"]  # the same network by another name
+    made["fine_tune"] = forgetting.make(  # trains, and is probed like the others
+        "fine_tune", original, data.forget, data.retain, recipe=Recipe(1, 16)
+    )
     account = forgetting_account.examined(run, case, made, prefix="plain/")
     assert list(account) == [f"plain/{name}" for name in made]
     masked = account["plain/logit_mask"]
@@ -158,6 +161,12 @@ def test_the_account_is_relative_to_the_retrained(trained):
     table = forgetting.confusion_table(made["logit_mask"].model, whole.test)
     by_class = forgetting.class_accuracy(table)
     assert masked["class_accuracy"] == pytest.approx(by_class.tolist())
+    # what the class is called: never its own name, else as by the confusion table
+    counts = {len(case.data.forget_test): "test", len(case.data.forget): "train"}
+    for total, kind in counts.items():
+        called = masked[f"called_{kind}"]
+        assert sum(called) == total and called[1] == 0 and len(called) == 3
+    assert masked["called_test"] == table[1].tolist()
     golds = [account[f"plain/{name}"] for name in forgetting.GOLD]
     tests = [gold["retain_test"] for gold in golds]
     expected = masked["retain_test"] - sum(tests) / 2
@@ -169,17 +178,12 @@ def test_the_account_is_relative_to_the_retrained(trained):
     original = account["plain/original"]
     for name in ("probe_linear_forget", "relearn_fresh_head", "layers"):
         assert masked[name] == original[name]
+    assert account["plain/fine_tune"]["layers"].keys() == masked["layers"].keys()
     assert len(masked["layers"]) >= 1 and masked["curves"]["relearn"]["steps"][0] == 0
     table = account.table()
     assert table.loc["logit mask (plain network)", "class %"] == 0
     assert "class" in account.relative_table().columns
     json.dumps(account, allow_nan=False)  # fit for a record
-
-
-def test_who_is_probed_in_earlier_layers():
-    trains = [forgetting_account.trains(n) for n in ("salun", "ssd", "ssd_chosen")]
-    assert trains == [True, False, False]
-    assert not forgetting_account.trains("original")
 
 
 def test_controls_of_the_last_layer_are_those_of_the_method(trained):
