@@ -147,6 +147,11 @@ for kind, penalty in penalties.items():
         )
         print(f"other classes {found['retain']:.1%}")
 originals = {kind: made["original"].model for kind, made in nets.items()}
+# seconds above may be of networks that an earlier run has trained: timed here, in turn
+penalty_share = forgetting.penalty_share(
+    originals["plain"], case.train, penalties["orthogonal"]
+)
+print(f"a step with the penalty takes {penalty_share:.2f} times as long")
 
 # %% [markdown]
 # Did the penalty do what it is for? The kernels' Gram matrices should be nearer to the
@@ -428,6 +433,7 @@ record = records.new_record(
         "mechanism": mechanism,
         "channels": channels,
         "statistics_seconds": passes,
+        "penalty_share": penalty_share,
         "seconds": dict(watch),
     },
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from dataclasses import asdict
 from pathlib import Path
 
@@ -247,6 +248,26 @@ def test_a_fresh_network_by_the_recipe():
         if torch.equal(value, other.get_parameter(name))
     ]
     assert same == []  # another seed shares no weight
+
+
+def test_what_a_penalty_costs():
+    split = pictures(150)
+    size = split.inputs[0].numel()
+    net = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(size, 3))
+
+    def slow(model: torch.nn.Module) -> torch.Tensor:
+        time.sleep(0.1)
+        return next(model.parameters()).sum() * 0
+
+    def free(model: torch.nn.Module) -> torch.Tensor:
+        return next(model.parameters()).sum() * 0
+
+    before = {name: value.clone() for name, value in net.state_dict().items()}
+    steps = {"steps": 2, "rounds": 3}
+    few, many = (forgetting.penalty_share(net, split, p, **steps) for p in (free, slow))
+    assert 0 < few < many and many > 3  # far less than 0.05 s a step without
+    after = net.state_dict()
+    assert all(torch.equal(after[name], value) for name, value in before.items())
 
 
 def test_words_for_arms_and_steps():
