@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -413,6 +415,20 @@ def test_ascent_stops_at_its_ceiling():
     assert capped(net).item() == pytest.approx(-0.05)
     (gradient,) = torch.autograd.grad(capped(net), net[0].weight)
     assert not gradient.any()
+
+
+def test_running_statistics_after_neggrad_are_half_of_the_class():
+    """Inputs 1 to forget, 0 to retain: after a step 0.1 of the mean is the class's,
+    after many 0.1 / (1 - 0.9 * 0.9) = 10 / 19, for it comes last."""
+    net = nn.Sequential(nn.BatchNorm1d(1), nn.Linear(1, 2))
+    forget = Split(torch.ones(4, 1), torch.ones(4).long(), None, 2)
+    retain = Split(torch.zeros(4, 1), torch.zeros(4).long(), None, 2)
+    for epochs, mean in ((1, 0.1), (60, 10 / 19)):
+        recipe = replace(ONCE, epochs=epochs, lr=1e-3)
+        new = METHODS["neggrad_plus"](net, forget, retain, recipe=recipe)
+        assert new[0].running_mean.item() == pytest.approx(mean, abs=1e-4)
+        alone = METHODS["fine_tune"](net, forget, retain, recipe=recipe)
+        assert not alone[0].running_mean.any()
 
 
 def test_wrong_labels_are_wrong_and_uniform():
