@@ -136,12 +136,14 @@ def test_rates_go_up():
 
 
 def test_how_far_weights_moved_by_hand():
-    one, two = torch.nn.Linear(2, 1, bias=False), torch.nn.Linear(2, 1, bias=False)
-    one.weight.data, two.weight.data = torch.tensor([[3.0, 4.0]]), torch.zeros(1, 2)
-    nets = [torch.nn.Sequential(layer) for layer in (one, two)]
-    assert settings.moved(*nets, ["0"]) == pytest.approx(1)
-    two.weight.data = torch.tensor([[3.0, 3.0]])
-    assert settings.moved(*nets, ["0"]) == pytest.approx(0.2)
+    one, two = (
+        torch.nn.Sequential(*(torch.nn.Linear(2, 1) for _ in "ab")) for _ in "ab"
+    )
+    one[0].weight.data = torch.tensor([[3.0, 4.0]])
+    two[0].weight.data = torch.tensor([[3.0, 3.0]])
+    one[1].weight.data, two[1].weight.data = torch.tensor([[[9.0, 0]], [[0, 0.0]]])
+    assert settings.moved(one, two, ["0"]) == pytest.approx(0.2)
+    assert settings.moved(one, two, ["0", "1"]) == pytest.approx(0.6)
 
 
 def test_frozen_whitening_is_no_place(small):

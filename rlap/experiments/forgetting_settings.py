@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from statistics import fmean
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from rlap.experiments.forgetting import Case, both
@@ -129,9 +129,8 @@ def ssd_curve(model: nn.Module, case: Case, found: Importances) -> list[Row]:
 def svd_curve(
     model: nn.Module, case: Case, found: Mapping[str, tuple[Directions, Directions]]
 ) -> list[Row]:
-    """One row a pair of alphas, the least ``moved`` first: by how much the weights are,
-    as a share of their norm. (A larger a of the forget set takes more away, one of the
-    retain set less.)"""
+    """One row a pair of alphas, the least ``moved`` first: a larger a of the forget set
+    takes more away, one of the retain set less."""
     rows = []
     for alpha_forget in SVD_ALPHAS["forget"]:
         for alpha_retain in SVD_ALPHAS["retain"]:
@@ -143,12 +142,12 @@ def svd_curve(
 
 
 def moved(model: nn.Module, new: nn.Module, layers: Sequence[str]) -> float:
-    """Norm of the difference of the layers' weights, as a share of their norm."""
-    old, now = (
-        torch.cat([net.get_submodule(n).weight.detach().flatten() for n in layers])
-        for net in (model, new)
-    )
-    return ((now - old).norm() / old.norm()).item()
+    """How far weights moved, as a share of a layer's norm: the mean over layers."""
+    weights = [
+        [net.get_submodule(name).weight.detach() for net in (model, new)]
+        for name in layers
+    ]
+    return fmean(((now - old).norm() / old.norm()).item() for old, now in weights)
 
 
 def shrink_curve(
