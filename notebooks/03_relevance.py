@@ -164,7 +164,12 @@ units = chosen_units(original, case.images, data.retain, **options)
 options["prune_units"] = len(units)
 chosen = {
     name: chosen_units(
-        original, case.images, data.retain, select=name, **options
+        original,
+        case.images,
+        data.retain,
+        select=name,
+        seed=run.draw,
+        **options,
     )
     for name in SELECTIONS
 }
@@ -189,10 +194,15 @@ figures.where_units_sit(
 # for two methods whose authors tuned theirs for other networks: selective synaptic dampening (SSD)
 # {cite:p}`foster2024ssd`, and removing the directions in which a class's activations
 # lie (SVD projection) {cite:p}`kodge2024deep`. Those two are judged at the authors'
-# setting as well.
+# setting as well. With `methods = "trained"` the rule also sets the learning rate of Boundary
+# Shrink, which trains on the class alone and ruins a network at the others' rate.
 
 # %% mystnb={"figure": {"caption": "Units zeroed in several layers, by relevance and at random; held-out samples.", "name": "fig-npp-layers"}, "image": {"alt": "Accuracy on the other classes against accuracy on the class to forget, for four shares of the units of all trained layers or of the last two, chosen by two rules of relevance or at random"}}
 start = forgetting.both(original, case.valid)
+tuning = {
+    "recipe": replace(forgetting.TUNING, epochs=run.tuning_epochs),
+    "seed": run.seed,
+}
 with watch("settings"):
     weighed, weighing = measured(
         lambda: importances(
@@ -215,6 +225,10 @@ with watch("settings"):
         "ssd": settings.ssd_curve(original, case, weighed),
         "svd_projection": settings.svd_curve(original, case, bases),
     }
+    if run.methods == "trained":
+        tried["boundary_shrink"] = settings.shrink_curve(
+            original, case, **tuning
+        )
 taken = {name: settings.best(curve, start) for name, curve in tried.items()}
 pprint(taken)
 lines = {}
@@ -283,17 +297,18 @@ with watch("one shot"):
                 METHODS[name].data + more,
                 before=cost.seconds,
             )
-tuning = {
-    "recipe": replace(forgetting.TUNING, epochs=run.tuning_epochs),
-    "seed": run.seed,
-}
 if run.methods == "trained":
     for name, method in METHODS.items():
         if method.trains and name != "retrain":
+            given, more = tuning, ""
+            if name in taken:
+                recipe = replace(tuning["recipe"], lr=taken[name]["lr"])
+                given, more = {**tuning, "recipe": recipe}, CHOSEN
             with watch(name):
-                nets[name] = forgetting.make(
-                    name, original, data.forget, data.retain, **tuning
+                made = forgetting.make(
+                    name, original, data.forget, data.retain, **given
                 )
+            nets[name] = replace(made, data=made.data + more)
 for name, made in nets.items():
     print(f"{title(name)}: {made.cost.seconds:.3g} s")
 
@@ -348,7 +363,7 @@ width = features(original, few, layer).shape[1]
 counts = [round(width * s) for s in (0.02, 0.05, 0.1, 0.2, 0.35, 0.5)]
 with watch("selections"):
     curves = forgetting.selection_curves(
-        original, case, counts, top=run.top, seed=run.seed
+        original, case, counts, top=run.top, seed=run.draw
     )
 marks = {
     title(name): forgetting.both(nets[name].model, case.valid)
@@ -371,7 +386,7 @@ controls = forgetting.last_layer_controls(
     case,
     images=(1, 5, 36, 64),
     scope=run.scope,
-    seed=run.seed,
+    seed=run.draw,
     **options,
 )
 drawn = layers.forget(row, settings.RANDOM)
@@ -449,6 +464,7 @@ record = records.new_record(
         "arms": dict(account),
         "controls": controls,
         "curves": curves,
+        "marks": marks,
         "settings": {"start": start, "tried": tried, "taken": taken},
         "units": units.tolist(),
         "conservation": conservation,

@@ -6,7 +6,7 @@ Stamped and coloured as in ``rlap.figures``; the class to forget is always orang
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 import torch
@@ -165,12 +165,12 @@ def trade_off(
     stamp: str,
 ) -> Figure:
     """Accuracy on the class ("forget") against that on the others ("retain"): a line
-    a way of forgetting, a point a setting of it; crosses are single networks."""
+    a way of forgetting, a point a setting of it; crosses are single networks. Of names
+    "a, b", those with the same b share a colour, with the same a a dash."""
     with drawing(stamp, figsize=(6.8, 3.8)) as (figure, ax):
-        ax.set_prop_cycle(**LINES)
-        for name, points in curves.items():
+        for (name, points), look in zip(curves.items(), looks(curves), strict=True):
             x, y = ([point[k] for point in points] for k in ("forget", "retain"))
-            ax.plot(x, y, marker="o", ms=3, lw=1, label=name)
+            ax.plot(x, y, marker="o", ms=3, lw=1, label=name, **look)
         for mark, (name, point) in zip("xX+*PD", marks.items(), strict=False):
             ax.plot(point["forget"], point["retain"], mark, ms=8, color=GREY,
                     label=name)  # fmt: skip
@@ -178,6 +178,25 @@ def trade_off(
         ax.set(xlim=(-0.03, None), ylim=(0, None))
         ax.legend(fontsize=8, loc="upper left", bbox_to_anchor=(1, 1))
         return figure
+
+
+def looks(names: Iterable[str]) -> list[dict[str, str]]:
+    """Colour and dash of each line, see ``trade_off``."""
+    usual = [
+        dict(zip(LINES, each, strict=True))
+        for each in zip(*LINES.values(), strict=True)
+    ]
+    parts = [name.rpartition(", ")[::2] for name in names]
+    kinds, ways = (list(dict.fromkeys(each)) for each in zip(*parts, strict=True))
+    if len(kinds) == 1:
+        return [usual[i % len(usual)] for i in range(len(parts))]
+    return [
+        {
+            "color": LINES["color"][ways.index(way) % 5],
+            "linestyle": ("-", "--", ":")[kinds.index(kind) % 3],
+        }
+        for kind, way in parts
+    ]
 
 
 def still_known(account: Mapping[str, Mapping[str, float]], stamp: str) -> Figure:

@@ -60,6 +60,20 @@ def test_the_chosen_units_and_channels_are_orange():
     assert colours[0] != colours[1] == colours[2]
 
 
+def test_lines_of_two_kinds_are_told_by_colour_and_dash():
+    names = [f"{kind}, {way}" for kind in ("x", "y") for way in ("5%", "10%", "25%")]
+    points = [{"forget": 0.5, "retain": 0.7}, {"forget": 0.1, "retain": 0.6}]
+    figure = figures.trade_off(dict.fromkeys(names, points), {}, STAMP)
+    lines = {line.get_label(): line for line in figure.axes[0].lines}
+    assert list(lines) == names
+    dashes = {line.get_linestyle() for name, line in lines.items() if name[0] == "x"}
+    assert len(dashes) == 1 and lines["y, 5%"].get_linestyle() not in dashes
+    assert lines["x, 5%"].get_color() == lines["y, 5%"].get_color()
+    assert len({line.get_color() for line in lines.values()}) == 3
+    plain = figures.looks(["relevance", "random", "weight"])
+    assert len({look["color"] for look in plain}) == 3
+
+
 def test_confusions_are_shares_of_the_true_class():
     table = torch.tensor([[3, 1], [0, 4]])
     figure = figures.confusions({"a": table}, 0, ["x", "y"], STAMP)

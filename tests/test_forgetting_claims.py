@@ -115,6 +115,7 @@ def record(notebook: str, seed: int = 0, forget: str = "ship", **asked) -> dict:
             },
         },
         "statistics_seconds": {"orthogonal": 1.0},
+        "penalty_share": 1.2,
     }
 
 
@@ -148,10 +149,12 @@ def test_quantities_by_hand():
     assert selectivity(two, "plain/osp") == pytest.approx(0.4 - 0.2)
     assert selectivity(two, "osp") == pytest.approx(0.4 - 0.2)
     assert decorrelated(two) == pytest.approx(0.05)
-    two["arms"]["original"]["seconds"] = 12.0  # 2 s more of training, 1 s of pass
+    # a fifth of 10 s more of training, 1 s of pass
     assert saved_with_preparation(two) == pytest.approx(1 - 3.004 / 10)
-    two["arms"]["original"]["seconds"] = 9.0  # by chance less: that is no price of 0
-    assert saved_with_preparation(two) == pytest.approx(1 - 0.004 / 10)
+    two["arms"]["original"]["seconds"] = 99.0  # another time, another load
+    assert saved_with_preparation(two) == pytest.approx(1 - 3.004 / 10)
+    del two["penalty_share"]
+    assert saved_with_preparation(two) is None
 
 
 def test_the_claims_of_relevance():
@@ -210,6 +213,14 @@ def test_the_claims_of_soft_pruning():
         "osp-mask-from": INCONCLUSIVE,
         "osp-price": REPRODUCED,
     }
+
+
+def test_records_that_did_not_time_the_penalty_decide_no_price():
+    made = all_classes(OSP)
+    for each in made:
+        del each["penalty_share"]
+    found = verdicts(made)
+    assert found["osp-price"] == NOT_RUN and found["osp-forgets"] == CONTRADICTED
 
 
 def test_one_class_that_stays_is_not_forgotten():

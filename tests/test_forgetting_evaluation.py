@@ -40,6 +40,8 @@ from rlap.unlearning.evaluation import (
     average_gap,
     divergence,
     examine,
+    forgetting_rate_svc_original,
+    forgetting_score_loss,
     measured,
     output_distance,
     relative,
@@ -197,6 +199,23 @@ def test_two_models_are_told_apart_only_when_they_differ(learned):
     biased.load_state_dict(net.state_dict())
     biased[5].bias.data[0] += 40
     assert told_from_retrain_auc(biased, net, data) > 0.9
+
+
+def test_the_authors_two_measures(overfitted):
+    """Members are sure here, so they are known; a stranger's answers tell nothing."""
+    net, data = overfitted
+    rate = partial(forgetting_rate_svc_original, original=net, data=data)
+    assert rate(net) < 0.2  # trained on is trained on
+    masked = METHODS["logit_mask"](net, data.forget, data.retain)
+    assert rate(masked) > 0.9  # any other answer passes for forgetting
+    assert forgetting_score_loss(net, data) > 0.3
+    assert forgetting_score_loss(masked, data) == 0  # -50 for all: a coin
+    stranger = memoriser()
+    assert forgetting_score_loss(stranger, data) < 0.15
+    shared = Answers(data)
+    assert rate(masked, answers=shared) == rate(masked)
+    # where nothing is to be seen the larger side is called: the members
+    assert rate(stranger, original=stranger) < 0.5
 
 
 # --- outputs and features -----------------------------------------------------------

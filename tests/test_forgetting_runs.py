@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from dataclasses import asdict
 from pathlib import Path
 
@@ -148,6 +149,9 @@ def test_the_account_is_relative_to_the_retrained(trained):
     )
     assert made["logit_mask"].data == "none" and made["logit_mask"].cost.seconds < 1
     made["ssd_chosen"] = made["logit_mask"]  # the same network by another name
+    made["fine_tune"] = forgetting.make(  # trains, and is probed like the others
+        "fine_tune", original, data.forget, data.retain, recipe=Recipe(1, 16)
+    )
     account = forgetting_account.examined(run, case, made, prefix="plain/")
     assert list(account) == [f"plain/{name}" for name in made]
     masked = account["plain/logit_mask"]
@@ -158,6 +162,12 @@ def test_the_account_is_relative_to_the_retrained(trained):
     table = forgetting.confusion_table(made["logit_mask"].model, whole.test)
     by_class = forgetting.class_accuracy(table)
     assert masked["class_accuracy"] == pytest.approx(by_class.tolist())
+    # what the class is called: never its own name, else as by the confusion table
+    counts = {len(case.data.forget_test): "test", len(case.data.forget): "train"}
+    for total, kind in counts.items():
+        called = masked[f"called_{kind}"]
+        assert sum(called) == total and called[1] == 0 and len(called) == 3
+    assert masked["called_test"] == table[1].tolist()
     golds = [account[f"plain/{name}"] for name in forgetting.GOLD]
     tests = [gold["retain_test"] for gold in golds]
     expected = masked["retain_test"] - sum(tests) / 2
@@ -169,17 +179,12 @@ def test_the_account_is_relative_to_the_retrained(trained):
     original = account["plain/original"]
     for name in ("probe_linear_forget", "relearn_fresh_head", "layers"):
         assert masked[name] == original[name]
+    assert account["plain/fine_tune"]["layers"].keys() == masked["layers"].keys()
     assert len(masked["layers"]) >= 1 and masked["curves"]["relearn"]["steps"][0] == 0
     table = account.table()
     assert table.loc["logit mask (plain network)", "class %"] == 0
     assert "class" in account.relative_table().columns
     json.dumps(account, allow_nan=False)  # fit for a record
-
-
-def test_who_is_probed_in_earlier_layers():
-    trains = [forgetting_account.trains(n) for n in ("salun", "ssd", "ssd_chosen")]
-    assert trains == [True, False, False]
-    assert not forgetting_account.trains("original")
 
 
 def test_controls_of_the_last_layer_are_those_of_the_method(trained):
@@ -243,6 +248,26 @@ def test_a_fresh_network_by_the_recipe():
         if torch.equal(value, other.get_parameter(name))
     ]
     assert same == []  # another seed shares no weight
+
+
+def test_what_a_penalty_costs():
+    split = pictures(150)
+    size = split.inputs[0].numel()
+    net = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(size, 3))
+
+    def slow(model: torch.nn.Module) -> torch.Tensor:
+        time.sleep(0.1)
+        return next(model.parameters()).sum() * 0
+
+    def free(model: torch.nn.Module) -> torch.Tensor:
+        return next(model.parameters()).sum() * 0
+
+    before = {name: value.clone() for name, value in net.state_dict().items()}
+    steps = {"steps": 2, "rounds": 3}
+    few, many = (forgetting.penalty_share(net, split, p, **steps) for p in (free, slow))
+    assert 0 < few < many and many > 3  # far less than 0.05 s a step without
+    after = net.state_dict()
+    assert all(torch.equal(after[name], value) for name, value in before.items())
 
 
 def test_words_for_arms_and_steps():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from conftest import convnet, pictures, same_state, state, untouched
@@ -9,6 +11,8 @@ from conftest import convnet, pictures, same_state, state, untouched
 from rlap.data.base import Split
 from rlap.experiments import forgetting_settings as settings
 from rlap.experiments.forgetting import Case, both
+from rlap.inference import predict
+from rlap.recipe import Recipe
 from rlap.unlearning import METHODS
 from rlap.unlearning.lra_layers import RULES
 from rlap.unlearning.oneshot import importances
@@ -86,15 +90,60 @@ def test_the_other_curves_are_those_of_the_methods(small):
     forget, retain = case.data.forget, case.data.retain
     curve = settings.ssd_curve(net, case, importances(net, forget, retain))
     assert [row["alpha"] for row in curve] == list(settings.SSD_ALPHAS)
+    assert list(settings.SSD_ALPHAS) == sorted(settings.SSD_ALPHAS, reverse=True)
+    assert 10.0 in settings.SSD_ALPHAS  # the authors'
     new = METHODS["ssd"](net, forget, retain, alpha=curve[-1]["alpha"])
     assert both(new, case.valid) == {k: curve[-1][k] for k in ("forget", "retain")}
     curve = settings.svd_curve(net, case, directions(net, forget, retain))
-    assert len(curve) == 9
+    assert len(curve) == 4 * 5
     pairs = {(row["alpha_retain"], row["alpha_forget"]) for row in curve}
     assert (100.0, 3.0) in pairs  # the authors' is among them
-    last = {k: curve[-1][k] for k in ("alpha_retain", "alpha_forget")}
+    # the gentlest come first: more is moved with a larger a of the class, and with a
+    # smaller one of the others
+    distances = [row["moved"] for row in curve]
+    assert distances == sorted(distances) and distances[0] < distances[-1]
+    first, last = (
+        {k: row[k] for k in ("alpha_retain", "alpha_forget")}
+        for row in (curve[0], curve[-1])
+    )
+    assert first == {"alpha_retain": 1000.0, "alpha_forget": 1.0}
+    assert last == {"alpha_retain": 10.0, "alpha_forget": 30.0}
     new = METHODS["svd_projection"](net, forget, retain, **last)
     assert both(new, case.valid) == {k: curve[-1][k] for k in ("forget", "retain")}
+
+
+def test_the_rates_of_boundary_shrink(small, monkeypatch):
+    net, split = small[0], pictures(60)
+    called = predict(net, split.inputs).argmax(1).mode().values.item()
+    data = ForgettingData.of(split, pictures(30), called)  # one that it answers
+    case = Case(data, split, data.forget, data, data.forget)
+    monkeypatch.setattr(settings, "SHRINK_RATES", (1e-5, 0.3))
+    recipe = Recipe(3, 16, precision="fp32")
+    with untouched(net):
+        curve = settings.shrink_curve(net, case, recipe=recipe, seed=2)
+    assert [row["lr"] for row in curve] == [1e-5, 0.3]
+    start = both(net, case.valid)
+    assert start == {k: curve[0][k] for k in start}  # the first hardly does a thing
+    for row in curve:
+        given = {"recipe": replace(recipe, lr=row["lr"]), "seed": 2}
+        new = METHODS["boundary_shrink"](net, case.data.forget, None, **given)
+        assert both(new, case.valid) == {k: row[k] for k in start}
+    assert curve[1]["forget"] < curve[0]["forget"]
+
+
+def test_rates_go_up():
+    assert list(settings.SHRINK_RATES) == sorted(settings.SHRINK_RATES)
+
+
+def test_how_far_weights_moved_by_hand():
+    one, two = (
+        torch.nn.Sequential(*(torch.nn.Linear(2, 1) for _ in "ab")) for _ in "ab"
+    )
+    one[0].weight.data = torch.tensor([[3.0, 4.0]])
+    two[0].weight.data = torch.tensor([[3.0, 3.0]])
+    one[1].weight.data, two[1].weight.data = torch.tensor([[[9.0, 0]], [[0, 0.0]]])
+    assert settings.moved(one, two, ["0"]) == pytest.approx(0.2)
+    assert settings.moved(one, two, ["0", "1"]) == pytest.approx(0.6)
 
 
 def test_frozen_whitening_is_no_place(small):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -254,24 +256,44 @@ def test_importance_by_hand():
     x = torch.tensor([[1.0], [2.0], [4.0]])
     alike = Split(x, torch.zeros(3).long(), None, 2)
     slope = torch.sigmoid(-x) * x
-    single = importance_of_weights(net, alike, 1, 0)
+    single = importance_of_weights(net, alike, 1)
     assert single["0.weight"][0, 0].item() == pytest.approx(
         slope.square().mean().item()
     )
     assert torch.allclose(single["0.weight"][0], single["0.weight"][1])
-    whole = importance_of_weights(net, alike, 3, 0)
+    whole = importance_of_weights(net, alike, 3)
     assert whole["0.weight"][0, 0].item() == pytest.approx(slope.mean().item() ** 2)
-    # one batch of two and one of one, whichever: weights 2 / 3 and 1 / 3
-    parts = importance_of_weights(net, alike, 2, 0)["0.weight"][0, 0].item()
-    pairs = [
-        (2 * slope[[i, j]].mean() ** 2 + slope[k].item() ** 2).item() / 3
-        for i, j, k in ((0, 1, 2), (0, 2, 1), (1, 2, 0))
-    ]
-    assert min(abs(parts - p) for p in pairs) < 1e-6
+    # the first two together, weight 2 / 3, and the third: in the samples' order
+    parts = importance_of_weights(net, alike, 2)["0.weight"][0, 0].item()
+    by_hand = (2 * slope[:2].mean() ** 2 + slope[2] ** 2).item() / 3
+    assert parts == pytest.approx(by_hand)
     flat = linear_net([[0.0], [0.0]], [0.0, 0.0])  # p = 1/2: opposite labels cancel
     mixed = Split(torch.ones(2, 1), torch.tensor([0, 1]))
-    assert not importance_of_weights(flat, mixed, 2, 0)["0.weight"].any()
-    assert importance_of_weights(flat, mixed, 1, 0)["0.weight"].all()
+    assert not importance_of_weights(flat, mixed, 2)["0.weight"].any()
+    assert importance_of_weights(flat, mixed, 1)["0.weight"].all()
+
+
+def test_ssd_takes_all_data_class_by_class():
+    """p = 1/3 for each label, so that batches of one class have gradients (p - e_y) x,
+    and mixed ones cancel. Whatever the order given, classes 0, 2, 1 come in turn."""
+    net = linear_net([[0.0], [0.0], [0.0]], [0.0, 0.0, 0.0])
+    forget = Split(torch.ones(2, 1), torch.tensor([1, 1]), None, 3)
+    mixed = torch.tensor([2, 0, 2, 0])
+    for labels in (mixed, mixed.flip(0), mixed.sort().values):
+        found = importances(
+            net, forget, Split(torch.ones(4, 1), labels, None, 3), fisher_batch=2
+        )
+        # each output's gradient: -2/3 for its own class, 1/3 for the two others
+        expected = torch.full((3, 1), (4 / 9 + 1 / 9 + 1 / 9) / 3)
+        assert torch.allclose(found.whole["0.weight"], expected)
+        of_class = torch.tensor([[1 / 9], [4 / 9], [1 / 9]])
+        assert torch.allclose(found.forget["0.weight"], of_class)
+    # the class to forget comes last: a batch of 4 has 0, 0, 2, 2, another 1, 1
+    found = importances(
+        net, forget, Split(torch.ones(4, 1), mixed, None, 3), fisher_batch=4
+    )
+    ends = torch.tensor([[1 / 36], [1 / 9], [1 / 36]]) * 4 / 6
+    assert torch.allclose(found.whole["0.weight"], ends + of_class * 2 / 6)
 
 
 def test_ssd_dampens_by_hand():
@@ -301,9 +323,25 @@ def test_projection_by_hand():
     assert torch.allclose(new[0].weight, torch.tensor([[0.0, 2.0], [0.0, 4.0]]))
     shared = Split(torch.tensor([[1.0, 0.0]]), torch.tensor([1]))
     kept = METHODS["svd_projection"](net, forget, shared)
-    assert torch.allclose(kept[0].weight, net[0].weight)  # M_f - M_f M_r = 0
-    half = Directions.of(torch.eye(2).double()).importance(3.0)
-    assert torch.allclose(half, 0.75 * torch.eye(2).double())  # 3 * .5 / (2 * .5 + 1)
+    assert torch.allclose(kept[0].weight, net[0].weight)  # M_f - M_r M_f = 0
+    eye = torch.eye(2).double()
+    half = Directions.of(eye).part(eye, 3.0)
+    assert torch.allclose(half, 0.75 * eye)  # 3 * .5 / (2 * .5 + 1)
+
+
+def test_projections_that_do_not_commute():
+    """Class inputs along e1, others along (e1 + e2) / sqrt 2: M_f e1 = e1, of which M_r
+    keeps (1/2, 1/2), so e1 loses (1/2, -1/2) and e2, of which M_f takes nothing,
+    nothing."""
+    net = linear_net([[1.0, 2.0], [3.0, 4.0]], [0.5, 0.5])
+    forget = Split(torch.tensor([[2.0, 0.0]]), torch.tensor([0]), None, 2)
+    retain = Split(torch.tensor([[3.0, 3.0]]), torch.tensor([1]))
+    new = METHODS["svd_projection"](net, forget, retain)
+    # W (I - [[1/2, 0], [-1/2, 0]]); its transpose would give [[.5, 2.5], [1.5, 5.5]]
+    expected = torch.tensor([[1.5, 2.0], [3.5, 4.0]])
+    assert torch.allclose(new[0].weight, expected)
+    along = torch.tensor([[0.0, 5.0]])  # no part of it is of the class
+    assert torch.allclose(new(along), net(along))
 
 
 def test_settings_share_what_is_computed_once():
@@ -377,6 +415,20 @@ def test_ascent_stops_at_its_ceiling():
     assert capped(net).item() == pytest.approx(-0.05)
     (gradient,) = torch.autograd.grad(capped(net), net[0].weight)
     assert not gradient.any()
+
+
+def test_running_statistics_after_neggrad_are_half_of_the_class():
+    """Inputs 1 to forget, 0 to retain: after a step 0.1 of the mean is the class's,
+    after many 0.1 / (1 - 0.9 * 0.9) = 10 / 19, for it comes last."""
+    net = nn.Sequential(nn.BatchNorm1d(1), nn.Linear(1, 2))
+    forget = Split(torch.ones(4, 1), torch.ones(4).long(), None, 2)
+    retain = Split(torch.zeros(4, 1), torch.zeros(4).long(), None, 2)
+    for epochs, mean in ((1, 0.1), (60, 10 / 19)):
+        recipe = replace(ONCE, epochs=epochs, lr=1e-3)
+        new = METHODS["neggrad_plus"](net, forget, retain, recipe=recipe)
+        assert new[0].running_mean.item() == pytest.approx(mean, abs=1e-4)
+        alone = METHODS["fine_tune"](net, forget, retain, recipe=recipe)
+        assert not alone[0].running_mean.any()
 
 
 def test_wrong_labels_are_wrong_and_uniform():

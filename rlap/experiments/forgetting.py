@@ -92,6 +92,31 @@ def fit(
     return net, train(net, split, recipe, **given)
 
 
+def penalty_share(
+    model: nn.Module,
+    split: Split,
+    penalty: Callable[[nn.Module], Tensor],
+    *,
+    steps: int = 10,
+    rounds: int = 4,
+) -> float:
+    """Seconds of training with the penalty as a share of those without, at least 0.
+
+    Copies of ``model`` train for ``steps`` batches each, with and without in turn; the
+    quickest of ``rounds`` counts (after one to warm up), for load only adds. Seconds of
+    whole networks would not do: they may have been trained at other times.
+    """
+    few = split.subset(torch.arange(min(len(split), steps * RECIPE.batch_size)))
+    recipe = replace(RECIPE, epochs=1, lr=1e-3, schedule="constant")
+    seconds: dict[bool, list[float]] = {True: [], False: []}
+    for _ in range(rounds + 1):
+        for given, found in seconds.items():
+            net = copy.deepcopy(model)
+            history = train(net, few, recipe, penalty=penalty if given else None)
+            found.append(sum(history.seconds))
+    return min(seconds[True][1:]) / min(seconds[False][1:])
+
+
 def retrained(
     run: ForgettingParameters, case: Case, device: torch.device | str, **options: Any
 ) -> dict[str, tuple[nn.Module, History]]:

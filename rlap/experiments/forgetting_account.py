@@ -10,7 +10,6 @@ from torch import nn
 
 from rlap.experiments.forgetting import GOLD, Case, Made
 from rlap.experiments.unlearning_parameters import ForgettingParameters
-from rlap.unlearning import METHODS
 from rlap.unlearning.attacks import Answers
 from rlap.unlearning.evaluation import examine, relative
 from rlap.unlearning.lra_layers import trained_layers
@@ -125,7 +124,7 @@ def examined(
                 seed=run.seed,
                 relearn_steps=run.relearn_steps,
                 watched=WATCHED,
-                earlier=() if trains(name) else earlier,
+                earlier=earlier,
                 answers=answers,
             )
             rows[name] |= overall(made.model, answers)
@@ -144,11 +143,6 @@ def examined(
     )
 
 
-def trains(arm: str) -> bool:
-    """Whether an arm is a method that trains (beside retraining)."""
-    return arm in METHODS and METHODS[arm].trains
-
-
 def some_layers(model: nn.Module, case: Case) -> list[str]:
     """Layers whose inputs are probed beside the last one's: in the middle of the
     network, and the last two before."""
@@ -157,14 +151,20 @@ def some_layers(model: nn.Module, case: Case) -> list[str]:
 
 
 def overall(model: nn.Module, answers: Answers) -> dict[str, Any]:
-    """Accuracy on all test samples, and on those of each class."""
+    """Accuracy on all test samples, and on those of each class; and how often the class
+    to forget is called what (C counts), of its test and of its training samples."""
     parts = ("forget_test", "retain_test")
     labels = torch.cat([getattr(answers.data, part).labels.cpu() for part in parts])
     right = torch.cat([answers.of(model, part).argmax(1) for part in parts]) == labels
     classes = answers.data.retain_test.num_classes
     of_class = torch.bincount(labels[right], minlength=classes).double()
     counts = torch.bincount(labels, minlength=classes).clamp(min=1)
+    called = {
+        name: torch.bincount(answers.of(model, part).argmax(1), minlength=classes)
+        for name, part in (("called_test", "forget_test"), ("called_train", "forget"))
+    }
     return {
         "accuracy": right.double().mean().item(),
         "class_accuracy": (of_class / counts).tolist(),
+        **{name: found.tolist() for name, found in called.items()},
     }

@@ -210,10 +210,13 @@ def saved(arm: str) -> Quantity:
     )
 
 
-def saved_with_preparation(record: Mapping) -> float:
-    """The same for OSP with the pass over the data and the longer training."""
+def saved_with_preparation(record: Mapping) -> float | None:
+    """The same for OSP with the pass over the data and the longer training: what the
+    penalty adds to a step, times a plain training; None where that was not timed."""
+    if "penalty_share" not in record:
+        return None
     arms = record["arms"]
-    training = arms["original"]["seconds"] - arms["plain/original"]["seconds"]
+    training = (record["penalty_share"] - 1) * arms["plain/original"]["seconds"]
     whole = arms["osp"]["seconds"] + record["statistics_seconds"]["orthogonal"]
     return 1 - (whole + training) / arms["plain/retrained"]["seconds"]
 

@@ -99,7 +99,7 @@ FORGETTING_TIERS: dict[str, dict[str, object]] = {
         "test_size": 5_000,
         "model": "small",
         "epochs": 8,
-        "tuning_epochs": 2,
+        "tuning_epochs": 5,
         "relearn_steps": 60,
         "images": 36,
         "samples": 900,

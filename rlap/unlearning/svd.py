@@ -39,7 +39,9 @@ def forget_svd_projection(
     For each layer the inputs (patches, for a convolution) of both sets are decomposed;
     with U the directions and s their shares of the variance about zero,
     M = U diag(a s / ((a - 1) s + 1)) U^T measures how much a set uses each direction,
-    and W becomes W (I - (M_f - M_f M_r)). No gradients and no training.
+    and W becomes W (I - (M_f - M_r M_f)): an input x loses M_f x, what the class uses
+    of it, less what the others use of that. (The authors' I - (M_f - M_f M_r) is
+    transposed where it meets the weights.) No gradients and no training.
 
     Args:
         alpha_retain, alpha_forget: a of each set (100 and 3 in the authors' code).
@@ -80,10 +82,11 @@ class Directions:
         values = values.clamp(min=0)
         return cls(columns, values / values.sum().clamp(min=1e-30))
 
-    def importance(self, alpha: float) -> Tensor:
-        """M = U diag(a s / ((a - 1) s + 1)) U^T, (d, d)."""
+    def part(self, rows: Tensor, alpha: float) -> Tensor:
+        """Rows (n, d) times M = U diag(a s / ((a - 1) s + 1)) U^T; M itself, (d, d),
+        is larger than the rows of most layers, and is not needed."""
         scale = alpha * self.share / ((alpha - 1) * self.share + 1)
-        return (self.columns * scale) @ self.columns.T
+        return ((rows @ self.columns) * scale) @ self.columns.T
 
 
 def directions(
@@ -119,11 +122,10 @@ def projected(
     check_alphas(alpha_retain, alpha_forget)
     new = copy.deepcopy(model).eval()
     for name, (forget, retain) in found.items():
-        m_f = forget.importance(alpha_forget)
-        m_r = retain.importance(alpha_retain)
         weight = new.get_submodule(name).weight
         rows = weight.flatten(1).double()
-        weight.copy_((rows - rows @ (m_f - m_f @ m_r)).view_as(weight))
+        unused = rows - retain.part(rows, alpha_retain)  # W (I - M_r)
+        weight.copy_((rows - forget.part(unused, alpha_forget)).view_as(weight))
     return new
 
 
