@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import replace
 
 import pytest
@@ -212,6 +213,18 @@ def test_retraining_shares_no_weight_with_the_original():
     assert not same_state(
         METHODS["retrain"](net, forget, retain, recipe=SHORT, seed=4), state(new)
     )
+
+
+def test_a_half_trained_yardstick_is_told():
+    net, split = seeded(lambda: mlp()), blobs(90)
+    long = replace(SHORT, epochs=30)
+    train(net, split, long)
+    forget, retain = split_class(split, 0)
+    with pytest.warns(UserWarning, match="give recipe=, the one that trained the"):
+        METHODS["retrain"](net, forget, retain, recipe=replace(SHORT, lr=1e-6))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        METHODS["retrain"](net, forget, retain, recipe=long)
 
 
 def test_what_cannot_be_drawn_anew_is_refused():
