@@ -97,10 +97,10 @@ def penalty_share(
     split: Split,
     penalty: Callable[[nn.Module], Tensor],
     *,
-    steps: int = 10,
-    rounds: int = 4,
+    steps: int = 5,
+    rounds: int = 10,
 ) -> float:
-    """Seconds of training with the penalty as a share of those without, at least 0.
+    """Seconds of training with the penalty as a share of those without.
 
     Copies of ``model`` train for ``steps`` batches each, with and without in turn; the
     quickest of ``rounds`` counts (after one to warm up), for load only adds. Seconds of
