@@ -154,7 +154,8 @@ def test_forgetting_by_soft_pruning(tmp_path):
     record = records.read(tmp_path / "run")
     names = ["original", "retrained", "retrained again", "osp", "logit_mask"]
     assert list(record["arms"]) == names + [f"plain/{name}" for name in names]
-    assert len(record["readings"]) == 6 and len(record["curves"]) == 6
+    assert len(record["readings"]) == 6 and len(record["curves"]) == 2 * 4
+    assert record["penalty_share"] > 0 and "marks" in record
     assert record["arms"]["osp"]["data"] == "cached statistics"
     errors = {k: v["gram_error"] for k, v in record["mechanism"].items()}
     assert errors["orthogonal"] < errors["plain"]
