@@ -161,7 +161,7 @@ print(f"a step with the penalty takes {penalty_share:.2f} times as long")
 # does not imply the other: with outputs $W x$ the covariance is $W \Sigma W^\top$, so
 # orthogonal kernels decorrelate only inputs that are uncorrelated already.
 
-# %% mystnb={"figure": {"caption": "Mean absolute correlation of two channels of a layer, over test images, with and without orthogonal training.", "name": "fig-osp-correlation"}, "image": {"alt": "Bars of the mean absolute correlation between channels for each convolution, for the orthogonal and for the plain network"}}
+# %%
 mechanism = {
     kind: {
         "gram_error": kernel_gram_error(net),
@@ -178,18 +178,18 @@ def over_layers(kind, part):
     return fmean(p[part] for p in mechanism[kind]["gram_parts"].values())
 
 
-display(
-    pd.DataFrame(
-        {
-            kind: {
-                "distance of the Gram matrices": f"{found['gram_error']:.2f}",
-                "lengths squared, off 1 by": f"{over_layers(kind, 'norm'):.3f}",
-                "mean |cosine|": f"{over_layers(kind, 'cosine'):.3f}",
-            }
-            for kind, found in mechanism.items()
+pd.DataFrame(
+    {
+        kind: {
+            "distance of the Gram matrices": f"{found['gram_error']:.2f}",
+            "lengths squared, off 1 by": f"{over_layers(kind, 'norm'):.3f}",
+            "mean |cosine|": f"{over_layers(kind, 'cosine'):.3f}",
         }
-    ).T
-)
+        for kind, found in mechanism.items()
+    }
+).T
+
+# %% mystnb={"figure": {"caption": "Mean absolute correlation of two channels of a layer, over test images, with and without orthogonal training.", "name": "fig-osp-correlation"}, "image": {"alt": "Bars of the mean absolute correlation between channels for each convolution, for the orthogonal and for the plain network"}}
 figures.by_layer(
     {kind: found["correlation"] for kind, found in mechanism.items()},
     "mean |correlation|",
