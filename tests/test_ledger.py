@@ -447,7 +447,7 @@ def test_gaps_are_told_by_what_the_partition_found_and_kept(tmp_path):
         pages_runs.MISSED: 2, pages_runs.KEPT_NOISY: 1, pages_runs.KEPT_CLEAN: 1
     }  # fmt: skip
     table = pages_runs.outcome_table(found, "F-FT", ("retrain", "x")).data
-    assert "2 runs)" in table and "not run" in table
+    assert "2 runs)" in table and "no such run" in table
     assert pages_runs.gaps_told([0.1, -0.02]) == "+4.0 (-2.0 to +10.0, 2 runs)"
 
 

@@ -277,7 +277,7 @@ def by_outcome(
 def gaps_told(gaps: Sequence[float]) -> str:
     """Mean, range and number of gaps over runs, in points."""
     if not gaps:
-        return NOT_RUN
+        return "no such run"
     mean, low, high = (points(v) for v in (fmean(gaps), min(gaps), max(gaps)))
     return f"{mean} ({low} to {high}, {counted(len(gaps), 'run')})"
 
