@@ -32,8 +32,8 @@ SMALLEST_SHARE = 0.02  # a cluster below this share of the samples is degenerate
 BIMODAL = 2.5
 FEWEST = 50  # samples below which no two groups are believed
 # Difference in mean quality, in standard deviations, below which naming the good
-# cluster is a guess: of 169 runs of the ledger 13 lie below it, and the one of them that
-# had found the noise kept the wrong part; above it all 94 that had kept the right one.
+# cluster is a guess: of 169 runs of the ledger 13 lie below, and the one of them that
+# had found the noise kept the wrong part; above, all 94 that had kept the right one.
 NAMED_ABOVE = 0.2
 
 

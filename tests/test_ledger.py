@@ -456,9 +456,10 @@ def test_as_many_epochs_are_not_as_many_images(tmp_path):
     for record in made:
         for arm, samples in (("initial", 1000), ("F-FT", 400), ("retrain", 400)):
             record["arms"][arm]["samples"] = samples
-    shown = pages_runs.budgets(made, ("initial", "F-FT", "retrain", "absent")).data
+    arms = ("initial", "F-FT", "retrain", "absent")
+    shown = pages_runs.budgets({"released": made, "controlled": []}, arms).data
     rows = [re.findall(r"<td>(.*?)</td>", row) for row in shown.split("<tr>")]
-    rows = {row[0]: row[1:] for row in rows if row}
+    rows = {row[1]: row[2:] for row in rows if row}
     assert rows["F-FT"] == ["400", "2", "800", "2,800", "2"]
     assert rows["retrain"] == ["400", "2", "800", "800", "2"] and "absent" not in rows
 

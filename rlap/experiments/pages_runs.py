@@ -299,23 +299,23 @@ def outcome_table(
 SCRATCH = ("initial", "initial decayed", "retrain", "retrain decayed", "oracle")
 
 
-def budgets(records: Sequence[Mapping], arms: Sequence[str]) -> object:
-    """How much each arm trains: samples, epochs and their product, which as many epochs
-    do not make equal; and the same with the initial training that it starts from. Means
-    over runs."""
+def budgets(runs: Mapping[str, Sequence[Mapping]], arms: Sequence[str]) -> object:
+    """How much each arm trains, by protocol: samples, epochs and their product, which
+    as many epochs do not make equal; and the same with the initial training that it
+    starts from. Means over the records."""
     lines = []
-    for arm in arms:
-        runs = [r for r in records if "history" in r["arms"].get(arm, {})]
-        if not runs:
+    for protocol, arm in product(runs, arms):
+        own = [r for r in runs[protocol] if "history" in r["arms"].get(arm, {})]
+        if not own:
             continue
-        passes, whole = (fmean(images_seen(r, arm, w) for r in runs) for w in (0, 1))
-        samples = fmean(r["arms"][arm]["samples"] for r in runs)
+        passes, whole = (fmean(images_seen(r, arm, w) for r in own) for w in (0, 1))
+        samples = fmean(r["arms"][arm]["samples"] for r in own)
         lines.append(
-            [arm, f"{samples:,.0f}", f"{passes / samples:.0f}", f"{passes:,.0f}",
-             f"{whole:,.0f}", str(len(runs))]
+            [protocol, arm, f"{samples:,.0f}", f"{passes / samples:.0f}",
+             f"{passes:,.0f}", f"{whole:,.0f}", str(len(own))]
         )  # fmt: skip
-    header = ["arm", "samples", "epochs", "images seen", "with the initial training",
-              "runs"]  # fmt: skip
+    header = ["protocol", "arm", "samples", "epochs", "images seen",
+              "with the initial training", "runs"]  # fmt: skip
     return table_of(header, lines)
 
 
