@@ -39,7 +39,7 @@ SVD_ALPHAS = {
 }
 # of Boundary Shrink, which trains on the forget set alone: what suits methods that see
 # the others as well would ruin these
-SHRINK_RATES = (3e-4, 1e-3, 2e-3, 5e-3, 1e-2)
+SHRINK_RATES = (1e-5, 3e-5, 1e-4, 3e-4, 1e-3)
 RANDOM = "random"
 
 Row = dict[str, Any]
