@@ -40,11 +40,13 @@ from rlap.unlearning.evaluation import (
     average_gap,
     divergence,
     examine,
-    forgetting_rate_svc_original,
-    forgetting_score_loss,
     measured,
     output_distance,
     relative,
+)
+from rlap.unlearning.lra_npp_measures import (
+    forgetting_rate_svc_original,
+    forgetting_score_loss,
 )
 from rlap.unlearning.probes import balanced, layer_inputs, probe, probes
 from rlap.unlearning.relearning import Relearning, relearn

@@ -119,16 +119,22 @@ def printed_gap(table: int, first: str, second: str) -> float:
 
 def printed_saving(method: str) -> float:
     """Share of retraining's seconds an epoch saved in Table 1, full size."""
-    known = paper.by_key()
-    own, base = (known[1, "50000", m, "ours", "time"] for m in (method, "retrain"))
-    return 1 - own.value / base.value
+    own, base = beside_retraining(method, "time")
+    return 1 - own / base
 
 
-def printed_over(method: str, other: str) -> float:
-    """Accuracy of one arm minus another's in Table 1, full size, as a fraction."""
+def printed_lead(method: str) -> float:
+    """Accuracy over retraining's in Table 1, full size, as a fraction."""
+    own, base = beside_retraining(method, "accuracy")
+    return own - base
+
+
+def beside_retraining(method: str, metric: str) -> tuple[float, float]:
+    """A method's number and retraining's in Table 1, full size; fractions, seconds."""
     known = paper.by_key()
-    own, base = (known[1, "50000", m, "ours", "accuracy"] for m in (method, other))
-    return (own.value - base.value) / paper.UNITS[own.unit]
+    cells = [known[1, "50000", m, "ours", metric] for m in (method, "retrain")]
+    own, base = (cell.value / paper.UNITS[cell.unit] for cell in cells)
+    return own, base
 
 
 ABOVE_ZERO = (

@@ -20,7 +20,7 @@ from rlap.experiments import paper
 from rlap.experiments.claims import (
     RIVALS,
     printed_gap,
-    printed_over,
+    printed_lead,
     printed_saving,
 )
 from rlap.experiments.evidence import Evidence, Setting, headline
@@ -271,12 +271,11 @@ def from_tables(name: str) -> str:
             f"the numbers of each of {len(off)} methods above share 0 lie within "
             f"{max(off):.4f} of a line: mixtures of two accuracies"
         )
-    if name in ("saving_lft", "saving_fft"):
-        arm = name.removeprefix("saving_").replace("ft", "_ft")
-        return f"{paper.ARM[arm]} saves {printed_saving(arm):.1%} an epoch in Table 1"
+    if name == "saving_lft":
+        return f"L-FT saves {printed_saving('l_ft'):.1%} an epoch in Table 1"
     if name == "arms_apart":
         return "Table 1, full size: " + "; ".join(
-            f"{paper.ARM[arm]} gains {100 * printed_over(arm, 'retrain'):+.1f} points "
+            f"{paper.ARM[arm]} gains {100 * printed_lead(arm):+.1f} points "
             f"over retraining and saves {printed_saving(arm):.1%} an epoch"
             for arm in ("f_ft", "l_ft")
         )

@@ -296,7 +296,7 @@ def outcome_table(
     return table_of(header, lines)
 
 
-SCRATCH = ("initial", "initial decayed", "retrain", "retrain decayed", "oracle")
+SCRATCH = ("initial", "retrain", "oracle")  # how arms that start anew are called
 
 
 def budgets(runs: Mapping[str, Sequence[Mapping]], arms: Sequence[str]) -> object:
@@ -324,8 +324,8 @@ def images_seen(record: Mapping, arm: str, whole: bool) -> int:
     it starts from that."""
     arms = record["arms"]
     seen = arms[arm]["samples"] * len(arms[arm]["history"]["seconds"])
-    starts = whole and arm not in SCRATCH
-    return seen + (images_seen(record, "initial", False) if starts else 0)
+    goes_on = whole and not arm.startswith(SCRATCH)
+    return seen + (images_seen(record, "initial", False) if goes_on else 0)
 
 
 def orientation(records: Sequence[Mapping]) -> object:
