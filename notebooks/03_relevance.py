@@ -194,8 +194,9 @@ figures.where_units_sit(
 # for two methods whose authors tuned theirs for other networks: selective synaptic dampening (SSD)
 # {cite:p}`foster2024ssd`, and removing the directions in which a class's activations
 # lie (SVD projection) {cite:p}`kodge2024deep`. Those two are judged at the authors'
-# setting as well. With `methods = "trained"` the rule also sets the learning rate of Boundary
-# Shrink, which trains on the class alone and ruins a network at the others' rate.
+# setting as well. With `methods = "trained"` the rule also sets Boundary Shrink, which
+# trains on the class alone: its learning rate (the others' ruins a network) and whether
+# BatchNorm's running statistics follow the class (as in its authors' code) or stay.
 
 # %% mystnb={"figure": {"caption": "Units zeroed in several layers, by relevance and at random; held-out samples.", "name": "fig-npp-layers"}, "image": {"alt": "Accuracy on the other classes against accuracy on the class to forget, for four shares of the units of all trained layers or of the last two, chosen by two rules of relevance or at random"}}
 start = forgetting.both(original, case.valid)
@@ -304,6 +305,7 @@ if run.methods == "trained":
             if name in taken:
                 recipe = replace(tuning["recipe"], lr=taken[name]["lr"])
                 given, more = {**tuning, "recipe": recipe}, CHOSEN
+                given["batchnorm"] = taken[name]["batchnorm"]
             with watch(name):
                 made = forgetting.make(
                     name, original, data.forget, data.retain, **given

@@ -15,8 +15,10 @@ from rlap.experiments import (
     differences,
     ledger,
     pages,
-    pages_runs,
+    pages_differences,
+    pages_outcomes,
     pages_time,
+    pages_walk,
 )
 from rlap.experiments.evidence import headline
 from rlap.experiments.protocol import protocol_of, steps
@@ -134,17 +136,17 @@ def test_a_finding_may_ask_for_one_value_of_a_field(tmp_path):
     book = book_of(tmp_path, *made)
     assert differences.effects(book.evidence, entry(1))
     assert differences.effects(book.evidence, entry(2)) == []
-    told = pages_runs.worth(book.evidence, entry(2))
+    told = pages_differences.worth(book.evidence, entry(2))
     assert "not run" in told and "released+cluster=truth" in told
     assert "confidence" not in told
 
 
 def test_a_finding_on_the_tables_may_have_runs_beside_it(tmp_path):
     book = book_of(tmp_path, *made_up.seeds(3, {"L-FT/none": 0.6}, rate=0.5, level=8.0))
-    told = pages_runs.worth(book.evidence, entry(27))
+    told = pages_differences.worth(book.evidence, entry(27))
     assert told.startswith("L-FT saves 46.8%")
     assert "L-FT saves 0%, head fine-tuning without pruning 0%; n = 3" in told
-    told = pages_runs.worth(book.evidence, entry(35))
+    told = pages_differences.worth(book.evidence, entry(35))
     assert "F-FT gains +" in told and "L-FT gains +" in told
 
 
@@ -164,10 +166,10 @@ def test_the_register_tells_what_every_run_shows(tmp_path):
 
 def test_what_records_tell_does_not_hide_a_field_that_was_not_run(tmp_path):
     book = book_of(tmp_path, *made_up.seeds(3))
-    told = pages_runs.worth(book.evidence, entry(3))
+    told = pages_differences.worth(book.evidence, entry(3))
     assert "at most 1.0e-06 in 3 runs" in told
     assert "not run" in told and "released+attribution=" in told
-    assert "not run" not in pages_runs.worth(book.evidence, entry(17))
+    assert "not run" not in pages_differences.worth(book.evidence, entry(17))
 
 
 def test_the_register_tells_what_single_runs_hide(tmp_path):
@@ -196,7 +198,7 @@ def test_a_line_of_the_register_has_all_arms_of_its_runs(tmp_path):
     name = "released+head_batchnorm=eval"
     other = made_up.seeds(3, {"L-FT": 0.63}, protocol=name, level=4.5)
     book = book_of(tmp_path, *base, *other)
-    (line,) = pages_runs.together(differences.effects(book.evidence, entry(15)))
+    (line,) = pages_differences.together(differences.effects(book.evidence, entry(15)))
     assert line.startswith("released, small, cifar10, size 50,000, gaussian_clamped")
     assert "level 4.5: head_batchnorm=eval, n = 3: pruned none; L-FT +3.0" in line
     assert line.endswith("F-FT none; retrain none; initial none")
@@ -208,14 +210,14 @@ def test_the_walk_goes_from_released_to_controlled(tmp_path):
     made += made_up.seeds(3, {"F-FT": 0.71}, protocol=names[1])
     book = book_of(tmp_path, *made)
     arms = ("F-FT", "retrain")
-    lines = pages_runs.walk(book.evidence, "small", headline(), arms)
+    lines = pages_walk.walk(book.evidence, "small", headline(), arms)
     assert [line["protocol"] for line in lines] == names
     assert names[0] == "released" and names[-1] == "controlled"
     assert [line["n"] for line in lines][:3] == [3, 3, 0]
     assert [len(line["records"]) for line in lines][:3] == [3, 3, 0]
-    assert pages_runs.best_tier(book.evidence, headline()) == "small"
+    assert pages_walk.best_tier(book.evidence, headline()) == "small"
     assert lines[1]["change"]["F-FT"].mean == pytest.approx(0.01)
-    table = pages_runs.walk_table(lines, arms).data
+    table = pages_walk.walk_table(lines, arms).data
     assert "not run" in table and "+1.0" in table
     assert ">none<" in table and "+0.0" not in table  # retraining: the same numbers
     assert len(figures_ledger.waterfall(lines, *arms, "stamp").axes) == 2
@@ -231,15 +233,15 @@ def test_the_largest_step_of_the_walk_is_named(tmp_path):
         made += made_up.seeds(3, {"F-FT": ours, "retrain": other}, protocol=name)
     made += made_up.seeds(3, {"F-FT": 0.9, "retrain": 0.1}, protocol=names[-1])
     book, arms = book_of(tmp_path, *made), ("F-FT", "retrain")
-    lines = pages_runs.walk(book.evidence, "small", headline(), arms)
+    lines = pages_walk.walk(book.evidence, "small", headline(), arms)
     fields = [line["field"] for line in lines]
-    told = pages_runs.largest_step(lines, "F-FT")
+    told = pages_walk.largest_step(lines, "F-FT")
     assert told.startswith(f"{fields[2]} (-6.0 [") and told.endswith(" points)")
-    assert pages_runs.largest_step(lines, "retrain").startswith(f"{fields[1]} (+7.0 [")
+    assert pages_walk.largest_step(lines, "retrain").startswith(f"{fields[1]} (+7.0 [")
     # 10, 5, -1, -1 points
-    gap = pages_runs.largest_step(lines, *arms)
+    gap = pages_walk.largest_step(lines, *arms)
     assert gap.startswith(f"{fields[2]} (-6.0 [")
-    assert pages_runs.largest_step(lines[:1], "F-FT") == "not run"
+    assert pages_walk.largest_step(lines[:1], "F-FT") == "not run"
 
 
 def test_a_step_that_may_be_nothing_is_not_named(tmp_path):
@@ -249,8 +251,8 @@ def test_a_step_that_may_be_nothing_is_not_named(tmp_path):
     for record, value in zip(after, (0.9, 0.5, 0.8), strict=True):
         record["arms"]["F-FT"] = made_up.scores(value)
     book = book_of(tmp_path, *made, *after)
-    lines = pages_runs.walk(book.evidence, "small", headline(), ("F-FT",))
-    assert pages_runs.largest_step(lines, "F-FT") == "none for sure"
+    lines = pages_walk.walk(book.evidence, "small", headline(), ("F-FT",))
+    assert pages_walk.largest_step(lines, "F-FT") == "none for sure"
 
 
 @pytest.mark.parametrize("run", [False, True])
@@ -266,13 +268,13 @@ def test_every_page_can_be_made_with_and_without_records(tmp_path, capsys, run):
     shown = pages.claims(claims.judged_claims(book), family=claims.PAPER).data
     assert ('class="verdict contradicted"' in shown) == run
     told = [
-        pages_runs.register(book.evidence),
+        pages_differences.register(book.evidence),
         pages_time.compute(book.records),
         pages_time.stages(book.records, TABLES),
         pages_time.time_to_accuracy(book.records),
-        pages_runs.orientation(book.records),
+        pages_outcomes.orientation(book.records),
         pages.with_filters(book.rows),
-        pages_runs.protocol_fields(),
+        pages_differences.protocol_fields(),
     ]
     assert all("<" in t.data for t in told)
     figures_ledger.effect_bars(differences.strongest(book.evidence), "stamp")

@@ -121,14 +121,28 @@ def test_the_rates_of_boundary_shrink(small, monkeypatch):
     recipe = Recipe(3, 16, precision="fp32")
     with untouched(net):
         curve = settings.shrink_curve(net, case, recipe=recipe, seed=2)
-    assert [row["lr"] for row in curve] == [1e-5, 0.3]
+    told = [(row["lr"], row["batchnorm"]) for row in curve]
+    assert told == [(lr, mode) for lr in (1e-5, 0.3) for mode in ("eval", "train")]
     start = both(net, case.valid)
     assert start == {k: curve[0][k] for k in start}  # the first hardly does a thing
     for row in curve:
         given = {"recipe": replace(recipe, lr=row["lr"]), "seed": 2}
+        given["batchnorm"] = row["batchnorm"]
         new = METHODS["boundary_shrink"](net, case.data.forget, None, **given)
         assert both(new, case.valid) == {k: row[k] for k in start}
-    assert curve[1]["forget"] < curve[0]["forget"]
+    assert curve[2]["forget"] < curve[0]["forget"]
+
+
+def test_boundary_shrink_leaves_batchnorm_statistics_when_told(small):
+    net, split = small[0], pictures(60)
+    forget = split.subset((split.labels == 1).nonzero()[:, 0])
+    moved = {}
+    for mode in settings.SHRINK_BATCHNORM:
+        given = {"recipe": Recipe(1, 16, precision="fp32"), "batchnorm": mode}
+        new = METHODS["boundary_shrink"](net, forget, None, **given)
+        before, after = (dict(n.named_buffers()) for n in (net, new))
+        moved[mode] = any((before[k] != after[k]).any() for k in before)
+    assert moved == {"eval": False, "train": True}
 
 
 def test_rates_go_up():

@@ -16,7 +16,8 @@ from rlap.experiments import (
     evidence,
     ledger,
     pages,
-    pages_runs,
+    pages_outcomes,
+    pages_walk,
     paper,
     quantities,
 )
@@ -415,12 +416,12 @@ def test_more_epochs_are_the_same_network_only(tmp_path):
         *made_up.seeds(3, **AT_8, epochs=32, units=20),
     )
     setting = evidence.headline()
-    found = pages_runs.by_epochs(
+    found = pages_walk.by_epochs(
         book.evidence, "released", "small", setting, ("initial", "F-FT")
     )
     assert {n: len(v["F-FT"]) for n, v in found.items()} == {8: 2, 16: 3}
     assert set(found[8]) == {"initial", "F-FT"}
-    other = pages_runs.by_epochs(
+    other = pages_walk.by_epochs(
         book.evidence, "controlled", "small", setting, ("F-FT",)
     )
     assert other == {}
@@ -428,7 +429,7 @@ def test_more_epochs_are_the_same_network_only(tmp_path):
     left, right = figure.axes
     assert len(left.lines) == 2 * (1 + 2)  # an arm: its line, and points at two places
     assert right.texts[0].get_text() == "not run"
-    text = pages_runs.epochs_table({"released": found}, "F-FT", ("initial",)).data
+    text = pages_walk.epochs_table({"released": found}, "F-FT", ("initial",)).data
     assert "<td>released</td><td>16</td><td>3</td>" in text and "+10.0" in text
 
 
@@ -440,15 +441,19 @@ def test_gaps_are_told_by_what_the_partition_found_and_kept(tmp_path):
         record["partition"]["detection"]["auroc"] = area
         record["partition"]["oriented_right"] = area > 0.5
     book = build(tmp_path, *made)
-    lines = pages_runs.by_partition(book.evidence, "small", "F-FT", ("retrain", "x"))
-    found = pages_runs.by_outcome(lines, ("retrain", "x"))
+    lines = pages_outcomes.by_partition(
+        book.evidence, "small", "F-FT", ("retrain", "x")
+    )
+    found = pages_outcomes.by_outcome(lines, ("retrain", "x"))
     counts = {name: len(gaps["retrain"]) for (_, name), gaps in found.items()}
     assert counts == {
-        pages_runs.MISSED: 2, pages_runs.KEPT_NOISY: 1, pages_runs.KEPT_CLEAN: 1
-    }  # fmt: skip
-    table = pages_runs.outcome_table(found, "F-FT", ("retrain", "x")).data
+        pages_outcomes.MISSED: 2,
+        pages_outcomes.KEPT_NOISY: 1,
+        pages_outcomes.KEPT_CLEAN: 1,
+    }
+    table = pages_outcomes.outcome_table(found, "F-FT", ("retrain", "x")).data
     assert "2 runs)" in table and "no such run" in table
-    assert pages_runs.gaps_told([0.1, -0.02]) == "+4.0 (-2.0 to +10.0, 2 runs)"
+    assert pages_outcomes.gaps_told([0.1, -0.02]) == "+4.0 (-2.0 to +10.0, 2 runs)"
 
 
 def test_as_many_epochs_are_not_as_many_images(tmp_path):
@@ -457,7 +462,7 @@ def test_as_many_epochs_are_not_as_many_images(tmp_path):
         for arm, samples in (("initial", 1000), ("F-FT", 400), ("retrain", 400)):
             record["arms"][arm]["samples"] = samples
     arms = ("initial", "F-FT", "retrain", "absent")
-    shown = pages_runs.budgets({"released": made, "controlled": []}, arms).data
+    shown = pages_outcomes.budgets({"released": made, "controlled": []}, arms).data
     rows = [re.findall(r"<td>(.*?)</td>", row) for row in shown.split("<tr>")]
     rows = {row[1]: row[2:] for row in rows if row}
     assert rows["F-FT"] == ["400", "2", "800", "2,800", "2"]
@@ -472,7 +477,7 @@ def test_gaps_by_partition_are_those_of_the_runs(tmp_path):
         record["partition"]["detection"]["accuracy"] = share
     book = build(tmp_path, *made)
     others = ("retrain", "continue")
-    lines = pages_runs.by_partition(book.evidence, "small", "F-FT", others)
+    lines = pages_outcomes.by_partition(book.evidence, "small", "F-FT", others)
     assert sorted(line["right"] for line in lines) == [0.2, 0.5, 0.9, 0.99]
     at = {line["right"]: line["retrain"] for line in lines}
     for record in made[:4]:

@@ -90,6 +90,11 @@ def of_interval(found: Interval) -> str:
     return points_bounds(found.mean, found.low, found.high)
 
 
+def of_change(change: Interval) -> str:
+    """A change in points, or that no seed shows any."""
+    return "none" if change.low == change.high == 0 else of_interval(change)
+
+
 def plain(text: str) -> str:
     """``text`` without the marks that set an interval small, for a sentence."""
     return text.replace("<small>", "").replace("</small>", "")

@@ -1,0 +1,151 @@
+"""The walk from the released protocol to the controlled one, and longer training, for
+the page on gain.
+
+As in ``rlap.experiments.pages``, functions lay out what was computed elsewhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from rlap.experiments import ledger
+from rlap.experiments.evidence import Evidence, Setting
+from rlap.experiments.markup import (
+    html,
+    mark,
+    of_change,
+    of_interval,
+    plain,
+    table,
+    table_of,
+)
+from rlap.experiments.protocol import steps
+from rlap.experiments.quantities import accuracy, auroc
+from rlap.experiments.summary import Interval, interval
+from rlap.experiments.verdicts import MIN_SEEDS, NOT_RUN
+
+
+def best_tier(evidence: Evidence, setting: Setting) -> str:
+    """The tier in which most steps of the walk were run (else the first planned)."""
+    names = [name for name, _ in steps("released", "controlled", setting.dataset)]
+    tiers = dict.fromkeys([*ledger.SCALES, *(tier for _, tier in evidence.files)])
+    return max(
+        tiers, key=lambda t: sum(bool(evidence.at(n, t, setting)) for n in names)
+    )
+
+
+def walk(
+    evidence: Evidence, tier: str, setting: Setting, arms: Sequence[str]
+) -> list[dict[str, object]]:
+    """From the released protocol to the controlled one, a field at a time: each step's
+    protocol, field, accuracy by arm, and change by arm paired with the step before.
+
+    All steps speak of the same seeds: those of every step that has enough of them. One
+    with fewer counts as not run.
+    """
+    names = list(steps("released", "controlled", setting.dataset))
+    runs = {name: evidence.at(name, tier, setting) for name, _ in names}
+    whole = [set(here) for here in runs.values() if len(here) >= MIN_SEEDS]
+    seeds = sorted(set.intersection(*whole)) if whole else []
+    found, before = [], None
+    for name, field in names:
+        here = [runs[name][s] for s in seeds] if set(seeds) <= set(runs[name]) else []
+        line = {"protocol": name, "field": field or "released", "n": len(here)}
+        line["records"] = here
+        for arm in arms:
+            line[arm] = [accuracy(r, arm) for r in here]
+        if before and here:
+            line["change"] = {
+                arm: interval([a - b for a, b in zip(line[arm], before[arm],
+                                                     strict=True)])
+                for arm in arms
+            }  # fmt: skip
+        found.append(line)
+        before = line if here else None
+    return found
+
+
+def walk_table(lines: Sequence[Mapping], arms: Sequence[str]) -> object:
+    """The steps of ``walk`` as a table. Each step trains and parts anew, so what its
+    partitions found and kept belongs beside what it changes."""
+    rows = []
+    for line in lines:
+        row = [str(line["field"]), str(line["n"]) if line["n"] else mark(NOT_RUN)]
+        row += [", ".join(map(partition_told, line["records"]))]
+        for arm in arms:
+            values = line[arm]
+            mean = f"{100 * sum(values) / len(values):.1f}" if values else ""
+            change = line.get("change", {}).get(arm)
+            row += [mean, of_change(change) if change else ""]
+        rows.append(row)
+    header = ["changed", "seeds", "area by seed"]
+    header += [h for arm in arms for h in (f"{arm}, %", "change, points")]
+    return html(table(header, rows, "whole"))  # not cut off: the last step matters
+
+
+def partition_told(record: Mapping) -> str:
+    """The area under the ROC curve of a run's partition; in brackets where the noisy
+    part was kept."""
+    area = f"{auroc(record):.2f}"
+    return area if record["partition"]["oriented_right"] else f"({area})"
+
+
+def largest_step(lines: Sequence[Mapping], arm: str, other: str | None = None) -> str:
+    """The step of ``walk`` that moves ``arm`` most, or its gap to ``other``, in words:
+    of those whose interval leaves out zero. What two steps cannot be told apart by is
+    no reason to name one of them."""
+    changes: dict[str, Interval] = {}
+    before: list[float] = []
+    for line in lines:
+        here = list(line[arm])
+        if other is not None:
+            here = [a - b for a, b in zip(here, line[other], strict=True)]
+        if len(before) > 1 and here:
+            moved = [a - b for a, b in zip(here, before, strict=True)]
+            changes[str(line["field"])] = interval(moved)
+        before = here
+    if not changes:
+        return NOT_RUN
+    sure = {k: c for k, c in changes.items() if c.low > 0 or c.high < 0}
+    if not sure:
+        return "none for sure"
+    field = max(sure, key=lambda name: abs(sure[name].mean))
+    return f"{field} ({plain(of_interval(sure[field]))} points)"
+
+
+def by_epochs(
+    evidence: Evidence, protocol: str, tier: str, setting: Setting, arms: Sequence[str]
+) -> dict[int, dict[str, list[float]]]:
+    """Epochs of initial training -> arm -> one accuracy a seed, for the network of
+    ``tier`` trained as long as it says and longer."""
+    found: dict[int, dict[str, list[float]]] = {}
+    for at, scale in evidence.files:
+        name, *changes = scale.split("+")
+        longer = all(c.split("=")[0] in ("epochs", "finetune_epochs") for c in changes)
+        if at != protocol or name != tier or not longer:
+            continue
+        for record in evidence.at(protocol, scale, setting).values():
+            here = found.setdefault(record["parameters"]["epochs"], {})
+            for arm in arms:
+                here.setdefault(arm, []).append(record["arms"][arm]["accuracy"])
+    return dict(sorted(found.items()))
+
+
+def epochs_table(
+    found: Mapping[str, Mapping[int, Mapping[str, Sequence[float]]]],
+    arm: str,
+    others: Sequence[str],
+) -> object:
+    """What ``by_epochs`` found, by protocol: ``arm`` minus each of ``others``, by seed
+    in pairs."""
+    lines = []
+    for protocol, runs in found.items():
+        for epochs, values in runs.items():
+            gaps = [
+                [a - b for a, b in zip(values[arm], values[other], strict=True)]
+                for other in others
+            ]
+            shown = [of_interval(interval(gap)) for gap in gaps]
+            lines.append([protocol, str(epochs), str(len(values[arm])), *shown])
+    header = ["protocol", "epochs", "seeds", *(f"{arm} minus {o}" for o in others)]
+    return table_of(header, lines)
