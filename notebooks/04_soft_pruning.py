@@ -60,6 +60,7 @@ from rlap import figures_forgetting as figures
 from rlap import paths
 from rlap.algorithm import Stopwatch
 from rlap.experiments import forgetting, records
+from rlap.experiments import forgetting_settings as settings
 from rlap.experiments.forgetting_account import Account, examined, title
 from rlap.experiments.parameters import SoftPruningParameters
 from rlap.unlearning import (
@@ -312,7 +313,10 @@ figures.confusions(tables, run.label, classes, stamp)
 # fraction, its points the least strength from one half to one. A method that
 # can tell the class from the others has points at the upper left, where the retrained
 # networks are. What is claimed is one
-# setting for all classes, so none is chosen here.
+# setting for all classes, and ours is a guess: nothing public tells theirs. So that no verdict rests
+# on that guess alone, the best of these settings is taken along, for this class and each network, by
+# the rule of {doc}`03_relevance` (the largest *selectivity*: what the class loses in
+# accuracy less what the others lose; of equals the gentlest).
 
 # %% mystnb={"figure": {"caption": "Fractions and strengths of soft pruning, on the orthogonal and on the plain network; held-out images.", "name": "fig-osp-sweep"}, "image": {"alt": "Accuracy on the other classes against accuracy on the class to forget for several fractions and strengths, for both kinds of network, with the original and retrained networks as crosses"}}
 with watch("sweep"):
@@ -327,13 +331,35 @@ with watch("sweep"):
             reading=run.reading,
         )
         for kind, net in originals.items()
-        for fraction_ in (0.05, 0.1, 0.25, 0.4)
+        for fraction_ in (0.02, 0.05, 0.1, 0.25, 0.4)
     }
 marks = {
     f"{name}, {kind}": forgetting.both(nets[kind][name].model, case.valid)
     for kind in nets
     for name in ("original", "retrained")
 }
+taken = {}
+for kind, net in originals.items():
+    curve = [
+        row
+        for name, rows in curves.items()
+        if name.startswith(f"{kind}, ")
+        for row in rows
+    ]
+    taken[kind] = settings.best(curve, marks[f"original, {kind}"])
+    scaling = partial(
+        soft_prune,
+        net,
+        statistics[kind],
+        run.label,
+        fraction=taken[kind]["fraction"],
+        floor=taken[kind]["floor"],
+        reading=run.reading,
+    )
+    nets[kind]["osp_chosen"] = forgetting.repeated(
+        scaling, "cached statistics, held out"
+    )
+pprint(taken)
 figures.trade_off(curves, marks, stamp)
 
 # %% [markdown]
@@ -430,6 +456,7 @@ record = records.new_record(
         "readings": readings,
         "curves": curves,
         "marks": marks,
+        "taken": taken,
         "mechanism": mechanism,
         "channels": channels,
         "statistics_seconds": passes,

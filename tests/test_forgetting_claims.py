@@ -79,8 +79,10 @@ OF = {
     },
     OSP: STANDARD
     | {"osp": arm(0.5, 0.6, 0.8, 0.004)}
+    | {"osp_chosen": arm(0.1, 0.75, 0.6, 0.004)}
     | {f"plain/{k}": v for k, v in STANDARD.items()}
-    | {"plain/osp": arm(0.4, 0.6, 0.8, 0.004)},
+    | {"plain/osp": arm(0.4, 0.6, 0.8, 0.004)}
+    | {"plain/osp_chosen": arm(0.1, 0.74, 0.6, 0.004)},
 }
 
 
@@ -211,6 +213,12 @@ def test_the_claims_of_soft_pruning():
         "osp-mask-nearest": REPRODUCED,
         "osp-mask-fresh": REPRODUCED,
         "osp-mask-from": INCONCLUSIVE,
+        "osp-chosen-keeps": CONTRADICTED,  # five points are lost
+        "osp-chosen-orthogonal": REPRODUCED,  # 0.75 against 0.74
+        "osp-chosen-mask-linear": REPRODUCED,  # (0.4 + 0.01) - (0.1 + 0.05)
+        "osp-chosen-mask-nearest": REPRODUCED,
+        "osp-chosen-mask-fresh": REPRODUCED,
+        "osp-chosen-mask-from": INCONCLUSIVE,
         "osp-price": REPRODUCED,
     }
 

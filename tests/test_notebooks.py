@@ -13,7 +13,7 @@ from papermill.exceptions import PapermillExecutionError
 from test_speech import recordings, write_archive
 
 from rlap.experiments import records
-from rlap.experiments.forgetting_settings import best
+from rlap.experiments.forgetting_settings import best, selectivity
 
 NOTEBOOKS = Path(__file__).parents[1] / "notebooks"
 QUICK = {"train_size": 400, "test_size": 200, "epochs": 2, "finetune_epochs": 1}
@@ -153,10 +153,17 @@ def test_forgetting_by_soft_pruning(tmp_path):
     execute("04_soft_pruning.ipynb", tmp_path / "executed.ipynb", **given)
     record = records.read(tmp_path / "run")
     names = ["original", "retrained", "retrained again", "osp", "logit_mask"]
+    names += ["osp_chosen"]
     assert list(record["arms"]) == names + [f"plain/{name}" for name in names]
-    assert len(record["readings"]) == 6 and len(record["curves"]) == 2 * 4
+    assert len(record["readings"]) == 6 and len(record["curves"]) == 2 * 5
     assert record["penalty_share"] > 0 and "marks" in record
     assert record["arms"]["osp"]["data"] == "cached statistics"
+    assert record["arms"]["osp_chosen"]["data"] == "cached statistics, held out"
+    start = record["marks"]["original, plain"]
+    curves = [rows for name, rows in record["curves"].items() if "plain" in name]
+    rows = [row for curve in curves for row in curve]
+    gains = [selectivity(row, start) for row in rows]
+    assert record["taken"]["plain"] == rows[gains.index(max(gains))]
     errors = {k: v["gram_error"] for k, v in record["mechanism"].items()}
     assert errors["orthogonal"] < errors["plain"]
     assert "orthogonal, last stage" in record["controls"]

@@ -26,6 +26,7 @@ TITLES = {
     "lra_npp_target": "LRA-NPP, one class's weights",
     "lra_npp_layers": "LRA-NPP through layers, chosen",
     "osp": "OSP",
+    "osp_chosen": "OSP, chosen",
     "ssd": "SSD",
     "ssd_chosen": "SSD, chosen",
     "svd_projection": "SVD projection",

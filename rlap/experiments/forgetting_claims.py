@@ -250,6 +250,13 @@ CLAIMS = (
     Claim("osp-features", OSP, CONTROL, "The features forget, too", "", PROBE,
           above(features_know("osp"), -MARGIN, 0.0)),
     *than_the_mask("osp", OSP, "osp", "OSP"),
+    Claim("osp-chosen-keeps", OSP, CONTROL, "At a setting chosen on held-out samples, "
+          "its loss on the other classes is minimal", "our setting is a guess", KEPT,
+          above(kept("osp_chosen"), -MARGIN, 0.0)),
+    Claim("osp-chosen-orthogonal", OSP, CONTROL, "Orthogonal training helps, each "
+          "network at its chosen setting", "", f"selectivity; {BETTER}",
+          above(more_selective("osp_chosen", "plain/osp_chosen"))),
+    *than_the_mask("osp-chosen", OSP, "osp_chosen", "OSP at a chosen setting"),
     Claim("osp-price", OSP, CONTROL, "It saves time with its preparation", "",
           "share of one retraining's seconds saved, the pass over the data and the "
           "longer training included; reproduced: surely above zero; contradicted: "
