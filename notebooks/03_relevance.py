@@ -191,9 +191,10 @@ figures.where_units_sit(
 # such as whitening, belongs to no class and is left alone.) One rule, fixed in the code
 # before the runs, takes one setting: the largest *selectivity*, which is what the class loses in accuracy less
 # what the others lose; of equals the one with fewer units. The same rule picks a setting
-# for two methods whose authors tuned theirs for other networks: selective synaptic dampening (SSD)
+# where authors tuned theirs for other networks: how many units LRA-NPP notes and zeroes at the
+# last layer, selective synaptic dampening (SSD)
 # {cite:p}`foster2024ssd`, and removing the directions in which a class's activations
-# lie (SVD projection) {cite:p}`kodge2024deep`. Those two are judged at the authors'
+# lie (SVD projection) {cite:p}`kodge2024deep`. These are judged at the authors'
 # setting as well. With `methods = "trained"` the rule also sets Boundary Shrink, which
 # trains on the class alone: its learning rate (the others' ruins a network) and whether
 # BatchNorm's running statistics follow the class (as in its authors' code) or stay.
@@ -223,6 +224,7 @@ with watch("settings"):
     )
     tried = {
         "lra_npp_layers": layers.curve(),
+        "lra_npp": settings.last_layer_curve(original, case),
         "ssd": settings.ssd_curve(original, case, weighed),
         "svd_projection": settings.svd_curve(original, case, bases),
     }
@@ -243,14 +245,17 @@ figures.trade_off(lines, {"original": start}, stamp)
 #
 # Edits without training and, with `methods = "trained"`, five methods that train,
 # each timed alone. LRA-NPP has three forms:
-# weights of the chosen units zeroed for all classes (the released code for CIFAR-10), for
+# weights of the chosen units zeroed for all classes (the released code for CIFAR-10; also at the
+# numbers of units just chosen), for
 # the class alone (the code for MNIST), and through the layers at the setting just chosen.
 # Beside them stands what a reader should ask for
 # first: a **logit mask**, which forbids the answer and changes nothing else, in no time and
 # without data. The others: SSD and the SVD projection, at the authors' setting and at the
 # chosen one; fine-tuning on the retain set; NegGrad+ {cite:p}`kurmanji2023scrub`;
 # random labels {cite:p}`graves2021amnesiac`; SalUn {cite:p}`fan2024salun`; Boundary Shrink
-# {cite:p}`chen2023boundary`.
+# {cite:p}`chen2023boundary`. Methods that train go on where the original stopped, and the
+# retrained networks do not: what mere training adds is seen in a copy that was *trained on*
+# all samples as long.
 
 # %%
 told = {"top": run.top, "prune_units": run.prune_units}
@@ -282,6 +287,12 @@ with watch("one shot"):
     nets["lra_npp_target"] = edit(
         "lra_npp", case.images, **told, scope="target"
     )
+    nets["lra_npp_chosen"] = edit(
+        "lra_npp",
+        case.images,
+        CHOSEN,
+        **{k: taken["lra_npp"][k] for k in ("top", "prune_units")},
+    )
     nets["lra_npp_layers"] = edit(
         "lra_npp_layers", case.images, CHOSEN, **through
     )
@@ -296,9 +307,10 @@ with watch("one shot"):
             nets[arm] = forgetting.repeated(
                 partial(call, original, known, **given),
                 METHODS[name].data + more,
-                before=cost.seconds,
+                before=cost,
             )
 if run.methods == "trained":
+    nets["continued"] = forgetting.continued(original, case.train, **tuning)
     for name, method in METHODS.items():
         if method.trains and name != "retrain":
             given, more = tuning, ""
@@ -379,8 +391,8 @@ figures.trade_off(
 
 # %% [markdown]
 # At the default number of units, on test images: the selections, images that *were*
-# trained on ("zero-shot" means that these should not be needed), other numbers of images, and, at
-# the setting chosen for several layers, as many random units.
+# trained on ("zero-shot" means that these should not be needed), images that the network itself
+# made from noise, other numbers of images, and, at the setting chosen for several layers, as many random units.
 
 # %%
 controls = forgetting.last_layer_controls(

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
 import torch
-from conftest import blobs, mlp, pictures, randn
+from conftest import blobs, mlp, pictures, randn, untouched
 from test_parameters import parameter_cell
 
 from rlap.data import Dataset, Split
@@ -22,9 +23,10 @@ from rlap.experiments.unlearning_parameters import (
     RelevanceParameters,
     SoftPruningParameters,
 )
-from rlap.inference import accuracy
+from rlap.inference import accuracy, predict
 from rlap.recipe import Recipe
 from rlap.training import History, train
+from rlap.unlearning.evaluation import Cost
 from rlap.unlearning.lra_npp import SELECTIONS, forget_lra_npp
 
 KINDS = {"03_relevance": RelevanceParameters, "04_soft_pruning": SoftPruningParameters}
@@ -70,8 +72,8 @@ def test_folders_name_class_and_network():
     assert folder_name(run) == "small-cat-s2"
     run = RelevanceParameters(tier="small", model="vgg", methods="trained")
     assert folder_name(run) == "small-ship-vgg-trained-s0"
-    assert folder_name(SoftPruningParameters(strength=0.01)) == (
-        "smoke-ship-strength=0.01-s0"
+    assert folder_name(SoftPruningParameters(strength=0.001)) == (
+        "smoke-ship-strength=0.001-s0"
     )
 
 
@@ -193,14 +195,39 @@ def test_controls_of_the_last_layer_are_those_of_the_method(trained):
     found = forgetting.last_layer_controls(
         net, case, images=(1, 4, 99), scope="target", **options
     )
-    assert list(found) == [*SELECTIONS, "training images", "1 image", "4 images",
-                           "99 images"]  # fmt: skip
+    assert list(found) == [*SELECTIONS, "training images", "synthetic images",
+                           "1 image", "4 images", "99 images"]  # fmt: skip
     given = {**options, "scope": "target"}
     for name, images in (("contrast", case.images), ("99 images", case.pool)):
         select = name if name in SELECTIONS else "relevance"
         edited = forget_lra_npp(net, images, case.data.retain, select=select, **given)
         assert found[name] == forgetting.both(edited, case.data)
     assert found["4 images"] == found["relevance"]
+
+
+def test_synthetic_images_are_taken_for_the_class_and_use_no_image(trained):
+    _, case, nets = trained
+    net = nets["original"].model
+    with untouched(net):
+        made = forgetting.synthetic_images(net, case.images, 1, steps=300, seed=3)
+    assert made.inputs.shape == case.images.inputs.shape and len(made) > 0
+    assert accuracy(net, made) == 1 and set(made.labels.tolist()) == {1}
+    assert made.inputs.abs().max() <= 4
+    blank = replace(case.images, inputs=torch.zeros_like(case.images.inputs))
+    again = forgetting.synthetic_images(net, blank, 1, steps=300, seed=3)
+    assert torch.equal(made.inputs, again.inputs)
+
+
+def test_training_on_forgets_nothing_and_leaves_the_model(trained):
+    _, case, nets = trained
+    net, recipe = nets["original"].model, Recipe(2, 16, lr=0.01, precision="fp32")
+    with untouched(net):
+        made = forgetting.continued(net, case.train, recipe=recipe, seed=1)
+    by_hand = copy.deepcopy(net)
+    train(by_hand, case.train, recipe, seed=1)
+    x = case.train.inputs
+    assert torch.equal(predict(made.model, x), predict(by_hand, x))
+    assert made.data == "both" and made.cost.seconds > 0
 
 
 def test_curves_are_those_of_the_method_itself(trained):
@@ -270,9 +297,10 @@ def test_words_for_arms_and_steps():
     assert forgetting_account.title("something_new") == "something new"
     calls = []
     made = forgetting.repeated(
-        lambda: calls.append(1) or "net", "cached", times=3, before=7.0
+        lambda: calls.append(1) or "net", "cached", times=3, before=Cost(7.0, 2**40)
     )
     assert len(calls) == 3 and made.model == "net" and 7 <= made.cost.seconds < 8
+    assert made.cost.peak_bytes in (2**40, None)  # the larger one; None if unknown
     slow = []
     forgetting.repeated(lambda: slow.append(1) or "net", "cached", enough=0.0)
     assert len(slow) == 1
@@ -298,4 +326,4 @@ def test_the_grids_of_forgetting():
     usual = [r for r in runs if r.strength == SoftPruningParameters().strength]
     assert len(usual) == 10 * 2 * 3
     others = {(r.forget, r.model, r.strength) for r in runs if r not in usual}
-    assert len(others) == 3 * 2 and {s for *_, s in others} == {0.01}
+    assert len(others) == 3 and {s for *_, s in others} == {0.001}

@@ -16,7 +16,9 @@ from rlap.recipe import Recipe
 from rlap.unlearning import METHODS
 from rlap.unlearning.lra_layers import RULES
 from rlap.unlearning.oneshot import importances
+from rlap.unlearning.osp import last_stage, soft_prune
 from rlap.unlearning.splits import ForgettingData
+from rlap.unlearning.statistics import class_statistics
 from rlap.unlearning.svd import directions
 
 
@@ -95,7 +97,7 @@ def test_the_other_curves_are_those_of_the_methods(small):
     new = METHODS["ssd"](net, forget, retain, alpha=curve[-1]["alpha"])
     assert both(new, case.valid) == {k: curve[-1][k] for k in ("forget", "retain")}
     curve = settings.svd_curve(net, case, directions(net, forget, retain))
-    assert len(curve) == 4 * 5
+    assert len(curve) == 5 * 5
     pairs = {(row["alpha_retain"], row["alpha_forget"]) for row in curve}
     assert (100.0, 3.0) in pairs  # the authors' is among them
     # the gentlest come first: more is moved with a larger a of the class, and with a
@@ -106,10 +108,47 @@ def test_the_other_curves_are_those_of_the_methods(small):
         {k: row[k] for k in ("alpha_retain", "alpha_forget")}
         for row in (curve[0], curve[-1])
     )
-    assert first == {"alpha_retain": 1000.0, "alpha_forget": 1.0}
-    assert last == {"alpha_retain": 10.0, "alpha_forget": 30.0}
+    assert first == {"alpha_retain": 1000.0, "alpha_forget": 0.1}
+    assert last == {"alpha_retain": 10.0, "alpha_forget": 10.0}
     new = METHODS["svd_projection"](net, forget, retain, **last)
     assert both(new, case.valid) == {k: curve[-1][k] for k in ("forget", "retain")}
+
+
+def test_the_curve_of_the_last_layer_is_that_of_the_method(small, monkeypatch):
+    net, case = small
+    shares = {"top": (0.2, 0.4), "prune_units": (0.2, 0.6)}
+    monkeypatch.setattr(settings, "LAST_SHARES", shares)
+    with untouched(net):
+        curve = settings.last_layer_curve(net, case)
+    assert len(curve) == 4
+    units = [row["units"] for row in curve]
+    assert units == sorted(units) and units[0] < units[-1]
+    for row in curve:
+        given = {k: row[k] for k in ("top", "prune_units")}
+        new = METHODS["lra_npp"](net, case.images, None, **given)
+        assert both(new, case.valid) == {k: row[k] for k in ("forget", "retain")}
+
+
+def test_the_curves_of_soft_pruning_are_those_of_the_method(small, monkeypatch):
+    net, case = small
+    monkeypatch.setattr(settings, "OSP_FRACTIONS", (0.25, 1.0))
+    found = class_statistics(net, [case.data.forget, case.data.retain])
+    with untouched(net):
+        curves = settings.osp_curves(net, found, case, "gate")
+    # the gentlest first: of equals the first is chosen
+    assert list(curves) == [
+        "last stage, 25%", "last stage, 100%", "all layers, 25%", "all layers, 100%"
+    ]  # fmt: skip
+    every = list(found.means)
+    places = {"last stage": last_stage(net, every), "all layers": every}
+    assert len(places["last stage"]) < len(every)
+    rows = [row for curve in curves.values() for row in curve]
+    assert len(rows) == 4 * len(settings.OSP_FLOORS)
+    for row in rows:
+        given = {k: row[k] for k in ("fraction", "floor")}
+        where = places[row["layers"]]
+        new = soft_prune(net, found, 1, reading="gate", layers=where, **given)
+        assert both(new, case.valid) == {k: row[k] for k in ("forget", "retain")}
 
 
 def test_the_rates_of_boundary_shrink(small, monkeypatch):

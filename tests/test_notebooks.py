@@ -122,8 +122,8 @@ def test_forgetting_by_relevance(tmp_path):
     assert record["protocol"] == "forgetting"
     assert set(record["arms"]) == {
         "original", "retrained", "retrained again", "logit_mask", "lra_npp",
-        "lra_npp_target", "lra_npp_layers", "ssd", "ssd_chosen", "svd_projection",
-        "svd_projection_chosen",
+        "lra_npp_target", "lra_npp_chosen", "lra_npp_layers", "ssd", "ssd_chosen",
+        "svd_projection", "svd_projection_chosen",
     }  # fmt: skip
     assert record["arms"]["logit_mask"]["forget_test"] == 0
     assert record["arms"]["logit_mask"]["data"] == "none"
@@ -133,8 +133,8 @@ def test_forgetting_by_relevance(tmp_path):
     assert all(found["error"] < 1e-3 for found in record["conservation"].values())
     assert 0 < len(record["units"]) <= 50
     assert list(record["controls"]) == [
-        *record["curves"], "training images", "1 image", "5 images", "36 images",
-        "64 images", "layers, random",
+        *record["curves"], "training images", "synthetic images", "1 image",
+        "5 images", "36 images", "64 images", "layers, random",
     ]  # fmt: skip
     chosen = record["settings"]
     for name, row in chosen["taken"].items():  # by the rule, from the curve
@@ -155,13 +155,17 @@ def test_forgetting_by_soft_pruning(tmp_path):
     names = ["original", "retrained", "retrained again", "osp", "logit_mask"]
     names += ["osp_chosen"]
     assert list(record["arms"]) == names + [f"plain/{name}" for name in names]
-    assert len(record["readings"]) == 6 and len(record["curves"]) == 2 * 5
+    assert len(record["readings"]) == 6
+    for kind in ("orthogonal", "plain"):  # the gate of a channel, said in two ways
+        one, other = (record["readings"][f"{kind}, {r}"] for r in ("batchnorm", "gate"))
+        for part in ("forget", "retain"):
+            assert one[part] == pytest.approx(other[part], abs=0.02)
     assert record["penalty_share"] > 0 and "marks" in record
     assert record["arms"]["osp"]["data"] == "cached statistics"
     assert record["arms"]["osp_chosen"]["data"] == "cached statistics, held out"
     start = record["marks"]["original, plain"]
-    curves = [rows for name, rows in record["curves"].items() if "plain" in name]
-    rows = [row for curve in curves for row in curve]
+    rows = [row for curve in record["curves"]["plain"].values() for row in curve]
+    assert len(rows) == 2 * 5 * 4
     gains = [selectivity(row, start) for row in rows]
     assert record["taken"]["plain"] == rows[gains.index(max(gains))]
     errors = {k: v["gram_error"] for k, v in record["mechanism"].items()}

@@ -189,6 +189,17 @@ def test_class_means_and_scores_by_hand():
     assert torch.allclose(channel_scores(found, 1)["0"], torch.tensor([3.6, 0.0]))
     mean = class_statistics(two_channels(), six_images(), pooling="mean")
     assert torch.allclose(mean.means["0"], expected / 2)
+    # 1, 3, 5, 0, 0, 3 have the variance 44 / 6 - 4; the other channel is always 1
+    spread = (44 / 6 - 4) ** 0.5
+    assert torch.allclose(found.spreads["0"], torch.tensor([spread, 0.0]))
+    scores = channel_scores(found, 1, "standardised")["0"]
+    assert torch.allclose(scores, torch.tensor([3.6 / spread, 0.0]))
+    scores = channel_scores(found, 2, "standardised")["0"]  # it responds less: 1 - 2.5
+    difference = channel_scores(found, 2)["0"]
+    assert difference[0] < 0 < scores[0]
+    assert scores[0].item() == pytest.approx(-difference[0].item() / spread)
+    with pytest.raises(ValueError, match="unknown score 'size'; choose"):
+        channel_scores(found, 1, "size")
 
 
 def test_statistics_are_of_the_response_after_batchnorm_and_relu():
@@ -230,6 +241,7 @@ def test_statistics_survive_a_file_and_refuse_another_model(tmp_path):
     back = ClassStatistics.load(tmp_path / "s.safetensors")
     assert list(back.means) == list(found.means) == ["conv", "conv2"]
     assert all(torch.equal(back.means[k], v) for k, v in found.means.items())
+    assert all(torch.equal(back.spreads[k], v) for k, v in found.spreads.items())
     assert (back.pooling, back.digest) == ("max", weight_digest(net))
     assert back.sites == found.sites and set(back.sites) == set(back.means)
     back.check(copy.deepcopy(net))
@@ -272,6 +284,14 @@ def test_shuffled_statistics_keep_the_values_and_the_model():
             {tuple(c) for c in m.T.tolist()} for m in (means, other.means[name])
         )
         assert columns == mixed
+        pairs, mixed = (
+            {(tuple(m.T.tolist()[j]), s.tolist()[j]) for j in range(m.shape[1])}
+            for m, s in (
+                (means, found.spreads[name]),
+                (other.means[name], other.spreads[name]),
+            )
+        )
+        assert pairs == mixed  # a channel keeps its spread
     assert any(not torch.equal(found.means[n], other.means[n]) for n in found.means)
     again = found.shuffled(1)
     assert all(torch.equal(other.means[n], again.means[n]) for n in found.means)

@@ -535,7 +535,7 @@ def test_bad_settings():
         ("ssd", {"dampening": -1.0}, "dampening must be positive"),
         ("ssd", {"samples": 0}, "samples must be at least 1"),
         ("salun", {"share": 1.2}, "share must lie between"),
-        ("svd_projection", {"alpha_forget": 0.5}, "alpha_forget must be at least 1"),
+        ("svd_projection", {"alpha_forget": 0.0}, "alpha_forget must be positive"),
     ):
         with pytest.raises(ValueError, match=message):
             METHODS[name](net, forget, retain, **settings)

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from rlap import models
@@ -18,6 +19,7 @@ from rlap.experiments.checked import ParameterError
 from rlap.experiments.unlearning_parameters import ForgettingParameters
 from rlap.finetuning import cache_features
 from rlap.inference import accuracy, predict
+from rlap.layers import evaluating, model_device
 from rlap.recipe import Recipe
 from rlap.training import History, train
 from rlap.unlearning import METHODS
@@ -128,6 +130,16 @@ def retrained(
     }
 
 
+def continued(model: nn.Module, split: Split, *, recipe: Recipe, seed: int) -> Made:
+    """A copy that is trained on, on all samples: what the methods that train gain by
+    mere training, with nothing forgotten."""
+    new = copy.deepcopy(model)
+    _, cost = measured(
+        lambda: train(new, split, recipe, seed=seed), model_device(model)
+    )
+    return Made(new, cost, "both")
+
+
 @dataclass(frozen=True)
 class Made:
     """A network that a method made, what that took, and what it looked at."""
@@ -153,22 +165,29 @@ def repeated(
     *,
     times: int = 5,
     enough: float = 2.0,
-    before: float = 0.0,
+    before: Cost | None = None,
 ) -> Made:
-    """The same for a call that is cheap to repeat: the median of ``times`` calls, or of
-    as many as fit in ``enough`` seconds.
+    """The same for a call that is cheap to repeat: the median seconds of ``times``
+    calls, or of as many as fit in ``enough`` seconds, and the first one's memory.
 
-    ``before`` are seconds of what was computed once and is needed each time.
+    ``before`` is the cost of what was computed once and is needed each time.
     """
     found = [measured(call)]
     while len(found) < times and sum(cost.seconds for _, cost in found) < enough:
         found.append(measured(call))
-    seconds = before + statistics.median(cost.seconds for _, cost in found)
-    return Made(found[-1][0], replace(found[-1][1], seconds=seconds), data)
+    seconds = statistics.median(cost.seconds for _, cost in found)
+    # what a call needs the first time, it may keep
+    peaks = [found[0][1].peak_bytes]
+    if before is not None:
+        seconds += before.seconds
+        peaks.append(before.peak_bytes)
+    peak = None if None in peaks else max(peaks)
+    return Made(found[-1][0], Cost(seconds, peak), data)
 
 
 def of_history(model: nn.Module, history: History, data: str) -> Made:
-    """The same for a network that was trained here."""
+    """The same for a network that was trained here, or by an earlier run: its seconds
+    are known then, its memory is not."""
     return Made(model, Cost(history.total_seconds, None), data)
 
 
@@ -242,6 +261,28 @@ def selection_curves(
     return curves
 
 
+def synthetic_images(
+    model: nn.Module, like: Split, label: int, *, steps: int = 64, seed: int = 0
+) -> Split:
+    """Images that ``model`` takes for class ``label``, made from noise by Adam on its
+    loss: as many and as large as ``like``, of which nothing else is used. Values stay
+    within four standard deviations of normalised data."""
+    generator = torch.Generator().manual_seed(seed)
+    x = torch.randn(like.inputs.shape, generator=generator)
+    x = x.to(model_device(model)).requires_grad_()
+    labels = torch.full((len(x),), label, device=x.device)
+    optimiser = torch.optim.Adam([x], lr=0.05)
+    with torch.enable_grad(), evaluating(model):
+        for _ in range(steps):
+            optimiser.zero_grad()
+            loss = F.cross_entropy(model(x), labels)
+            (x.grad,) = torch.autograd.grad(loss, [x])
+            optimiser.step()
+            with torch.no_grad():
+                x.clamp_(-4, 4)
+    return replace(like, inputs=x.detach(), labels=labels)
+
+
 def last_layer_controls(
     model: nn.Module,
     case: Case,
@@ -252,14 +293,17 @@ def last_layer_controls(
     **options: Any,
 ) -> dict[str, dict[str, float]]:
     """Accuracy on test samples after LRA-NPP with other selections, with images that
-    were trained on, and with other numbers of ``images``; ``options`` are those of
-    ``chosen_units``. Where there are too few images, all there are are taken."""
+    were trained on or that the network itself made, and with other numbers of
+    ``images``; ``options`` are those of ``chosen_units``. Where there are too few
+    images, all there are are taken."""
     head, data = Head(model, case.data), case.data
     trained_on = data.forget.subset(
         torch.arange(min(len(case.images), len(data.forget)))
     )
     asked = {name: (case.images, name) for name in SELECTIONS}
     asked["training images"] = (trained_on, "relevance")
+    made = synthetic_images(model, case.images, data.label, seed=seed)
+    asked["synthetic images"] = (made, "relevance")
     for n in images:
         few = case.pool.subset(torch.arange(min(n, len(case.pool))))
         asked[f"{n} images" if n > 1 else "1 image"] = (few, "relevance")

@@ -24,6 +24,7 @@ TITLES = {
     "logit_mask": "logit mask",
     "lra_npp": "LRA-NPP",
     "lra_npp_target": "LRA-NPP, one class's weights",
+    "lra_npp_chosen": "LRA-NPP, chosen",
     "lra_npp_layers": "LRA-NPP through layers, chosen",
     "osp": "OSP",
     "osp_chosen": "OSP, chosen",
@@ -31,6 +32,7 @@ TITLES = {
     "ssd_chosen": "SSD, chosen",
     "svd_projection": "SVD projection",
     "svd_projection_chosen": "SVD projection, chosen",
+    "continued": "trained on, nothing forgotten",
     "fine_tune": "fine-tune",
     "neggrad_plus": "NegGrad+",
     "random_labels": "random labels",
@@ -86,6 +88,7 @@ RELATIVE = {
 
 def account_row(arm: Mapping[str, Any]) -> dict[str, object]:
     """The columns of ``Account.table``."""
+    peak = arm["peak_bytes"]
     return {
         "class %": round(100 * arm["forget_test"], 1),
         "others %": round(100 * arm["retain_test"], 1),
@@ -93,6 +96,7 @@ def account_row(arm: Mapping[str, Any]) -> dict[str, object]:
         "relearned %": round(100 * arm["relearn"], 1),
         "with a new head %": round(100 * arm["relearn_fresh_head"], 1),
         "seconds": f"{arm['seconds']:.2g}",
+        "MB": "" if peak is None else f"{peak / 1e6:.0f}",
         "data": arm["data"],
     }
 
@@ -122,7 +126,7 @@ def examined(
                 case.data,
                 original=nets["original"].model,
                 retrained=list(golds.values()),
-                seed=run.seed,
+                seed=run.draw,  # one draw for ten classes would not average out
                 relearn_steps=run.relearn_steps,
                 watched=WATCHED,
                 earlier=earlier,

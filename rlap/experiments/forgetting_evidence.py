@@ -140,10 +140,11 @@ def kept(arm: str, original: str = "original") -> Quantity:
 def selectivity(record: Mapping, arm: str) -> float:
     """What the class lost in accuracy less what the others lost, in [-1, 1].
 
-    ``arm`` is one of the record's arms, or "controls: " and the name of a control.
+    ``arm`` is one of the record's arms, or "controls: " and the name of a control; of
+    the plain network are "plain/" arms and "plain, " controls.
     """
     kind, _, name = arm.rpartition(": ")
-    network = "plain/" if arm.startswith("plain/") else ""
+    network = "plain/" if name.startswith(("plain/", "plain, ")) else ""
     start = record["arms"][f"{network}original"]
     if kind == "controls":
         end = record["controls"][name]
@@ -223,8 +224,11 @@ def saved_with_preparation(record: Mapping) -> float | None:
 
 def decorrelated(record: Mapping) -> float:
     """Mean |correlation| of channels over the layers, plain less orthogonal."""
-    plain, orthogonal = (
-        fmean(record["mechanism"][kind]["correlation"].values())
-        for kind in ("plain", "orthogonal")
-    )
-    return plain - orthogonal
+    mechanism = record["mechanism"]
+    return correlation(mechanism["plain"]) - correlation(mechanism["orthogonal"])
+
+
+def correlation(mechanism: Mapping) -> float:
+    """Mean |correlation| of channels over the layers that the penalty trains: whitening
+    is set from data, and the same with and without."""
+    return fmean(mechanism["correlation"][name] for name in mechanism["gram_parts"])

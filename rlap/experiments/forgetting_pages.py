@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from html import escape
+from itertools import combinations
 from statistics import fmean
 
 from rlap.experiments.forgetting_account import title
 from rlap.experiments.forgetting_claims import PAPER, Claim, judged
-from rlap.experiments.forgetting_evidence import KNOWN, Place, Runs, common, nearer_by
+from rlap.experiments.forgetting_evidence import (
+    KNOWN,
+    Place,
+    Runs,
+    common,
+    correlation,
+    nearer_by,
+    selectivity,
+)
 from rlap.experiments.markup import NETWORKS, html, mark, points, table, table_of
 from rlap.experiments.summary import Interval, counted, interval
 from rlap.experiments.verdicts import NOT_RUN, Judgement
@@ -104,6 +113,64 @@ def parts(runs: Runs) -> list[Runs]:
     return [runs, fuller] if few and fuller.seeds else [runs]
 
 
+OTHER_MEASURES = {
+    "ua": ("UA, %", 100, 1),
+    "ra": ("RA, %", 100, 1),
+    "ta": ("TA, %", 100, 1),
+    "mia_efficacy_svc_confidence": ("MIA-efficacy, %", 100, 0),
+    "mia_efficacy_svc_confidence_held_out": ("its accuracy, %", 100, 0),
+    "mia_logreg_entropy_member_rate": ("called members by entropy, %", 100, 0),
+    "mia_logreg_entropy_member_rate_held_out": ("its accuracy, %", 100, 0),
+    "loss_auc": ("loss attack, AUC", 1, 2),
+    "loss_tpr_at_1_fpr": ("TPR at 1 % FPR, %", 100, 1),
+    "output_distance_forget": ("output distance, class", 1, 2),
+    "output_distance_retain": ("others", 1, 2),
+    "forgetting_rate_svc_original": ("Fr", 1, 2),
+    "forgetting_score_loss": ("Fs", 1, 2),
+}
+
+
+def other_measures(runs: Runs) -> object:
+    """What else the examiner measures of the methods that all runs have, as it is:
+    means over the classes that all seeds have, and over seeds; and the memory."""
+    rows = []
+    for arm in everywhere(runs):
+        row = []
+        for key, (_, scale, digits) in OTHER_MEASURES.items():
+            values, _ = runs.values(lambda r, a=arm, k=key: r["arms"][a].get(k))
+            row.append(f"{scale * fmean(values):.{digits}f}" if values else "")
+        peaks = [a["peak_bytes"] for a in rows_of(runs, arm)]
+        known = None not in peaks
+        row.append(f"{fmean(peaks) / 1e6:.0f}" if known else "")
+        rows.append([escape(title(arm)), *row])
+    header = ["method", *(name for name, *_ in OTHER_MEASURES.values()), "memory, MB"]
+    return html(table(header, rows))
+
+
+def controls(runs: Runs) -> object:
+    """The controls of the records: accuracy on the class and on the others, and the
+    selectivity with its interval over seeds."""
+    names = dict.fromkeys(name for r in runs.all() for name in r["controls"])
+    rows = []
+    for name in names:
+        cells = []
+        for part in ("forget", "retain"):
+            values, _ = runs.values(
+                lambda r, n=name, p=part: r["controls"].get(n, {}).get(p)
+            )
+            cells.append(f"{100 * fmean(values):.1f}" if values else "")
+        found, _ = runs.values(lambda r, n=name: control_selectivity(r, n))
+        rows.append([escape(name), *cells, relative_cell(found)])
+    header = ["control", "class, %", "others, %", "selectivity, points"]
+    return html(table(header, rows))
+
+
+def control_selectivity(record: Mapping, name: str) -> float | None:
+    """The selectivity of a control; None where the record lacks it."""
+    known = name in record["controls"]
+    return selectivity(record, f"controls: {name}") if known else None
+
+
 def rows_of(runs: Runs, arm: str) -> list[Mapping]:
     """What the records say of an arm, one row a run."""
     return [record["arms"][arm] for record in runs.all()]
@@ -152,16 +219,31 @@ def orthogonality(places: Mapping[Place, Runs]) -> object:
         for kind in ("plain", "orthogonal"):
             found = [record["mechanism"][kind] for record in runs.all()]
             parts = [part for m in found for part in m["gram_parts"].values()]
-            together = [c for m in found for c in m["correlation"].values()]
+            together = [correlation(m) for m in found]
+            shared = [overlap(r["channels"][kind]) for r in runs.all()]
             numbers = (
                 fmean(part["cosine"] for part in parts),
                 fmean(part["norm"] for part in parts),
                 fmean(together),
+                fmean(shared),
             )
             rows.append([heading(place), kind, *(f"{v:.3f}" for v in numbers)])
     header = ["runs", "network", "mean |cosine| of two kernels"]
     header += ["deviation of squared lengths from 1", "mean |correlation| of channels"]
+    header += ["share of a class's channels that are another's, too"]
     return table_of(header, rows)
+
+
+def overlap(channels: Mapping[str, Mapping[str, Sequence[int]]]) -> float:
+    """Share of the channels chosen for a class that are chosen for another one, too:
+    the mean over pairs of classes and over layers. ``channels``: class -> layer ->
+    channels."""
+    shares = [
+        len(set(one[layer]) & set(other[layer])) / len(one[layer])
+        for one, other in combinations(channels.values(), 2)
+        for layer in one
+    ]
+    return fmean(shares)
 
 
 def told_apart(places: Mapping[Place, Runs]) -> object:

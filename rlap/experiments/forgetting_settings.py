@@ -9,13 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from itertools import product
 from statistics import fmean
 from typing import Any
 
 from torch import Tensor, nn
 
-from rlap.experiments.forgetting import Case, both
+from rlap.experiments.forgetting import Case, Head, both
 from rlap.recipe import Recipe
 from rlap.unlearning import METHODS
 from rlap.unlearning.lra_layers import (
@@ -26,16 +27,24 @@ from rlap.unlearning.lra_layers import (
     trained_layers,
     without_units,
 )
+from rlap.unlearning.lra_npp import chosen_units
 from rlap.unlearning.oneshot import Importances, dampened
+from rlap.unlearning.osp import last_stage, suited, sweep
 from rlap.unlearning.relevance import Relevance
+from rlap.unlearning.statistics import ClassStatistics
 from rlap.unlearning.svd import Directions, projected
 
 SHARES = (0.02, 0.05, 0.1, 0.2)  # of each layer's units
+# of the last layer's: noted for each image (the authors: 0.1), and zeroed (0.2)
+LAST_SHARES = {
+    "top": (0.02, 0.05, 0.1, 0.2),
+    "prune_units": (0.02, 0.05, 0.1, 0.2, 0.35, 0.5),
+}
 # gentlest first; the authors take 10
 SSD_ALPHAS = (100.0, 30.0, 10.0, 7.0, 5.0, 3.0, 2.0)
 # the authors take 3 and 100
 SVD_ALPHAS = {
-    "forget": (1.0, 3.0, 10.0, 30.0),
+    "forget": (0.1, 0.3, 1.0, 3.0, 10.0),
     "retain": (1000.0, 300.0, 100.0, 30.0, 10.0),
 }
 # of Boundary Shrink, which trains on the forget set alone: rates that suit methods that
@@ -43,6 +52,9 @@ SVD_ALPHAS = {
 # (the authors take 1e-5 and "train")
 SHRINK_RATES = (1e-5, 3e-5, 1e-4, 3e-4, 1e-3)
 SHRINK_BATCHNORM = ("eval", "train")
+# of OSP: where, what share of the channels, and the least strength; gentlest first
+OSP_FRACTIONS = (0.02, 0.05, 0.1, 0.25, 0.4)
+OSP_FLOORS = (0.5, 0.75, 0.9, 1.0)
 RANDOM = "random"
 
 Row = dict[str, Any]
@@ -119,6 +131,48 @@ class Layers:
             }
             for name, found in self.found.items()
         }
+
+
+def last_layer_curve(model: nn.Module, case: Case) -> list[Row]:
+    """One row a pair of LRA-NPP's k_a and k_p (see ``forget_lra_npp``), the fewest
+    units first."""
+    head = Head(model, case.valid)
+    width, rows = head.layer.in_features, []
+    for top, keep in product(*LAST_SHARES.values()):
+        given = {
+            "top": max(1, round(top * width)),
+            "prune_units": max(1, round(keep * width)),
+        }
+        units = chosen_units(model, case.images, **given)
+        rows.append({**given, "units": len(units), **head.without(units)})
+    return sorted(rows, key=lambda row: row["units"])
+
+
+def osp_curves(
+    model: nn.Module, statistics: ClassStatistics, case: Case, reading: str
+) -> dict[str, list[Row]]:
+    """Soft pruning of the last stage alone and of all layers: "place, fraction" -> one
+    row a floor, the gentlest first."""
+    every = suited(statistics, reading)
+    places = {"last stage": last_stage(model, every), "all layers": every}
+    measure = partial(both, data=case.valid)
+    return {
+        f"{place}, {fraction:.0%}": [
+            {"layers": place, **row}
+            for row in sweep(
+                model,
+                statistics,
+                case.data.label,
+                measure,
+                fractions=(fraction,),
+                floors=OSP_FLOORS,
+                reading=reading,
+                layers=names,
+            )
+        ]
+        for place, names in places.items()
+        for fraction in OSP_FRACTIONS
+    }
 
 
 def ssd_curve(model: nn.Module, case: Case, found: Importances) -> list[Row]:

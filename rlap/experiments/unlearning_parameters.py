@@ -73,7 +73,7 @@ class RelevanceParameters(ForgettingParameters):
 class SoftPruningParameters(ForgettingParameters):
     """Parameters of notebook 04, OSP."""
 
-    strength: float = between(1e-3, 0, 1)
+    strength: float = between(1e-2, 0, 1)
     fraction: float = between(0.25, 1e-3, 1)
     floor: float = between(0.5, 0, 1)
     reading: str = choice("batchnorm", *READINGS)

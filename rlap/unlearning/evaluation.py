@@ -35,6 +35,7 @@ from rlap.unlearning.lra_npp_measures import (
     forgetting_rate_svc_original,
     forgetting_score_loss,
 )
+from rlap.unlearning.memory import begin_peak, peak_since
 from rlap.unlearning.probes import probes
 from rlap.unlearning.relearning import relearn
 from rlap.unlearning.splits import ForgettingData
@@ -246,9 +247,9 @@ def relative(
 
 @dataclass(frozen=True)
 class Cost:
-    """What a call took: ``seconds`` of wall time and, on a GPU, ``peak_bytes`` of
-    memory beyond what was held before (elsewhere None: what a process holds at most
-    says little of what a call needs)."""
+    """What a call took: ``seconds`` of wall time and ``peak_bytes`` of memory beyond
+    what was held before: of a GPU what PyTorch allocated; on the CPU under Linux what
+    the process held, in whole pages; elsewhere None."""
 
     seconds: float
     peak_bytes: int | None
@@ -264,10 +265,13 @@ def measured(
         torch.cuda.synchronize(device)
         torch.cuda.reset_peak_memory_stats(device)
         before = torch.cuda.memory_allocated(device)
+    else:
+        before = begin_peak()
     began = time.perf_counter()
     result = call()
     if gpu:
         torch.cuda.synchronize(device)
     seconds = time.perf_counter() - began
-    peak = torch.cuda.max_memory_allocated(device) - before if gpu else None
-    return result, Cost(seconds, peak)
+    if gpu:
+        return result, Cost(seconds, torch.cuda.max_memory_allocated(device) - before)
+    return result, Cost(seconds, peak_since(before))

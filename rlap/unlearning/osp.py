@@ -26,13 +26,19 @@ from rlap.unlearning.common import begin
 from rlap.unlearning.statistics import ClassStatistics, class_statistics
 
 READINGS = ("weight", "batchnorm", "gate")
+SCORES = ("difference", "standardised")
 
 
-def channel_scores(statistics: ClassStatistics, label: int) -> dict[str, Tensor]:
+def channel_scores(
+    statistics: ClassStatistics, label: int, score: str = "difference"
+) -> dict[str, Tensor]:
     """Mean response to ``label`` less that to all other samples: layer -> (d,).
 
-    Raises ``ValueError`` for a class that is absent or out of range, or the only one.
+    The ``score`` "standardised" is a control: its size, either way round, in the
+    channel's standard deviations. Raises ``ValueError`` for a class that is absent or
+    out of range, or the only one, and for an unknown score.
     """
+    check_one_of(score, SCORES, "score")
     counts = statistics.counts
     check_count(label, "the class to forget", minimum=0, maximum=len(counts) - 1)
     if counts[label] == 0:
@@ -42,8 +48,15 @@ def channel_scores(statistics: ClassStatistics, label: int) -> dict[str, Tensor]
     if others.sum() == 0:
         raise ValueError(f"the statistics hold no class but {label}")
     share = (others / others.sum()).float()
-    return {
+    found = {
         name: means[label] - share @ means for name, means in statistics.means.items()
+    }
+    if score == "difference":
+        return found
+    # a channel that never varies tells nothing; its difference is a rounding error
+    return {
+        name: torch.where(spread > 1e-6, found[name].abs() / spread, 0.0)
+        for name, spread in statistics.spreads.items()
     }
 
 
@@ -101,6 +114,7 @@ def soft_prune(
     floor: float = 0.5,
     reading: str = "batchnorm",
     layers: Sequence[str] | None = None,
+    score: str = "difference",
 ) -> nn.Module:
     """Scale channels by one minus their strength, from cached statistics: a new model.
 
@@ -119,6 +133,7 @@ def soft_prune(
             itself, by a buffer ``gate`` of the module (part of the state_dict).
         layers: names of convolutions; None takes all that the statistics know and
             the reading suits.
+        score: see ``channel_scores``.
 
     Raises ``ValueError`` for statistics from another model, a class that is absent and
     settings out of range, ``TypeError`` for a reading that a layer has no place for
@@ -130,7 +145,7 @@ def soft_prune(
     if check_rate(fraction, "fraction") == 0:
         raise ValueError("fraction must be above 0: no channel would be suppressed")
     statistics.check(model)
-    scores = channel_scores(statistics, label)
+    scores = channel_scores(statistics, label, score)
     names = list(layers) if layers is not None else suited(statistics, reading)
     if missing := [name for name in names if name not in scores]:
         raise KeyError(f"the statistics know no layer {missing[0]!r}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from statistics import fmean
 
@@ -16,7 +17,6 @@ from rlap.layers import (
     evaluating,
     model_device,
     placing,
-    preserved_random_state,
 )
 from rlap.modes import check_own_weights, trained_parameters
 from rlap.unlearning.common import last_layer, last_linear, some
@@ -80,9 +80,10 @@ def relearn(
 ) -> Relearning:
     """Train a copy on a few samples of every class and watch the forgotten one.
 
-    Plain SGD in eval mode (BatchNorm statistics stay). A mask is lifted first: no
-    number of steps would undo a bias of -1e9, and whoever wants the class back sees it
-    at once. Its bias becomes 0; its weights stay zero.
+    Plain SGD in eval mode (BatchNorm statistics stay) on batches with as many samples
+    of each class: else the class comes and goes with its share of the last batch. A
+    mask is lifted first: no number of steps would undo a bias of -1e9, and whoever
+    wants the class back sees it at once. Its bias becomes 0; its weights stay zero.
 
     Args:
         model: left as it was.
@@ -93,7 +94,9 @@ def relearn(
         max_steps, every: steps, and after how many of them it is looked at (and after
             the last).
         test_samples: at most, of either, on which that is measured.
-        fresh_head: draw the last layer anew first: then only the features help.
+        batch_size: rounded down to a multiple of the classes.
+        fresh_head: set the last layer to zero first: then only the features help.
+            (Drawn at random, the same features scored between 0.2 and 0.7 by the draw.)
 
     Raises ``ValueError`` for settings out of range and where all parameters are frozen,
     ``TypeError`` for a fresh head where the logits are not the output of an nn.Linear
@@ -112,10 +115,11 @@ def relearn(
         name = last_linear(new, data.forget.inputs[:1])
         head = new.get_submodule(name)
         check_own_weights(head, name)
-        with preserved_random_state(model_device(new), seed):
-            head.reset_parameters()
+        with torch.no_grad():
+            for parameter in head.parameters():
+                parameter.zero_()
     few = balanced(data, per_class, seed).to(model_device(new))
-    generator = torch.Generator().manual_seed(seed)
+    batches = balanced_batches(few.labels.cpu(), batch_size, seed)
     parameters = list(trained_parameters(new).values())
     place = placing(new, few.inputs, training=True)
     watched = [
@@ -123,12 +127,24 @@ def relearn(
     ]
     looks = [(0, *(accuracy(new, split) for split in watched))]
     for step in range(1, max_steps + 1):
-        index = torch.randperm(len(few), generator=generator)[:batch_size]
-        index = index.to(few.inputs.device)
+        index = next(batches).to(few.inputs.device)
         descend(new, parameters, place(few.inputs[index]), few.labels[index], lr)
         if step % every == 0 or step == max_steps:
             looks.append((step, *(accuracy(new, split) for split in watched)))
     return Relearning(target, keep, *zip(*looks, strict=True))
+
+
+def balanced_batches(labels: Tensor, batch_size: int, seed: int) -> Iterator[Tensor]:
+    """Without end: indices of ``batch_size // C`` samples of each of the C classes of
+    ``labels`` (N,), at least one."""
+    generator = torch.Generator().manual_seed(seed)
+    classes = [(labels == c).nonzero()[:, 0] for c in labels.unique()]
+    each = max(1, batch_size // len(classes))
+    while True:
+        orders = [torch.randperm(len(own), generator=generator) for own in classes]
+        yield torch.cat(
+            [own[order[:each]] for own, order in zip(classes, orders, strict=True)]
+        )
 
 
 @torch.no_grad()

@@ -24,7 +24,7 @@ from rlap.layers import (
 )
 
 POOLINGS = ("max", "mean")
-FORMAT = "rlap-class-statistics-2"
+FORMAT = "rlap-class-statistics-3"
 
 
 @dataclass(frozen=True)
@@ -35,6 +35,7 @@ class ClassStatistics:
         means: layer -> (C, d), the mean over a class's samples of the channel's
             response, which is ReLU of the convolution's (or its BatchNorm's) output,
             pooled over positions.
+        spreads: layer -> (d,), the response's standard deviation over all samples.
         sites: layer -> the module whose output is that response before ReLU: the
             BatchNorm that follows, or the layer itself.
         counts: (C,) int64, samples of each class.
@@ -43,6 +44,7 @@ class ClassStatistics:
     """
 
     means: dict[str, Tensor]
+    spreads: dict[str, Tensor]
     sites: dict[str, str]
     counts: Tensor
     pooling: str
@@ -60,18 +62,24 @@ class ClassStatistics:
         """The same with each layer's channels in random order: a control by which
         ``soft_prune`` weakens as many channels, as strongly, but any."""
         generator = torch.Generator().manual_seed(check_seed(seed))
-        means = {
-            name: m[:, torch.randperm(m.shape[1], generator=generator).to(m.device)]
+        orders = {
+            name: torch.randperm(m.shape[1], generator=generator).to(m.device)
             for name, m in self.means.items()
         }
-        return replace(self, means=means)
+        return replace(
+            self,
+            means={name: m[:, orders[name]] for name, m in self.means.items()},
+            spreads={name: s[orders[name]] for name, s in self.spreads.items()},
+        )
 
     def save(self, path: str | Path) -> None:
         """Write as safetensors: whole or not at all."""
         from safetensors.torch import save_file
 
         tensors = {"counts": self.counts.cpu()}
-        tensors |= {f"means/{k}": v.cpu().contiguous() for k, v in self.means.items()}
+        for part in ("means", "spreads"):
+            found = getattr(self, part).items()
+            tensors |= {f"{part}/{k}": v.cpu().contiguous() for k, v in found}
         about = {"format": FORMAT, "pooling": self.pooling, "digest": self.digest}
         about["layers"] = "\n".join(self.means)  # their order
         about["sites"] = "\n".join(self.sites[name] for name in self.means)
@@ -94,6 +102,7 @@ class ClassStatistics:
         layers, sites = (about[key].split("\n") for key in ("layers", "sites"))
         return cls(
             {name: tensors[f"means/{name}"] for name in layers},
+            {name: tensors[f"spreads/{name}"] for name in layers},
             dict(zip(layers, sites, strict=True)),
             tensors["counts"],
             about["pooling"],
@@ -141,6 +150,7 @@ def class_statistics(
     device, place = model_device(model), placing(model, splits[0].inputs)
     counts = torch.zeros(classes, dtype=torch.int64, device=device)
     sums: dict[str, Tensor] = {}
+    squares: dict[str, Tensor] = {}
     seen: dict[str, list[Tensor]] = {name: [] for name in sites}
     hooks = [
         model.get_submodule(site).register_forward_hook(
@@ -163,6 +173,7 @@ def class_statistics(
                             check_calls(len(found), name)
                         if len(found) == 1:
                             add_rows(sums, name, found[0], y, classes)
+                            add_rows(squares, name, found[0].square(), y, classes)
                         else:
                             sites.pop(name, None)
                         found.clear()
@@ -178,7 +189,13 @@ def class_statistics(
         name: check_finite((sums[name] / share).float(), f"the response of {name!r}")
         for name in sites
     }
-    return ClassStatistics(means, sites, counts, pooling, weight_digest(model))
+    n = counts.sum().clamp(min=1)
+    spreads = {}
+    for name in sites:
+        variance = squares[name].sum(0) / n - (sums[name].sum(0) / n).square()
+        spreads[name] = variance.clamp(min=0).sqrt().float()
+    digest = weight_digest(model)
+    return ClassStatistics(means, spreads, sites, counts, pooling, digest)
 
 
 def response_sites(model: nn.Module, layers: Sequence[str] | None) -> dict[str, str]:

@@ -61,10 +61,10 @@ def forget_svd_projection(
 
 
 def check_alphas(alpha_retain: float, alpha_forget: float) -> None:
-    """Raise ``ValueError`` for an a below 1."""
+    """Raise ``ValueError`` for an a that is not positive."""
     for name, value in (("alpha_retain", alpha_retain), ("alpha_forget", alpha_forget)):
-        if check_number(value, name) < 1:
-            raise ValueError(f"{name} must be at least 1, not {value}")
+        if check_number(value, name) <= 0:
+            raise ValueError(f"{name} must be positive, not {value}")
 
 
 @dataclass(frozen=True)
