@@ -71,6 +71,23 @@ def test_the_truly_clean_part_is_compared_at_equal_size(tmp_path):
     assert claim(book, "clean-size").verdict == "reproduced"
 
 
+def test_the_noisier_part_is_the_kept_one_where_the_noisy_part_was_kept(tmp_path):
+    """Its cost is 10, 10.1 and, in the run that kept the noisy part, 10.2 points."""
+    right = {"initial": 0.60, "F-FT": 0.75, "F-FT/wrong cluster": 0.50}
+    wrong = {"initial": 0.602, "F-FT": 0.50, "F-FT/wrong cluster": 0.75}
+    made = [
+        made_up.record(0, right, **AT_8),
+        made_up.record(1, right | {"initial": 0.601}, **AT_8),
+        made_up.record(2, wrong, auroc=0.05, **AT_8),
+        # the other part is not in this run: to count it because the noisy one was
+        # kept would choose among the runs
+        made_up.record(3, {"initial": 0.9, "F-FT": 0.1}, auroc=0.05, **AT_8),
+    ]
+    found = claim(build(tmp_path, *made), "wrong-part")
+    assert (found.n, found.verdict) == (3, "reproduced")
+    assert found.ours == pytest.approx(0.101)
+
+
 def test_of_what_contradicts_the_surest_is_shown(tmp_path):
     """The interval, the p-value and the setting are those of one and the same test."""
     made = []
