@@ -126,12 +126,14 @@ def images_seen(record: Mapping, arm: str, whole: bool) -> int:
 
 
 def orientation(records: Sequence[Mapping]) -> object:
-    """A line a run: which part it kept, how pure that is, and what came of it."""
+    """A line a run: how well its partition tells the noise, which part it kept, how
+    pure that is, and what came of it."""
     lines = [
         [
             scale_of(r),
             str(setting_of(r)),
             str(r["seed"]),
+            f"{auroc(r):.2f}",
             "clean" if r["partition"]["oriented_right"] else "noisy",
             f"{r['partition']['detection']['purity']:.1%}",
             *(f"{100 * r['arms'][a]['accuracy']:.1f}" if a in r["arms"] else ""
@@ -139,6 +141,6 @@ def orientation(records: Sequence[Mapping]) -> object:
         ]
         for r in sorted(records, key=lambda r: (str(setting_of(r)), r["seed"]))
     ]  # fmt: skip
-    header = ["run", "setting", "seed", "part kept", "of it clean", "initial, %",
-              "L-FT, %", "F-FT, %", "retrain, %"]  # fmt: skip
+    header = ["run", "setting", "seed", "area", "part kept", "of it clean",
+              "initial, %", "L-FT, %", "F-FT, %", "retrain, %"]  # fmt: skip
     return table_of(header, lines)

@@ -87,6 +87,13 @@ def auroc(record: Mapping) -> float | None:
     return None if area is None else max(area, 1 - area)
 
 
+def split_accuracy(record: Mapping) -> float | None:
+    """Share of the samples that the partition put on their right side, whichever part
+    it kept."""
+    right = record.get("partition", {}).get("detection", {}).get("accuracy")
+    return None if right is None else max(right, 1 - right)
+
+
 def saved_an_epoch(arm: str) -> Quantity:
     """Share of retraining's seconds an epoch that an arm saves."""
 
