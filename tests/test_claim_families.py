@@ -74,6 +74,24 @@ def test_the_truly_clean_part_is_compared_at_equal_size(tmp_path):
     assert claim(book, "clean-size").verdict == "reproduced"
 
 
+@pytest.mark.parametrize(
+    ("change", "alone", "like"),
+    [
+        (0.01, "reproduced", "reproduced"),
+        (-0.01, "contradicted", "reproduced"),
+        (-0.03, "contradicted", "contradicted"),
+    ],
+)
+def test_arms_without_a_table_have_a_claim(tmp_path, change, alone, like):
+    arms = {"continue": 0.70, "pruned+continue": 0.70 + change}
+    arms |= {"F-FT": 0.70, "F-FT/clean subset": 0.70 - change}
+    book = build(tmp_path, *made_up.seeds(3, arms, **AT_8))
+    assert claim(book, "pruning-alone").verdict == alone
+    assert claim(book, "pruning-alone").ours == pytest.approx(change)
+    assert claim(book, "like-clean").verdict == like
+    assert claim(book, "like-clean").ours == pytest.approx(change)
+
+
 def test_the_noisier_part_is_the_kept_one_where_the_noisy_part_was_kept(tmp_path):
     """Its cost is 10, 10.1 and, in the run that kept the noisy part, 10.2 points."""
     right = {"initial": 0.60, "F-FT": 0.75, "F-FT/wrong cluster": 0.50}

@@ -456,6 +456,22 @@ def test_gaps_are_told_by_what_the_partition_found_and_kept(tmp_path):
     assert pages_outcomes.gaps_told([0.1, -0.02]) == "+4.0 (-2.0 to +10.0, 2 runs)"
 
 
+def test_every_arm_that_ran_is_shown(tmp_path):
+    made = made_up.seeds(3, {"oracle": 0.8}, **AT_8)
+    made += made_up.seeds(2, **AT_8, protocol="described")
+    made += made_up.seeds(1, {"elsewhere": 0.8}, rate=0.5, level=2.0)
+    book = build(tmp_path, *made)
+    shown = pages_outcomes.every_arm(
+        book.evidence, evidence.headline(), ("small", "paper")
+    ).data
+    rows = [re.findall(r"<t[dh].*?>(.*?)</t[dh]>", row) for row in shown.split("<tr>")]
+    rows = {row[0]: row[1:] for row in rows if row}
+    assert rows.pop("arm, accuracy in %") == ["released, small", "described, small"]
+    assert rows.keys() == made[0]["arms"].keys()
+    assert rows["oracle"] == ["80.1 [79.9, 80.3], n = 3", ""]
+    assert rows["F-FT"][1].endswith("n = 2")
+
+
 def test_as_many_epochs_are_not_as_many_images(tmp_path):
     made = made_up.seeds(2, **AT_8)
     for record in made:
