@@ -278,7 +278,7 @@ def test_every_page_can_be_made_with_and_without_records(tmp_path, capsys, run):
     book = book_of(tmp_path, *made)
     page = TablePage(3, tmp_path)
     for part in (page.counts, page.values, page.grid, page.numbers, page.gains,
-                 page.anomalies, page.provenance):  # fmt: skip
+                 page.orderings, page.anomalies, page.provenance):  # fmt: skip
         part()
     said = capsys.readouterr().out
     assert ("3 records" if run else "no records yet") in said

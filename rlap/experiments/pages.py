@@ -21,8 +21,10 @@ from rlap.experiments.markup import (
     points,
     points_bounds,
     table,
+    table_of,
     with_bounds,
 )
+from rlap.experiments.orderings import Ordering
 from rlap.experiments.verdicts import NOT_RUN, VERDICTS
 
 METRIC = {"accuracy": "accuracy", "precision": "precision", "f1": "F1",
@@ -178,6 +180,24 @@ def gains(rows: Sequence[Gain], number_of_table: int) -> object:
         for g in mine
     ]
     return html(table(header, lines) if lines else "<p>Not run.</p>")
+
+
+def orderings(rows: Sequence[Ordering]) -> object:
+    """The printed orders of a table's arms, where they were run."""
+    header = ["setting", "printed order", "run", "n", "verdict", "decided by, points"]
+    lines = [
+        [
+            o.setting_value,
+            escape(o.printed),
+            f"{o.protocol}, {o.tier}",
+            str(o.n),
+            mark(o.verdict, o.reason),
+            escape(o.reason),
+        ]
+        for o in rows
+        if o.verdict != NOT_RUN
+    ]
+    return table_of(header, lines)
 
 
 def anomalies(number_of_table: int) -> object:
