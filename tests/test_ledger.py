@@ -239,6 +239,19 @@ def test_gains_are_paired_and_corrected(tmp_path):
     assert {g.verdict for g in wide} == {"inconclusive"}  # .1, .2, .3
 
 
+def test_what_n_could_detect_of_a_gain_is_printed(tmp_path):
+    """Gains of 7, 8 and 9 points: t(.975, 2) * .01 / sqrt(3) = 2.48 points."""
+    made = [made_up.record(s, {"F-FT": 0.69 + 0.01 * s, "retrain": 0.62})
+            for s in range(3)]  # fmt: skip
+    shown = pages.gains(build(tmp_path, *made).gains, 1).data
+    assert "n can tell" in shown
+    (row,) = [r for r in shown.split("<tr>") if "F-FT minus retrain" in r
+              and "L-FT" not in r]  # fmt: skip
+    assert "<td>2.5</td>" in row
+    one = build(tmp_path / "one", made_up.record(**AT_8))
+    assert "nan" not in pages.gains(one.gains, 1).data
+
+
 def test_an_interval_ends_where_values_can_be(tmp_path):
     made = [made_up.record(s, {"F-FT": a}) for s, a in enumerate((0.1, 0.5, 0.9))]
     found = cell(build(tmp_path, *made), 1, "50000", "f_ft")

@@ -163,10 +163,11 @@ def claim_words(rows: Sequence[ClaimRow], key: str, protocol: str, tier: str) ->
 
 
 def gains(rows: Sequence[Gain], number_of_table: int) -> object:
-    """The differences that a table implies, where they were run."""
+    """The differences that a table implies, where they were run, and the smallest that
+    so many seeds would have told from none."""
     mine = [g for g in rows if g.table == number_of_table and g.n]
-    header = ["setting", "difference", "paper", "run", "ours, points", "p (Holm)",
-              "verdict"]  # fmt: skip
+    header = ["setting", "difference", "paper", "run", "ours, points", "n can tell",
+              "p (Holm)", "verdict"]  # fmt: skip
     lines = [
         [
             g.setting_value,
@@ -174,6 +175,7 @@ def gains(rows: Sequence[Gain], number_of_table: int) -> object:
             points(g.paper),
             f"{g.protocol}, {g.tier}",
             points_bounds(g.ours, g.low, g.high) + f", n = {g.n}",
+            "" if g.detectable is None else f"{100 * g.detectable:.1f}",
             "" if g.p_holm is None else f"{g.p_holm:.3f}",
             mark(g.verdict, g.reason),
         ]
