@@ -351,6 +351,20 @@ def test_command_prints_counts_then_claims(tmp_path, capsys):
     assert out.index("471") < out.index("F-FT beats retraining by about 10 points")
 
 
+def test_the_book_and_the_command_count_alike(tmp_path, capsys):
+    """A line a protocol and tier, those that nobody planned included."""
+    reduced = made_up.seeds(3, **AT_8, model="resnet18", width=16, epochs=20)
+    made_up.save(tmp_path, *made_up.seeds(3, **AT_8), *reduced)
+    rows = ledger.build(tmp_path).rows
+    shown = pages.counts(rows).data
+    of_book = [re.findall(r"<td>(.*?)</td>", row) for row in shown.split("<tr>")]
+    of_book = [row for row in of_book if row]
+    _, out, _ = run(capsys, "--results", tmp_path)
+    of_command = [line.split() for line in out.splitlines()[1 : 1 + len(of_book)]]
+    assert of_command == of_book
+    assert len(of_book) == 12 and {row[-1] for row in of_book} == {"471"}
+
+
 def test_command_as_json(tmp_path, capsys):
     made_up.save(tmp_path, *made_up.seeds(3, **AT_8))
     code, out, _ = run(capsys, "--results", tmp_path, "--json", "--table", 1,
