@@ -89,6 +89,28 @@ def test_at_the_papers_scale_the_value_is_tested(tmp_path):
     assert cell(book, 1, "50000", "initial", tier="paper").verdict == "contradicted"
 
 
+def test_the_small_test_archive_is_not_the_papers_scale(tmp_path):
+    """Speech at the paper's network and epochs, on data that cannot be compared."""
+    asked = {"dataset": "speech_commands", "tier": "paper"}
+    made = made_up.seeds(3, {"F-FT": 0.7}, **asked)
+    for record in made:
+        record["data"]["banner"] = "Real keywords, split anew; not comparable."
+    book = build(tmp_path / "archive", *made)
+    found = cell(book, 6, "speech_commands_10", "f_ft", tier="paper+data=other")
+    assert (found.n, found.test) == (3, "gain")
+    assert not [r for r in book.rows if r.n and r.tier == "paper"]
+    for record in made:
+        record["data"]["banner"] = ""
+    book = build(tmp_path / "whole", *made)
+    found = cell(book, 6, "speech_commands_10", "f_ft", tier="paper")
+    assert (found.n, found.test) == (3, "value")
+    # a smaller tier says by its name that it is not the paper's
+    asked["tier"] = "small"
+    small = made_up.record(**asked)
+    small["data"]["banner"] = "Real keywords, split anew; not comparable."
+    assert scale_of(small) == "small"
+
+
 def test_one_seed_is_never_more_than_inconclusive(tmp_path):
     book = build(tmp_path, made_up.record(**AT_8), made_up.record(tier="paper", **AT_8))
     run = [r for r in book.rows if r.n]
