@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from rlap.checks import check_labels, check_one_of, check_rate
+from rlap.checks import check_count, check_labels, check_one_of, check_rate
 
 if TYPE_CHECKING:
     from sklearn.mixture import GaussianMixture
@@ -112,6 +112,7 @@ def partition(
     seed: int = 0,
     covariance_type: str = "full",
     n_init: int = 1,
+    max_iter: int = 300,
     start: str = "kmeans",
     threshold: float = 0.5,
 ) -> Partition:
@@ -125,7 +126,7 @@ def partition(
         quality: (N,), larger is better; only names the good cluster, by its mean.
             Never needs labels: confidence is a good choice. None uses the total
             attribution for "gmm" and the score's own direction for the others.
-        seed, covariance_type, n_init: of scikit-learn's GaussianMixture.
+        seed, covariance_type, n_init, max_iter: of scikit-learn's GaussianMixture.
         start: where the fit begins: "kmeans", scikit-learn's own start, which the
             released code uses; or "total", the halves of lower and higher total score.
             A fit ends at a maximum of the likelihood near its start. From k-means that
@@ -143,6 +144,7 @@ def partition(
     x = _check_scores(scores, rule)
     check_rate(threshold, "threshold")
     check_one_of(start, (*STARTS, BEST), "start")
+    check_count(max_iter, "max_iter")
     value = check_quality(quality, len(x))
     if rule == "trivial":
         if x.min() < 0 or x.max() > 1:
@@ -151,7 +153,7 @@ def partition(
         diagnostics: dict[str, object] = {"named_by": "share of values at the bounds"}
     else:
         posterior, diagnostics = _mixture_posterior(
-            x, rule, value, seed, covariance_type, n_init, start
+            x, rule, value, seed, covariance_type, n_init, max_iter, start
         )
     high = posterior > threshold
     if high.all() or not high.any():
@@ -204,6 +206,7 @@ def _mixture_posterior(
     seed: int,
     covariance_type: str,
     n_init: int,
+    max_iter: int,
     start: str,
 ) -> tuple[np.ndarray, dict[str, object]]:
     """Posterior of the good component (N,), and what there is to say about the fit."""
@@ -219,6 +222,7 @@ def _mixture_posterior(
             _halves(x, total, covariance_type, seed) if name == "total" else {},
             covariance_type=covariance_type,
             n_init=n_init,
+            max_iter=max_iter,
             seed=seed,
         )
         for name in (STARTS if start == BEST else (start,))
@@ -251,7 +255,13 @@ def _mixture_posterior(
 
 
 def _fit(
-    x: np.ndarray, begin: dict, *, covariance_type: str, n_init: int, seed: int
+    x: np.ndarray,
+    begin: dict,
+    *,
+    covariance_type: str,
+    n_init: int,
+    max_iter: int,
+    seed: int,
 ) -> GaussianMixture:
     """A mixture of two fitted to x (N, d), its first parameters as in ``begin``."""
     from sklearn.mixture import GaussianMixture  # here: it takes seconds to import
@@ -260,7 +270,7 @@ def _fit(
         2,
         covariance_type=covariance_type,
         n_init=n_init,
-        max_iter=300,
+        max_iter=max_iter,
         random_state=seed % 2**32,  # NumPy takes no larger one
         **begin,
     )

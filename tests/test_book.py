@@ -423,7 +423,19 @@ def test_an_empty_folder_is_no_site(tmp_path):
 
 
 # pages whose every table and figure rests on records
-MEASURED = ("gain", "partition", "differences", "compute")
+MEASURED = (
+    "intro",
+    "status",
+    "ledger",
+    "gain",
+    "partition",
+    "differences",
+    "compute",
+)
+SAYS = (
+    "sourced(", "provenance(", "provenance_line(", "source(", "rlap sweep", "stamp",
+    "figure(",
+)  # fmt: skip
 
 
 @pytest.mark.parametrize("page", MEASURED)
@@ -436,8 +448,26 @@ def test_every_output_says_what_it_rests_on_and_how_to_make_it_again(page):
     ]
     assert shown
     for cell in shown:
-        said = ("sourced(", "provenance(", "source(", "rlap sweep", "stamp", "figure(")
-        assert any(word in cell for word in said), cell
+        assert any(word in cell for word in SAYS), cell
+
+
+def test_a_pandas_table_can_say_what_it_rests_on():
+    import pandas as pd
+
+    from rlap.experiments import markup
+
+    frame = pd.DataFrame({"seed 0": ["1 < 2", 3]}, index=["first", "second"])
+    shown = markup.sourced(markup.of_frame(frame), [made_up.record()], "g").data
+    assert "<td>first</td><td>1 &lt; 2</td>" in shown
+    assert "<td>second</td><td>3</td>" in shown and "grids/g.yaml" in shown
+
+
+def test_the_front_page_shows_the_count_of_the_ledger():
+    """Both pages lay out the same rows by the same function, and that of all rows."""
+    for page in ("intro", "ledger"):
+        text = (BOOK / f"{page}.md").read_text(encoding="utf-8")
+        assert "book = ledger.build()\n" in text
+        assert "pages.counts(book.rows)" in text
 
 
 def test_a_source_line_names_records_seeds_and_the_command():

@@ -255,13 +255,30 @@ def test_a_step_that_may_be_nothing_is_not_named(tmp_path):
     assert pages_walk.largest_step(lines, "F-FT") == "none for sure"
 
 
+def test_among_many_steps_one_that_just_passes_is_not_named(tmp_path):
+    """1, 1.5 and 2 points: t = 5.2 with 2 degrees of freedom, p = .035; twice that is
+    more than .05."""
+    names = [name for name, _ in steps("released", "controlled", "cifar10")][:3]
+    by_seed = ((0.70, 0.70, 0.70), (0.71, 0.715, 0.72), (0.74, 0.70, 0.71))
+    made = [
+        made_up.record(seed, {"F-FT": value}, protocol=name)
+        for name, values in zip(names, by_seed, strict=True)
+        for seed, value in enumerate(values)
+    ]
+    book = book_of(tmp_path, *made)
+    lines = pages_walk.walk(book.evidence, "small", headline(), ("F-FT",))
+    alone = pages_walk.largest_step(lines[:2], "F-FT")
+    assert alone.startswith(f"{lines[1]['field']} (+1.5 [+0.3, +2.7]")
+    assert pages_walk.largest_step(lines, "F-FT") == "none for sure"
+
+
 @pytest.mark.parametrize("run", [False, True])
 def test_every_page_can_be_made_with_and_without_records(tmp_path, capsys, run):
     made = made_up.seeds(3, level=8.0) if run else []
     book = book_of(tmp_path, *made)
     page = TablePage(3, tmp_path)
     for part in (page.counts, page.values, page.grid, page.numbers, page.gains,
-                 page.anomalies, page.provenance):  # fmt: skip
+                 page.orderings, page.anomalies, page.provenance):  # fmt: skip
         part()
     said = capsys.readouterr().out
     assert ("3 records" if run else "no records yet") in said

@@ -7,11 +7,12 @@ from pathlib import Path
 import pytest
 import yaml
 
-from rlap.experiments import grid
+from rlap.experiments import grid, paper
 from rlap.experiments.differences import register
+from rlap.experiments.evidence import scale_of, setting_for, setting_of
 from rlap.experiments.grid import folder_name, jobs_of
 from rlap.experiments.parameters import NOTEBOOKS, Cifar10Parameters, ParameterError
-from rlap.experiments.protocol import CIFAR10, steps
+from rlap.experiments.protocol import CIFAR10, PROTOCOLS, steps
 
 GRIDS = sorted((Path(__file__).parents[1] / "grids").glob("*.yaml"))
 
@@ -177,6 +178,27 @@ def test_every_grid_says_what_it_is_for_and_repeats_its_runs(path):
     headline = text["blocks"][0].get("seeds", text.get("seeds"))
     tables = path.stem.startswith("table") or path.stem == "audit5"
     assert len(headline) >= (5 if tables else 3)
+
+
+# what each table opens with, and Table 4's half of the images
+HEADLINES = {1: "50000", 2: "50000", 3: "2", 4: "0.5", 5: "0", 6: "speech_commands_10"}
+
+
+@pytest.mark.parametrize("number", HEADLINES)
+def test_the_headline_of_a_table_has_five_seeds_in_every_protocol(number):
+    """With the arms that the table asks for, on the tier's own network."""
+    cell = next(
+        c for c in paper.of_table(number) if c.setting_value == HEADLINES[number]
+    )
+    (path,) = [p for p in GRIDS if p.stem == f"table{number}"]
+    seeds = {name: set() for name in PROTOCOLS}
+    for job in jobs_of([path]):
+        asked = job.parameters.resolved()
+        run = {"parameters": asked.identity()}
+        at_headline = setting_of(run) == setting_for(cell) and scale_of(run) == "small"
+        if at_headline and (number != 2 or asked.arms != "main"):
+            seeds[asked.protocol].add(asked.seed)
+    assert {name: len(found) for name, found in seeds.items() if len(found) < 5} == {}
 
 
 @pytest.mark.parametrize("path", GRIDS, ids=lambda p: p.stem)

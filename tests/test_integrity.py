@@ -8,6 +8,7 @@ import shutil
 import made_up
 import pytest
 
+from rlap import paths
 from rlap.experiments import integrity, records
 from rlap.experiments.records import RecordError
 
@@ -92,6 +93,23 @@ def test_a_missing_record_is_noticed(tmp_path):
     assert kinds(tmp_path) == ["missing"]
 
 
+def test_the_committed_folder_has_to_have_a_manifest(tmp_path, monkeypatch):
+    committed, other = tmp_path / "results", tmp_path / "runs"
+    monkeypatch.setattr(paths, "checkout", lambda: tmp_path)
+    made_up.save(other, made_up.record())
+    assert kinds(committed) == kinds(other) == []
+    made_up.save(committed, made_up.record())
+    assert kinds(other) == []
+    found, findings = integrity.examine(committed)
+    assert [str(f)[:22] for f in findings] == ["missing: MANIFEST.json"]
+    assert len(found) == 1  # the records that are there are sound
+    monkeypatch.setattr(paths, "checkout", lambda: None)  # nothing is committed
+    assert kinds(committed) == []
+    monkeypatch.setattr(paths, "checkout", lambda: tmp_path)
+    integrity.write_manifest(committed)
+    assert kinds(committed) == []
+
+
 def test_an_exchanged_and_a_new_record_are_noticed(tmp_path):
     (path,) = made_up.save(tmp_path, made_up.record())
     integrity.write_manifest(tmp_path)
@@ -155,7 +173,5 @@ def test_a_record_without_a_digest_is_still_read(tmp_path):
 
 
 def test_the_committed_records_are_sound_and_listed():
-    from rlap import paths
-
     found, findings = integrity.examine(paths.results_folder())
     assert found and not findings, integrity.lines(findings)

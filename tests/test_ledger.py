@@ -89,6 +89,28 @@ def test_at_the_papers_scale_the_value_is_tested(tmp_path):
     assert cell(book, 1, "50000", "initial", tier="paper").verdict == "contradicted"
 
 
+def test_the_small_test_archive_is_not_the_papers_scale(tmp_path):
+    """Speech at the paper's network and epochs, on data that cannot be compared."""
+    asked = {"dataset": "speech_commands", "tier": "paper"}
+    made = made_up.seeds(3, {"F-FT": 0.7}, **asked)
+    for record in made:
+        record["data"]["banner"] = "Real keywords, split anew; not comparable."
+    book = build(tmp_path / "archive", *made)
+    found = cell(book, 6, "speech_commands_10", "f_ft", tier="paper+data=other")
+    assert (found.n, found.test) == (3, "gain")
+    assert not [r for r in book.rows if r.n and r.tier == "paper"]
+    for record in made:
+        record["data"]["banner"] = ""
+    book = build(tmp_path / "whole", *made)
+    found = cell(book, 6, "speech_commands_10", "f_ft", tier="paper")
+    assert (found.n, found.test) == (3, "value")
+    # a smaller tier says by its name that it is not the paper's
+    asked["tier"] = "small"
+    small = made_up.record(**asked)
+    small["data"]["banner"] = "Real keywords, split anew; not comparable."
+    assert scale_of(small) == "small"
+
+
 def test_one_seed_is_never_more_than_inconclusive(tmp_path):
     book = build(tmp_path, made_up.record(**AT_8), made_up.record(tier="paper", **AT_8))
     run = [r for r in book.rows if r.n]
@@ -239,6 +261,19 @@ def test_gains_are_paired_and_corrected(tmp_path):
     assert {g.verdict for g in wide} == {"inconclusive"}  # .1, .2, .3
 
 
+def test_what_n_could_detect_of_a_gain_is_printed(tmp_path):
+    """Gains of 7, 8 and 9 points: t(.975, 2) * .01 / sqrt(3) = 2.48 points."""
+    made = [made_up.record(s, {"F-FT": 0.69 + 0.01 * s, "retrain": 0.62})
+            for s in range(3)]  # fmt: skip
+    shown = pages.gains(build(tmp_path, *made).gains, 1).data
+    assert "n can tell" in shown
+    (row,) = [r for r in shown.split("<tr>") if "F-FT minus retrain" in r
+              and "L-FT" not in r]  # fmt: skip
+    assert "<td>2.5</td>" in row
+    one = build(tmp_path / "one", made_up.record(**AT_8))
+    assert "nan" not in pages.gains(one.gains, 1).data
+
+
 def test_an_interval_ends_where_values_can_be(tmp_path):
     made = [made_up.record(s, {"F-FT": a}) for s, a in enumerate((0.1, 0.5, 0.9))]
     found = cell(build(tmp_path, *made), 1, "50000", "f_ft")
@@ -336,6 +371,20 @@ def test_command_prints_counts_then_claims(tmp_path, capsys):
         str(known[v]) for v in ("reproduced", "contradicted", "inconclusive", "not run")
     ] + ["471"]
     assert out.index("471") < out.index("F-FT beats retraining by about 10 points")
+
+
+def test_the_book_and_the_command_count_alike(tmp_path, capsys):
+    """A line a protocol and tier, those that nobody planned included."""
+    reduced = made_up.seeds(3, **AT_8, model="resnet18", width=16, epochs=20)
+    made_up.save(tmp_path, *made_up.seeds(3, **AT_8), *reduced)
+    rows = ledger.build(tmp_path).rows
+    shown = pages.counts(rows).data
+    of_book = [re.findall(r"<td>(.*?)</td>", row) for row in shown.split("<tr>")]
+    of_book = [row for row in of_book if row]
+    _, out, _ = run(capsys, "--results", tmp_path)
+    of_command = [line.split() for line in out.splitlines()[1 : 1 + len(of_book)]]
+    assert of_command == of_book
+    assert len(of_book) == 12 and {row[-1] for row in of_book} == {"471"}
 
 
 def test_command_as_json(tmp_path, capsys):
@@ -454,6 +503,22 @@ def test_gaps_are_told_by_what_the_partition_found_and_kept(tmp_path):
     table = pages_outcomes.outcome_table(found, "F-FT", ("retrain", "x")).data
     assert "2 runs)" in table and "no such run" in table
     assert pages_outcomes.gaps_told([0.1, -0.02]) == "+4.0 (-2.0 to +10.0, 2 runs)"
+
+
+def test_every_arm_that_ran_is_shown(tmp_path):
+    made = made_up.seeds(3, {"oracle": 0.8}, **AT_8)
+    made += made_up.seeds(2, **AT_8, protocol="described")
+    made += made_up.seeds(1, {"elsewhere": 0.8}, rate=0.5, level=2.0)
+    book = build(tmp_path, *made)
+    shown = pages_outcomes.every_arm(
+        book.evidence, evidence.headline(), ("small", "paper")
+    ).data
+    rows = [re.findall(r"<t[dh].*?>(.*?)</t[dh]>", row) for row in shown.split("<tr>")]
+    rows = {row[0]: row[1:] for row in rows if row}
+    assert rows.pop("arm, accuracy in %") == ["released, small", "described, small"]
+    assert rows.keys() == made[0]["arms"].keys()
+    assert rows["oracle"] == ["80.1 [79.9, 80.3], n = 3", ""]
+    assert rows["F-FT"][1].endswith("n = 2")
 
 
 def test_as_many_epochs_are_not_as_many_images(tmp_path):

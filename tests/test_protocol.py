@@ -177,6 +177,10 @@ def test_released_is_the_released_code():
         assert found[f"recipes.{arm}.epochs"] == 30
         assert found[f"recipes.{arm}.weight_decay"] == decay
         assert found[f"recipes.{arm}.shuffle"] is True
+        assert found[f"recipes.{arm}.batch_size"] == 64
+    assert (found["covariance"], found["start"], found["max_iter"]) == (
+        "full", "kmeans", 100,
+    )  # fmt: skip
     assert found["recipes.retrain.epochs"] == 60
     assert found["recipes.retrain short.epochs"] == 30
     assert found["recipes.retrain.shuffle"] is True

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+from dataclasses import replace
 
 import pytest
 import torch
@@ -147,6 +148,8 @@ def test_the_mixture_is_fitted_as_the_plan_says(data, covariance, method):
         covariance_type=covariance,
     )
     assert torch.equal(study.parts.posterior, expected.posterior)
+    study.plan = replace(study.plan, max_iter=1)
+    assert study.split_from("kmeans").diagnostics["iterations"] == 1
 
 
 def test_a_split_is_told_by_the_noise_or_by_the_class(data, monkeypatch):

@@ -221,6 +221,28 @@ def takes_the_purer(least: float) -> Rule:
     return judge
 
 
+def where_noisy_kept(
+    settings: Sequence[Setting], of: Quantity, least: float, threshold: float
+) -> Rule:
+    """Rule: the mean over the runs that kept the noisy part lies above ``threshold``,
+    where the partition separates: an AUROC of ``least`` or more."""
+
+    def noisy(record: Mapping) -> float | None:
+        found = (auroc(record) or 0.0) >= least
+        swapped = found and not record["partition"]["oriented_right"]
+        return of(record) if swapped else None
+
+    def judge(evidence: Evidence, *where: str) -> Judgement:
+        if not at_each(evidence, where, settings, of):
+            return not_run("no records")
+        judged = on_average(settings, noisy, threshold, 0.0)(evidence, *where)
+        if judged.found is None:
+            return not_run("no run kept the noisy part")
+        return judged
+
+    return judge
+
+
 def label_noise(evidence: Evidence, *where: str) -> list[Setting]:
     """The settings with wrong labels that were run."""
     return [s for s in evidence.settings(*where) if s.kind not in INPUT_KINDS]

@@ -3,7 +3,7 @@
 A record answers a cell when it was run at the cell's setting. Records are filed by
 protocol and scale; a scale is a tier and whatever the run does differently from that
 tier's own choices: "small", "small/resnet18-16" (by model and width), "paper",
-"small+epochs=20".
+"small+epochs=20", "paper+data=other" (speech of the small test archive).
 """
 
 from __future__ import annotations
@@ -82,7 +82,8 @@ def choices(record: Mapping) -> dict[str, object]:
 
 
 def scale_of(record: Mapping) -> str:
-    """Tier, network if it is not the tier's, and other departures from the tier."""
+    """Tier, network if it is not the tier's, and other departures from the tier; of the
+    paper's tier also data that say of themselves that they are not the paper's."""
     asked, chosen = record["parameters"], choices(record)
     free = {*VARIED, "train_size"}
     other = {k: v for k, v in asked.items() if k not in free and v != chosen[k]}
@@ -90,11 +91,13 @@ def scale_of(record: Mapping) -> str:
     name = asked["tier"]
     if model or width:
         name += f"/{model or asked['model']}" + (f"-{width}" if width else "")
+    if is_full(asked["tier"]) and record["data"].get("banner"):
+        other["data"] = "other"
     return "+".join([name, *(f"{k}={v}" for k, v in sorted(other.items()))])
 
 
 def is_full(scale: str) -> bool:
-    """Whether a scale is the paper's own: its network, sizes and epochs."""
+    """Whether a scale is the paper's own: its network, data, sizes and epochs."""
     return scale == "paper"
 
 

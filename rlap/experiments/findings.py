@@ -21,6 +21,7 @@ from rlap.experiments.protocol import CIFAR10, PROTOCOLS
 from rlap.experiments.quantities import (
     accuracy,
     auroc,
+    cleaner_part_gains,
     gap,
     saved_an_epoch,
     saved_in_all,
@@ -56,9 +57,8 @@ def choice(evidence: Evidence) -> list[str]:
                 f"{FAIR_AUROC} and more), {wrong} of {counted(len(told), 'run')} keep "
                 "the noisy part"
             )
-        found = [
-            cleaner_part(r) for r in evidence.at(protocol, scale, headline()).values()
-        ]
+        at_head = evidence.at(protocol, scale, headline()).values()
+        found = [cleaner_part_gains(r) for r in at_head]
         found = [v for v in found if v is not None]
         if found:
             lines.append(
@@ -67,14 +67,6 @@ def choice(evidence: Evidence) -> list[str]:
                 f"n = {len(found)}"
             )
     return lines
-
-
-def cleaner_part(record: Mapping) -> float | None:
-    """F-FT on the cleaner part minus F-FT on the other; None where one is missing."""
-    worth = gap("F-FT", "F-FT/wrong cluster")(record)
-    if worth is None:
-        return None
-    return worth if record["partition"]["oriented_right"] else -worth
 
 
 def kept(evidence: Evidence) -> list[str]:

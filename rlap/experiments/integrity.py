@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from rlap import paths
 from rlap.data.download import atomic
 from rlap.experiments import records
 from rlap.experiments.paper import f1_bound
@@ -176,9 +177,12 @@ def repeated(first: Mapping, second: Mapping) -> Finding:
 
 
 def against_manifest(folder: Path, found: Mapping[str, Mapping]) -> Iterator[Finding]:
-    """Records that the manifest knows and the folder does not, and the reverse."""
+    """Records that the manifest knows and the folder does not, and the reverse. The
+    committed folder has to have one; elsewhere nobody may have vouched yet."""
     path = folder / MANIFEST
     if not path.exists():
+        if is_committed(folder):
+            yield Finding("missing", MANIFEST, "nothing tells which records there were")
         return
     try:
         listed = json.loads(path.read_text(encoding="utf-8"))
@@ -196,6 +200,14 @@ def against_manifest(folder: Path, found: Mapping[str, Mapping]) -> Iterator[Fin
     for name in found:
         if name not in listed:
             yield Finding("unlisted", name, f"{MANIFEST} does not list it yet")
+
+
+def is_committed(folder: Path) -> bool:
+    """Whether a folder is that of the results which come with a checkout."""
+    root = paths.checkout()
+    if root is None or not folder.is_dir():
+        return False
+    return folder.resolve() == (root / "results").resolve()
 
 
 def write_manifest(folder: str | Path) -> tuple[Path, list[str]]:

@@ -44,6 +44,16 @@ def table_of(header: Sequence[str], lines: Sequence[Sequence[str]]):
     return html(table(header, lines) if lines else f"<p>{mark(NOT_RUN)}</p>")
 
 
+def of_frame(frame):
+    """A pandas table as the other tables are, so that ``sourced`` can take it."""
+    header = ["", *(escape(str(name)) for name in frame.columns)]
+    lines = [
+        [escape(str(cell)) for cell in (name, *row)]
+        for name, row in zip(frame.index, frame.to_numpy(dtype=object), strict=True)
+    ]
+    return table_of(header, lines)
+
+
 def mark(verdict: str, reason: str = "") -> str:
     """A verdict with its sign, and its reason when pointed at."""
     name = verdict.replace(" ", "-")

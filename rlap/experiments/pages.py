@@ -21,8 +21,10 @@ from rlap.experiments.markup import (
     points,
     points_bounds,
     table,
+    table_of,
     with_bounds,
 )
+from rlap.experiments.orderings import Ordering
 from rlap.experiments.verdicts import NOT_RUN, VERDICTS
 
 METRIC = {"accuracy": "accuracy", "precision": "precision", "f1": "F1",
@@ -161,10 +163,11 @@ def claim_words(rows: Sequence[ClaimRow], key: str, protocol: str, tier: str) ->
 
 
 def gains(rows: Sequence[Gain], number_of_table: int) -> object:
-    """The differences that a table implies, where they were run."""
+    """The differences that a table implies, where they were run, and the smallest that
+    so many seeds would have told from none."""
     mine = [g for g in rows if g.table == number_of_table and g.n]
-    header = ["setting", "difference", "paper", "run", "ours, points", "p (Holm)",
-              "verdict"]  # fmt: skip
+    header = ["setting", "difference", "paper", "run", "ours, points", "n can tell",
+              "p (Holm)", "verdict"]  # fmt: skip
     lines = [
         [
             g.setting_value,
@@ -172,12 +175,31 @@ def gains(rows: Sequence[Gain], number_of_table: int) -> object:
             points(g.paper),
             f"{g.protocol}, {g.tier}",
             points_bounds(g.ours, g.low, g.high) + f", n = {g.n}",
+            "" if g.detectable is None else f"{100 * g.detectable:.1f}",
             "" if g.p_holm is None else f"{g.p_holm:.3f}",
             mark(g.verdict, g.reason),
         ]
         for g in mine
     ]
     return html(table(header, lines) if lines else "<p>Not run.</p>")
+
+
+def orderings(rows: Sequence[Ordering]) -> object:
+    """The printed orders of a table's arms, where they were run."""
+    header = ["setting", "printed order", "run", "n", "verdict", "decided by, points"]
+    lines = [
+        [
+            o.setting_value,
+            escape(o.printed),
+            f"{o.protocol}, {o.tier}",
+            str(o.n),
+            mark(o.verdict, o.reason),
+            escape(o.reason),
+        ]
+        for o in rows
+        if o.verdict != NOT_RUN
+    ]
+    return table_of(header, lines)
 
 
 def anomalies(number_of_table: int) -> object:

@@ -7,16 +7,17 @@ As in ``rlap.experiments.pages``, functions lay out what was computed elsewhere.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from html import escape
 from itertools import product
 from statistics import fmean
 
 from rlap.experiments.claims import FAIR_AUROC
-from rlap.experiments.evidence import Evidence, scale_of, setting_of
+from rlap.experiments.evidence import Evidence, Setting, scale_of, setting_of
 from rlap.experiments.findings import is_noisy_images
 from rlap.experiments.markup import points, table_of
 from rlap.experiments.protocol import PROTOCOLS, name_of
-from rlap.experiments.quantities import auroc, gap
-from rlap.experiments.summary import counted
+from rlap.experiments.quantities import accuracy, auroc, gap
+from rlap.experiments.summary import counted, interval
 from rlap.partition import STARTS
 
 MISSED, KEPT_CLEAN, KEPT_NOISY = (
@@ -93,6 +94,34 @@ def outcome_table(
     return table_of(header, lines)
 
 
+def every_arm(evidence: Evidence, setting: Setting, scales: Sequence[str]) -> object:
+    """Every arm that ran at a setting: its accuracy in per cent with a 95 % interval,
+    by named protocol and scale, and how many runs have it."""
+    places = {
+        place: list(evidence.at(*place, setting).values())
+        for place in product(PROTOCOLS, scales)
+    }
+    places = {place: runs for place, runs in places.items() if runs}
+    arms = dict.fromkeys(a for runs in places.values() for r in runs for a in r["arms"])
+    lines = []
+    for arm in arms:
+        scores = [
+            [accuracy(r, arm) for r in runs if arm in r["arms"]]
+            for runs in places.values()
+        ]
+        lines.append([escape(arm), *map(accuracy_told, scores)])
+    header = ["arm, accuracy in %", *(f"{name}, {scale}" for name, scale in places)]
+    return table_of(header, lines)
+
+
+def accuracy_told(values: Sequence[float]) -> str:
+    """ "70.1 [69.9, 70.3], n = 3", or nothing without values."""
+    if not values:
+        return ""
+    found = interval(values).within(0.0, 1.0)
+    return f"{found.percent()}, n = {found.n}"
+
+
 SCRATCH = ("initial", "retrain", "oracle")  # how arms that start anew are called
 
 
@@ -126,12 +155,14 @@ def images_seen(record: Mapping, arm: str, whole: bool) -> int:
 
 
 def orientation(records: Sequence[Mapping]) -> object:
-    """A line a run: which part it kept, how pure that is, and what came of it."""
+    """A line a run: how well its partition tells the noise, which part it kept, how
+    pure that is, and what came of it."""
     lines = [
         [
             scale_of(r),
             str(setting_of(r)),
             str(r["seed"]),
+            f"{auroc(r):.2f}",
             "clean" if r["partition"]["oriented_right"] else "noisy",
             f"{r['partition']['detection']['purity']:.1%}",
             *(f"{100 * r['arms'][a]['accuracy']:.1f}" if a in r["arms"] else ""
@@ -139,6 +170,6 @@ def orientation(records: Sequence[Mapping]) -> object:
         ]
         for r in sorted(records, key=lambda r: (str(setting_of(r)), r["seed"]))
     ]  # fmt: skip
-    header = ["run", "setting", "seed", "part kept", "of it clean", "initial, %",
-              "L-FT, %", "F-FT, %", "retrain, %"]  # fmt: skip
+    header = ["run", "setting", "seed", "area", "part kept", "of it clean",
+              "initial, %", "L-FT, %", "F-FT, %", "retrain, %"]  # fmt: skip
     return table_of(header, lines)

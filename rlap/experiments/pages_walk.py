@@ -21,8 +21,15 @@ from rlap.experiments.markup import (
 )
 from rlap.experiments.protocol import steps
 from rlap.experiments.quantities import accuracy, auroc
-from rlap.experiments.summary import Interval, interval
-from rlap.experiments.verdicts import MIN_SEEDS, NOT_RUN
+from rlap.experiments.summary import interval
+from rlap.experiments.verdicts import (
+    ALPHA,
+    MIN_SEEDS,
+    NOT_RUN,
+    holm,
+    p_value,
+    standard_error,
+)
 
 
 def best_tier(evidence: Evidence, setting: Setting) -> str:
@@ -92,25 +99,31 @@ def partition_told(record: Mapping) -> str:
 
 def largest_step(lines: Sequence[Mapping], arm: str, other: str | None = None) -> str:
     """The step of ``walk`` that moves ``arm`` most, or its gap to ``other``, in words:
-    of those whose interval leaves out zero. What two steps cannot be told apart by is
-    no reason to name one of them."""
-    changes: dict[str, Interval] = {}
+    of those that differ from zero after Holm's correction over all steps that ran. The
+    interval told with it is that of this step alone."""
+    moved: dict[str, list[float]] = {}
     before: list[float] = []
     for line in lines:
         here = list(line[arm])
         if other is not None:
             here = [a - b for a, b in zip(here, line[other], strict=True)]
         if len(before) > 1 and here:
-            moved = [a - b for a, b in zip(here, before, strict=True)]
-            changes[str(line["field"])] = interval(moved)
+            moved[str(line["field"])] = [
+                a - b for a, b in zip(here, before, strict=True)
+            ]
         before = here
-    if not changes:
+    if not moved:
         return NOT_RUN
-    sure = {k: c for k, c in changes.items() if c.low > 0 or c.high < 0}
+    found = {field: interval(change) for field, change in moved.items()}
+    ps = [
+        p_value(found[field].mean, standard_error(change), len(change))
+        for field, change in moved.items()
+    ]
+    sure = [f for f, p in zip(moved, holm(ps), strict=True) if p <= ALPHA]
     if not sure:
         return "none for sure"
-    field = max(sure, key=lambda name: abs(sure[name].mean))
-    return f"{field} ({plain(of_interval(sure[field]))} points)"
+    field = max(sure, key=lambda name: abs(found[name].mean))
+    return f"{field} ({plain(of_interval(found[field]))} points)"
 
 
 def by_epochs(

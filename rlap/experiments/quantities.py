@@ -37,6 +37,24 @@ def gap(arm: str, other: str) -> Quantity:
     return of
 
 
+def noisier_part_costs(record: Mapping) -> float | None:
+    """The initial model minus F-FT on the noisier part, whichever was kept; None where
+    the record lacks F-FT on one of the parts."""
+    arms = ("F-FT/wrong cluster", "F-FT")
+    costs = [gap("initial", arm)(record) for arm in arms]
+    if None in costs:  # else runs would count by which part they kept
+        return None
+    return costs[0] if record["partition"]["oriented_right"] else costs[1]
+
+
+def cleaner_part_gains(record: Mapping) -> float | None:
+    """F-FT on the cleaner part minus F-FT on the other; None where one is missing."""
+    worth = gap("F-FT", "F-FT/wrong cluster")(record)
+    if worth is None:
+        return None
+    return worth if record["partition"]["oriented_right"] else -worth
+
+
 def decayed_gap(arm: str) -> Quantity:
     """An arm minus a retrain whose rate decays over the total of epochs: an arm of its
     own, unless it is what the protocol's retrain does anyway."""
@@ -67,6 +85,13 @@ def auroc(record: Mapping) -> float | None:
     """How well the partition tells the corrupted samples, whichever part it kept."""
     area = record.get("partition", {}).get("detection", {}).get("auroc")
     return None if area is None else max(area, 1 - area)
+
+
+def split_accuracy(record: Mapping) -> float | None:
+    """Share of the samples that the partition put on their right side, whichever part
+    it kept."""
+    right = record.get("partition", {}).get("detection", {}).get("accuracy")
+    return None if right is None else max(right, 1 - right)
 
 
 def saved_an_epoch(arm: str) -> Quantity:

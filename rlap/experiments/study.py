@@ -148,6 +148,7 @@ class Study:
             quality=self.scores["confidence"],
             seed=self.run.seed,
             covariance_type=self.plan.covariance,
+            max_iter=self.plan.max_iter,
             start=start,
         )
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from statistics import fmean
 
 from rlap import figures_ledger
-from rlap.experiments import ledger, markup, pages
+from rlap.experiments import ledger, markup, orderings, pages
 from rlap.experiments.evidence import scale_of, setting_for
 from rlap.experiments.paper import of_table
 from rlap.experiments.quantities import accuracy, auroc
@@ -97,6 +97,12 @@ class TablePage:
     def gains(self):
         """The differences that the table implies."""
         return self.sourced(pages.gains(self.book.gains, self.number))
+
+    def orderings(self):
+        """The orders of its arms, as printed and as measured."""
+        places = list(dict.fromkeys((r.protocol, r.tier) for r in self.rows))
+        found = orderings.orderings(self.book.evidence, places, self.number)
+        return self.sourced(pages.orderings(found))
 
     def anomalies(self):
         """What its numbers say against themselves."""

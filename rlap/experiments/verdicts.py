@@ -32,8 +32,11 @@ times) it stays inconclusive.
 
 Differences between arms (gains over retraining and so on) follow the gain rule at every
 tier; with Holm's correction within a family: a verdict that does not survive it at 5 %
-becomes inconclusive. Verdicts of single cells are not corrected for their number:
-a false "contradicted" needs a deviation beyond chance and beyond the margin.
+becomes inconclusive. The order of a table's arms goes by the differences of neighbours,
+without a margin (``rlap.experiments.orderings``).
+
+Verdicts of single cells are not corrected for their number: a false "contradicted"
+needs a deviation beyond chance and beyond the margin.
 """
 
 from __future__ import annotations
