@@ -331,6 +331,12 @@ def test_the_bill_has_every_committed_record():
         shown = "<table" in pages_time.stages(found, notebooks).data
         assert shown == bool(recorded & set(notebooks))
     assert "not run" in pages_time.stages(found, ("none",)).data
+    assert pages_time.shares(
+        {
+            "seconds": {"data": 1.0, "original, plain": 0.1, "sweep": 6.0},
+            "arms": {"original": {"seconds": 20.0}},
+        }
+    ) == {"data": 0.05, "sweep": 0.3}  # 0.1 s: it was there already
     assert "<table" in pages_time.time_to_accuracy(found).data
 
 

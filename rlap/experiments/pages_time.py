@@ -17,8 +17,8 @@ from rlap.experiments.markup import NETWORKS, html, table, table_of
 from rlap.experiments.quantities import BETWEEN, seconds_between
 from rlap.experiments.summary import counted
 
-# the first training of a run, by the names that the notebooks give it
-FIRST = ("initial", "original", "original, orthogonal")
+# stages of forgetting that train networks: an earlier run may have trained the same
+SHARED = ("original", "retraining")
 # ways of counting what an arm takes, each with more of what it needs
 COUNTED = (
     "an epoch, as the paper counts",
@@ -83,19 +83,28 @@ def stages(records: Sequence[Mapping], notebooks: Sequence[str]) -> object:
     """What each stage takes beside the first training of its run, which is 1: the
     median over runs."""
     groups = {
-        place: [r["seconds"] for r in runs]
+        place: [shares(r) for r in runs]
         for place, runs in alike(records, notebooks).items()
     }
-    names = list(dict.fromkeys(n for g in groups.values() for s in g for n in s))
+    names = dict.fromkeys(n for runs in groups.values() for s in runs for n in s)
     lines = []
     for name in names:
-        shown = []
-        for runs in groups.values():
-            first = next((n for n in FIRST if n in runs[0]), None)
-            found = [s[name] / s[first] for s in runs if first and name in s]
-            shown.append(f"{statistics.median(found):.3f}" if found else "")
+        found = [[s[name] for s in runs if name in s] for runs in groups.values()]
+        shown = [f"{statistics.median(f):.3f}" if f else "" for f in found]
         lines.append([escape(name), *shown])
     return table_of(["stage or arm", *groups], lines)
+
+
+def shares(record: Mapping) -> dict[str, float]:
+    """Stage -> its seconds as multiples of the first training's. Where a class is
+    forgotten that is the arm's own time, whichever run trained the network."""
+    stages = record["seconds"]
+    own = record["arms"].get("original", {}).get("seconds")
+    first = stages.get("initial", own)
+    if not first:
+        return {}
+    kept = (name for name in stages if name.split(",")[0] not in SHARED)
+    return {name: stages[name] / first for name in kept}
 
 
 def parts(record: Mapping, arm: str) -> dict[str, float]:
