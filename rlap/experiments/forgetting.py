@@ -174,7 +174,7 @@ def repeated(
     """
     found = [measured(call)]
     while len(found) < times and sum(cost.seconds for _, cost in found) < enough:
-        found.append(measured(call))
+        found.append(measured(call, memory=False))
     seconds = statistics.median(cost.seconds for _, cost in found)
     # what a call needs the first time, it may keep
     peaks = [found[0][1].peak_bytes]
