@@ -14,6 +14,7 @@ import types
 import typing
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
+from functools import cache
 from typing import ClassVar
 
 TIERS = ("smoke", "small", "paper")
@@ -35,6 +36,9 @@ def between(default: object, low: float, high: float = math.inf) -> typing.Any:
     return field(default=default, metadata={"low": low, "high": high})
 
 
+type_hints = cache(typing.get_type_hints)  # of a class: most of a check's time
+
+
 @dataclass(frozen=True)
 class Parameters:
     """Base of the notebooks' parameter classes.
@@ -51,7 +55,7 @@ class Parameters:
         return {}
 
     def __post_init__(self) -> None:
-        hints = typing.get_type_hints(type(self))
+        hints = type_hints(type(self))
         for f in fields(self):
             value = check_type(f.name, getattr(self, f.name), hints[f.name])
             check_range(f.name, value, f.metadata)

@@ -11,6 +11,8 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
+from types import MappingProxyType
 
 import numpy as np
 
@@ -74,11 +76,17 @@ def setting_of(record: Mapping) -> Setting:
     return Setting(asked["dataset"], asked["kind"], asked["rate"], level, size)
 
 
-def choices(record: Mapping) -> dict[str, object]:
+def choices(record: Mapping) -> Mapping[str, object]:
     """What the record's tier would have chosen for every parameter."""
     asked = record["parameters"]
-    given = {k: asked[k] for k in VARIED}
-    return StudyParameters(**given).resolved().identity()
+    return usual(*(asked[k] for k in VARIED))
+
+
+@cache  # asked for several times a record, and many have the same
+def usual(*varied: object) -> Mapping[str, object]:
+    """What a tier chooses where the parameters in ``VARIED`` are these."""
+    given = dict(zip(VARIED, varied, strict=True))
+    return MappingProxyType(StudyParameters(**given).resolved().identity())
 
 
 def scale_of(record: Mapping) -> str:

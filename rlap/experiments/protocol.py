@@ -15,6 +15,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterator
 from dataclasses import dataclass, field, fields, replace
+from functools import cache
 
 from rlap.attribution import METHODS
 from rlap.experiments.checked import ParameterError
@@ -218,6 +219,7 @@ PROTOCOLS = {
 }
 
 
+@cache
 def protocol_of(text: str) -> Protocol:
     """The protocol that ``text`` names: "released", "controlled+mask=false", ...
 
@@ -278,6 +280,7 @@ def near(word: str, known) -> str:
     return f" (did you mean {found[0]!r}?)" if found else ""
 
 
+@cache
 def acts_on(name: str, dataset: str) -> bool:
     """Whether the field ``name`` changes anything for the method on ``dataset``."""
     about = {f.name: f.metadata for f in fields(Protocol)}[name]
