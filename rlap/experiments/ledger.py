@@ -147,9 +147,9 @@ def build(folder: str | Path | None = None) -> Ledger:
 
 def places_of(evidence: Evidence) -> Iterator[tuple[str, str]]:
     """Protocols and tiers that have a place in the ledger: the named protocols, at the
-    planned tiers and at any other that was run."""
-    run = sorted({scale for name, scale in evidence.files if name in PROTOCOLS})
+    planned tiers and at any other that was run by that protocol."""
     for protocol in PROTOCOLS:
+        run = sorted(scale for name, scale in evidence.files if name == protocol)
         for scale in dict.fromkeys([*SCALES, *run]):
             yield protocol, scale
 

@@ -33,9 +33,11 @@ METRIC = {"accuracy": "accuracy", "precision": "precision", "f1": "F1",
 
 def counts(rows: Sequence) -> object:
     """How many rows have which verdict, by protocol and tier."""
-    lines = ledger.counts(rows)
+    lines = [[str(v) for v in line.values()] for line in ledger.counts(rows)]
+    for line in lines:
+        line[1] = line[1].replace("+", "<wbr>+")  # long ones would push the counts out
     header = ["protocol", "tier", *(f"{MARKS[v]} {v}" for v in VERDICTS), "in all"]
-    return html(table(header, [[str(v) for v in line.values()] for line in lines]))
+    return html(table(header, lines))
 
 
 def tiers_with_records(rows: Sequence) -> list[str]:
