@@ -35,9 +35,20 @@ def counts(rows: Sequence) -> object:
     """How many rows have which verdict, by protocol and tier."""
     lines = [[str(v) for v in line.values()] for line in ledger.counts(rows)]
     for line in lines:
-        line[1] = line[1].replace("+", "<wbr>+")  # long ones would push the counts out
+        line[1] = breakable(line[1])
     header = ["protocol", "tier", *(f"{MARKS[v]} {v}" for v in VERDICTS), "in all"]
     return html(table(header, lines))
+
+
+def breakable(tier: str) -> str:
+    """A tier's name in HTML; a long one may go over lines, or it would take a table's
+    room."""
+    return escape(tier).replace("+", "<wbr>+")
+
+
+def run_told(row: Row | Gain | Ordering | ClaimRow) -> str:
+    """The protocol and tier of a row."""
+    return f"{row.protocol}, {breakable(row.tier)}"
 
 
 def tiers_with_records(rows: Sequence) -> list[str]:
@@ -116,7 +127,7 @@ def claims(rows: Sequence[ClaimRow], *, family: str | None = None) -> object:
                     told if i == 0 else "",
                     row.source if i == 0 else "",
                     claim_amount(row, "paper") if i == 0 else "",
-                    f"{row.protocol}, {row.tier}" if ran else "",
+                    run_told(row) if ran else "",
                     claim_bounds(row) + f", n = {row.n}" if ran else "",
                     claim_amount(row, "detectable", sign=False),
                     mark(row.verdict, row.reason)
@@ -175,7 +186,7 @@ def gains(rows: Sequence[Gain], number_of_table: int) -> object:
             g.setting_value,
             g.difference,
             points(g.paper),
-            f"{g.protocol}, {g.tier}",
+            run_told(g),
             points_bounds(g.ours, g.low, g.high) + f", n = {g.n}",
             "" if g.detectable is None else f"{100 * g.detectable:.1f}",
             "" if g.p_holm is None else f"{g.p_holm:.3f}",
@@ -193,7 +204,7 @@ def orderings(rows: Sequence[Ordering]) -> object:
         [
             o.setting_value,
             escape(o.printed),
-            f"{o.protocol}, {o.tier}",
+            run_told(o),
             str(o.n),
             mark(o.verdict, o.reason),
             escape(o.reason),
