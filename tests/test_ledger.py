@@ -225,6 +225,10 @@ def test_other_protocols_and_epochs_do_not_answer_cells(tmp_path):
     assert not book.findings
     assert not [r for r in book.rows if r.n and r.tier == "small"]
     assert "small+epochs=3" in {r.tier for r in book.rows}
+    assert pages.tiers_with_records(book.rows) == ["small+epochs=3"]
+    made_up.save(tmp_path, made_up.record(1))
+    rows = ledger.build(tmp_path).rows  # beside the tier itself they are not shown
+    assert pages.tiers_with_records(rows) == ["small"]
 
 
 def test_more_arms_win_and_a_second_run_of_a_seed_is_refused(tmp_path):

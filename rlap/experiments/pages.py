@@ -52,9 +52,11 @@ def run_told(row: Row | Gain | Ordering | ClaimRow) -> str:
 
 
 def tiers_with_records(rows: Sequence) -> list[str]:
-    """Tiers that have anything; the first tier when none has."""
+    """Tiers that have anything; the first tier when none has. Those that depart from
+    one that was run ("small+epochs=16") are left to the ledger."""
     run = list(dict.fromkeys(r.tier for r in rows if r.n))
-    return run or [rows[0].tier]
+    shown = [t for t in run if "+" not in t or t.split("+")[0] not in run]
+    return shown or [rows[0].tier]
 
 
 def why_open(rows: Sequence[Row]) -> object:
