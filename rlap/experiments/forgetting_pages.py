@@ -52,7 +52,7 @@ def verdicts(places: Mapping[Place, Runs], notebook: str) -> object:
         for claim in claims
     ]
     header = ["claim", "source", *map(heading, here), "rule"]
-    return html(table(header, rows))
+    return html(table(header, rows, "whole"))
 
 
 def source(claim: Claim) -> str:
@@ -144,7 +144,7 @@ def other_measures(runs: Runs) -> object:
         row.append(f"{fmean(peaks) / 1e6:.0f}" if known else "")
         rows.append([escape(title(arm)), *row])
     header = ["method", *(name for name, *_ in OTHER_MEASURES.values()), "memory, MB"]
-    return html(table(header, rows))
+    return html(table(header, rows, "whole"))
 
 
 def controls(runs: Runs) -> object:
@@ -162,7 +162,7 @@ def controls(runs: Runs) -> object:
         found, _ = runs.values(lambda r, n=name: control_selectivity(r, n))
         rows.append([escape(name), *cells, relative_cell(found)])
     header = ["control", "class, %", "others, %", "selectivity, points"]
-    return html(table(header, rows))
+    return html(table(header, rows, "whole"))
 
 
 def control_selectivity(record: Mapping, name: str) -> float | None:
@@ -193,7 +193,7 @@ def account(runs: Runs) -> object:
     header = ["method", *MEASURES.values(), "seconds", "data"]
     seeds, classes = common(runs.seeds)
     over = f"Means over {', '.join(classes)}; {counted(len(seeds), 'seed')}."
-    return html(f"<p>{over}</p>{table(header, rows)}")
+    return html(f"<p>{over}</p>{table(header, rows, 'whole')}")
 
 
 def against_mask(runs: Runs) -> object:
@@ -207,7 +207,7 @@ def against_mask(runs: Runs) -> object:
             continue
         found = [runs.values(nearer_by(arm, mask, keys))[0] for keys in KNOWN.values()]
         rows.append([escape(title(arm)), *map(relative_cell, found)])
-    return html(table(["nearer than the mask, by", *KNOWN], rows))
+    return html(table(["nearer than the mask, by", *KNOWN], rows, "whole"))
 
 
 def orthogonality(places: Mapping[Place, Runs]) -> object:
