@@ -3,9 +3,9 @@
 Sphinx reads only below book/, and its notebook cache looks only at a notebook's own
 cells. So this copies notebooks/*.ipynb to book/notebooks/ before the table of
 contents is read, and puts the execution cache in a folder named after everything
-else that a notebook's output depends on: our code, the lock file and the data. The
-pages of results (.md) are quick and are executed whenever they are read; new records
-make Sphinx read them. It also serves MathJax from the site itself.
+else that a notebook's output depends on: our code, the lock file and the data. New
+records make Sphinx read the pages of results (.md), see ``run_ahead``. It also serves
+MathJax from the site itself.
 """
 
 from __future__ import annotations
