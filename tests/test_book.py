@@ -263,7 +263,7 @@ def test_each_ingredient_is_named_and_changes_the_key_of_what_it_matters_to(
     (root / name).write_bytes(text + b"# more\n")
     second = staging.ingredients(root)
     assert {k for k in first if first[k] != second[k]} == {part}
-    # records are for the pages, which are not cached: no notebook looks at them
+    # records are for the pages, which forget others by themselves: no notebook looks
     assert (staging.key_of(first) == staging.key_of(second)) == (part == "results")
     assert staging.explain(second, memory).startswith(f"{part} changed")
 
@@ -348,6 +348,21 @@ def test_renaming_a_module_changes_the_key(tmp_path, monkeypatch):
     first = staging.ingredients(root)["code"]
     (root / "rlap" / "core.py").rename(root / "rlap" / "heart.py")
     assert staging.ingredients(root)["code"] != first
+
+
+@pytest.mark.parametrize("name", ["rlap/paper.csv", "rlap/list.yml", "grids/a.yaml"])
+def test_what_pages_show_beside_records_makes_them_run_again(
+    name, tmp_path, monkeypatch
+):
+    staging = extension("stage_notebooks")
+    monkeypatch.setattr(staging, "data_digest", lambda name: "d1")
+    root = checkout(tmp_path)
+    first = staging.ingredients(root)
+    (root / name).parent.mkdir(exist_ok=True)
+    (root / name).write_text("1")
+    second = staging.ingredients(root)
+    assert second["results"] != first["results"]
+    assert staging.key_of(second) == staging.key_of(first)  # not the notebooks
 
 
 def test_data_is_part_of_the_key_and_may_be_missing(monkeypatch):

@@ -23,6 +23,8 @@ from typing import Any
 BOOK = Path(__file__).resolve().parents[1]
 ROOT = BOOK.parent
 MATHJAX = "mathjax/tex-svg.js"
+# what pages of results show: records, the paper's numbers, the register and the grids
+SHOWN = ("results/**/*.json", "rlap/**/*.csv", "rlap/**/*.yml", "grids/*.yaml")
 
 
 def stage(source: Path, target: Path) -> list[str]:
@@ -80,7 +82,9 @@ def ingredients(root: Path = ROOT) -> dict[str, str]:
         "code": digest((root / "rlap").rglob("*.py"), root),
         "lock": digest([lock] if lock.exists() else [], root),
         "data": " ".join(data_digest(name) for name in ("cifar10", "speech_commands")),
-        "results": digest((root / "results").rglob("*.json"), root),
+        "results": digest(
+            [p for name in SHOWN for p in root.glob(name) if p.is_file()], root
+        ),
     }
 
 
