@@ -550,3 +550,7 @@ def test_a_source_line_names_records_seeds_and_the_command():
     assert markup.source([]) == "0 records · rlap ledger"
     shown = markup.sourced(markup.html("<table></table>"), made, "table1").data
     assert shown.index("</table>") < shown.index("2 records")
+    for arm in made[1]["arms"].values():
+        if "history" in arm:
+            arm["history"]["precision"] = "bf16"
+    assert markup.source(made) == "2 records, seeds 0, 2, 1 in bf16 · rlap ledger"

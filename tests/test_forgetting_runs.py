@@ -261,13 +261,15 @@ def test_classes_and_confusions_by_hand():
     assert forgetting.class_accuracy(table).tolist() == [0.5, 0.0, 1.0]
 
 
-def test_a_fresh_network_by_the_recipe():
+def test_a_fresh_network_by_the_recipe(monkeypatch):
+    monkeypatch.setattr("rlap.recipe.native_bf16", lambda device_type: True)
     split = pictures(40, classes=4, size=32)
     split = Split(torch.cat([split.inputs, randn(40, 1, 32, 32)], 1), split.labels)
     run = RelevanceParameters(epochs=1, model="vgg").resolved()
     one, history = forgetting.fit(run, split, "cpu", seed=1)
     other, _ = forgetting.fit(run, split, "cpu", seed=2)
     assert len(history.loss) == 1 and history.samples == 40
+    assert history.precision == "fp32"  # the same on every machine
     same = [
         name
         for name, value in one.named_parameters()

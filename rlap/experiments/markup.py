@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 
 from rlap.experiments.ledger import Row
+from rlap.experiments.records import precision_of
 from rlap.experiments.summary import Interval, counted
 from rlap.experiments.verdicts import NOT_RUN, VERDICTS
 
@@ -141,10 +142,14 @@ def sourced(shown, records: Sequence[Mapping], *grids: str):
 
 def source(records: Sequence[Mapping], *grids: str) -> str:
     """ "6 records, seeds 0, 1, 2 · rlap sweep grids/table1.yaml -j 2", for the line
-    under a figure too. Without a grid, the command that computes from the records."""
+    under a figure too. Without a grid, the command that computes from the records.
+    Says how many networks were trained in bf16, as on hardware that has it: the others
+    were in fp32."""
     files = " ".join(f"grids/{name}.yaml" for name in grids)
     command = f"rlap sweep {files} -j 2" if grids else "rlap ledger"
     seeds = sorted({r["seed"] for r in records})
     known = f", seed{'s' if len(seeds) > 1 else ''} " if seeds else ""
     known += ", ".join(map(str, seeds))
+    halved = sum(precision_of(r) == "bf16" for r in records)
+    known += f", {halved} in bf16" if halved else ""
     return f"{counted(len(records), 'record')}{known} · {command}"

@@ -15,6 +15,7 @@ from rlap.experiments.claims import printed_saving
 from rlap.experiments.evidence import NOTEBOOK, epoch_seconds
 from rlap.experiments.markup import NETWORKS, html, table, table_of
 from rlap.experiments.quantities import BETWEEN, seconds_between
+from rlap.experiments.records import precision_of
 from rlap.experiments.summary import counted
 
 # stages of forgetting that train networks: an earlier run may have trained the same
@@ -45,12 +46,6 @@ def compute(records: Sequence[Mapping]) -> object:
     header = ["notebook", "tier", "data", "device", "precision", "runs", "s a run",
               "hours"]  # fmt: skip
     return html(table(header, lines))
-
-
-def precision_of(record: Mapping) -> str:
-    """What its networks were trained in: "bf16" or "fp32"; empty if it does not say."""
-    histories = (arm["history"] for arm in record["arms"].values() if "history" in arm)
-    return next((history["precision"] for history in histories), "")
 
 
 def run_seconds(record: Mapping) -> float:

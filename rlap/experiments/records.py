@@ -262,3 +262,13 @@ def read_all(folder: str | Path) -> list[dict[str, object]]:
             raise RecordError(f"the run {name} is recorded twice under {folder}")
         seen.add(name)
     return found
+
+
+def precision_of(record: Mapping) -> str:
+    """What its networks were trained in: "bf16" if any was, else "fp32"; empty if it
+    does not say. Forgetting is always "fp32" (``rlap.experiments.forgetting.RECIPE``).
+    """
+    if record["protocol"] == "forgetting":
+        return "fp32"
+    histories = (arm["history"] for arm in record["arms"].values() if "history" in arm)
+    return min((history["precision"] for history in histories), default="")
