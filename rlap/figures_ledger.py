@@ -195,7 +195,7 @@ def line_of(row: Row) -> str:
 def waterfall(steps: Sequence[Mapping], first: str, second: str, stamp: str) -> Figure:
     """How the gap between two arms moves while the protocol changes a field at a time.
 
-    ``steps`` as ``pages_runs.walk`` gives them. Left: both arms; right:
+    ``steps`` as ``pages_walk.walk`` gives them. Left: both arms; right:
     the gap with its 95 % interval, paired by seed. Steps without runs stay empty, and
     the step after one is drawn from zero.
     """
@@ -304,7 +304,7 @@ def gaps_by_partition(
 ) -> Figure:
     """``arm`` minus each of ``others`` (a panel each) in every run, against the share
     of samples on their right side of the partition. ``lines``: as
-    ``pages_runs.by_partition`` gives them; a hollow point is a run whose mixture
+    ``pages_outcomes.by_partition`` gives them; a hollow point is a run whose mixture
     started from the total attribution."""
     size = {"figsize": (7.6, 3.2), "sharey": True, "sharex": True, "squeeze": False}
     with drawing(stamp, 1, len(others), **size) as (figure, axes):
@@ -341,7 +341,7 @@ def over_epochs(
     found: Mapping[str, Mapping[int, Mapping[str, Sequence[float]]]], stamp: str
 ) -> Figure:
     """Accuracy of some arms against the epochs of training: a panel a protocol, a line
-    for the mean over seeds, a point a seed. ``found``: as ``pages_runs.by_epochs``
+    for the mean over seeds, a point a seed. ``found``: as ``pages_walk.by_epochs``
     gives it, by protocol."""
     arms = dict.fromkeys(a for runs in found.values() for r in runs.values() for a in r)
     colours = dict(zip(arms, (GREY, BLUE, GREEN, ORANGE, PURPLE), strict=False))

@@ -484,6 +484,10 @@ def test_more_epochs_are_the_same_network_only(tmp_path):
     assert right.texts[0].get_text() == "not run"
     text = pages_walk.epochs_table({"released": found}, "F-FT", ("initial",)).data
     assert "<td>released</td><td>16</td><td>3</td>" in text and "+10.0" in text
+    told = pages_walk.epochs_told(found, "F-FT", "initial")
+    assert told.startswith("+10.0 [") and " after 8 epochs, +10.0 [" in told
+    assert told.endswith("] after 16")
+    assert pages_walk.epochs_told(other, "F-FT", "initial") == "not run"
 
 
 def test_gaps_are_told_by_what_the_partition_found_and_kept(tmp_path):
