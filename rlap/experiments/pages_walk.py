@@ -147,7 +147,7 @@ def by_epochs(
 def gaps_by_epochs(
     runs: Mapping[int, Mapping[str, Sequence[float]]], arm: str, other: str
 ) -> dict[int, Interval]:
-    """Epochs -> ``arm`` minus ``other``, paired by seed. ``runs``: see ``by_epochs``."""
+    """Epochs -> ``arm`` minus ``other``, paired by seed (``runs``: ``by_epochs``)."""
     return {
         epochs: interval(
             [a - b for a, b in zip(values[arm], values[other], strict=True)]
