@@ -61,10 +61,12 @@ def check_known(name: str, value: str | None, book: ledger.Ledger) -> None:
 
 def print_counts(rows: Sequence) -> None:
     """How many numbers have which verdict, a line a protocol and tier."""
-    print(f"{'protocol':12}{'tier':22}" + "".join(f"{v:>14}" for v in VERDICTS) + " of")
-    for line in ledger.counts(rows):
+    lines = ledger.counts(rows)
+    wide = 2 + max((len(line["tier"]) for line in lines), default=20)
+    print(f"{'protocol':12}{'tier':{wide}}{''.join(f'{v:>14}' for v in VERDICTS)} of")
+    for line in lines:
         numbers = "".join(f"{line[v]:>14}" for v in VERDICTS)
-        print(f"{line['protocol']:12}{line['tier']:22}{numbers} {line['total']}")
+        print(f"{line['protocol']:12}{line['tier']:{wide}}{numbers} {line['total']}")
     found, numbers = ledger.decided(rows), {ledger.key(r) for r in rows}
     told = ", ".join(f"{found[v]} {v}" for v in VERDICTS if v != NOT_RUN)
     print(f"in at least one of them: {found['any']} of {len(numbers)} run; {told}")
