@@ -192,7 +192,8 @@ print(
 # %%
 def standardise(x):
     """Zero mean and unit variance for each unit; 0 where it never moves."""
-    x = x.double()  # a unit that hardly moves would magnify float32's rounding
+    # double: a unit that hardly moves would magnify float32's rounding
+    x = x.double()
     return (x - x.mean(0)) / x.std(0).clamp_min(1e-12)
 
 
