@@ -143,8 +143,7 @@ def sourced(shown, records: Sequence[Mapping], *grids: str):
 def source(records: Sequence[Mapping], *grids: str) -> str:
     """ "6 records, seeds 0, 1, 2 · rlap sweep grids/table1.yaml -j 2", for the line
     under a figure too. Without a grid, the command that computes from the records.
-    Says how many networks were trained in bf16, as on hardware that has it: the others
-    were in fp32."""
+    Says how many records are of networks trained in bf16, where hardware has it."""
     files = " ".join(f"grids/{name}.yaml" for name in grids)
     command = f"rlap sweep {files} -j 2" if grids else "rlap ledger"
     seeds = sorted({r["seed"] for r in records})
