@@ -22,6 +22,7 @@ from rlap.experiments import (
     quantities,
 )
 from rlap.experiments.evidence import Setting, scale_of, setting_of
+from rlap.experiments.table_page import TablePage
 
 AT_8 = {"rate": 0.5, "level": 8.0}
 
@@ -389,6 +390,15 @@ def test_the_book_and_the_command_count_alike(tmp_path, capsys):
     of_command = [line.split() for line in out.splitlines()[1 : 1 + len(of_book)]]
     assert of_command == of_book
     assert len(of_book) == 3 * 3 + 1 and {row[-1] for row in of_book} == {"471"}
+
+
+def test_the_page_of_a_table_lists_no_departure_that_never_ran_there(tmp_path):
+    """The tiers themselves stay, run or not."""
+    reduced = made_up.seeds(3, **AT_8, model="resnet18", width=16, epochs=20)
+    made_up.save(tmp_path, *made_up.seeds(3, **AT_8), *reduced)
+    first, fifth = (TablePage(n, tmp_path).counts().data for n in (1, 5))
+    assert "epochs" in first and "epochs" not in fifth
+    assert first.count("<tr>") == 1 + 3 * 3 + 1 and fifth.count("<tr>") == 1 + 3 * 3
 
 
 def test_command_as_json(tmp_path, capsys):

@@ -53,8 +53,12 @@ class TablePage:
         return markup.sourced(shown, self.records, f"table{self.number}")
 
     def counts(self):
-        """Verdicts by protocol and tier."""
-        return self.sourced(pages.counts(self.rows))
+        """Verdicts by protocol and tier. What departs from a tier ("small+epochs=16")
+        is there only where it was run for this table."""
+        ran = {(r.protocol, r.tier) for r in self.rows if r.n}
+        shown = [r for r in self.rows
+                 if "+" not in r.tier or (r.protocol, r.tier) in ran]  # fmt: skip
+        return self.sourced(pages.counts(shown))
 
     def starts(self):
         """How good the initial models are and how well their partitions find the noise,
