@@ -6,7 +6,6 @@
 #       extension: .py
 #       format_name: percent
 #       format_version: '1.3'
-#       jupytext_version: 1.19.6
 #   kernelspec:
 #     display_name: Python 3
 #     language: python
@@ -457,7 +456,7 @@ display(account.table())
 # %%
 account.relative_table()
 
-# %% mystnb={"figure": {"caption": "What is known of the class: the answers (circles) fall, the features (squares, triangles) remember. Dotted: a probe of the retrained networks.", "name": "fig-npp-known"}, "image": {"alt": "For each method the accuracy on the class by the network's own answers, by a linear probe and by nearest class means of its features; a dotted line marks the probe of the retrained networks"}}
+# %% mystnb={"figure": {"caption": "What is known of the class: the answers (circles) fall, the features (squares, triangles) remember; diamonds: how far it is relearned with a new last layer. Dotted: the retrained networks, by probe and by relearning.", "name": "fig-npp-known"}, "image": {"alt": "For each method the accuracy on the class by the network's own answers, by a linear probe and by nearest class means of its features, and how far it is relearned with a new last layer; dotted lines mark the retrained networks"}}
 figures.still_known(
     {title(name): arm for name, arm in account.items()}, stamp
 )

@@ -6,7 +6,6 @@
 #       extension: .py
 #       format_name: percent
 #       format_version: '1.3'
-#       jupytext_version: 1.19.6
 #   kernelspec:
 #     display_name: Python 3
 #     language: python
@@ -436,7 +435,7 @@ display(account.table())
 # %%
 account.relative_table()
 
-# %% mystnb={"figure": {"caption": "What is known of the class: answers, and what simple classifiers find in the features. Dotted: a probe of the retrained networks.", "name": "fig-osp-known"}, "image": {"alt": "For each network the accuracy on the class by its own answers, by a linear probe and by nearest class means of its features; a dotted line marks the probe of the retrained networks"}}
+# %% mystnb={"figure": {"caption": "What is known of the class: answers, what simple classifiers find in the features, and how far it is relearned with a new last layer. Dotted: the retrained networks, by probe and by relearning.", "name": "fig-osp-known"}, "image": {"alt": "For each network the accuracy on the class by its own answers, by a linear probe and by nearest class means of its features, and how far it is relearned with a new last layer; dotted lines mark the retrained networks"}}
 figures.still_known(
     {title(name): arm for name, arm in account.items()}, stamp
 )

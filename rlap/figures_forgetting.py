@@ -15,7 +15,17 @@ from sklearn.decomposition import PCA
 from torch import Tensor
 
 from rlap.data import Split
-from rlap.figures import BLUE, GREEN, GREY, LINES, ORANGE, as_pixels, drawing, limits
+from rlap.figures import (
+    BLUE,
+    GREEN,
+    GREY,
+    LINES,
+    ORANGE,
+    PURPLE,
+    as_pixels,
+    drawing,
+    limits,
+)
 from rlap.figures import stamped as stamp_with
 
 
@@ -199,28 +209,34 @@ def looks(names: Iterable[str]) -> list[dict[str, str]]:
     ]
 
 
+STILL_KNOWN = {
+    "forget_test": ("the network's answers", "o", ORANGE),
+    "probe_linear_forget": ("a linear probe of the features", "s", BLUE),
+    "probe_nearest_mean_forget": ("the nearest class mean", "^", GREEN),
+    "relearn_fresh_head": ("relearned with a new last layer", "D", PURPLE),
+}
+
+
 def still_known(account: Mapping[str, Mapping[str, float]], stamp: str) -> Figure:
     """What is known of the class: by the network's own answers, by a linear probe and
-    by nearest class means of its features. A line marks the retrained networks' probe.
+    by nearest class means of its features, and how far it is relearned with a new last
+    layer. Dotted lines: the probe and the relearning of the retrained networks.
 
-    ``account``: name -> "forget_test", "probe_linear_forget" and
-    "probe_nearest_mean_forget", as means over runs or of a single one.
+    ``account``: name -> the four numbers of ``STILL_KNOWN``, as means over runs or of a
+    single one.
     """
     names = list(account)
-    kinds = {
-        "forget_test": ("the network's answers", "o", ORANGE),
-        "probe_linear_forget": ("a linear probe of the features", "s", BLUE),
-        "probe_nearest_mean_forget": ("the nearest class mean", "^", GREEN),
-    }
     with drawing(stamp, figsize=(7.4, 0.3 * len(names) + 1.3)) as (figure, ax):
-        for key, (label, mark, colour) in kinds.items():
+        for key, (label, mark, colour) in STILL_KNOWN.items():
             values = [account[name][key] for name in names]
             ax.plot(values, range(len(names)), mark, color=colour, ms=6, label=label)
-        gold = [a["probe_linear_forget"] for n, a in account.items() if "retrain" in n]
-        if gold:
-            ax.axvline(float(np.mean(gold)), color=GREY, ls=":", lw=1)
+        gold = [a for name, a in account.items() if "retrain" in name]
+        for key in ("probe_linear_forget", "relearn_fresh_head") if gold else ():
+            at = float(np.mean([a[key] for a in gold]))
+            ax.axvline(at, color=STILL_KNOWN[key][2], ls=":", lw=1)
         ax.set_yticks(range(len(names)), names)
-        ax.set(xlabel="accuracy on the class to forget", xlim=(-0.03, 1.03))
+        ax.set(xlabel="accuracy on the class to forget, share of it relearned")
+        ax.set_xlim(-0.03, 1.03)
         ax.set_ylim(len(names) - 0.5, -0.5)
         ax.grid(axis="x", color=GREY, alpha=0.25)
         ax.legend(fontsize=8, loc="upper left", bbox_to_anchor=(1, 1))

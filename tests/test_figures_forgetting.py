@@ -21,8 +21,10 @@ def draw_all():
     scores = {"conv1": randn(8), "conv2": randn(6, seed=1)}
     chosen = {name: s.topk(2).indices for name, s in scores.items()}
     points = [{"forget": 0.5, "retain": 0.7}, {"forget": 0.1, "retain": 0.6}]
-    keys = ("forget_test", "probe_linear_forget", "probe_nearest_mean_forget")
-    known = {n: dict.fromkeys(keys, v) for n, v in (("original", 0.9), ("OSP", 0.2))}
+    known = {
+        n: dict.fromkeys(figures.STILL_KNOWN, v)
+        for n, v in (("original", 0.9), ("OSP", 0.2))
+    }
     yield figures.class_accuracies({"a": share, "b": share}, 3, names, STAMP)
     yield figures.confusions({"a": torch.eye(10)}, 3, names, STAMP)
     yield figures.relevance_maps(images, {"a": randn(3, 3, 32, 32)}, STAMP)

@@ -52,6 +52,7 @@ def arm(
         "told_from_retrain_auc": 0.88,
         "seconds": seconds,
         "data": "forget",
+        "relearn_fresh_head": probe,
         "relative": {
             "forget_test": forget,
             "retain_test": retain - 0.8,
@@ -409,7 +410,25 @@ def test_the_page_with_and_without_records():
     assert "not run" in pages.orthogonality(places).data
     known = pages.mean_account(runs)
     assert known["original"]["forget_test"] == pytest.approx(0.9)
+    assert known["retrained"]["relearn_fresh_head"] == pytest.approx(0.5)
     assert "10 classes · 3 seeds, 30 runs" in pages.stamp(place, runs)
+
+
+def test_what_a_claim_came_to_in_a_sentence():
+    places = filed(all_classes(NPP))
+    found = pages.told(places, NPP, "small")
+    ((place, runs),) = places.items()
+    (judgement,) = (j for c, j in judged(place, runs) if c.key == "npp-mask")
+    assert found["npp-mask"].endswith(f"points, n = 3: {judgement.verdict}")
+    assert "<small>" not in found["npp-mask"]
+    assert set(found) == {c.key for c in CLAIMS if c.notebook == NPP}
+    nothing = pages.told(places, NPP, "vgg")
+    assert set(nothing) == set(found) and set(nothing.values()) == {NOT_RUN}
+    few = [record(OSP, strength=0.001)]
+    both = filed([*all_classes(OSP), *few])
+    assert pages.told(both, OSP, "small") == pages.told(
+        filed(all_classes(OSP)), OSP, "small"
+    )
 
 
 def test_a_record_of_these_notebooks_is_no_fault(tmp_path):

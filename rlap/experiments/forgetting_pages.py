@@ -8,7 +8,7 @@ from itertools import combinations
 from statistics import fmean
 
 from rlap.experiments.forgetting_account import title
-from rlap.experiments.forgetting_claims import PAPER, Claim, judged
+from rlap.experiments.forgetting_claims import CLAIMS, PAPER, Claim, judged
 from rlap.experiments.forgetting_evidence import (
     KNOWN,
     Place,
@@ -18,9 +18,10 @@ from rlap.experiments.forgetting_evidence import (
     nearer_by,
     selectivity,
 )
-from rlap.experiments.markup import NETWORKS, html, mark, points, table, table_of
+from rlap.experiments.markup import NETWORKS, html, mark, plain, points, table, table_of
 from rlap.experiments.summary import Interval, counted, interval
 from rlap.experiments.verdicts import NOT_RUN, Judgement
+from rlap.figures_forgetting import STILL_KNOWN
 
 MEASURES = {
     "forget_test": "class",
@@ -53,6 +54,21 @@ def verdicts(places: Mapping[Place, Runs], notebook: str) -> object:
     ]
     header = ["claim", "source", *map(heading, here), "rule"]
     return html(table(header, rows, "whole"))
+
+
+def told(places: Mapping[Place, Runs], notebook: str, model: str) -> dict[str, str]:
+    """Claim -> what it came to, for a sentence: "-13.5 [-14.5, -12.6] points, n = 3:
+    contradicted". Of several strengths of the penalty, the one with the most runs."""
+    here = [p for p in places if (p.notebook, p.model) == (notebook, model)]
+    if not here:
+        return {c.key: NOT_RUN for c in CLAIMS if c.notebook == notebook}
+    place = max(here, key=lambda p: len(places[p].all()))
+    return {
+        claim.key: f"{plain(measured(found.found, claim.unit))}: {found.verdict}"
+        if found.found is not None
+        else found.verdict
+        for claim, found in judged(place, places[place])
+    }
 
 
 def source(claim: Claim) -> str:
@@ -284,9 +300,10 @@ def relative(record: Mapping, arm: str, key: str) -> float | None:
 
 def mean_account(runs: Runs) -> dict[str, dict[str, float]]:
     """What is known of the class by the arms that all runs have: means over these."""
-    keys = ("forget_test", "probe_linear_forget", "probe_nearest_mean_forget")
     return {
-        title(arm): {key: fmean(a[key] for a in rows_of(runs, arm)) for key in keys}
+        title(arm): {
+            key: fmean(a[key] for a in rows_of(runs, arm)) for key in STILL_KNOWN
+        }
         for arm in everywhere(runs)
     }
 
