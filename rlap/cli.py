@@ -152,6 +152,11 @@ def add_ledger_arguments(parser: argparse.ArgumentParser) -> None:
         "--results", help="folder of records (default: those of this checkout)"
     )
     parser.add_argument("--json", action="store_true", help="print the rows as JSON")
+    parser.add_argument(
+        "--claims",
+        action="store_true",
+        help="the claims of the three papers instead of the numbers of the first",
+    )
     parser.add_argument("--table", type=int, choices=range(1, 7))
     parser.add_argument("--protocol", help="released, described or controlled")
     parser.add_argument("--tier", help='for example "small" or "small/resnet18-16"')

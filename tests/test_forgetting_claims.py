@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import re
+from collections import Counter
 
 import pytest
 
 from rlap.data.images import CIFAR10_CLASSES
 from rlap.experiments import forgetting_pages as pages
 from rlap.experiments import records
+from rlap.experiments.claims import amount
 from rlap.experiments.forgetting_claims import CLAIMS, CONTROL, PAPER, judged
 from rlap.experiments.forgetting_evidence import (
     KNOWN,
@@ -25,6 +28,7 @@ from rlap.experiments.forgetting_evidence import (
     saved_with_preparation,
     selectivity,
 )
+from rlap.experiments.forgetting_ledger import claim_rows
 from rlap.experiments.parameters import NOTEBOOKS
 from rlap.experiments.verdicts import (
     CONTRADICTED,
@@ -381,10 +385,10 @@ def test_every_claim_says_what_decides():
 
 
 def test_the_page_with_and_without_records():
-    assert "no run is recorded yet" in pages.verdicts({}, NPP).data
+    assert "no run is recorded yet" in pages.verdicts(claim_rows([]), "LRA-NPP").data
     places = filed(all_classes(NPP))
     ((place, runs),) = places.items()
-    page = pages.verdicts(places, NPP).data
+    page = pages.verdicts(claim_rows(all_classes(NPP)), "LRA-NPP").data
     assert page.count("reproduced") > 6 and "small network, small" in page
     assert "-0.5 <small>[-0.5, -0.5]</small> points, n = 3" in page  # what is kept
     table = pages.account(runs).data
@@ -415,20 +419,44 @@ def test_the_page_with_and_without_records():
 
 
 def test_what_a_claim_came_to_in_a_sentence():
-    places = filed(all_classes(NPP))
-    found = pages.told(places, NPP, "small")
-    ((place, runs),) = places.items()
-    (judgement,) = (j for c, j in judged(place, runs) if c.key == "npp-mask")
-    assert found["npp-mask"].endswith(f"points, n = 3: {judgement.verdict}")
+    runs = all_classes(NPP)
+    rows = claim_rows(runs)
+    found = pages.told(rows, "small", "small")
+    ((place, filed_runs),) = filed(runs).items()
+    (judgement,) = (j for c, j in judged(place, filed_runs) if c.key == "npp-mask")
+    assert found["npp-mask"].endswith(f"] points, n = 3: {judgement.verdict}")
     assert "<small>" not in found["npp-mask"]
-    assert set(found) == {c.key for c in CLAIMS if c.notebook == NPP}
-    nothing = pages.told(places, NPP, "vgg")
-    assert set(nothing) == set(found) and set(nothing.values()) == {NOT_RUN}
-    few = [record(OSP, strength=0.001)]
-    both = filed([*all_classes(OSP), *few])
-    assert pages.told(both, OSP, "small") == pages.told(
-        filed(all_classes(OSP)), OSP, "small"
+    assert set(found) == {c.key for c in CLAIMS}
+    for elsewhere in (("vgg", "small"), ("small", "paper")):
+        assert set(pages.told(rows, *elsewhere).values()) == {NOT_RUN}
+    soft = all_classes(OSP)
+    both = claim_rows([*soft, record(OSP, strength=0.001)])
+    assert pages.told(both, "small", "small") == pages.told(
+        claim_rows(soft), "small", "small"
     )
+
+
+def test_rows_of_the_ledger():
+    """Every claim at every place that was run, and once where none was."""
+    nothing = claim_rows([])
+    assert [row.key for row in nothing] == [c.key for c in CLAIMS]
+    assert {(row.verdict, row.n, row.network) for row in nothing} == {(NOT_RUN, 0, "")}
+    rows = claim_rows([*all_classes(NPP), record(OSP, strength=0.001)])
+    counts = Counter((r.about, r.network, r.strength) for r in rows)
+    per_paper = Counter(c.notebook for c in CLAIMS)
+    assert counts == {
+        ("LRA-NPP", "small", None): per_paper[NPP],
+        ("OSP", "small", 0.001): per_paper[OSP],
+    }
+    by_key = {row.key: row for row in rows}
+    for claim, found in judged(*next(iter(filed(all_classes(NPP)).items()))):
+        row = by_key[claim.key]
+        assert row.verdict == found.verdict and row.words == claim.words
+        assert row.ours == pytest.approx(found.found.mean, abs=1e-5)
+    fast = by_key["osp-milliseconds"]
+    assert amount(fast).endswith(" ms") and amount(fast, "low") == ""
+    together = by_key["osp-decorrelates"]
+    assert re.fullmatch(r"[+-]0\.\d{3}", amount(together))
 
 
 def test_a_record_of_these_notebooks_is_no_fault(tmp_path):

@@ -401,6 +401,20 @@ def test_the_page_of_a_table_lists_no_departure_that_never_ran_there(tmp_path):
     assert first.count("<tr>") == 1 + 3 * 3 + 1 and fifth.count("<tr>") == 1 + 3 * 3
 
 
+def test_command_with_the_claims_of_all_papers(tmp_path, capsys):
+    made_up.save(tmp_path, *made_up.seeds(3, **AT_8))
+    code, out, _ = run(capsys, "--results", tmp_path, "--claims", "--json")
+    rows = json.loads(out)
+    assert code == 0
+    assert {row["about"] for row in rows} == {"RLAP", "LRA-NPP", "OSP"}
+    assert {r["verdict"] for r in rows if r["about"] != "RLAP"} == {"not run"}
+    code, out, _ = run(capsys, "--results", tmp_path, "--claims", "--protocol",
+                       "controlled")  # fmt: skip
+    assert code == 0 and "471" not in out and "OSP" not in out
+    code, _, said = run(capsys, "--results", tmp_path, "--claims", "--table", 1)
+    assert code == 1 and "leave out --table" in said
+
+
 def test_command_as_json(tmp_path, capsys):
     made_up.save(tmp_path, *made_up.seeds(3, **AT_8))
     code, out, _ = run(capsys, "--results", tmp_path, "--json", "--table", 1,

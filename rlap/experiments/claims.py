@@ -42,6 +42,7 @@ from rlap.experiments.quantities import (
 )
 from rlap.experiments.verdicts import MARGIN, Judgement, corrected
 
+RLAP = "RLAP"
 # LEADS: what two runs of a prototype, and one of the authors' own notebook at a reduced
 # size, let us expect at their settings
 PAPER, CONTROL, LEADS = "the paper's claims", "controls", "leads"
@@ -82,7 +83,11 @@ class Claim:
 @dataclass(frozen=True)
 class ClaimRow:
     """A claim in one protocol and tier; ours, low, high (cut where no value can be) and
-    detectable are fractions."""
+    detectable are fractions, or seconds where the unit is "ms".
+
+    ``about`` names the paper. Runs that forget a class have no protocol, but a
+    ``network`` and, for OSP, a ``strength`` of the penalty in training.
+    """
 
     key: str
     family: str
@@ -101,11 +106,20 @@ class ClaimRow:
     reason: str
     detectable: float | None
     p_holm: float | None
+    about: str = RLAP
+    network: str = ""
+    strength: float | None = None
 
 
-# where the numbers of a unit can lie: differences of accuracy, saved shares (more than
-# none can be lost), areas
-RANGES = {"points": (-1.0, 1.0), "share": (-math.inf, 1.0), "": (0.0, 1.0)}
+# where the numbers of a unit can lie: differences of accuracy and of correlations,
+# saved shares (more than none can be lost), seconds saved, areas
+RANGES = {
+    "points": (-1.0, 1.0),
+    "correlation": (-1.0, 1.0),
+    "share": (-math.inf, 1.0),
+    "ms": (-math.inf, math.inf),
+    "": (0.0, 1.0),
+}
 
 # --- the claims ------------------------------------------------------------------
 
@@ -321,7 +335,7 @@ def one_family(
 
 
 def as_row(claim: Claim, judged: Judgement, protocol: str, scale: str) -> ClaimRow:
-    """A claim and its judgement in one row."""
+    """A claim, or one of ``forgetting_claims``, and its judgement in one row."""
     found, two = judged.found, judged.found is not None and judged.found.n > 1
     if two:
         found = found.within(*RANGES[claim.unit])
@@ -340,3 +354,19 @@ def as_row(claim: Claim, judged: Judgement, protocol: str, scale: str) -> ClaimR
         detectable=tidy_float(judged.detectable) if two else None,
         p_holm=tidy_float(judged.p) if two else None,
     )
+
+
+def amount(row: ClaimRow, name: str = "ours", *, sign: bool = True) -> str:
+    """One of a claim's numbers in its unit; "" where it has none. Points and
+    correlations are differences and have a sign."""
+    value = getattr(row, name)
+    if value is None:
+        return ""
+    plus = "+" if sign else ""
+    forms = {
+        "points": f"{100 * value:{plus}.1f} points",
+        "correlation": f"{value:{plus}.3f}",
+        "share": f"{value:.0%}",
+        "ms": f"{1000 * value:.1f} ms",
+    }
+    return forms.get(row.unit, f"{value:.3g}")

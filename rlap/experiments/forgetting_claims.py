@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from statistics import fmean
 
 from rlap.data.images import CIFAR10_CLASSES
+from rlap.experiments.claims import CONTROL, PAPER
 from rlap.experiments.forgetting_evidence import (
     AUTHORS_LEFT,
     KNOWN,
@@ -46,7 +47,6 @@ from rlap.experiments.verdicts import (
 )
 from rlap.unlearning.lra_npp import SELECTIONS
 
-PAPER, CONTROL = "the paper's claims", "controls"
 SAVED = 0.9  # of retraining's seconds, to be called cheap
 MILLISECONDS = 0.1  # seconds, on a busy machine
 
@@ -128,7 +128,8 @@ def of_classes(judged: Judgement, classes: int, one_decides: bool = False) -> Ju
 class Claim:
     """A claim in our words, where it is made (for a control: why it is asked, if that
     needs saying), and how it is decided: in words and in code. ``unit``: "points",
-    "share", "ms" or ""."""
+    "share", "ms" or "correlation"; ``printed`` is there for the ledger's rows: neither
+    paper prints a number of these quantities."""
 
     key: str
     notebook: str
@@ -138,6 +139,7 @@ class Claim:
     rule: str
     judge: Callable[[Runs], Judgement]
     unit: str = "points"
+    printed: None = None
 
 
 NOTHING_LEFT = (
@@ -251,7 +253,7 @@ CLAIMS = (
     Claim("osp-decorrelates", OSP, PAPER, "Orthogonal training makes channels respond "
           "less together", "abstract", "mean |correlation|, plain minus orthogonal; "
           "reproduced: surely above zero; contradicted: else, surely below 0.02",
-          above(decorrelated), ""),
+          above(decorrelated), "correlation"),
     Claim("osp-soft", OSP, PAPER, "Weakening is better than removing", "title",
           f"selectivity; {BETTER}",
           above(more_selective("osp", "controls: orthogonal, hard"))),

@@ -7,8 +7,8 @@ from html import escape
 from itertools import combinations
 from statistics import fmean
 
+from rlap.experiments.claims import PAPER, ClaimRow
 from rlap.experiments.forgetting_account import title
-from rlap.experiments.forgetting_claims import CLAIMS, PAPER, Claim, judged
 from rlap.experiments.forgetting_evidence import (
     KNOWN,
     Place,
@@ -18,11 +18,23 @@ from rlap.experiments.forgetting_evidence import (
     nearer_by,
     selectivity,
 )
-from rlap.experiments.markup import NETWORKS, html, mark, plain, points, table, table_of
-from rlap.experiments.summary import Interval, counted, interval
-from rlap.experiments.verdicts import NOT_RUN, Judgement
+from rlap.experiments.markup import (
+    NETWORKS,
+    html,
+    mark,
+    network_told,
+    plain,
+    points,
+    table,
+    table_of,
+)
+from rlap.experiments.pages import claim_bounds, run_told
+from rlap.experiments.summary import counted, interval
+from rlap.experiments.unlearning_parameters import SoftPruningParameters
+from rlap.experiments.verdicts import NOT_RUN
 from rlap.figures_forgetting import STILL_KNOWN
 
+USUAL_STRENGTH = SoftPruningParameters().strength
 MEASURES = {
     "forget_test": "class",
     "retain_test": "other classes",
@@ -36,42 +48,39 @@ MEASURES = {
 }
 
 
-def verdicts(places: Mapping[Place, Runs], notebook: str) -> object:
-    """The claims of a notebook, a column of verdicts for each network and tier."""
-    here = {p: runs for p, runs in places.items() if p.notebook == notebook}
-    if not here:
+def verdicts(rows: Sequence[ClaimRow], about: str) -> object:
+    """The claims of a paper, a column of verdicts for each network, tier and strength;
+    ``rows`` of ``forgetting_ledger.claim_rows``."""
+    columns: dict[str, dict[str, ClaimRow]] = {}
+    for row in rows:
+        if row.about == about and row.network:
+            columns.setdefault(run_told(row), {})[row.key] = row
+    if not columns:
         return html(f"<p>{mark(NOT_RUN)}: no run is recorded yet</p>")
-    columns = {place: dict(judged(place, runs)) for place, runs in here.items()}
-    claims = list(next(iter(columns.values())))
-    rows = [
+    lines = [
         [
             escape(claim.words),
             source(claim),
-            *(verdict(claim, found[claim]) for found in columns.values()),
+            *(verdict(found[claim.key]) for found in columns.values()),
             f"<small>{escape(claim.rule)}</small>",
         ]
-        for claim in claims
+        for claim in next(iter(columns.values())).values()
     ]
-    header = ["claim", "source", *map(heading, here), "rule"]
-    return html(table(header, rows, "whole"))
+    return html(table(["claim", "source", *columns, "rule"], lines, "whole"))
 
 
-def told(places: Mapping[Place, Runs], notebook: str, model: str) -> dict[str, str]:
-    """Claim -> what it came to, for a sentence: "-13.5 [-14.5, -12.6] points, n = 3:
-    contradicted". Of several strengths of the penalty, the one with the most runs."""
-    here = [p for p in places if (p.notebook, p.model) == (notebook, model)]
-    if not here:
-        return {c.key: NOT_RUN for c in CLAIMS if c.notebook == notebook}
-    place = max(here, key=lambda p: len(places[p].all()))
-    return {
-        claim.key: f"{plain(measured(found.found, claim.unit))}: {found.verdict}"
-        if found.found is not None
-        else found.verdict
-        for claim, found in judged(place, places[place])
-    }
+def told(rows: Sequence[ClaimRow], network: str, tier: str) -> dict[str, str]:
+    """Claim -> what it came to on a network in a tier, for a sentence: "-13.5 [-14.5,
+    -12.6] points, n = 3: contradicted"; of penalties the usual strength."""
+    found = {row.key: NOT_RUN for row in rows}
+    for row in rows:
+        usual = row.strength in (None, USUAL_STRENGTH)
+        if (row.network, row.tier) == (network, tier) and usual and row.n:
+            found[row.key] = f"{plain(with_n(row))}: {row.verdict}"
+    return found
 
 
-def source(claim: Claim) -> str:
+def source(claim: ClaimRow) -> str:
     """Where a claim is made, or that it is a control and why."""
     said = escape(claim.source)
     if claim.family == PAPER:
@@ -80,31 +89,19 @@ def source(claim: Claim) -> str:
 
 
 def heading(place: Place) -> str:
-    """The network and tier over a column, with the penalty's strength where it has
-    one."""
-    words = f"{NETWORKS.get(place.model, place.model)}, {place.tier}"
-    return words if place.strength is None else f"{words}, λ = {place.strength:g}"
+    """The network and tier of a place, with the penalty's strength where it has one."""
+    return network_told(place.model, place.tier, place.strength)
 
 
-def verdict(claim: Claim, found: Judgement) -> str:
+def verdict(row: ClaimRow) -> str:
     """A verdict with what was measured."""
-    sign = mark(found.verdict, found.reason)
-    if found.found is None:
-        return sign
-    return f"{sign}<br>{measured(found.found, claim.unit)}"
+    sign = mark(row.verdict, row.reason)
+    return f"{sign}<br>{with_n(row)}" if row.n else sign
 
 
-def measured(found: Interval, unit: str) -> str:
-    """Mean and interval in a claim's unit."""
-    scale, digits = {"points": (100, 1), "ms": (1000, 1), "share": (100, 0)}.get(
-        unit, (1, 3)
-    )
-    mean, low, high = (
-        f"{scale * v:+.{digits}f}" for v in (found.mean, found.low, found.high)
-    )
-    bounds = f" <small>[{low}, {high}]</small>" if found.n > 1 else ""
-    word = {"points": " points", "ms": " ms", "share": " %"}.get(unit, "")
-    return f"{mean}{bounds}{word}, n = {found.n}"
+def with_n(row: ClaimRow) -> str:
+    """Mean and interval in a claim's unit, and the number of seeds."""
+    return f"{claim_bounds(row)}, n = {row.n}"
 
 
 def arms_of(runs: Runs) -> list[str]:

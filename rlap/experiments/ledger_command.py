@@ -12,6 +12,8 @@ from pathlib import Path
 from rlap import paths
 from rlap.data.download import atomic
 from rlap.experiments import claims, integrity, ledger, summary
+from rlap.experiments.forgetting_ledger import claim_rows
+from rlap.experiments.markup import network_told
 from rlap.experiments.protocol import near
 from rlap.experiments.verdicts import NOT_RUN, VERDICTS
 
@@ -23,6 +25,8 @@ def command(options: argparse.Namespace) -> int:
         raise FileNotFoundError(f"there is no folder {folder}")
     if options.manifest:
         return manifest(folder)
+    if options.claims and options.table is not None:
+        raise ValueError("--claims go over all tables: leave out --table")
     book = ledger.build(folder)
     for name in ("protocol", "tier"):
         check_known(name, getattr(options, name), book)
@@ -31,16 +35,26 @@ def command(options: argparse.Namespace) -> int:
         count = write_tidy(book.records, Path(options.tidy))
         print(f"{options.tidy}: {count:,} lines from {len(book.records)} records")
     elif options.json:
-        rows = ledger.as_dicts(book.select(**wanted))
-        print(json.dumps(rows, indent=1, allow_nan=False))
+        rows = all_claims(book, wanted) if options.claims else book.select(**wanted)
+        print(json.dumps(ledger.as_dicts(rows), indent=1, allow_nan=False))
     else:
-        print_counts(book.select(**wanted))
+        if not options.claims:
+            print_counts(book.select(**wanted))
         if options.table is None:
-            found = claims.judged_claims(book)
-            print_claims(ledger.select(found, **{**wanted, "table": None}))
+            print_claims(all_claims(book, wanted))
     for line in integrity.lines(book.findings):
         print(f"rlap: {line}", file=sys.stderr)
     return int(any(f.kind != "unlisted" for f in book.findings))
+
+
+def all_claims(
+    book: ledger.Ledger, wanted: Mapping[str, object]
+) -> list[claims.ClaimRow]:
+    """The claims of all three papers in a protocol and tier; None stands for any. Runs
+    that forget a class have no protocol."""
+    asked = {name: wanted[name] for name in ("protocol", "tier")}
+    rows = claims.judged_claims(book) + claim_rows(book.records)
+    return ledger.select(rows, **asked)
 
 
 def manifest(folder: Path) -> int:
@@ -76,16 +90,17 @@ def print_counts(rows: Sequence) -> None:
 
 
 def print_claims(rows: Sequence[claims.ClaimRow]) -> None:
-    """The claims by protocol and tier, those with records in full."""
-    for place in dict.fromkeys((r.protocol, r.tier) for r in rows if r.n):
-        here = [r for r in rows if (r.protocol, r.tier) == place]
-        print(f"\n{place[0]} protocol, {place[1]} tier")
+    """The claims by where they were run, those with records in full."""
+    heads: dict[str, list[claims.ClaimRow]] = {}
+    for row in rows:
+        heads.setdefault(place_told(row), []).append(row)
+    for head, here in heads.items():
+        if not any(r.n for r in here):
+            continue
+        print(f"\n{head}")
         for row in (r for r in here if r.verdict != NOT_RUN):
-            detail = f"{shown(row)}, n = {row.n}" + (
-                ""
-                if row.detectable is None
-                else f", can tell {amount(row, 'detectable')}"
-            )
+            could = claims.amount(row, "detectable", sign=False)
+            detail = f"{shown(row)}, n = {row.n}" + (could and f", can tell {could}")
             print(f"  {row.verdict:13} {row.words}\n{'':16}{detail}; {row.reason}")
         idle = [r.words for r in here if r.verdict == NOT_RUN]
         if idle:
@@ -96,20 +111,20 @@ def print_claims(rows: Sequence[claims.ClaimRow]) -> None:
             print(f"  {NOT_RUN:13} {words}")
 
 
-def amount(row: object, name: str = "ours") -> str:
-    """One of a claim's numbers in its unit: points with a sign, shares in per cent."""
-    value = getattr(row, name)
-    if row.unit == "points":
-        sign = "" if name == "detectable" else "+"
-        return f"{100 * value:{sign}.1f} points"
-    return f"{value:.0%}" if row.unit == "share" else f"{value:.3g}"
+def place_told(row: claims.ClaimRow) -> str:
+    """Where a claim was run: "controlled protocol, small tier"; of the papers on
+    forgetting a class "LRA-NPP, small network, small tier"."""
+    if row.about == claims.RLAP:
+        return f"{row.protocol} protocol, {row.tier} tier"
+    return f"{row.about}: {network_told(row.network, row.tier, row.strength)}"
 
 
 def shown(row: claims.ClaimRow) -> str:
     """ "+7.9 points [+7.2 points, +8.6 points]"."""
     if row.low is None:
-        return amount(row)
-    return f"{amount(row)} [{amount(row, 'low')}, {amount(row, 'high')}]"
+        return claims.amount(row)
+    low, high = (claims.amount(row, name) for name in ("low", "high"))
+    return f"{claims.amount(row)} [{low}, {high}]"
 
 
 def write_tidy(found: Sequence[Mapping], path: Path) -> int:

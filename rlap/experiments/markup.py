@@ -21,6 +21,13 @@ NETWORKS = {
 MARKS = dict(zip(VERDICTS, ("●", "✕", "○", "–"), strict=True))
 
 
+def network_told(model: str, tier: str, strength: float | None = None) -> str:
+    """ "small network, small" of runs that forget a class, with the strength of the
+    penalty in training where they have one."""
+    words = f"{NETWORKS.get(model, model)}, {tier}"
+    return words if strength is None else f"{words}, λ = {strength:g}"
+
+
 def html(text: str):
     """Something that a notebook shows as HTML."""
     from IPython.display import HTML

@@ -11,12 +11,13 @@ from collections.abc import Sequence
 from html import escape
 
 from rlap.experiments import ledger, paper
-from rlap.experiments.claims import ClaimRow
+from rlap.experiments.claims import ClaimRow, amount
 from rlap.experiments.ledger import Gain, Ledger, Row
 from rlap.experiments.markup import (
     MARKS,
     html,
     mark,
+    network_told,
     plain,
     points,
     points_bounds,
@@ -47,7 +48,9 @@ def breakable(tier: str) -> str:
 
 
 def run_told(row: Row | Gain | Ordering | ClaimRow) -> str:
-    """The protocol and tier of a row."""
+    """The protocol and tier of a row; of those on forgetting network and tier."""
+    if isinstance(row, ClaimRow) and row.network:
+        return network_told(row.network, row.tier, row.strength)
     return f"{row.protocol}, {breakable(row.tier)}"
 
 
@@ -128,10 +131,10 @@ def claims(rows: Sequence[ClaimRow], *, family: str | None = None) -> object:
                 [
                     told if i == 0 else "",
                     row.source if i == 0 else "",
-                    claim_amount(row, "paper") if i == 0 else "",
+                    amount(row, "paper") if i == 0 else "",
                     run_told(row) if ran else "",
                     claim_bounds(row) + f", n = {row.n}" if ran else "",
-                    claim_amount(row, "detectable", sign=False),
+                    amount(row, "detectable", sign=False),
                     mark(row.verdict, row.reason)
                     + (f"<br><small>{escape(row.reason)}</small>" if ran else ""),
                 ]
@@ -148,33 +151,22 @@ def claims(rows: Sequence[ClaimRow], *, family: str | None = None) -> object:
     return html(table(header, lines, "claims"))
 
 
-def claim_amount(row: ClaimRow, name: str, *, sign: bool = True) -> str:
-    """A claim's number in its unit."""
-    value = getattr(row, name)
-    if value is None:
-        return ""
-    if row.unit == "points":
-        return f"{points(value) if sign else f'{100 * value:.1f}'} points"
-    return f"{value:.0%}" if row.unit == "share" else f"{value:.3g}"
-
-
 def claim_bounds(row: ClaimRow) -> str:
-    """A claim's number with its interval."""
-    shown = claim_amount(row, "ours")
+    """A claim's number with its interval: "-2.8 [-4.1, -1.5] points"."""
     if row.low is None:
-        return shown
-    low, high = (claim_amount(row, n).removesuffix(" points") for n in ("low", "high"))
-    return f"{shown} <small>[{low}, {high}]</small>"
+        return amount(row)
+    unit = next((word for word in (" points", " ms") if word in amount(row)), "")
+    ours, low, high = (
+        amount(row, name).removesuffix(unit) for name in ("ours", "low", "high")
+    )
+    return f"{ours} <small>[{low}, {high}]</small>{unit}"
 
 
 def claim_words(rows: Sequence[ClaimRow], key: str, protocol: str, tier: str) -> str:
-    """What a claim came to, for a sentence: "-2.8 [-4.1, -1.5] points"."""
+    """What a claim came to, for a sentence."""
     (row,) = (r for r in rows if (r.key, r.protocol, r.tier) == (key, protocol, tier))
-    if row.verdict == NOT_RUN or row.ours is None:
-        return NOT_RUN
-    shown = plain(claim_bounds(row))
-    points_last = shown.replace(" points", "") + " points"
-    return points_last if row.unit == "points" else shown
+    ran = row.verdict != NOT_RUN and row.ours is not None
+    return plain(claim_bounds(row)) if ran else NOT_RUN
 
 
 def gains(rows: Sequence[Gain], number_of_table: int) -> object:
