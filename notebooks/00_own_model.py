@@ -208,10 +208,8 @@ ways = {"original": net}
 for name in ("logit_mask", "ssd", "lra_npp_layers", "neggrad_plus"):
     ways[name] = METHODS[name](net, data.forget, data.retain)
 retrained = [
-    METHODS["retrain"](
-        net, data.forget, data.retain, recipe=recipe, seed=seed
-    )
-    for seed in (run.seed + 1, run.seed + 2)
+    METHODS["retrain"](net, data.forget, data.retain, recipe=recipe, seed=s)
+    for s in (run.seed + 1, run.seed + 2)
 ]
 ways |= {"retrained": retrained[0], "retrained again": retrained[1]}
 

@@ -150,8 +150,8 @@ NOTHING_LEFT = (
 # what is told of the other's
 NPP_LOSS, OSP_LOSS = 0.01, 0.005
 KEPT = (
-    "accuracy on the others minus the original's; reproduced: surely no more than "
-    "{:g} points lost; contradicted: surely more"
+    "accuracy on the others minus the original's, in points; reproduced: surely above "
+    "-{:g}; contradicted: surely below"
 )
 BETTER = "reproduced: surely above zero; contradicted: else, surely less than 2 points"
 SELECTIVITY = "what the class loses in accuracy less what the others lose; "
