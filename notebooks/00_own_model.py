@@ -64,14 +64,19 @@ noise = rlap.corrupt(
 right = y
 x, y = noise.split.inputs, noise.split.labels  # what you would have
 
+
+def network():
+    return nn.Sequential(
+        nn.Linear(64, 128),
+        nn.ReLU(),
+        nn.Linear(128, 64),
+        nn.ReLU(),
+        nn.Linear(64, 10),
+    )
+
+
 torch.manual_seed(run.seed)
-my_net = nn.Sequential(
-    nn.Linear(64, 128),
-    nn.ReLU(),
-    nn.Linear(128, 64),
-    nn.ReLU(),
-    nn.Linear(64, 10),
-)
+my_net = network()
 optimizer = torch.optim.Adam(my_net.parameters(), lr=2e-3)
 for _ in range(60):
     loss = nn.functional.cross_entropy(my_net(x), y)
@@ -193,13 +198,7 @@ table
 from rlap.unlearning import METHODS, ForgettingData, examine
 
 torch.manual_seed(run.seed)
-net = nn.Sequential(
-    nn.Linear(64, 128),
-    nn.ReLU(),
-    nn.Linear(128, 64),
-    nn.ReLU(),
-    nn.Linear(64, 10),
-)
+net = network()
 known = rlap.Split(x, right)  # labels as they were
 rlap.train(net, known, recipe, seed=run.seed)
 
