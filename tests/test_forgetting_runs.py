@@ -326,6 +326,6 @@ def test_the_grids_of_forgetting():
     assert {r.seed for r in runs[len(first) :]} == {3, 4} and len(runs) == 10 * 2 * 5
     runs = [j.parameters.resolved() for j in jobs_of([grids / "forgetting_osp.yaml"])]
     usual = [r for r in runs if r.strength == SoftPruningParameters().strength]
-    assert len(usual) == 10 * 2 * 3
+    assert len(usual) == 10 * 2 * 5 and {r.seed for r in usual} == set(range(5))
     others = {(r.forget, r.model, r.strength) for r in runs if r not in usual}
     assert len(others) == 3 and {s for *_, s in others} == {0.001}
