@@ -418,6 +418,22 @@ def test_the_page_with_and_without_records():
     assert "10 classes · 3 seeds, 30 runs" in pages.stamp(place, runs)
 
 
+def test_the_headline_has_all_networks_side_by_side():
+    assert "not run" in pages.headline({}, NPP).data
+    vgg = [r | {"arms": r["arms"] | {"original": arm(0.7, 0.6)}}
+           for r in all_classes(NPP, model="vgg")]  # fmt: skip
+    few = [record(NPP, methods="trained", seed=0)]  # an arm that not all runs have
+    few[0]["arms"]["salun"] = arm(0.0, 0.8)
+    places = filed([*all_classes(NPP), *few, *vgg, record(OSP)])
+    shown = pages.headline(places, NPP).data
+    assert shown.count("<th ") == 1 + 2 * len(pages.HEADLINE)
+    row = "<td>original</td><td>90.0</td><td>80.0</td><td>90.0</td><td>90.0</td>"
+    assert row + "<td>70.0</td><td>60.0</td>" in shown
+    assert "SalUn" not in shown
+    weak = filed([record(OSP, strength=0.001)])
+    assert "not run" in pages.headline(weak, OSP).data  # not the usual strength
+
+
 def test_what_a_claim_came_to_in_a_sentence():
     runs = all_classes(NPP)
     rows = claim_rows(runs)

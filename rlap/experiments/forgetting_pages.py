@@ -209,6 +209,44 @@ def account(runs: Runs) -> object:
     return html(f"<p>{over}</p>{table(header, rows, 'whole')}")
 
 
+HEADLINE = {
+    "forget_test": "class",
+    "retain_test": "others",
+    "probe_linear_forget": "probe",
+    "relearn_fresh_head": "relearned",
+}
+
+
+def headline(places: Mapping[Place, Runs], notebook: str) -> object:
+    """The methods that all runs of a notebook have, on all networks side by side, as
+    they are: means in per cent over the classes that all seeds have, and over seeds.
+    Of penalties the usual strength."""
+    here = {
+        place: runs
+        for place, runs in places.items()
+        if place.notebook == notebook and place.strength in (None, USUAL_STRENGTH)
+    }
+    shared = [set(everywhere(runs)) for runs in here.values()]
+    arms = [
+        arm
+        for arm in next(map(everywhere, here.values()), [])
+        if all(arm in names for names in shared)
+    ]
+    lines = []
+    for arm in arms:
+        cells = [escape(title(arm))]
+        for runs in here.values():
+            for key in HEADLINE:
+                found, _ = runs.values(lambda r, a=arm, k=key: r["arms"][a][k])
+                cells.append(f"{100 * fmean(found):.1f}")
+        lines.append(cells)
+    header = ["method, %"]
+    for place in here:
+        name = NETWORKS.get(place.model, place.model)
+        header += [f"{name}: {word}" for word in HEADLINE.values()]
+    return table_of(header, lines)
+
+
 def against_mask(runs: Runs) -> object:
     """By how much each method is nearer to the retrained networks than a logit mask of
     the same network, in points; an interval that holds zero is no difference."""
