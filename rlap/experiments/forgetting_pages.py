@@ -56,7 +56,7 @@ def verdicts(rows: Sequence[ClaimRow], about: str) -> object:
         if row.about == about and row.network:
             columns.setdefault(run_told(row), {})[row.key] = row
     if not columns:
-        return html(f"<p>{mark(NOT_RUN)}: no run is recorded yet</p>")
+        return nothing()
     lines = [
         [
             escape(claim.words),
@@ -67,6 +67,11 @@ def verdicts(rows: Sequence[ClaimRow], about: str) -> object:
         for claim in next(iter(columns.values())).values()
     ]
     return html(table(["claim", "source", *columns, "rule"], lines, "whole"))
+
+
+def nothing() -> object:
+    """What stands where no run is recorded yet."""
+    return html(f"<p>{mark(NOT_RUN)}: no run is recorded yet</p>")
 
 
 def told(rows: Sequence[ClaimRow], network: str, tier: str) -> dict[str, str]:
@@ -244,7 +249,9 @@ def headline(places: Mapping[Place, Runs], notebook: str) -> object:
     for place in here:
         name = NETWORKS.get(place.model, place.model)
         header += [f"{name}: {word}" for word in HEADLINE.values()]
-    return table_of(header, lines)
+    if not lines:
+        return nothing()
+    return html(table(header, lines, "whole"))
 
 
 def against_mask(runs: Runs) -> object:
