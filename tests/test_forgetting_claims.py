@@ -201,6 +201,17 @@ def test_the_claims_of_relevance():
     }
 
 
+def test_better_without_is_not_needed():
+    made = all_classes(NPP)
+    for one in made:
+        one["controls"]["synthetic images"] = {"forget": 0, "retain": 0.8}
+        one["controls"]["relevance"] = {"forget": 0.1, "retain": 0.7}
+        one["controls"]["training images"] = {"forget": 0.05, "retain": 0.7}
+    found = verdicts(made)
+    assert found["npp-no-images"] == REPRODUCED  # 0.2 better
+    assert found["npp-zero-shot"] == CONTRADICTED  # 0.05 worse
+
+
 def test_nearer_than_the_mask_by_hand():
     one = record(NPP)
     of = nearer_by("lra_npp_layers", "logit_mask", KNOWN["a linear probe"])
