@@ -231,12 +231,9 @@ def headline(places: Mapping[Place, Runs], notebook: str) -> object:
         for place, runs in places.items()
         if place.notebook == notebook and place.strength in (None, USUAL_STRENGTH)
     }
-    shared = [set(everywhere(runs)) for runs in here.values()]
-    arms = [
-        arm
-        for arm in next(map(everywhere, here.values()), [])
-        if all(arm in names for names in shared)
-    ]
+    having = [everywhere(runs) for runs in here.values()]
+    first = having[0] if having else []
+    arms = [arm for arm in first if all(arm in names for names in having)]
     lines = []
     for arm in arms:
         cells = [escape(title(arm))]

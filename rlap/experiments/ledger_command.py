@@ -113,7 +113,7 @@ def print_claims(rows: Sequence[claims.ClaimRow]) -> None:
 
 def place_told(row: claims.ClaimRow) -> str:
     """Where a claim was run: "controlled protocol, small tier"; of the papers on
-    forgetting a class "LRA-NPP, small network, small tier"."""
+    forgetting a class "LRA-NPP: small network, small"."""
     if row.about == claims.RLAP:
         return f"{row.protocol} protocol, {row.tier} tier"
     return f"{row.about}: {network_told(row.network, row.tier, row.strength)}"
