@@ -142,7 +142,10 @@ def wilson(hits: int, n: int) -> tuple[float, float]:
     p, z2 = hits / n, Z95**2
     middle = (p + z2 / (2 * n)) / (1 + z2 / n)
     half = Z95 * np.sqrt(p * (1 - p) / n + z2 / (4 * n * n)) / (1 + z2 / n)
-    return float(max(0.0, middle - half)), float(min(1.0, middle + half))
+    # no hits or no misses: that end is the proportion itself, but for rounding
+    low = 0.0 if hits == 0 else float(middle - half)
+    high = 1.0 if hits == n else float(middle + half)
+    return low, high
 
 
 def detection(

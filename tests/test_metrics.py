@@ -191,6 +191,15 @@ def test_wilson_by_hand():
     assert wilson(5, 5) == pytest.approx((1 - 0.4345, 1), abs=1e-4)
 
 
+def test_wilson_holds_the_proportion_exactly():
+    """The ends at 0 and 1 were once rounded past it: wilson(0, 3) began at 5.6e-17."""
+    for n in range(1, 200):
+        assert wilson(0, n)[0] == 0.0 and wilson(n, n)[1] == 1.0
+        for hits in range(n + 1):
+            low, high = wilson(hits, n)
+            assert 0 <= low <= hits / n <= high <= 1
+
+
 @pytest.mark.parametrize(("hits", "n"), [(0, 0), (-1, 3), (4, 3)])
 def test_wilson_errors(hits, n):
     with pytest.raises(ValueError, match="at (least|most)"):
