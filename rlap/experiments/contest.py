@@ -134,14 +134,21 @@ class Contest:
     # --- the arms ------------------------------------------------------------------
 
     def initial(self) -> None:
-        """The network that everything starts from, tested in full after each epoch: the
-        paper's seconds an epoch of the initial training include that."""
+        """The network that everything starts from, tested after each epoch: the paper's
+        seconds an epoch of the initial training include that."""
         study = self.study
         recipe = study.plan.recipes["initial"]
-        study.initial = self.fit("initial", study.train, recipe, test=study.data.test)
+        study.initial = self.fit("initial", study.train, recipe, test=self.watching())
+
+    def watching(self) -> Split:
+        """What watches the initial training: the whole test set, but in the paper tier
+        fewer images (of its network a full test takes a quarter of an epoch)."""
+        study = self.study
+        return study.watched if study.run.tier == "paper" else study.data.test
 
     def main(self) -> None:
-        """The paper's arms, and the first control: fine-tuning on everything."""
+        """The paper's arms, and the first control: fine-tuning on everything; the two
+        decayed ones where they are asked for."""
         study = self.study
         self.pruned = study.prune("regression")
         self.judge("pruned", self.pruned[0])
@@ -149,9 +156,21 @@ class Contest:
         self.tune("F-FT", "full", study.kept, self.pruned)
         self.tune("continue", "full", study.train, (study.initial, None))
         self.retrain("retrain", study.kept, "retrain")
+        if study.run.arms.startswith("decayed"):
+            self.decayed()
+
+    def decayed(self) -> None:
+        """Training once, as long as initial training and fine-tuning together, with a
+        rate that decays: on the good part and on everything."""
+        study, recipes = self.study, self.study.plan.recipes
+        if recipes["retrain"] != recipes["decayed"]:
+            self.fit("retrain decayed", study.kept, recipes["decayed"])
+        self.fit("initial decayed", study.train, recipes["decayed"])
 
     def criteria(self) -> None:
         """The criteria that the regression is compared with, and no pruning."""
+        if self.study.run.arms == "decayed":
+            return  # asked for without them
         study, head = self.study, self.study.plan.head_scope
         starts = {"none": (study.initial, None)}
         for criterion in (*RIVALS, *CONTROLS):
@@ -163,7 +182,7 @@ class Contest:
 
     def controls(self) -> None:
         """What decides the matter: other data for F-FT, other ways to spend epochs."""
-        study, recipes = self.study, self.study.plan.recipes
+        study = self.study
         for name, part in subsets(study).items():
             self.tune(f"F-FT/{name}", "full", part, self.pruned)
         self.tune("pruned+continue", "full", study.train, self.pruned)
@@ -172,9 +191,7 @@ class Contest:
         self.judge("recalibrated", net)
         self.retrain("retrain short", study.kept, "retrain short")
         self.retrain("retrain all", study.train, "retrain short")
-        if recipes["retrain"] != recipes["decayed"]:
-            self.fit("retrain decayed", study.kept, recipes["decayed"])
-        self.fit("initial decayed", study.train, recipes["decayed"])
+        self.decayed()
         self.retrain("oracle", study.train.subset(~study.truth), "retrain")
 
     def retrain(self, arm: str, part: Split, recipe: str) -> None:
@@ -194,6 +211,7 @@ class Contest:
             "silent_units": int((study.activations <= 0).all(0).sum()),
             "identity_difference": study.identity_difference(),
             "arms": dict(self.arms),
+            "watched": len(self.watching()),
             "attacked": self.attacked,
             "seconds": dict(study.watch),
             "notes": study.notes,

@@ -216,7 +216,8 @@ def tests_an_epoch(record: Mapping) -> float:
     if size is None:  # speech: nobody knows the paper's test set
         return 1.0
     of_paper = TEST / size
-    of_ours = record["data"]["n_test"] / record["parameters"]["train_size"]
+    tested = record.get("watched", record["data"]["n_test"])
+    of_ours = tested / record["parameters"]["train_size"]
     return of_paper / of_ours
 
 

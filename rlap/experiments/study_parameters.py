@@ -9,7 +9,9 @@ from rlap.corruption import INPUT_KINDS, KINDS
 from rlap.experiments.checked import TIERS, Parameters, between, choice
 from rlap.experiments.protocol import BOTH, CIFAR10, SPEECH, name_of, protocol_of
 
-ARMS = ("main", "criteria", "all")  # each has those of the ones before it
+# what a run compares, from few networks to many: the paper's arms; and those that train
+# once with a decaying rate; or the rival criteria; or both; every control
+ARMS = ("main", "decayed", "criteria", "decayed+criteria", "all")
 
 
 @dataclass(frozen=True)
