@@ -60,11 +60,12 @@ import torch
 from IPython.display import display
 
 import rlap
-from rlap import figures, paths
+from rlap import figures
 from rlap.algorithm import Stopwatch, partition_by
 from rlap.experiments import records
 from rlap.experiments.arms import compare, fit, recipes
 from rlap.experiments.parameters import Cifar10Parameters
+from rlap.files import paths
 from rlap.metrics import auroc, detection
 
 run = Cifar10Parameters.from_notebook(globals()).resolved()

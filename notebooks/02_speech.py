@@ -60,13 +60,15 @@ import torch
 from IPython.display import display
 
 import rlap
-from rlap import figures, figures_speech, paths
+from rlap import figures
 from rlap.algorithm import Stopwatch, partition_by
 from rlap.data import Split
-from rlap.data.mfcc import RELEASED_FRAMES, mfcc, pad_frames
+from rlap.data.speech.mfcc import RELEASED_FRAMES, mfcc, pad_frames
 from rlap.experiments import records, speech
 from rlap.experiments.arms import compare, fit, recipes
 from rlap.experiments.parameters import SpeechParameters
+from rlap.figures import speech as figures_speech
+from rlap.files import paths
 from rlap.metrics import auroc, detection
 
 run = SpeechParameters.from_notebook(globals()).resolved()

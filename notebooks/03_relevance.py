@@ -55,19 +55,20 @@ import torch
 from IPython.display import display
 
 import rlap
-from rlap import figures_forgetting as figures
-from rlap import paths
 from rlap.algorithm import Stopwatch
-from rlap.experiments import forgetting, records
-from rlap.experiments import forgetting_settings as settings
-from rlap.experiments.forgetting_account import examined, title
+from rlap.experiments import records
+from rlap.experiments.forgetting import ground as forgetting
+from rlap.experiments.forgetting import settings
+from rlap.experiments.forgetting.account import examined, title
 from rlap.experiments.parameters import RelevanceParameters
+from rlap.figures import forgetting as figures
+from rlap.files import paths
 from rlap.unlearning import METHODS, relevance
 from rlap.unlearning.common import last_linear
-from rlap.unlearning.evaluation import measured
+from rlap.unlearning.examiner.evaluation import measured
+from rlap.unlearning.examiner.probes import features
 from rlap.unlearning.lra_npp import SELECTIONS, chosen_units
 from rlap.unlearning.oneshot import dampened, importances
-from rlap.unlearning.probes import features
 from rlap.unlearning.svd import directions, projected
 
 run = RelevanceParameters.from_notebook(globals()).resolved()

@@ -55,13 +55,14 @@ import torch
 from IPython.display import display
 
 import rlap
-from rlap import figures_forgetting as figures
-from rlap import paths
 from rlap.algorithm import Stopwatch
-from rlap.experiments import forgetting, records
-from rlap.experiments import forgetting_settings as settings
-from rlap.experiments.forgetting_account import Account, examined, title
+from rlap.experiments import records
+from rlap.experiments.forgetting import ground as forgetting
+from rlap.experiments.forgetting import settings
+from rlap.experiments.forgetting.account import Account, examined, title
 from rlap.experiments.parameters import SoftPruningParameters
+from rlap.figures import forgetting as figures
+from rlap.files import paths
 from rlap.unlearning import (
     METHODS,
     KernelOrthogonality,
@@ -69,7 +70,8 @@ from rlap.unlearning import (
     soft_prune,
 )
 from rlap.unlearning.common import last_linear
-from rlap.unlearning.evaluation import measured
+from rlap.unlearning.examiner.evaluation import measured
+from rlap.unlearning.examiner.probes import features
 from rlap.unlearning.orthogonality import (
     channel_correlation,
     gram_parts,
@@ -82,7 +84,6 @@ from rlap.unlearning.osp import (
     last_stage,
     suited,
 )
-from rlap.unlearning.probes import features
 
 run = SoftPruningParameters.from_notebook(globals()).resolved()
 watch = Stopwatch()

@@ -51,12 +51,13 @@ import pandas as pd
 import torch
 from IPython.display import display
 
-from rlap import figures, paths
+from rlap import figures
 from rlap.experiments import records
 from rlap.experiments.contest import Contest
 from rlap.experiments.parameters import StudyParameters
 from rlap.experiments.protocol import PROTOCOLS, protocol_of
 from rlap.experiments.study import Study
+from rlap.files import paths
 
 run = StudyParameters.from_notebook(globals()).resolved()
 device = "cuda" if torch.cuda.is_available() else "cpu"

@@ -8,12 +8,12 @@ one call: ``robustify``.
 
 from rlap.algorithm import Result, robustify
 from rlap.attribution import Scan, attribute, scan
-from rlap.corruption import Corrupted, corrupt
+from rlap.corruption.corrupted import Corrupted, corrupt
+from rlap.corruption.waveform_noise import add_noise, corrupt_waveforms, noisy_waveforms
 from rlap.data import Dataset, Split, load
 from rlap.finetuning import finetune
-from rlap.inference import predict
-from rlap.layers import activations
 from rlap.metrics import evaluate
+from rlap.network.layers import activations
 from rlap.partition import (
     DegeneratePartitionWarning,
     Partition,
@@ -22,10 +22,10 @@ from rlap.partition import (
     share_at_bounds,
 )
 from rlap.pruning import Mask, prune
-from rlap.recipe import Recipe
 from rlap.sensitivity import sensitivity, top_units
-from rlap.training import History, TrainingDiverged, train
-from rlap.waveform_noise import add_noise, corrupt_waveforms, noisy_waveforms
+from rlap.training.inference import predict
+from rlap.training.loop import History, TrainingDiverged, train
+from rlap.training.recipe import Recipe
 
 __version__ = "0.1.0"
 

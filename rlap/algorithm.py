@@ -23,9 +23,8 @@ from rlap.checks import (
 )
 from rlap.data.base import Split
 from rlap.finetuning import SCOPES, finetune
-from rlap.inference import predict
-from rlap.layers import get_layer, model_device
-from rlap.modes import check_trainable, trainable
+from rlap.network.layers import get_layer, model_device
+from rlap.network.modes import check_trainable, trainable
 from rlap.partition import (
     BEST,
     RULES,
@@ -37,9 +36,10 @@ from rlap.partition import (
     share_at_bounds,
 )
 from rlap.pruning import Mask, prune
-from rlap.recipe import Recipe
 from rlap.sensitivity import CRITERIA, sensitivity, top_units
-from rlap.training import History, check_monitor
+from rlap.training.inference import predict
+from rlap.training.loop import History, check_monitor
+from rlap.training.recipe import Recipe
 
 
 @dataclass(frozen=True)

@@ -23,8 +23,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from rlap.checks import check_inputs, check_labels
-from rlap.head import Head, batched_gradient, connected, run_head
-from rlap.layers import (
+from rlap.network.head import Head, batched_gradient, connected, run_head
+from rlap.network.layers import (
     evaluating,
     get_layer,
     model_device,

@@ -15,8 +15,7 @@ import torch
 from torch import Tensor, fx, nn
 
 from rlap.data.base import Split
-from rlap.inference import autocast_for
-from rlap.layers import (
+from rlap.network.layers import (
     check_calls,
     evaluating,
     get_layer,
@@ -25,10 +24,11 @@ from rlap.layers import (
     placing,
     preserved_random_state,
 )
-from rlap.modes import BATCHNORM, check_trainable
+from rlap.network.modes import BATCHNORM, check_trainable
 from rlap.pruning import Mask
-from rlap.recipe import Recipe, resolve_precision
-from rlap.training import History, train
+from rlap.training.inference import autocast_for
+from rlap.training.loop import History, train
+from rlap.training.recipe import Recipe, resolve_precision
 
 SCOPES = ("head", "layer", "full")
 MAX_FEATURES = 4096  # values a sample worth caching, if there are more than inputs

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from rlap.checks import check_count, check_finite, check_labels
 from rlap.data.base import Split, check_split
-from rlap.inference import predict
+from rlap.training.inference import predict
 
 Z95 = 1.959963984540054
 

@@ -19,9 +19,9 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from rlap.following import affine_batchnorm, following_norms
-from rlap.layers import get_layer, num_units
-from rlap.modes import check_own_weights
+from rlap.network.following import affine_batchnorm, following_norms
+from rlap.network.layers import get_layer, num_units
+from rlap.network.modes import check_own_weights
 
 FORMAT = "rlap-mask-1"
 

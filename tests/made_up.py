@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from rlap.experiments import records
-from rlap.experiments.evidence import NOTEBOOK
 from rlap.experiments.study_parameters import StudyParameters
+from rlap.ledger.evidence import NOTEBOOK
 
 ENVIRONMENT = {"torch": "0.0", "numpy": "0.0", "python": "3.11", "device": "cpu"}
 ACCURACY = {"initial": 0.6, "pruned": 0.5, "L-FT": 0.65, "F-FT": 0.7, "retrain": 0.62}

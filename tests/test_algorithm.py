@@ -13,12 +13,12 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from rlap.algorithm import partition_by, robustify
 from rlap.attribution import scan
-from rlap.corruption import corrupt
+from rlap.corruption.corrupted import corrupt
 from rlap.data.base import Split
 from rlap.metrics import auroc, evaluate
 from rlap.partition import RULES, DegeneratePartitionWarning
-from rlap.recipe import Recipe
-from rlap.training import train
+from rlap.training.loop import train
+from rlap.training.recipe import Recipe
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore::rlap.partition.DegeneratePartitionWarning"

@@ -16,8 +16,8 @@ from torch import Tensor, nn
 
 import rlap.attribution as attribution
 from rlap.attribution import CAPTUM, METHODS, NEEDS_LABELS, attribute, scan
-from rlap.head import run_head
-from rlap.layers import activations, get_layer
+from rlap.network.head import run_head
+from rlap.network.layers import activations, get_layer
 
 LABELS = torch.tensor([0, 2, 1, 1, 0])
 

@@ -20,7 +20,7 @@ from conftest import (
 )
 from torch import Tensor, nn
 
-from rlap.corruption import corrupt
+from rlap.corruption.corrupted import corrupt
 from rlap.finetuning import (
     FULL_RECIPE,
     HEAD_RECIPE,
@@ -29,10 +29,10 @@ from rlap.finetuning import (
     finetune,
     modules_after,
 )
-from rlap.layers import get_layer
-from rlap.modes import trainable
+from rlap.network.layers import get_layer
+from rlap.network.modes import trainable
 from rlap.pruning import prune
-from rlap.recipe import Recipe
+from rlap.training.recipe import Recipe
 
 ADAM = Recipe(
     epochs=5, batch_size=7, optimizer="adam", lr=1e-2, weight_decay=1e-3,
@@ -183,7 +183,7 @@ def test_bfloat16_too():
 
 
 def test_auto_precision_is_that_of_the_whole_network(monkeypatch):
-    monkeypatch.setattr("rlap.recipe.native_bf16", lambda device: True)
+    monkeypatch.setattr("rlap.training.recipe.native_bf16", lambda device: True)
     recipe = replace(ADAM, precision="auto", epochs=1)
     for cache in (True, False):
         history = finetune(

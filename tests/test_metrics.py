@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 from sklearn import metrics as sk
 
 from rlap.data.base import Split
-from rlap.inference import accuracy
 from rlap.metrics import (
     auroc,
     average_precision,
@@ -21,6 +20,7 @@ from rlap.metrics import (
     told_by,
     wilson,
 )
+from rlap.training.inference import accuracy
 
 
 def one_hot(predicted: list[int], classes: int) -> torch.Tensor:

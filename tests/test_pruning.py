@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 from torch import nn
 
 from rlap.finetuning import finetune
-from rlap.following import following_batchnorm
+from rlap.network.following import following_batchnorm
 from rlap.pruning import Mask, prune
-from rlap.recipe import Recipe
-from rlap.training import train
+from rlap.training.loop import train
+from rlap.training.recipe import Recipe
 
 UNITS = [1, 4, 6]
 OPTIMIZERS = {

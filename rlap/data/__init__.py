@@ -8,7 +8,7 @@ from dataclasses import fields
 from typing import Any, NamedTuple
 
 from rlap import checks
-from rlap.data import digits, images, speech
+from rlap.data import digits, images
 from rlap.data.base import (
     Dataset,
     Normalisation,
@@ -16,7 +16,8 @@ from rlap.data.base import (
     StandInDataWarning,
     stratified_indices,
 )
-from rlap.data.download import DamagedData, DataUnavailable
+from rlap.data.speech import keywords as speech
+from rlap.files.download import DamagedData, DataUnavailable
 
 __all__ = [
     "NAMES",
@@ -101,7 +102,8 @@ def load(
         allow_stand_in: where the set cannot be had, warn and go on with digits or
             synthesised speech (``.stand_in`` is then true), taking fewer samples than
             asked if needed.
-        options: for ``"speech_commands"`` those of ``rlap.data.speech.Options``.
+        options: for ``"speech_commands"`` those of
+            ``rlap.data.speech.keywords.Options``.
 
     Returns:
         Dataset with float32 inputs: images (N, 3, 32, 32) normalised by channel, or

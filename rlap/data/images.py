@@ -20,11 +20,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from rlap import paths
-from rlap.data import archives, download
+from rlap.data import archives
 from rlap.data.archives import Arrays
 from rlap.data.base import Dataset, Normalisation, Split, stratified_indices
-from rlap.data.download import DamagedData, DataUnavailable
+from rlap.files import download, paths
+from rlap.files.download import DamagedData, DataUnavailable
 
 # fmt: off
 CIFAR10_CLASSES = ("airplane", "automobile", "bird", "cat", "deer",

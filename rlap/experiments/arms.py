@@ -10,16 +10,17 @@ from typing import Any
 import torch
 from torch import nn
 
-from rlap import models, paths
+from rlap import models
 from rlap.data import Split
 from rlap.experiments.parameters import Cifar10Parameters, SpeechParameters
 from rlap.experiments.records import code_digest
 from rlap.experiments.study_parameters import StudyParameters
+from rlap.files import paths
 from rlap.finetuning import FULL_RECIPE, HEAD_RECIPE
 from rlap.metrics import evaluate
 from rlap.models import WHITENING
-from rlap.recipe import Recipe
-from rlap.training import History, train
+from rlap.training.loop import History, train
+from rlap.training.recipe import Recipe
 
 # how a fresh network is trained, by the name of the data set
 FRESH = {

@@ -13,7 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from rlap.algorithm import partition_by
-from rlap.corruption import INPUT_KINDS, corrupt
+from rlap.corruption.corrupted import INPUT_KINDS, corrupt
+from rlap.corruption.streams import stream
 from rlap.data import Split
 from rlap.data.base import stratified_indices
 from rlap.experiments.arms import Arms, fit, shared_networks
@@ -21,13 +22,12 @@ from rlap.experiments.plan import CONTROLS, RIVALS
 from rlap.experiments.study import LAYER, Study
 from rlap.experiments.study_parameters import StudyParameters
 from rlap.finetuning import finetune
-from rlap.inference import predict
 from rlap.metrics import classification
-from rlap.modes import BATCHNORM
+from rlap.network.modes import BATCHNORM
 from rlap.pruning import Mask
-from rlap.recipe import Recipe
-from rlap.streams import stream
-from rlap.training import History
+from rlap.training.inference import predict
+from rlap.training.loop import History
+from rlap.training.recipe import Recipe
 
 ATTACKED = ("initial", "L-FT", "F-FT", "retrain")  # Table 5
 ATTACK_RATES = (0.2, 0.4, 0.6, 0.8, 1.0)  # the last one says it all (audit 33)

@@ -6,9 +6,10 @@ from dataclasses import asdict, dataclass, replace
 from typing import ClassVar, Self
 
 from rlap.attribution import METHODS
-from rlap.corruption import INPUT_KINDS, KINDS
-from rlap.data.mfcc import RELEASED_FRAMES, SIGNAL_FRAMES
-from rlap.data.origins import SOURCES
+from rlap.corruption.corrupted import INPUT_KINDS, KINDS
+from rlap.corruption.waveform_noise import KIND as WAVEFORM
+from rlap.data.speech.mfcc import RELEASED_FRAMES, SIGNAL_FRAMES
+from rlap.data.speech.origins import SOURCES
 from rlap.experiments.checked import (
     TIERS,
     ParameterError,
@@ -16,14 +17,13 @@ from rlap.experiments.checked import (
     between,
     choice,
 )
-from rlap.experiments.study_parameters import StudyParameters
-from rlap.experiments.unlearning_parameters import (
+from rlap.experiments.forgetting.parameters import (
     RelevanceParameters,
     SoftPruningParameters,
 )
+from rlap.experiments.study_parameters import StudyParameters
 from rlap.partition import ONE_DIMENSIONAL, RULES
 from rlap.sensitivity import CRITERIA
-from rlap.waveform_noise import KIND as WAVEFORM
 
 __all__ = ["NOTEBOOKS", "TIERS", "ParameterError", "Parameters"]
 

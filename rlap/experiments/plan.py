@@ -9,11 +9,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 
-from rlap.corruption import INPUT_KINDS
+from rlap.corruption.corrupted import INPUT_KINDS
 from rlap.experiments.protocol import CIFAR10, SPEECH, Protocol, protocol_of
 from rlap.experiments.study_parameters import StudyParameters
 from rlap.finetuning import FULL_RECIPE, HEAD_RECIPE
-from rlap.recipe import Recipe
+from rlap.training.recipe import Recipe
 
 RIVALS = ("abs", "rms", "freq", "std")
 CONTROLS = ("random", "magnitude")

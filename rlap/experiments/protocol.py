@@ -6,7 +6,7 @@ what a careful experimenter would run. An ablation is a named protocol with fiel
 changed, written "released+decay=onecycle+shuffle=true".
 
 The numbers in the fields are those of the audit of the released code
-(``rlap.experiments.differences``). What a field changes in a run is in
+(``rlap.ledger.differences``). What a field changes in a run is in
 ``rlap.experiments.plan``, and nowhere else.
 """
 

@@ -23,10 +23,10 @@ from pathlib import Path
 import torch
 
 import rlap
-from rlap import paths
 from rlap.data import Dataset
-from rlap.data.download import atomic
 from rlap.experiments.parameters import Parameters
+from rlap.files import paths
+from rlap.files.download import atomic
 
 SCHEMA = 1
 FILE = "record.json"
@@ -266,7 +266,8 @@ def read_all(folder: str | Path) -> list[dict[str, object]]:
 
 def precision_of(record: Mapping) -> str:
     """What its networks were trained in: "bf16" if any was, else "fp32"; empty if it
-    does not say. Forgetting is always "fp32" (``rlap.experiments.forgetting.RECIPE``).
+    does not say. Forgetting is always "fp32"
+    (``rlap.experiments.forgetting.ground.RECIPE``).
     """
     if record["protocol"] == "forgetting":
         return "fp32"

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from rlap.corruption import Corrupted, corrupt
-from rlap.data import Split, speech
-from rlap.data.mfcc import SIGNAL_FRAMES
-from rlap.data.speech import Waveforms
+from rlap.corruption.corrupted import Corrupted, corrupt
+from rlap.corruption.waveform_noise import corrupt_waveforms
+from rlap.data import Split
+from rlap.data.speech import keywords as speech
+from rlap.data.speech.keywords import Waveforms
+from rlap.data.speech.mfcc import SIGNAL_FRAMES
 from rlap.experiments.parameters import SIGNAL, WAVEFORM, SpeechParameters
-from rlap.waveform_noise import corrupt_waveforms
 
 
 def clips_of(run: SpeechParameters) -> Waveforms:

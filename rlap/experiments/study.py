@@ -17,7 +17,7 @@ from torch import Tensor, nn
 import rlap
 from rlap.algorithm import Stopwatch
 from rlap.attribution import NEEDS_LABELS, Scan, scan
-from rlap.corruption import Corrupted, corrupt
+from rlap.corruption.corrupted import Corrupted, corrupt
 from rlap.data import Dataset, Split
 from rlap.data.base import stratified_indices
 from rlap.experiments.plan import RIVALS, Plan, plan

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, replace
 from typing import Self
 
-from rlap.corruption import INPUT_KINDS, KINDS
+from rlap.corruption.corrupted import INPUT_KINDS, KINDS
 from rlap.experiments.checked import TIERS, Parameters, between, choice
 from rlap.experiments.protocol import BOTH, CIFAR10, SPEECH, name_of, protocol_of
 

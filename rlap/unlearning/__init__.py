@@ -14,14 +14,14 @@ from torch import nn
 
 from rlap.data.base import Split
 from rlap.unlearning.common import split_class
-from rlap.unlearning.evaluation import examine
+from rlap.unlearning.examiner.evaluation import examine
 from rlap.unlearning.lra_layers import forget_lra_npp_layers
 from rlap.unlearning.lra_npp import forget_lra_npp
+from rlap.unlearning.lrp.relevance import NotConserved, Relevance, relevance
+from rlap.unlearning.lrp.rules import Rule
 from rlap.unlearning.oneshot import forget_logit_mask, forget_ssd
 from rlap.unlearning.orthogonality import KernelOrthogonality
 from rlap.unlearning.osp import forget_osp, soft_prune
-from rlap.unlearning.relevance import NotConserved, Relevance, relevance
-from rlap.unlearning.rules import Rule
 from rlap.unlearning.salun import forget_salun
 from rlap.unlearning.splits import ForgettingData
 from rlap.unlearning.statistics import ClassStatistics, class_statistics

@@ -11,11 +11,7 @@ from torch import Tensor, nn
 
 from rlap.checks import check_count, check_seed
 from rlap.data.base import Split
-from rlap.layers import (
-    check_output,
-    evaluating,
-    placing,
-)
+from rlap.network.layers import check_output, evaluating, placing
 
 
 def split_class(split: Split, label: int) -> tuple[Split, Split]:

@@ -16,12 +16,12 @@ from torch import Tensor, nn
 
 from rlap.checks import check_one_of, check_rate, check_seed
 from rlap.data.base import Split
-from rlap.layers import SUPPORTED, get_layer, num_units, unit_sum
+from rlap.network.layers import SUPPORTED, get_layer, num_units, unit_sum
 from rlap.pruning import prune
 from rlap.unlearning.common import begin, last_linear
 from rlap.unlearning.lra_npp import PRUNED_SHARE, STABILISER, counts, frequent_units
-from rlap.unlearning.relevance import Relevance, relevance
-from rlap.unlearning.rules import Rule
+from rlap.unlearning.lrp.relevance import Relevance, relevance
+from rlap.unlearning.lrp.rules import Rule
 
 # the released code's rule, and one by which positive contributions share alone
 RULES = {

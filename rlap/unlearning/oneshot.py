@@ -12,8 +12,8 @@ from torch.func import functional_call, grad, vmap
 
 from rlap.checks import check_count, check_finite, check_number
 from rlap.data.base import Split
-from rlap.layers import evaluating, model_device
-from rlap.modes import check_own_weights, trained_parameters
+from rlap.network.layers import evaluating, model_device
+from rlap.network.modes import check_own_weights, trained_parameters
 from rlap.unlearning.common import begin, some, together
 
 MASKED = -1e9  # finite, so that everything that reads logits goes on working

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from rlap.checks import check_finite, check_level
 from rlap.data.base import Split
-from rlap.layers import evaluating, pass_size, placing
+from rlap.network.layers import evaluating, pass_size, placing
 from rlap.unlearning.statistics import pooled, response_sites
 
 

@@ -20,8 +20,8 @@ from torch import Tensor, nn
 
 from rlap.checks import check_count, check_one_of, check_rate
 from rlap.data.base import Split
-from rlap.layers import get_layer
-from rlap.modes import check_own_weights
+from rlap.network.layers import get_layer
+from rlap.network.modes import check_own_weights
 from rlap.unlearning.common import begin
 from rlap.unlearning.statistics import ClassStatistics, class_statistics
 

@@ -13,10 +13,10 @@ from torch import Tensor, nn
 
 from rlap.checks import check_rate
 from rlap.data.base import Split
-from rlap.layers import evaluating, model_device, pass_size, placing
-from rlap.modes import trained_parameters
-from rlap.recipe import Recipe
-from rlap.training import train
+from rlap.network.layers import evaluating, model_device, pass_size, placing
+from rlap.network.modes import trained_parameters
+from rlap.training.loop import train
+from rlap.training.recipe import Recipe
 from rlap.unlearning.common import begin, together
 from rlap.unlearning.trained import TUNING, wrong_labels
 

@@ -12,9 +12,9 @@ from torch import Tensor, nn
 
 from rlap.checks import check_finite, check_one_of, check_seed
 from rlap.data.base import Split
-from rlap.data.download import atomic
-from rlap.following import following_batchnorm
-from rlap.layers import (
+from rlap.files.download import atomic
+from rlap.network.following import following_batchnorm
+from rlap.network.layers import (
     check_calls,
     evaluating,
     get_layer,

@@ -12,14 +12,8 @@ from torch import Tensor, nn
 
 from rlap.checks import check_finite, check_number
 from rlap.data.base import Split
-from rlap.layers import (
-    SUPPORTED,
-    evaluating,
-    get_layer,
-    pass_size,
-    placing,
-)
-from rlap.modes import check_own_weights
+from rlap.network.layers import SUPPORTED, evaluating, get_layer, pass_size, placing
+from rlap.network.modes import check_own_weights
 from rlap.unlearning.common import begin, some
 
 

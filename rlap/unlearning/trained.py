@@ -18,16 +18,16 @@ from torch import Tensor, nn
 
 from rlap.checks import check_level, check_rate, check_seed
 from rlap.data.base import Split
-from rlap.inference import accuracy
-from rlap.layers import (
+from rlap.network.layers import (
     evaluating,
     model_device,
     pass_size,
     placing,
     preserved_random_state,
 )
-from rlap.recipe import Recipe
-from rlap.training import train
+from rlap.training.inference import accuracy
+from rlap.training.loop import train
+from rlap.training.recipe import Recipe
 from rlap.unlearning.common import begin, together
 
 TUNING = Recipe(epochs=2, batch_size=64, lr=0.01, schedule="cosine")

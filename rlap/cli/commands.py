@@ -1,0 +1,213 @@
+"""The command line: ``rlap run``, ``sweep``, ``ledger`` and ``doctor``."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import sys
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+
+import yaml
+
+from rlap.experiments.parameters import ParameterError
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command; returns the exit status.
+
+    0 done, 1 failed, 2 wrong usage, 3 another process is writing the folder, 130
+    interrupted, 141 nobody reads on.
+    """
+    parser = build_parser()
+    options = parser.parse_args(arguments)
+    try:
+        done = options.command(options)
+        sys.stdout.flush()
+        return done
+    except BrokenPipeError:  # the reader has seen enough, as in `rlap ledger | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141  # as a process that SIGPIPE ended
+    except (ParameterError, FileNotFoundError) as error:
+        print(f"rlap: {error}", file=sys.stderr)
+        return 2
+    except (RuntimeError, ValueError, OSError) as error:
+        print(f"rlap: {error}", file=sys.stderr)
+        return 3 if type(error).__name__ == "RunLocked" else 1
+    except KeyboardInterrupt:
+        print("rlap: interrupted", file=sys.stderr)
+        return 130
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The parser, one subcommand a function below."""
+    parser = argparse.ArgumentParser(
+        prog="rlap", description="Run the companion's notebooks and check the set-up."
+    )
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    run = commands.add_parser(
+        "run", help="execute a notebook into a folder with its record.json"
+    )
+    run.add_argument("notebook", help="for example notebooks/01_cifar10.ipynb")
+    run.add_argument("--out", required=True, help="folder of the run")
+    run.add_argument(
+        "-p",
+        dest="parameters",
+        metavar="NAME=VALUE",
+        action="append",
+        default=[],
+        help="a parameter of the notebook; may be repeated",
+    )
+    run.add_argument(
+        "--force", action="store_true", help="run even if the folder is up to date"
+    )
+    add_stale(run, "rerun")
+    run.add_argument("--leash", action="store_true", help=argparse.SUPPRESS)
+    run.set_defaults(command=command_run)
+    add_sweep(commands.add_parser("sweep", help="run the settings of grid files"))
+    ledger = commands.add_parser(
+        "ledger", help="every number and claim of the paper beside ours"
+    )
+    add_ledger_arguments(ledger)
+    ledger.set_defaults(command=command_ledger)
+    doctor = commands.add_parser(
+        "doctor", help="versions, device, data, and what is missing"
+    )
+    doctor.set_defaults(command=command_doctor)
+    return parser
+
+
+def add_stale(parser: argparse.ArgumentParser, default: str) -> None:
+    """The option that says what becomes of records that other code has made."""
+    parser.add_argument(
+        "--stale",
+        choices=("rerun", "keep", "keep-notebook"),
+        default=default,
+        help="what to do with a record of the same parameters and data that other code "
+        f"made, or even another notebook (default: {default})",
+    )
+
+
+def add_sweep(sweep: argparse.ArgumentParser) -> None:
+    """The options of ``rlap sweep``."""
+    add = sweep.add_argument
+    add("grids", nargs="+", metavar="GRID", help="for example grids/table1.yaml")
+    add("-j", dest="workers", type=positive, default=1, help="runs at a time")
+    add("--threads", type=positive, help="of each run (default: cores / runs)")
+    add("--seeds", type=parse_seeds, help="instead of the grid's: 0-4 or 0,2")
+    add(
+        "-p",
+        dest="parameters",
+        metavar="NAME=VALUE",
+        action="append",
+        default=[],
+        help="a parameter of every run, instead of the grid's; may be repeated",
+    )
+    add("--results", type=Path, help="folder of the runs (default: results)")
+    add("--force", action="store_true", help="run what is up to date as well")
+    add("--estimate", action="store_true", help="say what it would cost, and stop")
+    add("--dry-run", action="store_true", help="list what would run and why, and stop")
+    add("--json", action="store_true", help="with --dry-run: the list as JSON")
+    add_stale(sweep, "keep")
+    sweep.set_defaults(command=command_sweep)
+
+
+def command_run(options: argparse.Namespace) -> int:
+    """``rlap run``."""
+    from rlap.runs.run import run
+
+    # as an exception, so that the kernel ends and the temporary folder goes
+    before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    if options.leash:
+        threading.Thread(target=hold_leash, daemon=True).start()
+    given = dict(parse_parameter(text) for text in options.parameters)
+    choice = {"force": options.force, "stale": options.stale}
+    try:
+        run(options.notebook, options.out, given, **choice)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    return 0
+
+
+def hold_leash() -> None:
+    """End this process when whoever started it has gone: standard input closes."""
+    while os.read(0, 1):  # not sys.stdin: its buffer must not be held at exit
+        pass
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+def command_sweep(options: argparse.Namespace) -> int:
+    """``rlap sweep``: exit status 1 when a run has failed."""
+    from rlap.cli.sweep import command
+
+    override = dict(parse_parameter(text) for text in options.parameters)
+    return command(options, override)
+
+
+def add_ledger_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of ``rlap ledger``."""
+    parser.add_argument(
+        "--results", help="folder of records (default: those of this checkout)"
+    )
+    parser.add_argument("--json", action="store_true", help="print the rows as JSON")
+    parser.add_argument(
+        "--claims",
+        action="store_true",
+        help="the claims of the three papers instead of the numbers of the first",
+    )
+    parser.add_argument("--table", type=int, choices=range(1, 7))
+    parser.add_argument("--protocol", help="released, described or controlled")
+    parser.add_argument("--tier", help='for example "small" or "small/resnet18-16"')
+    parser.add_argument(
+        "--tidy", metavar="CSV", help="write every measured number, one a line"
+    )
+    parser.add_argument(
+        "--manifest", action="store_true", help="list the records in MANIFEST.json"
+    )
+
+
+def command_ledger(options: argparse.Namespace) -> int:
+    """``rlap ledger``: exit status 1 when a record is faulty, missing or twice."""
+    from rlap.cli.ledger import command
+
+    return command(options)
+
+
+def command_doctor(options: argparse.Namespace) -> int:
+    """``rlap doctor``: exit status 1 when something is missing."""
+    from rlap.runs.doctor import report
+
+    lines, fine = report()
+    print("\n".join(lines))
+    return 0 if fine else 1
+
+
+def positive(text: str) -> int:
+    """A whole number from 1 on."""
+    if not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 1 on")
+    return int(text)
+
+
+def parse_seeds(text: str) -> list[int]:
+    """Seeds as "0-4", "0,2" or both."""
+    seeds: list[int] = []
+    try:
+        for part in text.split(","):
+            first, _, last = part.partition("-")
+            seeds += range(int(first), int(last or first) + 1)
+    except ValueError:
+        seeds = []
+    if not seeds:
+        raise argparse.ArgumentTypeError(f"{text!r}: write seeds as 0-4 or 0,2")
+    return seeds
+
+
+def parse_parameter(text: str) -> tuple[str, object]:
+    """``name=value`` with the value read as YAML: seed=1, rate=0.4, kind=pair."""
+    name, equals, value = text.partition("=")
+    if not equals or not name:
+        raise ParameterError(f"-p {text}: write it as name=value")
+    return name, yaml.safe_load(value)

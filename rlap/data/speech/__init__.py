@@ -1,0 +1,1 @@
+"""Spoken keywords: recordings or a synthesiser, and their features."""

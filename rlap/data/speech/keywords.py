@@ -1,0 +1,254 @@
+"""Speech Commands (Warden 2018), ten keywords, from wherever they can be had.
+
+In this order: the full set v0.02, the ten keywords of its official *test* archive, or
+keywords that a synthesiser speaks. What was used is in ``Dataset.source`` and
+``Dataset.banner``. Features are 40 MFCCs (``rlap.data.speech.mfcc``), kept in the cache
+folder under a digest of the audio and of the options.
+"""
+
+from __future__ import annotations
+
+import warnings
+import zipfile
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from rlap.data.base import Dataset, Split, StandInDataWarning, stratified_indices
+from rlap.data.speech import clips
+from rlap.data.speech.audio import SAMPLE_RATE, to_float
+from rlap.data.speech.clips import KEYWORDS
+from rlap.data.speech.mfcc import PARAMETERS, mfcc, pad_frames
+from rlap.data.speech.origins import (
+    Options,
+    Origin,
+    digest_of,
+    locate,
+    obtain,
+    synthetic,
+)
+from rlap.files import download, paths
+from rlap.files.download import DataUnavailable
+
+NAME = "speech_commands"
+VERSION = 1  # of decoding and of removing copies; raise it with any change
+
+
+@dataclass(frozen=True, eq=False)
+class Waveforms:
+    """The clips that ``load`` made features of, in the same order.
+
+    ``train`` and ``test`` hold inputs (n, 16000) float32 in [-1, 1); the speakers and
+    the names (``word/file``) are those of each.
+    """
+
+    train: Split
+    test: Split
+    train_speakers: tuple[str, ...]
+    test_speakers: tuple[str, ...]
+    train_names: tuple[str, ...]
+    test_names: tuple[str, ...]
+    classes: tuple[str, ...] = KEYWORDS
+    sample_rate: int = SAMPLE_RATE
+
+
+# --- features ---------------------------------------------------------------------
+
+
+@dataclass(frozen=True, eq=False)
+class _Features:
+    """What the cache holds: features (N, 1, 40, 32) and what the splits need."""
+
+    inputs: np.ndarray
+    labels: np.ndarray
+    speakers: np.ndarray
+    digests: np.ndarray
+
+
+def cache_name(origin: Origin) -> str:
+    """Name the cache file of an origin's features with the present options."""
+    key = digest_of([VERSION, origin.digest, origin.cache_key, PARAMETERS])
+    return f"speech-mfcc-{key[:16]}.npz"
+
+
+def _features(origin: Origin) -> _Features:
+    """Return the cached features, made first where there are none (or damaged)."""
+    found = paths.find(cache_name(origin))
+    if found is not None:
+        try:
+            with np.load(found, allow_pickle=False) as kept:
+                return _Features(*(kept[name] for name in _FIELDS))
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+            warnings.warn(
+                f"{found} is damaged ({error}); making it again", stacklevel=4
+            )
+    made = origin.read()
+    features = _Features(
+        mfcc(to_float(made.waves)).numpy(),
+        made.labels,
+        np.array(made.speakers),
+        np.array(made.digests),
+    )
+    target = paths.cache_folder() / cache_name(origin)
+    with download.atomic(target) as temporary, open(temporary, "wb") as file:
+        np.savez(file, **{name: getattr(features, name) for name in _FIELDS})
+    return features
+
+
+_FIELDS = ("inputs", "labels", "speakers", "digests")
+
+
+def _parts(
+    labels: Tensor,
+    speakers: tuple[str, ...],
+    how: str,
+    sizes: tuple[int | None, int | None],
+    seed: int,
+    cap: bool = False,
+) -> list[Tensor]:
+    """Return the indices of the training and the test clips, in an order of their own.
+
+    Files come sorted by word; a training that does not shuffle (as released) would see
+    batches of one class.
+    """
+    parts = []
+    whole = clips.split_indices(labels, speakers, how, seed)
+    for part, size in zip(whole, sizes, strict=True):
+        if size is not None:
+            size = min(size, len(part)) if cap else size
+            part = part[stratified_indices(labels[part], size, seed)]
+        generator = torch.Generator().manual_seed(seed)
+        parts.append(part[torch.randperm(len(part), generator=generator)])
+    return parts
+
+
+def _dataset(
+    origin: Origin,
+    options: Options,
+    sizes: tuple[int | None, int | None],
+    seed: int,
+    cap: bool = False,
+) -> Dataset:
+    features = _features(origin)
+    labels = torch.from_numpy(features.labels)
+    speakers = tuple(features.speakers.tolist())
+    inputs = torch.from_numpy(features.inputs)
+    splits = [
+        Split(
+            pad_frames(inputs[index], options.frames),
+            labels[index],
+            num_classes=len(KEYWORDS),
+        )
+        for index in _parts(labels, speakers, options.split, sizes, seed, cap)
+    ]
+    return Dataset(
+        *splits,
+        KEYWORDS,
+        NAME,
+        origin.source,
+        origin.digest,
+        origin.stand_in,
+        origin.banner,
+    )
+
+
+# --- what rlap.data calls ---------------------------------------------------------
+
+
+def load_speech_commands(
+    train_size: int | None = None,
+    test_size: int | None = None,
+    seed: int = 0,
+    **options: object,
+) -> Dataset:
+    """Load ten keywords as MFCCs (N, 1, 40, frames) float32; see ``Options``.
+
+    ``seed`` draws the split, then the subsets. Nothing stands in here: without real
+    clips ``source="auto"`` raises, and ``rlap.load`` goes on to synthesised ones.
+
+    Raises:
+        DataUnavailable: no such data here, or a package is missing.
+        DamagedData: a file cannot be read; the message names it.
+    """
+    chosen = Options(**options)  # type: ignore[arg-type]
+    return _dataset(obtain(chosen), chosen, (train_size, test_size), seed)
+
+
+def stand_in(
+    error: DataUnavailable,
+    train_size: int | None,
+    test_size: int | None,
+    seed: int,
+    **options: object,
+) -> Dataset:
+    """Let synthesised speech stand in where ``source="auto"`` found nothing.
+
+    Raises:
+        DataUnavailable: a certain source was asked for, or the synthesiser is missing.
+    """
+    chosen = Options(**options)  # type: ignore[arg-type]
+    if chosen.source != "auto":
+        raise error
+    try:
+        origin = synthetic(chosen)
+        dataset = _dataset(origin, chosen, (train_size, test_size), seed, cap=True)
+    except DataUnavailable as second:
+        raise DataUnavailable(f"{error}. Then: {second}") from second
+    message = f"synthesised speech stands in for {NAME}"
+    for split, size in ((dataset.train, train_size), (dataset.test, test_size)):
+        if size is not None and size > len(split):
+            message += f"; {size} clips asked for are capped at {len(split)}"
+    warnings.warn(f"{message}. Reason: {error}", StandInDataWarning, stacklevel=4)
+    return dataset
+
+
+def available_speech_commands(**options: object) -> tuple[str, str] | None:
+    """Name what the data folders hold, and its digest; decodes nothing."""
+    found = locate(Options(**options))  # type: ignore[arg-type]
+    return None if found is None else (found.source, found.digest)
+
+
+def digest_speech_commands(**options: object) -> str:
+    """Return the digest of what ``load`` would use, stand-in included.
+
+    Raises:
+        DataUnavailable: neither recordings nor the synthesiser are here.
+    """
+    chosen = Options(**options)  # type: ignore[arg-type]
+    return (locate(chosen) or synthetic(chosen)).digest
+
+
+def waveforms(
+    train_size: int | None = None,
+    test_size: int | None = None,
+    seed: int = 0,
+    **options: object,
+) -> Waveforms:
+    """Return the clips behind ``load`` with the same arguments, for ears and for noise.
+
+    They are decoded (or synthesised) anew at each call: seconds, and 64 kB a clip.
+
+    Raises:
+        TypeError, ValueError: an argument out of range.
+        DataUnavailable, DamagedData: as ``rlap.load``.
+    """
+    chosen = Options(**options)  # type: ignore[arg-type]
+    origin = locate(chosen)
+    fallback = origin is None and chosen.source == "auto"
+    if origin is None:
+        origin = synthetic(chosen) if fallback else obtain(chosen)
+    made = origin.read()
+    labels = torch.from_numpy(made.labels)
+    sizes = (train_size, test_size)
+    parts = _parts(labels, made.speakers, chosen.split, sizes, seed, cap=fallback)
+    splits, rows = [], [part.tolist() for part in parts]
+    for index, part in zip(rows, parts, strict=True):
+        waves = to_float(made.waves[index])
+        splits.append(Split(waves, labels[part], num_classes=len(KEYWORDS)))
+    return Waveforms(
+        *splits,
+        *(tuple(made.speakers[i] for i in index) for index in rows),
+        *(tuple(made.names[i] for i in index) for index in rows),
+    )

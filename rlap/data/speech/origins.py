@@ -1,0 +1,196 @@
+"""Where speech may come from: the full set, the test archive, a synthesiser."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sys
+import tempfile
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from rlap import checks
+from rlap.data.speech import clips, synthesis
+from rlap.data.speech.audio import optional
+from rlap.data.speech.clips import KEYWORDS, Clips
+from rlap.data.speech.mfcc import SIGNAL_FRAMES
+from rlap.files import download, paths
+from rlap.files.download import DamagedData, DataUnavailable
+
+ARCHIVE = "speech_commands_test_v0.02_10words_flac.zip"
+FULL = "speech_commands_v0.02"
+SOURCES = ("auto", "full", "archive", "synthetic")
+ARCHIVE_BANNER = (
+    "Real keywords from the official v0.02 test archive, split anew; "
+    "not comparable with published results on Speech Commands."
+)
+SYNTHETIC_BANNER = (
+    "Stand-in data: synthesised speech (eSpeak NG), not recordings; "
+    "nothing here says anything about the paper."
+)
+
+
+@dataclass(frozen=True)
+class Options:
+    """What ``rlap.load("speech_commands", ...)`` takes beyond sizes and seed.
+
+    Args:
+        source: ``"auto"`` (the first of the following that is there), ``"full"``
+            (downloads 2.4 GB where it is not there), ``"archive"``, ``"synthetic"``.
+        frames: 32, those of one second, or more: zeros on the right (130 released).
+        split: ``"speaker"``, no voice in both parts, or ``"random"``, as released.
+        clips, difficulty: for synthesised speech only, see ``synthesis.synthesise``.
+
+    Raises:
+        TypeError, ValueError: an option out of range.
+    """
+
+    source: str = "auto"
+    frames: int = SIGNAL_FRAMES
+    split: str = "speaker"
+    clips: int = 3000
+    difficulty: str = "default"
+
+    def __post_init__(self) -> None:
+        checks.check_one_of(self.source, SOURCES, "source")
+        checks.check_count(self.frames, "frames", minimum=SIGNAL_FRAMES)
+        checks.check_one_of(self.split, clips.SPLITS, "split")
+        checks.check_count(self.clips, "clips", minimum=len(KEYWORDS))
+        checks.check_one_of(self.difficulty, synthesis.DIFFICULTIES, "difficulty")
+
+
+@dataclass(frozen=True, eq=False)
+class Origin:
+    """Where clips come from; ``digest`` identifies them, ``read`` decodes them."""
+
+    source: str
+    digest: str
+    banner: str
+    stand_in: bool
+    read: Callable[[], Clips]
+    cache_key: str = ""  # what else tells that the files changed
+
+
+# --- where it is ------------------------------------------------------------------
+
+
+def locate(options: Options) -> Origin | None:
+    """Return what the data folders hold of the source asked for, without decoding."""
+    if options.source == "synthetic":
+        return synthetic(options)
+    if options.source in ("auto", "full"):
+        for folder in paths.data_folders():
+            for inside in ("SpeechCommands", ""):
+                if (folder / inside / FULL).is_dir():
+                    return _full(folder, inside)
+    if options.source in ("auto", "archive"):
+        found = paths.find(ARCHIVE)
+        if found is not None:
+            return _archive(found)
+    return None
+
+
+def _full(root: Path, inside: str) -> Origin:
+    dataset = optional("torchaudio.datasets").SPEECHCOMMANDS
+    listed = dataset(root, folder_in_archive=inside)
+    base = root / inside
+    # indexing it would need torchcodec: take the path and decode with soundfile
+    try:
+        files = [base / listed.get_metadata(i)[0] for i in range(len(listed))]
+    except ValueError as error:
+        raise DamagedData(
+            f"a file name in {base / FULL} is not <speaker>_nohash_<number> ({error}); "
+            "remove that file and try again"
+        ) from error
+    files = [path for path in files if path.parent.name in KEYWORDS]
+    stats = [(f"{p.parent.name}/{p.name}", p.stat()) for p in files]
+    # 1.2 GB are not read to know them: names and sizes stand for the content
+    sizes = digest_of([[name, stat.st_size] for name, stat in stats])
+    return Origin(
+        f"{FULL} in {_where(base)}",
+        sizes,
+        "",
+        False,
+        lambda: clips.read_files(files, str(base / FULL)),
+        digest_of([stat.st_mtime_ns for _, stat in stats]),
+    )
+
+
+def _archive(path: Path) -> Origin:
+    return Origin(
+        f"official test archive v0.02, ten keywords ({path.name} in {_where(path)})",
+        download.sha256_of(path),
+        ARCHIVE_BANNER,
+        False,
+        lambda: clips.read_archive(path),
+    )
+
+
+def synthetic(options: Options) -> Origin:
+    """Return the synthesiser as an origin; nothing is spoken yet.
+
+    Raises:
+        DataUnavailable: its package is missing.
+    """
+    version = synthesis.package_version()
+    made = {
+        "package": version,
+        "version": synthesis.VERSION,
+        "clips": options.clips,
+        "difficulty": asdict(synthesis.DIFFICULTIES[options.difficulty]),
+    }
+    name = f"{options.clips} synthesised clips, {options.difficulty} difficulty"
+    return Origin(
+        f"{name} ({synthesis.PACKAGE} {version})",
+        digest_of(made),
+        SYNTHETIC_BANNER,
+        True,
+        lambda: synthesis.synthesise(options.clips, difficulty=options.difficulty),
+        sys.platform,
+    )
+
+
+def _where(path: Path) -> str:
+    return "the cache folder" if paths.in_cache(path) else "RLAP_DATA"
+
+
+def digest_of(value: object) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
+
+
+def obtain(options: Options) -> Origin:
+    """Return the origin, downloading the full set where that was asked for."""
+    found = locate(options)
+    if found is None and options.source == "full":
+        _download()
+        found = locate(options)
+    if found is None:
+        raise DataUnavailable(
+            f"no Speech Commands here: put {ARCHIVE} or the folder {FULL} into the "
+            'folder that RLAP_DATA names, or ask for source="full" to download '
+            '2.4 GB, or for source="synthetic" (pip install "rlap[synth]")'
+        )
+    return found
+
+
+def _download() -> None:
+    if download.offline():
+        raise DataUnavailable(
+            f"{FULL} is in none of the data folders and RLAP_OFFLINE forbids "
+            f"downloads; unset it, or put the folder {FULL} into the folder that "
+            "RLAP_DATA names"
+        )
+    dataset = optional("torchaudio.datasets").SPEECHCOMMANDS
+    print("Speech Commands: first use, downloading 2.4 GB", file=sys.stderr)
+    cache = paths.cache_folder()
+    with tempfile.TemporaryDirectory(dir=cache, prefix=".get-") as temporary:
+        try:
+            dataset(temporary, url=FULL, download=True)  # verifies the SHA-256
+            made = Path(temporary) / "SpeechCommands"
+            made.replace(cache / "SpeechCommands")
+        except (OSError, RuntimeError, EOFError) as error:
+            raise DataUnavailable(
+                f"could not download {FULL}: {error}; try again, or get it elsewhere "
+                f"and put the folder {FULL} into the folder that RLAP_DATA names"
+            ) from error

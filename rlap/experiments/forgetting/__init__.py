@@ -1,0 +1,1 @@
+"""What one run of forgetting a class does."""

@@ -1,0 +1,175 @@
+"""The account of every network of a run of forgetting, relative to the retrained."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import nn
+
+from rlap.experiments.forgetting.ground import GOLD, Case, Made
+from rlap.experiments.forgetting.parameters import ForgettingParameters
+from rlap.unlearning.examiner.attacks import Answers
+from rlap.unlearning.examiner.evaluation import examine, relative
+from rlap.unlearning.lra_layers import trained_layers
+from rlap.unlearning.statistics import weight_digest
+
+WATCHED = 100  # test samples of the class, and of the others, that watch relearning
+# what is said of an arm in tables and figures; after a slash, the network it is of
+TITLES = {
+    "original": "original",
+    "retrained": "retrained",
+    "retrained again": "retrained, another seed",
+    "logit_mask": "logit mask",
+    "lra_npp": "LRA-NPP",
+    "lra_npp_target": "LRA-NPP, one class's weights",
+    "lra_npp_chosen": "LRA-NPP, chosen",
+    "lra_npp_layers": "LRA-NPP through layers, chosen",
+    "osp": "OSP",
+    "osp_chosen": "OSP, chosen",
+    "ssd": "SSD",
+    "ssd_chosen": "SSD, chosen",
+    "svd_projection": "SVD projection",
+    "svd_projection_chosen": "SVD projection, chosen",
+    "continued": "trained on, nothing forgotten",
+    "fine_tune": "fine-tune",
+    "neggrad_plus": "NegGrad+",
+    "random_labels": "random labels",
+    "salun": "SalUn",
+    "boundary_shrink": "Boundary Shrink",
+}
+
+
+def title(arm: str) -> str:
+    """An arm as a reader should see it: "plain/osp" is "OSP (plain network)"."""
+    network, _, name = arm.rpartition("/")
+    shown = TITLES.get(name, name.replace("_", " "))
+    return f"{shown} ({network} network)" if network else shown
+
+
+class Account(dict):
+    """Arm -> all that was measured of it, with ``relative`` (to the retrained)."""
+
+    def table(self) -> Any:
+        """A pandas table, one row an arm: what it does, what is left, what it took."""
+        import pandas as pd
+
+        return pd.DataFrame.from_dict(
+            {title(name): account_row(arm) for name, arm in self.items()},
+            orient="index",
+        )
+
+    def relative_table(self) -> Any:
+        """The same as differences from the retrained networks, in points."""
+        import pandas as pd
+
+        rows = {}
+        for name, arm in self.items():
+            shown = {k: v for k, v in RELATIVE.items() if k in arm["relative"]}
+            rows[title(name)] = {
+                v: f"{100 * arm['relative'][k]:+.1f}" for k, v in shown.items()
+            }
+        return pd.DataFrame.from_dict(rows, orient="index").fillna("")
+
+
+RELATIVE = {
+    "forget_test": "class",
+    "retain_test": "others",
+    "probe_linear_forget": "linear probe",
+    "probe_nearest_mean_forget": "nearest mean",
+    "relearn": "relearned",
+    "relearn_fresh_head": "with a new head",
+    "mia_efficacy_svc_confidence": "MIA-efficacy",
+    "told_from_retrain_auc": "told from retrained",
+    "average_gap": "average gap",
+}
+
+
+def account_row(arm: Mapping[str, Any]) -> dict[str, object]:
+    """The columns of ``Account.table``."""
+    peak = arm["peak_bytes"]
+    return {
+        "class %": round(100 * arm["forget_test"], 1),
+        "others %": round(100 * arm["retain_test"], 1),
+        "class, by a probe %": round(100 * arm["probe_linear_forget"], 1),
+        "relearned %": round(100 * arm["relearn"], 1),
+        "with a new head %": round(100 * arm["relearn_fresh_head"], 1),
+        "seconds": f"{arm['seconds']:.2g}",
+        "MB": "" if peak is None else f"{peak / 1e6:.0f}",
+        "data": arm["data"],
+    }
+
+
+def examined(
+    run: ForgettingParameters,
+    case: Case,
+    nets: Mapping[str, Made],
+    *,
+    prefix: str = "",
+) -> Account:
+    """The account of every network; among them "original" and both retrained ones.
+
+    Each is relative to the mean of the retrained ones, and these to one another.
+    ``prefix`` comes before the names in the account.
+    """
+    golds = {name: nets[name].model for name in GOLD}
+    answers = Answers(case.data)  # of the retrained ones every row needs some
+    earlier = some_layers(nets["original"].model, case)
+    rows: dict[str, dict[str, Any]] = {}
+    known: dict[str, str] = {}  # a setting that was chosen may be the default
+    for name, made in nets.items():
+        digest = weight_digest(made.model)
+        if digest not in known:
+            rows[name] = examine(
+                made.model,
+                case.data,
+                original=nets["original"].model,
+                retrained=list(golds.values()),
+                seed=run.draw,  # one draw for ten classes would not average out
+                relearn_steps=run.relearn_steps,
+                watched=WATCHED,
+                earlier=earlier,
+                answers=answers,
+            )
+            rows[name] |= overall(made.model, answers)
+        rows[name] = rows[known.setdefault(digest, name)]
+    return Account(
+        {
+            prefix + name: {
+                "seconds": nets[name].cost.seconds,
+                "peak_bytes": nets[name].cost.peak_bytes,
+                "data": nets[name].data,
+                **row,
+                "relative": relative(row, [rows[g] for g in GOLD if g != name]),
+            }
+            for name, row in rows.items()
+        }
+    )
+
+
+def some_layers(model: nn.Module, case: Case) -> list[str]:
+    """Layers whose inputs are probed beside the last one's: in the middle of the
+    network, and the last two before."""
+    names = trained_layers(model, case.images)
+    return list(dict.fromkeys([names[len(names) // 2], *names[-2:]]))
+
+
+def overall(model: nn.Module, answers: Answers) -> dict[str, Any]:
+    """Accuracy on all test samples, and on those of each class; and how often the class
+    to forget is called what (C counts), of its test and of its training samples."""
+    parts = ("forget_test", "retain_test")
+    labels = torch.cat([getattr(answers.data, part).labels.cpu() for part in parts])
+    right = torch.cat([answers.of(model, part).argmax(1) for part in parts]) == labels
+    classes = answers.data.retain_test.num_classes
+    of_class = torch.bincount(labels[right], minlength=classes).double()
+    counts = torch.bincount(labels, minlength=classes).clamp(min=1)
+    called = {
+        name: torch.bincount(answers.of(model, part).argmax(1), minlength=classes)
+        for name, part in (("called_test", "forget_test"), ("called_train", "forget"))
+    }
+    return {
+        "accuracy": right.double().mean().item(),
+        "class_accuracy": (of_class / counts).tolist(),
+        **{name: found.tolist() for name, found in called.items()},
+    }

@@ -1,0 +1,41 @@
+"""Pictures of one run. Each function returns a matplotlib figure."""
+
+from rlap.figures.run import (
+    GREY,
+    LINES,
+    STYLE,
+    arms,
+    as_pixels,
+    chosen_units,
+    confusion,
+    drawing,
+    examples,
+    limits,
+    posterior_histogram,
+    projection,
+    roc,
+    stage_seconds,
+    stamp_of,
+    stamped,
+    training_curves,
+)
+
+__all__ = [
+    "GREY",
+    "LINES",
+    "STYLE",
+    "arms",
+    "as_pixels",
+    "chosen_units",
+    "confusion",
+    "drawing",
+    "examples",
+    "limits",
+    "posterior_histogram",
+    "projection",
+    "roc",
+    "stage_seconds",
+    "stamp_of",
+    "stamped",
+    "training_curves",
+]

@@ -1,0 +1,68 @@
+"""The networks. Every one ends in ``fc``, ReLU, ``fc2`` (to classes).
+
+``fc`` is the paper's target layer: its pre-activations (256 of them, for speech
+128) are attributed, regressed and pruned. Other code finds it by that name and never
+by these classes.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from rlap.models.images import WHITENING, ResNet18, SmallNet, VGGNet
+from rlap.models.speech import SpeechCNN, SpeechRes8
+from rlap.network.layers import preserved_random_state
+
+__all__ = [
+    "MODELS",
+    "WHITENING",
+    "ResNet18",
+    "SmallNet",
+    "SpeechCNN",
+    "SpeechRes8",
+    "VGGNet",
+    "build",
+]
+
+MODELS = {
+    "small": SmallNet,
+    "vgg": VGGNet,
+    "resnet18": ResNet18,
+    "speech_cnn": SpeechCNN,
+    "speech_res8": SpeechRes8,
+}
+_WITH_WIDTH = ("resnet18", "speech_res8")
+
+
+def build(
+    name: str,
+    num_classes: int,
+    *,
+    seed: int,
+    in_channels: int | None = None,
+    width: int | None = None,
+    whiten: Tensor | None = None,
+) -> nn.Module:
+    """A network by name (a key of ``MODELS``), its weights drawn from ``seed``.
+
+    ``in_channels`` is 3 for the networks for images and 1 for those for speech,
+    unless given. ``width`` only concerns ``resnet18`` and ``speech_res8``, ``whiten``
+    only ``small``. The global random state stays as it was. Raises ``ValueError`` for
+    an unknown name.
+    """
+    if name not in MODELS:
+        raise ValueError(f"unknown model {name!r}; choose one of {sorted(MODELS)}")
+    options: dict[str, object] = {}
+    if in_channels is not None:
+        options["in_channels"] = in_channels
+    if name == "small":
+        options["whiten"] = whiten
+    elif name in _WITH_WIDTH and width is not None:
+        options["width"] = width
+    with preserved_random_state(torch.device("cpu"), seed):
+        net = MODELS[name](num_classes, **options)
+    if name.startswith("speech"):
+        # the layout of inputs with one channel is ambiguous: let the weights say it
+        net = net.to(memory_format=torch.channels_last)
+    return net

@@ -1,0 +1,1 @@
+"""The engine room: one idempotent run, grids, the pool, estimates."""

@@ -1,0 +1,289 @@
+"""One loop that trains every arm.
+
+Data stay as tensors, batches are drawn and augmented on the device, and every random
+choice comes from the seed: two runs on one machine give identical weights, and a run
+resumed from its checkpoint equals the uninterrupted one.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.optim.lr_scheduler import ReduceLROnPlateau
+
+from rlap.checks import check_gradients
+from rlap.data.base import Split
+from rlap.network.layers import (
+    check_logits,
+    model_device,
+    placing,
+    preserved_random_state,
+)
+from rlap.network.modes import check_trainable, only_these, trainable
+from rlap.training.checkpoint import Checkpoint, fingerprint
+from rlap.training.inference import accuracy, autocast_for
+from rlap.training.recipe import (
+    Recipe,
+    augment,
+    learning_rate,
+    make_optimizer,
+    make_plateau,
+    resolve_precision,
+)
+
+if TYPE_CHECKING:
+    from rlap.pruning import Mask
+
+
+class TrainingDiverged(RuntimeError):
+    """The loss became NaN or infinite."""
+
+
+@dataclass
+class History:
+    """What happened in each epoch; lists have one entry an epoch.
+
+    ``loss`` and ``accuracy`` are running means over the (augmented) training batches,
+    ``test_accuracy`` is filled when a test split was given, ``monitor_accuracy`` when
+    one was monitored; ``seconds`` counts the training alone and ``test_seconds`` the
+    evaluations of both. ``resumed`` epochs came from a checkpoint, with the seconds
+    that they took when they were run.
+    """
+
+    loss: list[float] = field(default_factory=list)
+    accuracy: list[float] = field(default_factory=list)
+    test_accuracy: list[float] = field(default_factory=list)
+    monitor_accuracy: list[float] = field(default_factory=list)
+    lr: list[float] = field(default_factory=list)
+    seconds: list[float] = field(default_factory=list)
+    test_seconds: list[float] = field(default_factory=list)
+    setup_seconds: float = 0.0
+    samples: int = 0
+    precision: str = "fp32"
+    resumed: int = field(default=0, compare=False)
+
+    @property
+    def total_seconds(self) -> float:
+        """Seconds of set-up and training, evaluations left out."""
+        return self.setup_seconds + sum(self.seconds)
+
+
+def train(
+    model: nn.Module,
+    split: Split,
+    recipe: Recipe | None = None,
+    *,
+    device: torch.device | str | None = None,
+    seed: int = 0,
+    test: Split | None = None,
+    monitor: Split | None = None,
+    mask: Mask | None = None,
+    penalty: Callable[[nn.Module], Tensor] | None = None,
+    modules: Sequence[str] | None = None,
+    batchnorm: str = "train",
+    checkpoint: str | Path | None = None,
+    progress: bool | str = False,
+) -> History:
+    """Train ``model`` in place on ``split``; it stays on ``device``, in eval mode.
+
+    Args:
+        model: any classifier, (B, ...) -> logits (B, C).
+        split: inputs (N, ...), labels (N,).
+        recipe: see ``Recipe``; None takes its defaults.
+        device: None keeps the model where it is.
+        seed: of the order, the augmentation, redrawn noise and dropout.
+        test: evaluated after each epoch when given; decides nothing.
+        monitor: the split by whose accuracy the schedule "plateau" goes, and that
+            schedule's alone: a validation part (the released code took the test set).
+        mask: pruned units, held at zero exactly after every step.
+        penalty: what it returns for the model, a scalar, is added to every step's loss
+            (and to ``History.loss``); its repr tells it from others in a checkpoint.
+        modules: dotted names; only their parameters are trained and the rest is
+            frozen in eval mode. None trains every parameter that requires a gradient.
+        batchnorm: "train", or "eval" to freeze the statistics of every BatchNorm;
+            "update" lets those of frozen modules move as well (released L-FT);
+            "first epoch" trains in train mode once and then wholly in eval mode, no
+            dropout either (released retrain of speech, audit 36).
+        checkpoint: a file written after every epoch and resumed from when it exists,
+            whatever weights ``model`` has by then (a name belongs to one run); of a
+            folder, the file that belongs to this very run (start, data, recipe, seed,
+            test), so that many runs can share what they have in common.
+        progress: a progress bar, with this title when it is a string.
+
+    Raises ``ValueError`` for unusable data or settings, ``TrainingDiverged`` when the
+    loss is no longer finite.
+    """
+    check_gradients()
+    recipe = recipe or Recipe()
+    device = torch.device(device) if device is not None else model_device(model)
+    check_trainable(split, batchnorm)
+    check_monitor(recipe, monitor)
+    model.to(device)
+    set_mode, parameters = trainable(model, modules, batchnorm)
+    optimizer = make_optimizer(recipe, parameters)
+    precision = resolve_precision(recipe.precision, model, device)
+    history = History(samples=len(split), precision=precision)
+    run = TrainingRun(
+        model, split.to(device), recipe, optimizer, history, set_mode, device, penalty
+    )
+    run.generator.manual_seed(seed)
+    watched = monitor and fingerprint(monitor)
+    told = (asdict(recipe), seed, modules, batchnorm, watched)
+    told += (mask and mask.describe(), penalty and repr(penalty))
+    with (
+        torch.enable_grad(),
+        preserved_random_state(device, seed),
+        only_these(model, parameters),
+    ):
+        saved = Checkpoint(checkpoint, run, told, test)
+        start = saved.restore()
+        if mask is not None:
+            mask.apply(model)
+        for epoch in _bar(range(start, recipe.epochs), progress, history):
+            run.epoch(epoch, mask)
+            run.evaluate(test, monitor)
+            saved.write()
+    model.eval()
+    return history
+
+
+@dataclass
+class TrainingRun:
+    """The state of one training run."""
+
+    model: nn.Module
+    split: Split
+    recipe: Recipe
+    optimizer: torch.optim.Optimizer
+    history: History
+    set_mode: Callable[[int], None]
+    device: torch.device
+    penalty: Callable[[nn.Module], Tensor] | None = None
+    generator: torch.Generator = field(default_factory=torch.Generator)
+    top_label: int = 0
+    plateau: ReduceLROnPlateau | None = None
+    place: Callable[[Tensor], Tensor] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.place = placing(self.model, self.split.inputs, training=True)
+        self.top_label = int(self.split.labels.max())
+        self.plateau = make_plateau(self.recipe, self.optimizer)
+
+    def epoch(self, epoch: int, mask: Mask | None) -> None:
+        """One pass over the data."""
+        recipe, n = self.recipe, len(self.split)
+        began = time.perf_counter()
+        order = torch.arange(n)
+        if recipe.shuffle:
+            order = torch.randperm(n, generator=self.generator)
+        batches = list(order.split(recipe.batch_size))
+        if len(batches) > 1 and len(batches[-1]) == 1 < recipe.batch_size:
+            batches.pop()  # BatchNorm has no variance over one sample
+        self.set_mode(epoch)
+        loss_sum = hits = torch.zeros((), device=self.device)
+        for i, index in enumerate(batches):
+            lr = self.set_rate(epoch * len(batches) + i, len(batches))
+            index = index.to(self.device)
+            loss, correct = self.step(index)
+            if mask is not None:
+                mask.apply(self.model)
+            loss_sum = loss_sum + loss * len(index)
+            hits = hits + correct
+        seen = sum(len(b) for b in batches)
+        mean_loss = loss_sum.item() / seen  # waits for the device: the time is real
+        if not torch.isfinite(loss_sum):
+            raise TrainingDiverged(
+                f"the loss is {mean_loss} in epoch {epoch}; lower the learning rate "
+                f"(now {recipe.lr}) or check the inputs"
+            )
+        self.history.loss.append(mean_loss)
+        self.history.accuracy.append(hits.item() / seen)
+        self.history.lr.append(lr)
+        self.history.seconds.append(time.perf_counter() - began)
+
+    def set_rate(self, step: int, steps_per_epoch: int) -> float:
+        """Set the learning rate of ``step`` and return it."""
+        if self.plateau is not None:
+            return self.plateau.get_last_lr()[0]  # set at the end of the last epoch
+        lr = learning_rate(self.recipe, step, steps_per_epoch)
+        for group in self.optimizer.param_groups:
+            group["lr"] = lr
+        return lr
+
+    def step(self, index: Tensor) -> tuple[Tensor, Tensor]:
+        """One update on the samples ``index`` (B,): loss and number of hits."""
+        inputs = self.split.at(index, self.generator)
+        inputs = augment(inputs, self.recipe, self.generator)
+        labels = self.split.labels[index]
+        with autocast_for(self.history.precision, self.device)():
+            logits = check_logits(self.model(self.place(inputs))).float()  # (B, C)
+        if logits.shape[1] <= self.top_label:
+            raise ValueError(
+                f"the model returns logits {tuple(logits.shape)}; labels up to "
+                f"{self.top_label} need (B, C) with C > {self.top_label}"
+            )
+        loss = F.cross_entropy(
+            logits, labels, label_smoothing=self.recipe.label_smoothing
+        )
+        if self.penalty is not None:
+            loss = loss + self.penalty(self.model)
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        self.optimizer.step()
+        return loss.detach(), (logits.detach().argmax(1) == labels).sum()
+
+    def evaluate(self, test: Split | None, monitor: Split | None) -> None:
+        """Accuracy on both after an epoch; the schedule hears of the second."""
+        if test is None and monitor is None:
+            return
+        began, history = time.perf_counter(), self.history
+        found: dict[int, float] = {}
+        for split in (test, monitor):
+            if split is not None and id(split) not in found:
+                found[id(split)] = accuracy(
+                    self.model, split, precision=history.precision
+                )
+        if test is not None:
+            history.test_accuracy.append(found[id(test)])
+        if monitor is not None:
+            history.monitor_accuracy.append(found[id(monitor)])
+            self.plateau.step(found[id(monitor)])
+        history.test_seconds.append(time.perf_counter() - began)
+
+
+def check_monitor(recipe: Recipe, monitor: Split | None) -> None:
+    """Raise ``ValueError`` where schedule and ``monitor`` do not belong together."""
+    if recipe.schedule == "plateau" and monitor is None:
+        raise ValueError(
+            "the schedule 'plateau' needs monitor=..., a split to watch the accuracy of"
+        )
+    if recipe.schedule != "plateau" and monitor is not None:
+        raise ValueError(
+            f"monitor is for the schedule 'plateau'; {recipe.schedule!r} looks at none"
+        )
+
+
+def _bar(epochs: range, progress: bool | str, history: History):
+    """``epochs`` with a tqdm bar when asked for."""
+    if not progress:
+        yield from epochs
+        return
+    from tqdm.auto import tqdm
+
+    bar = tqdm(epochs, desc=progress if isinstance(progress, str) else "epochs")
+    for epoch in bar:
+        yield epoch
+        shown = {
+            "loss": f"{history.loss[-1]:.3f}",
+            "acc": f"{history.accuracy[-1]:.3f}",
+        }
+        if history.test_accuracy:
+            shown["test"] = f"{history.test_accuracy[-1]:.3f}"
+        bar.set_postfix(shown)

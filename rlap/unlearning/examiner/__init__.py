@@ -1,0 +1,1 @@
+"""One strict examiner for every unlearning method."""

@@ -1,0 +1,281 @@
+"""One strict examiner for every unlearning method.
+
+Everything is measured on the model and on models that were retrained without the class,
+and the second is the standard: neither zero accuracy nor a high number is good by
+itself. Nothing here chooses settings, and test samples serve for the account alone.
+"""
+
+from __future__ import annotations
+
+import copy
+import time
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
+from statistics import fmean
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from rlap.checks import check_finite
+from rlap.network.modes import has_own_weights
+from rlap.training.inference import predict
+from rlap.unlearning.common import last_layer
+from rlap.unlearning.examiner.attacks import (
+    Answers,
+    answers_on,
+    loss_attack,
+    mia_efficacy_svc_confidence,
+    mia_logreg_entropy_member_rate,
+    told_from_retrain_auc,
+)
+from rlap.unlearning.examiner.lra_npp_measures import (
+    forgetting_rate_svc_original,
+    forgetting_score_loss,
+)
+from rlap.unlearning.examiner.memory import begin_peak, peak_since
+from rlap.unlearning.examiner.probes import probes
+from rlap.unlearning.examiner.relearning import relearn
+from rlap.unlearning.splits import ForgettingData
+from rlap.unlearning.statistics import weight_digest
+
+T = TypeVar("T")
+GAP = ("ua", "ra", "ta", "mia_efficacy_svc_confidence")
+
+
+def accuracies(
+    model: nn.Module, data: ForgettingData, *, answers: Answers | None = None
+) -> dict[str, float]:
+    """Accuracy, in [0, 1], on forget and retain sets, train and test, and the field's
+    names for them: ua = 1 - forget_train, ra = retain_train, ta = retain_test (test
+    accuracy over the retained classes only)."""
+    answers = answers_on(data, answers)
+    found = {
+        "forget_train": answers.accuracy(model, "forget"),
+        "retain_train": answers.accuracy(model, "retain"),
+        "forget_test": answers.accuracy(model, "forget_test"),
+        "retain_test": answers.accuracy(model, "retain_test"),
+    }
+    found["ua"] = 1 - found["forget_train"]
+    found["ra"], found["ta"] = found["retain_train"], found["retain_test"]
+    return found
+
+
+def average_gap(row: Mapping[str, float], retrained: Mapping[str, float]) -> float:
+    """Mean of |value - retrained| over ua, ra, ta and MIA-efficacy; lower is better."""
+    return fmean(abs(row[name] - retrained[name]) for name in GAP)
+
+
+def divergence(one: Tensor, other: Tensor) -> float:
+    """Mean Jensen-Shannon divergence in nats, 0 to log 2, between logits (N, C)."""
+    p, q = (check_finite(z, "logits").double().softmax(1) for z in (one, other))
+    middle = torch.special.entr((p + q) / 2).sum(1)
+    ends = (torch.special.entr(p).sum(1) + torch.special.entr(q).sum(1)) / 2
+    return (middle - ends).clamp(min=0).mean().item()
+
+
+def output_distance(
+    model: nn.Module,
+    retrained: Sequence[nn.Module],
+    inputs: Tensor,
+    *,
+    answer: Callable[[nn.Module], Tensor] | None = None,
+) -> float:
+    """Mean divergence from two retrained models over that between those two.
+
+    1 means as far as another retrained seed would be, which is what either of the two
+    gets itself. ``answer`` may give the logits on ``inputs`` where they are known.
+    Raises ``ValueError`` unless two that differ are given.
+    """
+    answer = answer or partial(predict, inputs=inputs)
+    if len(retrained) != 2:
+        raise ValueError(
+            f"the output distance needs two retrained models, not {len(retrained)}"
+        )
+    golds = {id(net): answer(net) for net in retrained}
+    between = divergence(*golds.values()) if len(golds) == 2 else 0
+    if between == 0:
+        raise ValueError("the two retrained models answer alike: use two seeds")
+    ours = golds.pop(id(model), None)
+    ours = answer(model) if ours is None else ours
+    return fmean(divergence(ours, gold) for gold in golds.values()) / between
+
+
+def examine(
+    model: nn.Module,
+    data: ForgettingData,
+    *,
+    original: nn.Module,
+    retrained: Sequence[nn.Module],
+    seed: int = 0,
+    relearn_steps: int = 60,
+    watched: int = 200,
+    earlier: Sequence[str] = (),
+    answers: Answers | None = None,
+) -> dict[str, Any]:
+    """Every measure of one model: a row of numbers as named in this package, and under
+    "curves" and "layers" how relearning went and what probes of earlier layers found.
+
+    Args:
+        model: left as it was, as the others are.
+        data: see ``ForgettingData``.
+        original: the model before forgetting; half its accuracies are what relearning
+            must reach.
+        retrained: two models trained without the class, from different seeds.
+        relearn_steps, watched: so many steps of relearning, watched on so many test
+            samples of the class and of the others.
+        earlier: names of layers whose inputs are probed, too.
+        answers: of these models on this very ``data``, to be shared between calls;
+            ``ValueError`` for those on other data.
+
+    A retrained model gets its own row by the same call; ``relative`` sets rows against
+    it. What depends on the features alone is measured once for all models that share
+    them, the edits of a last layer. Where the logits are not the output of an nn.Linear
+    there is no last layer to probe or to draw anew, and where its weight is computed
+    from other parameters none to draw anew: with a warning, the row goes without
+    ``probe_*`` or ``relearn_fresh_head*``.
+    """
+    answers = answers_on(data, answers)
+    row: dict[str, Any] = dict(accuracies(model, data, answers=answers))
+    for attack in (mia_efficacy_svc_confidence, mia_logreg_entropy_member_rate):
+        found = attack(model, data, seed=seed, answers=answers)
+        row[attack.__name__] = found.value
+        row[f"{attack.__name__}_held_out"] = found.held_out
+    loss = loss_attack(model, data, answers=answers)
+    row |= {f"loss_{k}": v for k, v in asdict(loss).items()}
+    row["forgetting_rate_svc_original"] = forgetting_rate_svc_original(
+        model, original, data, answers=answers
+    )
+    row["forgetting_score_loss"] = forgetting_score_loss(model, data, answers=answers)
+    others = [net for net in retrained if net is not model]
+    row["told_from_retrain_auc"] = fmean(
+        told_from_retrain_auc(model, net, data, seed=seed, answers=answers)
+        for net in others
+    )
+    for name, split in (("forget", data.forget_test), ("retain", data.retain_test)):
+        known = partial(answers.of, part=f"{name}_test")
+        row[f"output_distance_{name}"] = output_distance(
+            model, retrained, split.inputs, answer=known
+        )
+    half = {
+        "target": answers.accuracy(original, "forget_test") / 2,
+        "keep": answers.accuracy(original, "retain_test") / 2,
+        "max_steps": relearn_steps,
+        "test_samples": watched,
+        "seed": seed,
+    }
+    return row | of_features(model, answers, half, earlier)
+
+
+def of_features(
+    model: nn.Module, answers: Answers, half: dict[str, Any], earlier: Sequence[str]
+) -> dict[str, Any]:
+    """The part of a row that probes and relearning give; ``half`` are the options of
+    ``relearn``."""
+    data = answers.data
+    last = last_layer(model, data.forget.inputs[:1])[1]
+    body, asked = body_digest(model, last), (*half.values(), *earlier)
+    probed = [*earlier] if last is None else [*earlier, last]
+    layers = answers.once(
+        ("probes", body, *asked),
+        lambda: probes(model, data, probed, seed=half["seed"]),
+    )
+    of_last = {} if last is None else asdict(layers[last])
+    row: dict[str, Any] = {f"probe_{k}": v for k, v in of_last.items()}
+    runs = {"relearn": relearn(model, data, **half)}
+    if reason := not_drawn_anew(model, last):
+        warnings.warn(reason, stacklevel=3)
+    else:
+        runs["relearn_fresh_head"] = answers.once(
+            ("relearn", body, *asked),
+            lambda: relearn(model, data, fresh_head=True, **half),
+        )
+    row |= {name: found.back for name, found in runs.items()}
+    row |= {f"{name}_others": found.kept for name, found in runs.items()}
+    row["curves"] = {name: found.curve() for name, found in runs.items()}
+    row["layers"] = {name: asdict(layers[name]) for name in earlier}
+    return row
+
+
+def not_drawn_anew(model: nn.Module, last: str | None) -> str | None:
+    """Why the last layer is not, or None where it can be."""
+    if last is None:
+        return (
+            "the logits are not the output of an nn.Linear: there is no last layer "
+            "to probe or to draw anew"
+        )
+    if not has_own_weights(model.get_submodule(last)):
+        return (
+            f"the weight of {last!r} is computed from other parameters: it cannot be "
+            "drawn anew"
+        )
+    return None
+
+
+def body_digest(model: nn.Module, last: str | None) -> str:
+    """A digest of all weights but the last layer's: equal ones have equal features."""
+    if last is None:
+        return weight_digest(model)
+    body = copy.deepcopy(model)
+    layer = body.get_submodule(last)
+    with torch.no_grad():
+        for parameter in layer.parameters():
+            parameter.zero_()
+    layer.bias = None  # a mask may have added one
+    return weight_digest(body)
+
+
+def relative(
+    row: Mapping[str, Any], retrained: Sequence[Mapping[str, Any]]
+) -> dict[str, float]:
+    """Every number of a row minus the mean of the retrained models', and
+    ``average_gap``.
+
+    A retrained model is to be set against the *other* ones: against a mean that it is
+    part of, half of what tells two seeds apart would vanish.
+    """
+    gold = {
+        name: fmean(other[name] for other in retrained)
+        for name, value in row.items()
+        if isinstance(value, float)
+    }
+    found = {name: row[name] - value for name, value in gold.items()}
+    return {"average_gap": average_gap(row, gold), **found}
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a call took: ``seconds`` of wall time and ``peak_bytes`` of memory beyond
+    what was held before: of a GPU what PyTorch allocated; on the CPU under Linux what
+    the process held, in whole pages; elsewhere None."""
+
+    seconds: float
+    peak_bytes: int | None
+
+
+def measured(
+    call: Callable[[], T], device: torch.device | str = "cpu", *, memory: bool = True
+) -> tuple[T, Cost]:
+    """The result of ``call`` and its cost; the data that it uses are in ``METHODS``.
+
+    Without ``memory`` that is not measured, which on the CPU takes longer than a quick
+    call does.
+    """
+    device = torch.device(device)
+    gpu = device.type == "cuda"
+    if gpu:
+        torch.cuda.synchronize(device)
+        torch.cuda.reset_peak_memory_stats(device)
+        before = torch.cuda.memory_allocated(device)
+    else:
+        before = begin_peak() if memory else None
+    began = time.perf_counter()
+    result = call()
+    if gpu:
+        torch.cuda.synchronize(device)
+    seconds = time.perf_counter() - began
+    if gpu:
+        return result, Cost(seconds, torch.cuda.max_memory_allocated(device) - before)
+    return result, Cost(seconds, peak_since(before))

@@ -1,0 +1,1 @@
+"""Layer-wise relevance propagation on any network that torch.fx can trace."""

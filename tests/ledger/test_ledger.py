@@ -1,0 +1,609 @@
+"""The ledger over made-up records: which cell is answered, and what is said of it."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+
+import made_up
+import pytest
+
+from rlap.cli import commands as cli
+from rlap.ledger import claims, evidence, paper, quantities
+from rlap.ledger import rows as ledger
+from rlap.ledger.evidence import Setting, scale_of, setting_of
+from rlap.pages import figures as figures_ledger
+from rlap.pages import ledger as pages
+from rlap.pages import outcomes as pages_outcomes
+from rlap.pages import walk as pages_walk
+from rlap.pages.table import TablePage
+
+AT_8 = {"rate": 0.5, "level": 8.0}
+
+
+def build(folder, *made):
+    made_up.save(folder, *made)
+    return ledger.build(folder)
+
+
+def one(book, **wanted):
+    (found,) = book.select(**{"protocol": "released", "tier": "small", **wanted})
+    return found
+
+
+def cell(book, table, value, method, metric="accuracy", variant="ours", **more):
+    return one(book, table=table, setting_value=value, method=method, metric=metric,
+               variant=variant, **more)  # fmt: skip
+
+
+def test_without_records_every_number_is_not_run(tmp_path):
+    book = ledger.build(tmp_path)
+    lines = ledger.counts(book.rows)
+    assert len(lines) == 9
+    assert {line["not run"] for line in lines} == {line["total"] for line in lines}
+    assert {line["total"] for line in lines} == {471}
+    assert all(r.ours is None and r.n == 0 for r in book.rows)
+    assert {g.verdict for g in book.gains} == {"not run"}
+    assert {c.verdict for c in claims.judged_claims(book)} == {"not run"}
+
+
+def test_one_setting_answers_every_table_that_has_it(tmp_path):
+    book = build(tmp_path, *made_up.seeds(3, **AT_8))
+    run = [r for r in book.rows if r.n]
+    assert {(r.table, r.setting_value) for r in run} == {
+        (1, "50000"), (2, "50000"), (3, "8"),
+    }  # fmt: skip
+    assert {(r.protocol, r.tier) for r in run} == {("released", "small")}
+    found = cell(book, 1, "50000", "f_ft")
+    assert (found.n, found.seeds, found.paper) == (3, (0, 1, 2), 0.802)
+    assert found.ours == pytest.approx(0.701)
+    assert found.high - found.ours == pytest.approx(4.302653 * 0.001 / 3**0.5, abs=1e-6)
+    assert cell(book, 3, "8", "f_ft").copy_of == "table 1, 50000"
+    # the arm of the criteria is not in these runs
+    other = cell(book, 2, "50000", "f_ft", variant="abs")
+    assert "do not have this arm" in other.reason
+
+
+def test_off_scale_a_number_is_tested_as_a_gain_over_the_initial_model(tmp_path):
+    book = build(tmp_path, *made_up.seeds(3, {"L-FT": 0.58}, **AT_8))
+    found = cell(book, 1, "50000", "f_ft")
+    assert (found.test, found.verdict) == ("gain", "reproduced")
+    assert found.tested_paper == pytest.approx(0.8020 - 0.6944)
+    assert found.tested_ours == pytest.approx(0.1)
+    assert cell(book, 1, "50000", "l_ft").verdict == "contradicted"
+    start = cell(book, 1, "50000", "initial")
+    assert (start.test, start.verdict) == ("none", "inconclusive")
+    assert "cannot be tested" in start.reason
+
+
+def test_at_the_papers_scale_the_value_is_tested(tmp_path):
+    asked = {"tier": "paper", **AT_8}
+    book = build(tmp_path, *made_up.seeds(3, {"F-FT": 0.801, "initial": 0.5}, **asked))
+    found = cell(book, 1, "50000", "f_ft", tier="paper")
+    assert (found.test, found.verdict) == ("value", "reproduced")
+    assert cell(book, 1, "50000", "initial", tier="paper").verdict == "contradicted"
+
+
+def test_the_small_test_archive_is_not_the_papers_scale(tmp_path):
+    """Speech at the paper's network and epochs, on data that cannot be compared."""
+    asked = {"dataset": "speech_commands", "tier": "paper"}
+    made = made_up.seeds(3, {"F-FT": 0.7}, **asked)
+    for record in made:
+        record["data"]["banner"] = "Real keywords, split anew; not comparable."
+    book = build(tmp_path / "archive", *made)
+    found = cell(book, 6, "speech_commands_10", "f_ft", tier="paper+data=other")
+    assert (found.n, found.test) == (3, "gain")
+    assert not [r for r in book.rows if r.n and r.tier == "paper"]
+    for record in made:
+        record["data"]["banner"] = ""
+    book = build(tmp_path / "whole", *made)
+    found = cell(book, 6, "speech_commands_10", "f_ft", tier="paper")
+    assert (found.n, found.test) == (3, "value")
+    # a smaller tier says by its name that it is not the paper's
+    asked["tier"] = "small"
+    small = made_up.record(**asked)
+    small["data"]["banner"] = "Real keywords, split anew; not comparable."
+    assert scale_of(small) == "small"
+
+
+def test_one_seed_is_never_more_than_inconclusive(tmp_path):
+    book = build(tmp_path, made_up.record(**AT_8), made_up.record(tier="paper", **AT_8))
+    run = [r for r in book.rows if r.n]
+    assert run and {r.verdict for r in run} == {"inconclusive"}
+    assert all(r.low is None and r.detectable is None for r in run)
+    run = [c for c in claims.judged_claims(book) if c.n]
+    assert {c.verdict for c in run} == {"inconclusive"}
+
+
+def test_open_rows_say_why(tmp_path):
+    wide = [made_up.record(s, {"F-FT": a}, level=8.0)
+            for s, a in enumerate((0.2, 0.9, 0.5))]  # fmt: skip
+    book = build(tmp_path, *wide, made_up.record(0, level=3.0))
+    lines = {(x["protocol"], x["tier"]): x for x in ledger.why_open(book.rows)}
+    found = lines["released", "small"]
+    # level 8: accuracy, precision, F1 and time of the initial model in Tables 1 and 3;
+    # level 3: the same, and three arms with one seed
+    assert found["nothing to compare"] == 12
+    assert found["too few seeds"] == 12
+    assert found["not sure"] > 0
+    rows = book.select(protocol="released", tier="small", verdict="inconclusive")
+    assert sum(found[name] for name in ledger.OPEN) == len(rows)
+    assert "too few seeds" in pages.why_open(book.rows).data
+
+
+def test_times_are_seconds_an_epoch_and_tested_as_a_pace(tmp_path):
+    book = build(tmp_path, *made_up.seeds(3, **AT_8))
+    start = cell(book, 1, "50000", "initial", "time")
+    # a tenth for the test, of as many as the paper's but on a quarter of its images
+    assert start.ours == pytest.approx(1.1 * 1.025)
+    tuned = cell(book, 1, "50000", "l_ft", "time")
+    assert (tuned.test, tuned.unit) == ("pace", "s")
+    assert tuned.ours == pytest.approx(1.1)
+    assert tuned.tested_paper == pytest.approx(7.98 / 20.48, abs=1e-5)
+    assert tuned.tested_ours == pytest.approx(1 / 1.025, abs=1e-5)
+    assert tuned.verdict == "contradicted"  # as slow as an epoch of the whole
+
+
+def test_a_pace_off_the_papers_scale_is_a_direction(tmp_path):
+    """A head that trains faster than printed is not against the paper."""
+    made = made_up.seeds(3, **AT_8)
+    for seed, record in enumerate(made):
+        quick = made_up.scores(0.7, pace=0.05 + seed / 1000)
+        record["arms"]["L-FT"] = quick
+    tuned = cell(build(tmp_path, *made), 1, "50000", "l_ft", "time")
+    assert tuned.tested_ours < 0.1 < tuned.tested_paper < 0.5
+    assert (tuned.test, tuned.verdict) == ("pace", "reproduced")
+
+
+def test_setup_is_part_of_an_epochs_seconds():
+    history = {"seconds": [1.0, 1.0], "setup_seconds": 3.0, "test_seconds": [0.5, 0.5]}
+    assert evidence.epoch_seconds(history) == 2.5
+    assert evidence.epoch_seconds(history, tests=1.0) == 3.0
+    assert evidence.epoch_seconds(history, tests=0.5) == 2.75
+    assert evidence.epoch_seconds({"seconds": []}, tests=1.0) is None
+
+
+def test_attacks_on_the_test_set_answer_table_5(tmp_path):
+    book = build(tmp_path, *made_up.seeds(3, level=4.5))
+    assert cell(book, 5, "0", "f_ft").ours == pytest.approx(0.701)
+    at = cell(book, 5, "0.8", "f_ft")
+    assert at.ours == pytest.approx(0.701 + 0.8 * (0.1 - 0.701), abs=1e-4)
+    assert at.tested_ours == pytest.approx(0.2 * 0.1, abs=1e-4)
+
+
+def test_speech_is_in_percent(tmp_path):
+    book = build(tmp_path, *made_up.seeds(3, dataset="speech_commands"))
+    found = cell(book, 6, "speech_commands_10", "f_ft", "top3_accuracy")
+    assert found.ours == pytest.approx(90.1)
+    assert found.paper == 93.41
+    assert found.tested_ours == pytest.approx(0.1)  # a fraction, as the margin is
+    assert {r.table for r in book.rows if r.n} == {6}
+    shown = pages.side_by_side(book, 6, "small").data
+    assert "speech_commands_10" not in shown  # the only setting: no column for it
+    assert "train size" in pages.side_by_side(book, 1, "small").data
+
+
+@pytest.mark.parametrize(
+    ("asked", "scale"),
+    [
+        ({}, "small"),
+        ({"model": "resnet18", "width": 16}, "small/resnet18-16"),
+        ({"model": "resnet18", "width": 32}, "small/resnet18-32"),
+        ({"model": "small"}, "small"),
+        ({"tier": "paper"}, "paper"),
+        ({"tier": "paper", "epochs": 3}, "paper+epochs=3"),
+        ({"arms": "all", "level": 3.0, "train_size": 6250}, "small"),
+        ({"dataset": "speech_commands"}, "small"),
+    ],
+)
+def test_scale_names_what_is_not_the_tiers_choice(asked, scale):
+    assert scale_of(made_up.record(**asked)) == scale
+
+
+@pytest.mark.parametrize(
+    ("tier", "size", "stands_for"),
+    [("small", 12_500, 50_000), ("small", 3_125, 12_500), ("paper", 25_000, 25_000)],
+)
+def test_sizes_stand_for_the_papers(tier, size, stands_for):
+    found = setting_of(made_up.record(tier=tier, train_size=size))
+    assert found == Setting("cifar10", "gaussian_clamped", 0.5, 8.0, stands_for)
+
+
+def test_other_protocols_and_epochs_do_not_answer_cells(tmp_path):
+    book = build(
+        tmp_path,
+        made_up.record(0, protocol="released+shuffle=true"),
+        made_up.record(1, epochs=3),
+        made_up.record(2, tier="smoke"),
+        made_up.record(3, kind="gaussian"),
+    )
+    assert not book.findings
+    assert not [r for r in book.rows if r.n and r.tier == "small"]
+    assert "small+epochs=3" in {r.tier for r in book.rows}
+    assert pages.tiers_with_records(book.rows) == ["small+epochs=3"]
+    made_up.save(tmp_path, made_up.record(1))
+    rows = ledger.build(tmp_path).rows  # beside the tier itself they are not shown
+    assert pages.tiers_with_records(rows) == ["small"]
+
+
+def test_more_arms_win_and_a_second_run_of_a_seed_is_refused(tmp_path):
+    main, full = made_up.record(0), made_up.record(0, {"F-FT": 0.72}, arms="all")
+    book = build(tmp_path / "a", main, full)
+    assert not book.findings
+    assert cell(book, 1, "50000", "f_ft").ours == 0.72
+    other = made_up.record(0, {"F-FT": 0.71})
+    other["identity"]["code"] = "newer"
+    parts = [v for k, v in other["identity"].items() if k != "id"]
+    other["identity"]["id"] = evidence_id(parts)
+    book = build(tmp_path / "b", main, other)
+    assert [f.kind for f in book.findings] == ["twice"]
+    assert not [r for r in book.rows if r.n]
+
+
+def evidence_id(parts):
+    from rlap.experiments import records
+
+    return records.sha(*parts)
+
+
+def test_gains_are_paired_and_corrected(tmp_path):
+    # F-FT and retrain move together: a gain of .08 in every seed
+    made = [made_up.record(s, {"F-FT": 0.70 + 0.1 * s, "retrain": 0.62 + 0.1 * s})
+            for s in range(3)]  # fmt: skip
+    book = build(tmp_path, *made)
+    (gain,) = [g for g in book.gains if g.n and g.table == 1
+               and g.difference == "F-FT minus retrain"]  # fmt: skip
+    assert gain.paper == pytest.approx(0.0721)
+    assert (gain.ours, gain.verdict) == (pytest.approx(0.08), "reproduced")
+    assert gain.low == pytest.approx(0.08) and gain.p_holm == pytest.approx(0, abs=1e-9)
+    wide = [g for g in book.gains if g.n and g.difference == "F-FT minus initial"]
+    assert {g.verdict for g in wide} == {"inconclusive"}  # .1, .2, .3
+
+
+def test_what_n_could_detect_of_a_gain_is_printed(tmp_path):
+    """Gains of 7, 8 and 9 points: t(.975, 2) * .01 / sqrt(3) = 2.48 points."""
+    made = [made_up.record(s, {"F-FT": 0.69 + 0.01 * s, "retrain": 0.62})
+            for s in range(3)]  # fmt: skip
+    shown = pages.gains(build(tmp_path, *made).gains, 1).data
+    assert "n can tell" in shown
+    (row,) = [r for r in shown.split("<tr>") if "F-FT minus retrain" in r
+              and "L-FT" not in r]  # fmt: skip
+    assert "<td>2.5</td>" in row
+    one = build(tmp_path / "one", made_up.record(**AT_8))
+    assert "nan" not in pages.gains(one.gains, 1).data
+
+
+def test_an_interval_ends_where_values_can_be(tmp_path):
+    made = [made_up.record(s, {"F-FT": a}) for s, a in enumerate((0.1, 0.5, 0.9))]
+    found = cell(build(tmp_path, *made), 1, "50000", "f_ft")
+    assert (found.low, found.ours, found.high) == (0, pytest.approx(0.5), 1)
+    assert found.values == (0.1, 0.5, 0.9) and found.seeds == (0, 1, 2)
+    # only what is shown is cut: the gain that is tested keeps its interval
+    assert found.tested_high - found.tested_low > 1.9
+    (ax,) = [ax for ax in figures_ledger.paper_and_ours([found], "stamp").axes
+             if ax.get_title() == "F-FT"]  # fmt: skip
+    (runs,) = [line for line in ax.lines if line.get_marker() == "."]
+    assert list(runs.get_ydata()) == pytest.approx([10, 50, 90])
+
+
+def test_an_area_ends_at_one(tmp_path):
+    made = [made_up.record(s, auroc=a, level=8.0) for s, a in enumerate((0.6, 0.9, 1))]
+    found = claim(build(tmp_path, *made), "separates")
+    assert (found.low, found.high) == (pytest.approx(0.3163, abs=1e-3), 1)
+
+
+def claim(book, key, **where):
+    where = {"protocol": "released", "tier": "small", **where}
+    rows = ledger.select(claims.judged_claims(book), key=key, **where)
+    return rows[0]
+
+
+def test_claims_by_hand(tmp_path):
+    extra = {"F-FT": 0.705, "F-FT/none": 0.704, "continue": 0.60}
+    extra["retrain decayed"] = 0.75
+    made = [r for level in range(2, 10)
+            for r in made_up.seeds(3, extra, level=float(level))]  # fmt: skip
+    book = build(tmp_path, *made)
+    ten = claim(book, "gain-10")
+    assert ten.paper == pytest.approx(0.0985875)
+    assert (ten.ours, ten.verdict, ten.n) == (pytest.approx(0.085), "reproduced", 3)
+    assert claim(book, "decayed-retrain").verdict == "contradicted"
+    assert claim(book, "pruning-adds").verdict == "reproduced"  # by .001, surely
+    assert claim(book, "not-random-units").verdict == "not run"
+    assert claim(book, "names").verdict == "inconclusive"  # 24 of 24: above .86
+    assert claim(book, "do-nothing").verdict == "reproduced"
+    assert claim(book, "levels").verdict == "reproduced"
+    assert claim(book, "gradients").verdict == "contradicted"
+    assert claim(book, "speech").verdict == "not run"
+    # one of two sizes, four of five rates, level 4.5 and speech are missing: it holds
+    # where it was run
+    separates = claim(book, "separates")
+    assert separates.verdict == "inconclusive"
+    assert "8 of 16 settings run" in separates.reason
+
+
+def test_one_bad_setting_contradicts_an_always(tmp_path):
+    made = [made_up.record(s, level=level, auroc=area + 0.001 * s)
+            for level, area in ((2.0, 0.6), (8.0, 0.01)) for s in range(3)]  # fmt: skip
+    found = claim(build(tmp_path, *made), "separates")
+    assert found.verdict == "contradicted"
+    assert found.ours == pytest.approx(0.601)
+    names = claim(build(tmp_path, *made), "names")
+    assert names.verdict == "contradicted"
+    assert (names.n, names.ours) == (3, 0.0)  # at level 2 nothing is found
+    assert "level 2" in found.reason
+
+
+def test_a_mean_over_settings_waits_for_all_of_them(tmp_path):
+    found = claim(build(tmp_path, *made_up.seeds(3, level=8.0)), "gain-10")
+    assert found.verdict == "inconclusive"
+    assert "1 of 8 settings run" in found.reason
+
+
+def test_label_noise_has_its_own_rows(tmp_path):
+    kind = {"kind": "symmetric_exclusive", "rate": 0.4}
+    made = [made_up.record(s, {"F-FT": 0.50}, auroc=0.5, **kind) for s in range(3)]
+    for s, r in enumerate(made):
+        r["arms"]["F-FT"] = made_up.scores(0.50 + s / 1000)
+    book = build(tmp_path, *made)
+    assert claim(book, "label-noise").verdict == "contradicted"
+    assert claim(book, "separates-labels").verdict == "contradicted"
+    assert claim(book, "separates").verdict == "not run"
+
+
+# --- the command -----------------------------------------------------------------
+
+
+def run(capsys, *words) -> tuple[int, str, str]:
+    code = cli.main(["ledger", *map(str, words)])
+    said = capsys.readouterr()
+    return code, said.out, said.err
+
+
+def test_command_prints_counts_then_claims(tmp_path, capsys):
+    made_up.save(tmp_path, *made_up.seeds(3, **AT_8))
+    code, out, err = run(capsys, "--results", tmp_path)
+    assert code == 0 and not err
+    (line,) = [s for s in out.splitlines() if s.split()[:2] == ["released", "small"]]
+    known = ledger.counts(ledger.build(tmp_path).rows)[0]
+    assert line.split()[2:] == [
+        str(known[v]) for v in ("reproduced", "contradicted", "inconclusive", "not run")
+    ] + ["471"]
+    assert out.index("471") < out.index("F-FT beats retraining by about 10 points")
+
+
+def test_the_book_and_the_command_count_alike(tmp_path, capsys):
+    """A line a protocol and tier, those that nobody planned included."""
+    reduced = made_up.seeds(3, **AT_8, model="resnet18", width=16, epochs=20)
+    made_up.save(tmp_path, *made_up.seeds(3, **AT_8), *reduced)
+    rows = ledger.build(tmp_path).rows
+    shown = pages.counts(rows).data
+    of_book = [re.findall(r"<td>(.*?)</td>", row) for row in shown.split("<tr>")]
+    of_book = [[c.replace("<wbr>", "") for c in row] for row in of_book if row]
+    _, out, _ = run(capsys, "--results", tmp_path)
+    of_command = [line.split() for line in out.splitlines()[1 : 1 + len(of_book)]]
+    assert of_command == of_book
+    assert len(of_book) == 3 * 3 + 1 and {row[-1] for row in of_book} == {"471"}
+
+
+def test_the_page_of_a_table_lists_no_departure_that_never_ran_there(tmp_path):
+    """The tiers themselves stay, run or not."""
+    reduced = made_up.seeds(3, **AT_8, model="resnet18", width=16, epochs=20)
+    made_up.save(tmp_path, *made_up.seeds(3, **AT_8), *reduced)
+    first, fifth = (TablePage(n, tmp_path).counts().data for n in (1, 5))
+    assert "epochs" in first and "epochs" not in fifth
+    assert first.count("<tr>") == 1 + 3 * 3 + 1 and fifth.count("<tr>") == 1 + 3 * 3
+
+
+def test_command_with_the_claims_of_all_papers(tmp_path, capsys):
+    made_up.save(tmp_path, *made_up.seeds(3, **AT_8))
+    code, out, _ = run(capsys, "--results", tmp_path, "--claims", "--json")
+    rows = json.loads(out)
+    assert code == 0
+    assert {row["about"] for row in rows} == {"RLAP", "LRA-NPP", "OSP"}
+    assert {r["verdict"] for r in rows if r["about"] != "RLAP"} == {"not run"}
+    code, out, _ = run(capsys, "--results", tmp_path, "--claims", "--protocol",
+                       "controlled")  # fmt: skip
+    assert code == 0 and "471" not in out and "OSP" not in out
+    code, _, said = run(capsys, "--results", tmp_path, "--claims", "--table", 1)
+    assert code == 1 and "leave out --table" in said
+
+
+def test_command_as_json(tmp_path, capsys):
+    made_up.save(tmp_path, *made_up.seeds(3, **AT_8))
+    code, out, _ = run(capsys, "--results", tmp_path, "--json", "--table", 1,
+                       "--protocol", "released", "--tier", "small")  # fmt: skip
+    rows = json.loads(out)
+    assert code == 0 and len(rows) == 48
+    wanted = "table setting_name setting_value method variant metric paper protocol "
+    wanted += "tier n ours low high verdict"
+    assert set(wanted.split()) <= set(rows[0])
+    assert {r["table"] for r in rows} == {1}
+    code, out, _ = run(capsys, "--results", tmp_path, "--json")
+    assert len(json.loads(out)) == 9 * 471
+
+
+def test_command_notices_a_planted_number(tmp_path, capsys):
+    first, *_ = made_up.save(tmp_path, *made_up.seeds(3, **AT_8))
+    content = json.loads(first.read_text())
+    content["arms"]["F-FT"]["accuracy"] = 0.9999
+    first.write_text(json.dumps(content))
+    code, _, err = run(capsys, "--results", tmp_path)
+    assert code == 1
+    assert "changed after it was written" in err
+
+
+def test_command_writes_the_manifest_and_tidy_tables(tmp_path, capsys):
+    paths = made_up.save(tmp_path, *made_up.seeds(2, **AT_8))
+    code, out, _ = run(capsys, "--results", tmp_path, "--manifest")
+    assert code == 0 and "2 records" in out
+    paths[0].unlink()
+    code, _, err = run(capsys, "--results", tmp_path)
+    assert code == 1 and "missing" in err
+    code, out, _ = run(capsys, "--results", tmp_path, "--tidy", tmp_path / "t.csv")
+    lines = (tmp_path / "t.csv").read_text().splitlines()
+    assert lines[0].startswith("notebook,protocol,tier,dataset,kind,rate,level")
+    # one record: five arms with six metrics, four arms at four rates with four, five
+    # numbers on the partition, six stages
+    assert len(lines) == 1 + 5 * 6 + 4 * 4 * 4 + 5 + 6
+
+
+def test_command_refuses_what_there_is_not(tmp_path, capsys):
+    code, _, err = run(capsys, "--results", tmp_path, "--tier", "smal")
+    assert code == 2 and "small" in err
+    assert run(capsys, "--results", tmp_path, "--protocol", "relased")[0] == 2
+    with pytest.raises(SystemExit):
+        run(capsys, "--table", 7)
+    assert run(capsys, "--results", tmp_path / "nowhere")[0] == 2
+
+
+def test_command_is_quiet_when_nobody_reads_on(tmp_path):
+    words = [sys.executable, "-m", "rlap.cli", "ledger", "--results", str(tmp_path)]
+    with subprocess.Popen(
+        words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        process.stdout.close()  # `rlap ledger | head` once head has gone
+        assert process.stderr.read() == ""
+    assert process.returncode == 141
+
+
+def test_every_claim_is_stated_in_full():
+    keys = [c.key for c in claims.CLAIMS]
+    assert len(set(keys)) == len(keys)
+    for c in claims.CLAIMS:
+        assert c.words and c.rule
+        assert bool(c.source) == (c.family == claims.PAPER)
+    assert claims.printed_saving("l_ft") == pytest.approx(1 - 7.98 / 15)
+    assert paper.by_key()[1, "50000", "retrain", "ours", "time"].printed == "15"
+
+
+def test_more_epochs_are_the_same_network_only(tmp_path):
+    longer = {"epochs": 16, "finetune_epochs": 8}
+    book = build(
+        tmp_path,
+        *made_up.seeds(2, **AT_8),
+        *made_up.seeds(3, **AT_8, **longer),
+        *made_up.seeds(3, **AT_8, model="resnet18", width=16),
+        *made_up.seeds(3, **AT_8, epochs=32, units=20),
+    )
+    setting = evidence.headline()
+    found = pages_walk.by_epochs(
+        book.evidence, "released", "small", setting, ("initial", "F-FT")
+    )
+    assert {n: len(v["F-FT"]) for n, v in found.items()} == {8: 2, 16: 3}
+    assert set(found[8]) == {"initial", "F-FT"}
+    other = pages_walk.by_epochs(
+        book.evidence, "controlled", "small", setting, ("F-FT",)
+    )
+    assert other == {}
+    figure = figures_ledger.over_epochs({"released": found, "controlled": {}}, "stamp")
+    left, right = figure.axes
+    assert len(left.lines) == 2 * (1 + 2)  # an arm: its line, and points at two places
+    assert right.texts[0].get_text() == "not run"
+    text = pages_walk.epochs_table({"released": found}, "F-FT", ("initial",)).data
+    assert "<td>released</td><td>16</td><td>3</td>" in text and "+10.0" in text
+    told = pages_walk.epochs_told(found, "F-FT", "initial")
+    assert told.startswith("+10.0 [") and " after 8 epochs, +10.0 [" in told
+    assert told.endswith("] after 16")
+    assert pages_walk.epochs_told(other, "F-FT", "initial") == "not run"
+
+
+def test_gaps_are_told_by_what_the_partition_found_and_kept(tmp_path):
+    made = made_up.seeds(4, {"F-FT": 0.70, "retrain": 0.60}, **AT_8)
+    made += [made_up.record(0, kind="symmetric_exclusive", rate=0.4)]  # no such noise
+    areas = (0.95, 0.55, 0.10, 0.35)  # found, missed, swapped, missed
+    for record, area in zip(made, areas, strict=False):
+        record["partition"]["detection"]["auroc"] = area
+        record["partition"]["oriented_right"] = area > 0.5
+    book = build(tmp_path, *made)
+    lines = pages_outcomes.by_partition(
+        book.evidence, "small", "F-FT", ("retrain", "x")
+    )
+    found = pages_outcomes.by_outcome(lines, ("retrain", "x"))
+    counts = {name: len(gaps["retrain"]) for (_, name), gaps in found.items()}
+    assert counts == {
+        pages_outcomes.MISSED: 2,
+        pages_outcomes.KEPT_NOISY: 1,
+        pages_outcomes.KEPT_CLEAN: 1,
+    }
+    table = pages_outcomes.outcome_table(found, "F-FT", ("retrain", "x")).data
+    assert "2 runs)" in table and "no such run" in table
+    assert pages_outcomes.gaps_told([0.1, -0.02]) == "+4.0 (-2.0 to +10.0, 2 runs)"
+
+
+def test_every_arm_that_ran_is_shown(tmp_path):
+    made = made_up.seeds(3, {"oracle": 0.8}, **AT_8)
+    made += made_up.seeds(2, **AT_8, protocol="described")
+    made += made_up.seeds(1, {"elsewhere": 0.8}, rate=0.5, level=2.0)
+    book = build(tmp_path, *made)
+    shown = pages_outcomes.every_arm(
+        book.evidence, evidence.headline(), ("small", "paper")
+    ).data
+    rows = [re.findall(r"<t[dh].*?>(.*?)</t[dh]>", row) for row in shown.split("<tr>")]
+    rows = {row[0]: row[1:] for row in rows if row}
+    assert rows.pop("arm, accuracy in %") == ["released, small", "described, small"]
+    assert rows.keys() == made[0]["arms"].keys()
+    assert rows["oracle"] == ["80.1 [79.9, 80.3], n = 3", ""]
+    assert rows["F-FT"][1].endswith("n = 2")
+
+
+def test_as_many_epochs_are_not_as_many_images(tmp_path):
+    made = made_up.seeds(2, **AT_8)
+    for record in made:
+        for arm, samples in (("initial", 1000), ("F-FT", 400), ("retrain", 400)):
+            record["arms"][arm]["samples"] = samples
+    arms = ("initial", "F-FT", "retrain", "absent")
+    shown = pages_outcomes.budgets({"released": made, "controlled": []}, arms).data
+    rows = [re.findall(r"<td>(.*?)</td>", row) for row in shown.split("<tr>")]
+    rows = {row[1]: row[2:] for row in rows if row}
+    assert rows["F-FT"] == ["400", "2", "800", "2,800", "2"]
+    assert rows["retrain"] == ["400", "2", "800", "800", "2"] and "absent" not in rows
+
+
+def test_gaps_by_partition_are_those_of_the_runs(tmp_path):
+    made = made_up.seeds(2, **AT_8) + made_up.seeds(1, rate=0.5, level=2.0)
+    made += made_up.seeds(1, **AT_8, protocol="released+start=total")
+    made += made_up.seeds(1, **AT_8, protocol="released+decay=steps")
+    for record, share in zip(made, (0.2, 0.5, 0.9, 0.99, 0.7), strict=True):
+        record["partition"]["detection"]["accuracy"] = share
+    book = build(tmp_path, *made)
+    others = ("retrain", "continue")
+    lines = pages_outcomes.by_partition(book.evidence, "small", "F-FT", others)
+    assert sorted(line["right"] for line in lines) == [0.2, 0.5, 0.9, 0.99]
+    at = {line["right"]: line["retrain"] for line in lines}
+    for record in made[:4]:
+        arms = {k: v["accuracy"] for k, v in record["arms"].items()}
+        share = record["partition"]["detection"]["accuracy"]
+        assert at[share] == pytest.approx(arms["F-FT"] - arms["retrain"])
+    figure = figures_ledger.gaps_by_partition(lines, "F-FT", others, "stamp")
+    plain, moved = figure.axes[0].lines[1:]
+    assert sorted(plain.get_xdata()) == [20, 50, 90]
+    assert list(moved.get_xdata()) == [99] and moved.get_fillstyle() == "none"
+    empty = figures_ledger.gaps_by_partition([], "F-FT", others, "stamp")
+    assert empty.axes[0].texts[0].get_text() == "not run"
+
+
+def test_the_decayed_retrain_is_the_protocols_own_where_that_decays():
+    quantity = quantities.decayed_gap("F-FT")
+    arms = {"F-FT": {"accuracy": 0.7}, "retrain": {"accuracy": 0.6}}
+    for protocol, expected in {
+        "controlled": 0.1,
+        "released": None,
+        "released+decay=onecycle": None,  # it decays, over fewer epochs
+        "released+decay=onecycle+retrain_epochs=total": 0.1,
+    }.items():
+        found = quantity({"protocol": protocol, "arms": arms})
+        assert found == (None if expected is None else pytest.approx(expected))
+    arms = arms | {"retrain decayed": {"accuracy": 0.75}}
+    found = quantity({"protocol": "released", "arms": arms})
+    assert found == pytest.approx(-0.05)
+
+
+def test_a_claim_in_words_has_its_unit_and_bounds(tmp_path):
+    book = build(tmp_path, *made_up.seeds(3, **AT_8))
+    made = claims.judged_claims(book)
+    words = pages.claim_words(made, "gains", "released", "small")
+    assert words == "+10.0 [+10.0, +10.0] points"
+    assert pages.claim_words(made, "gains", "controlled", "small") == "not run"

@@ -1,0 +1,159 @@
+"""Each branch of each rule, by numbers made up so that the answer is known."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from rlap.ledger import verdicts
+from rlap.ledger.verdicts import (
+    Judgement,
+    corrected,
+    holm,
+    judge_above,
+    judge_gain,
+    judge_none,
+    judge_pace,
+    judge_value,
+)
+
+PRINTED = (0.79995, 0.80005)
+
+
+def around(mean: float, spread: float) -> list[float]:
+    """Three values with this mean and standard deviation: half width 2.484 spread."""
+    return [mean - spread, mean, mean + spread]
+
+
+@pytest.mark.parametrize(
+    ("mean", "spread", "verdict"),
+    [
+        (0.80, 0.004, "reproduced"),  # within .0099
+        (0.81, 0.004, "reproduced"),  # .8001 to .8199: inside .82005
+        (0.8101, 0.0041, "inconclusive"),  # up to .8203: may differ by more than 2
+        (0.80, 0.01, "inconclusive"),  # right on it, but too wide to mean anything
+        (0.70, 0.01, "contradicted"),  # .0248 + .02 and one more run .0497: far
+        (0.90, 0.01, "contradicted"),
+        # mean .7540 to .7639, beyond the margin by .016; one more run .739 to .779
+        (0.759, 0.002, "contradicted"),
+        # mean .725 to .775, beyond the margin; but one more run reaches .800
+        (0.7504, 0.01, "inconclusive"),
+    ],
+)
+def test_value_rule(mean, spread, verdict):
+    found = judge_value(around(mean, spread), PRINTED)
+    assert found.verdict == verdict, found
+    assert found.found.mean == pytest.approx(mean)
+
+
+def test_the_interval_of_a_single_run_by_hand():
+    # t(.975, 2) s sqrt(1 + 1/3) = 4.302653 * .01 * 1.154701
+    found = judge_value(around(0.75, 0.01), PRINTED)
+    assert found.detectable == pytest.approx(0.0496828, abs=1e-6)
+    # with little spread it is the mean's half width and the margin that decide
+    found = judge_value(around(0.75, 0.001), PRINTED)
+    assert found.detectable == pytest.approx(0.02 + 0.00248414, abs=1e-6)
+
+
+def test_rounding_widens_the_printed_number():
+    values = around(0.80, 0.004)  # .7901 to .8099
+    assert judge_value(values, (0.8199, 0.8201)).verdict == "inconclusive"
+    assert judge_value(values, (0.81, 0.83)).verdict == "reproduced"  # "0.82"
+
+
+@pytest.mark.parametrize("rule", [judge_value, judge_gain, judge_none, judge_above])
+def test_no_rule_decides_on_few_seeds(rule):
+    more = {
+        judge_value: (PRINTED,),
+        judge_gain: (0.1,),
+        judge_none: (),
+        judge_above: (0.0, 0.02),
+    }[rule]
+    assert rule([], *more).verdict == "not run"
+    for values in ([0.8], [0.8, 0.8]):
+        found = rule(values, *more)
+        assert found.verdict == "inconclusive"
+        assert "needs 3" in found.reason
+
+
+@pytest.mark.parametrize(
+    ("paper", "mean", "spread", "verdict"),
+    [
+        (0.10, 0.05, 0.01, "reproduced"),  # .025 to .075
+        (0.10, 0.02, 0.004, "reproduced"),  # .010 to .030: small, but a gain
+        (0.10, 0.03, 0.02, "inconclusive"),  # holds zero
+        (0.10, 0.005, 0.001, "contradicted"),  # .0025 to .0075: surely below 2 points
+        (0.10, -0.05, 0.01, "contradicted"),
+        (-0.10, -0.05, 0.01, "reproduced"),
+        (-0.10, -0.005, 0.001, "contradicted"),
+        (-0.10, 0.05, 0.01, "contradicted"),
+        (0.01, 0.0, 0.004, "reproduced"),  # within 2 points of zero, as printed
+        (-0.01, 0.05, 0.01, "contradicted"),
+        (0.01, -0.05, 0.01, "contradicted"),
+        (0.01, 0.02, 0.004, "inconclusive"),  # .010 to .030
+    ],
+)
+def test_gain_rule(paper, mean, spread, verdict):
+    assert judge_gain(around(mean, spread), paper).verdict == verdict
+
+
+def test_above_and_its_mirror():
+    assert judge_above(around(0.95, 0.01), 0.9, 0.02).verdict == "reproduced"
+    assert judge_above(around(0.90, 0.001), 0.9, 0.02).verdict == "contradicted"
+    little = around(0.91, 0.001)  # surely above, surely by less than the margin
+    assert judge_above(little, 0.9, 0.02).verdict == "reproduced"
+    assert judge_above(little, 0.9, 0.02, matters=True).verdict == "contradicted"
+    assert judge_above(around(0.91, 0.01), 0.9, 0.02).verdict == "inconclusive"
+    assert judge_above(around(-0.1, 0.01), 0.0, 0.02, flip=True).verdict == "reproduced"
+
+
+def test_pace_is_compared_as_a_factor():
+    # the paper's 0.5 of an initial epoch; ours .55 is within a factor 1.2, 2.0 is not
+    printed = (0.4999, 0.5001)
+    near = judge_pace([0.549, 0.55, 0.551], printed)
+    assert near.verdict == "reproduced"
+    assert near.found.mean == pytest.approx(0.55, abs=1e-4)
+    assert near.found.low < 0.55 < near.found.high
+    assert near.detectable > verdicts.FACTOR
+    assert judge_pace([1.9, 2.0, 2.1], printed).verdict == "contradicted"
+    assert judge_pace([2.0], printed).verdict == "inconclusive"
+    assert judge_pace([], printed).verdict == "not run"
+
+
+def test_a_claim_that_says_always():
+    def each(*names):
+        return [Judgement(name, "") for name in names]
+
+    assert verdicts.all_of(each("reproduced", "reproduced")) == "reproduced"
+    assert verdicts.all_of(each("reproduced", "inconclusive")) == "inconclusive"
+    assert verdicts.all_of(each("reproduced", "not run")) == "not run"
+    assert verdicts.all_of(each("not run", "contradicted")) == "contradicted"
+    assert verdicts.all_of([]) == "not run"
+
+
+def test_holm_by_hand():
+    # 3 x .01, then 2 x .02, then .04 which may not be smaller than what went before
+    assert holm([0.02, 0.04, 0.01]) == pytest.approx([0.04, 0.04, 0.03])
+    assert holm([0.6, 0.9]) == [1.0, 1.0]
+    assert holm([]) == []
+
+
+def test_correction_weakens_what_only_just_passed():
+    weak = Judgement("reproduced", "surely above", p=0.04)
+    strong = Judgement("contradicted", "surely below", p=0.001)
+    idle = Judgement("not run", "no records")
+    after = corrected([weak, strong, idle])
+    assert [j.verdict for j in after] == ["reproduced", "contradicted", "not run"]
+    after = corrected([weak, strong, idle, Judgement("inconclusive", "", p=0.5)])
+    # three tests: .001 x 3 passes, .04 x 2 = .08 does not
+    assert [j.verdict for j in after][:2] == ["inconclusive", "contradicted"]
+    assert after[0].p == pytest.approx(0.08)
+    assert "Holm" in after[0].reason
+
+
+def test_p_value_by_hand():
+    # t = 2 with 2 degrees of freedom: p = 1 - 2 / sqrt(6)
+    assert verdicts.p_value(2.0, 1.0, 3) == pytest.approx(1 - 2 / math.sqrt(6))
+    assert verdicts.p_value(0.1, 0.0, 3) == 0
+    assert verdicts.p_value(0.0, 0.0, 3) == 1

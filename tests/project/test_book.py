@@ -1,0 +1,556 @@
+"""The book's sources hold together, and the tools that build and check it work."""
+
+from __future__ import annotations
+
+import ast
+import importlib.util
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+
+import made_up
+import pytest
+import yaml
+
+ROOT = Path(__file__).resolve().parents[2]
+BOOK = ROOT / "book"
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+PAGES = sorted(BOOK.glob("*.md"))
+SKIPPED = {".git", ".venv", "_build", "__pycache__", ".ruff_cache", ".pytest_cache"}
+SKIPPED |= {
+    ".hypothesis",
+    ".ipynb_checkpoints",
+    ".snakemake",
+    ".snakemake-venv",
+    "runs",
+}
+
+
+def extension(name: str) -> ModuleType:
+    """One of the files in book/_ext as a module."""
+    spec = importlib.util.spec_from_file_location(name, BOOK / "_ext" / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def cells(path: Path, kind: str | None = None) -> list[dict]:
+    """A notebook's cells, or those of one kind."""
+    found = json.loads(path.read_text(encoding="utf-8"))["cells"]
+    return [c for c in found if kind is None or c["cell_type"] == kind]
+
+
+def source(cell: dict) -> str:
+    """A cell's text, which may be stored as one string or as lines."""
+    return "".join(cell["source"])
+
+
+def prose() -> dict[str, str]:
+    """All Markdown that readers see, by file name."""
+    found = {p.name: p.read_text(encoding="utf-8") for p in PAGES}
+    for path in NOTEBOOKS:
+        found[path.name] = "\n\n".join(source(c) for c in cells(path, "markdown"))
+    return found
+
+
+def toc_files() -> list[str]:
+    """Every page that the table of contents names."""
+    toc = yaml.safe_load((BOOK / "_toc.yml").read_text(encoding="utf-8"))
+    chapters = [c["file"] for part in toc["parts"] for c in part["chapters"]]
+    return [toc["root"], *chapters]
+
+
+# --- notebooks -------------------------------------------------------------------
+
+
+def test_there_are_notebooks():
+    assert {"00_own_model.ipynb", "01_cifar10.ipynb", "02_speech.ipynb"} <= {
+        p.name for p in NOTEBOOKS
+    }
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.name)
+def test_notebook_is_stored_without_outputs(path):
+    for cell in cells(path, "code"):
+        assert cell["outputs"] == [] and cell["execution_count"] is None, source(cell)
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.name)
+def test_notebook_equals_its_python_twin(path):
+    import jupytext
+
+    def content(name: Path) -> list[tuple]:
+        """Everything but outputs, identifiers and the order of metadata."""
+        return [
+            (cell.cell_type, cell.source, dict(cell.metadata))
+            for cell in jupytext.read(name).cells
+        ]
+
+    twin = path.with_suffix(".py")
+    assert content(path) == content(twin), "run jupytext --sync on the one you edited"
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.name)
+def test_cells_have_identifiers(path):
+    notebook = json.loads(path.read_text(encoding="utf-8"))
+    assert (notebook["nbformat"], notebook["nbformat_minor"]) >= (4, 5)
+    identifiers = [cell["id"] for cell in notebook["cells"]]
+    assert len(set(identifiers)) == len(identifiers)
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.name)
+def test_exactly_one_cell_holds_plain_parameters(path):
+    tagged = [c for c in cells(path) if "parameters" in c["metadata"].get("tags", [])]
+    assert len(tagged) == 1
+    statements = ast.parse(source(tagged[0])).body
+    assert statements
+    for statement in statements:
+        assert isinstance(statement, ast.Assign | ast.AnnAssign), ast.unparse(statement)
+        ast.literal_eval(statement.value)  # papermill can only replace plain values
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.name)
+def test_figures_are_described_in_words(path):
+    draws = re.compile(r"\bfigures\.(?!stamp)\w+\(|\bplt\.(?!rcParams)|\.imshow\(")
+    for cell in cells(path, "code"):
+        if draws.search(source(cell)):
+            image = cell["metadata"].get("mystnb", {}).get("image", {})
+            assert len(image.get("alt", "")) > 20, f"no alt text:\n{source(cell)}"
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.name)
+def test_notebook_opens_with_a_title(path):
+    assert source(cells(path)[0]).startswith("# ")
+
+
+# --- pages -----------------------------------------------------------------------
+
+
+def test_the_table_of_contents_and_the_pages_agree():
+    files = toc_files()
+    assert len(set(files)) == len(files)
+    for name in files:
+        home = ROOT if name.startswith("notebooks/") else BOOK
+        suffix = ".ipynb" if name.startswith("notebooks/") else ".md"
+        assert (home / (name + suffix)).is_file(), f"{name} is not there"
+    unlisted = {p.stem for p in PAGES} - set(files)
+    unlisted |= {f"notebooks/{p.stem}" for p in NOTEBOOKS} - set(files)
+    assert not unlisted, f"{sorted(unlisted)} not in _toc.yml: no reader will find it"
+
+
+def test_cited_keys_exist():
+    bibliography = (BOOK / "references.bib").read_text(encoding="utf-8")
+    known = re.findall(r"^@\w+\{([\w-]+),", bibliography, re.MULTILINE)
+    assert len(set(known)) == len(known)
+    cited = set()
+    for name, text in prose().items():
+        for keys in re.findall(r"\{cite(?::\w+)?\}`([^`]+)`", text):
+            for key in keys.split(","):
+                assert key.strip() in known, f"{name} cites {key}"
+                cited.add(key.strip())
+    assert {"jin2025rlap", "chang2024lranpp", "gong2025osp"} <= cited
+
+
+def test_glossary_is_sorted_and_defines_the_terms_in_use():
+    text = (BOOK / "glossary.md").read_text(encoding="utf-8")
+    block = re.search(r"```\{glossary\}\n(.*?)```", text, re.DOTALL).group(1)
+    terms = [line.lower() for line in block.splitlines() if re.match(r"\S", line)]
+    assert terms == sorted(terms) and len(set(terms)) == len(terms)
+    for name, page in prose().items():
+        for term in re.findall(r"\{term\}`([^`]+)`", page):
+            target = re.sub(r".*<(.*)>\Z", r"\1", " ".join(term.split())).lower()
+            assert target in terms, f"{name} uses {target!r}"
+
+
+def test_pictures_in_pages_have_alternative_text():
+    for name, text in prose().items():
+        for block in re.findall(r"```\{(?:figure|image)\}.*?```", text, re.DOTALL):
+            assert re.search(r"^:alt: \S", block, re.MULTILINE), f"{name}: {block[:60]}"
+        assert not re.search(r"!\[\s*\]\(", text), f"{name}: a picture without words"
+
+
+def test_the_drawing_is_well_formed_and_self_contained():
+    from xml.etree import ElementTree
+
+    path = BOOK / "_static" / "dataflow.svg"
+    root = ElementTree.parse(path).getroot()
+    space = "{http://www.w3.org/2000/svg}"
+    names = [t.text for t in root.iter(f"{space}text") if t.get("class") == "name"]
+    flow = "data corruption training attribution partition sensitivity pruning"
+    assert sorted(names) == sorted(
+        [*flow.split(), "fine-tuning", "record", "ledger", "book"]
+    )
+    assert root.find(f"{space}title").text and root.find(f"{space}desc").text
+    assert not re.search(r"(href|src)\s*=", path.read_text(encoding="utf-8"))
+
+
+def test_no_file_holds_a_path_of_one_machine():
+    roots = ("work", "tmp", "root", "home/[a-z]", "Users/[A-Za-z]")
+    typed = re.compile(rf"(?<![\w.~])/(?:{'|'.join(roots)})/|[A-Z]:\\\\Users")
+    texts = {".py", ".md", ".ipynb", ".yml", ".yaml", ".toml", ".txt", ".json", ".cff"}
+    texts |= {".csv", ".svg", ".bib"}
+    seen = 0
+    for path in ROOT.rglob("*"):
+        inside = path.relative_to(ROOT)
+        if SKIPPED & set(inside.parts) or not path.is_file():
+            continue
+        if inside.parts[0] == "results" and path.suffix == ".ipynb":
+            continue  # executed copies stay on the machine: git ignores them
+        if path.suffix in texts or path.name in {"Makefile", "run"}:
+            seen += 1
+            found = typed.search(path.read_text(encoding="utf-8"))
+            assert not found, f"{inside} holds {found.group()!r}"
+    assert seen > 10
+
+
+# --- staging and the cache key ---------------------------------------------------
+
+
+def test_staging_mirrors_and_leaves_equal_files_alone(tmp_path):
+    stage = extension("stage_notebooks").stage
+    here, there = tmp_path / "notebooks", tmp_path / "book" / "notebooks"
+    here.mkdir()
+    (here / "a.ipynb").write_text("A")
+    (here / "b.ipynb").write_text("B")
+    (here / "a.py").write_text("not a notebook")
+    assert stage(here, there) == ["a.ipynb", "b.ipynb"]
+    before = (there / "a.ipynb").stat().st_mtime_ns
+    (here / "b.ipynb").unlink()
+    (here / "c.ipynb").write_text("C")
+    assert stage(here, there) == ["b.ipynb", "c.ipynb"]
+    assert sorted(p.name for p in there.iterdir()) == ["a.ipynb", "c.ipynb"]
+    assert (there / "a.ipynb").stat().st_mtime_ns == before
+    assert stage(here, there) == []
+
+
+def checkout(tmp_path: Path) -> Path:
+    """A tiny checkout with everything that the cache key looks at."""
+    for name, text in {
+        "rlap/core.py": "x = 1\n",
+        "constraints.txt": "torch==1\n",
+        "results/run/record.json": "{}\n",
+    }.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(text.encode())
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("name", "part"),
+    [
+        ("rlap/core.py", "code"),
+        ("constraints.txt", "lock"),
+        ("results/run/record.json", "results"),
+    ],
+)
+def test_each_ingredient_is_named_and_changes_the_key_of_what_it_matters_to(
+    tmp_path, monkeypatch, name, part
+):
+    staging = extension("stage_notebooks")
+    monkeypatch.setattr(staging, "data_digest", lambda name: "d1")
+    root, memory = checkout(tmp_path), tmp_path / "_build" / "key.json"
+    first = staging.ingredients(root)
+    assert "no earlier build" in staging.explain(first, memory)
+    assert "as before" in staging.explain(staging.ingredients(root), memory)
+
+    text = (root / name).read_bytes()
+    (root / name).write_bytes(text.replace(b"\n", b"\r\n"))
+    assert staging.ingredients(root) == first, "line endings are not news"
+
+    (root / name).write_bytes(text + b"# more\n")
+    second = staging.ingredients(root)
+    assert {k for k in first if first[k] != second[k]} == {part}
+    # records are for the pages, which forget others by themselves: no notebook looks
+    assert (staging.key_of(first) == staging.key_of(second)) == (part == "results")
+    assert staging.explain(second, memory).startswith(f"{part} changed")
+
+
+def test_new_records_make_the_pages_run_again():
+    """New records have pages read; notebooks are left alone."""
+    staging = extension("stage_notebooks")
+    app = SimpleNamespace(rlap_results="one")
+    env = SimpleNamespace(found_docs={"intro", "gain", "notebooks/01_cifar10"})
+
+    def read():
+        return set(staging.with_new_results(app, env, set(), set(), set()))
+
+    assert read() == {"intro", "gain"}
+    assert read() == set()
+    app.rlap_results = "two"
+    assert read() == {"intro", "gain"}
+
+
+RESULTS_PAGE = """---
+jupytext:
+  text_representation:
+    extension: .md
+    format_name: myst
+kernelspec:
+  display_name: Python 3
+  language: python
+  name: python3
+---
+
+# Results
+
+```{code-cell} ipython3
+from pathlib import Path
+
+Path("shown.txt").read_text()
+```
+"""
+
+
+def test_pages_are_run_ahead_and_again_when_there_are_other_records(tmp_path):
+    ahead = extension("run_ahead")
+    (tmp_path / "results.md").write_text(RESULTS_PAGE)
+    (tmp_path / "bad.md").write_text(RESULTS_PAGE.replace("shown.txt", "absent.txt"))
+    (tmp_path / "words.md").write_text("# Words alone")
+    (tmp_path / "shown.txt").write_text("first")
+    folder = tmp_path / "cache"
+    folder.mkdir()
+    about = {"nb_execution_cache_path": str(folder), "nb_execution_timeout": 60}
+    app = SimpleNamespace(config=SimpleNamespace(**about), rlap_results="one")
+    env = SimpleNamespace(
+        found_docs={"results", "bad", "words", "notebooks/01"},
+        doc2path=lambda name: tmp_path / f"{name}{'.ipynb' if '/' in name else '.md'}",
+    )
+
+    def shown():
+        assert ahead.run_ahead(app, env, set(), set(), set()) == []
+        found = dict(ahead.pages(env))
+        assert {path.name for path in found} == {"results.md", "bad.md"}
+        cache = ahead.get_cache(str(folder))
+        # what fails is left to MyST-NB, which reports it
+        assert not ahead.is_cached(cache, found[tmp_path / "bad.md"])
+        _, whole = cache.merge_match_into_notebook(found[tmp_path / "results.md"])
+        return whole.cells[-1].outputs[0]["data"]["text/plain"]
+
+    assert shown() == "'first'"
+    (tmp_path / "shown.txt").write_text("second")
+    assert shown() == "'first'"  # the same records: it is not run again
+    app.rlap_results = "two"
+    assert shown() == "'second'"
+
+
+def test_pages_of_results_may_be_cached():
+    for page in BOOK.rglob("*.md"):
+        assert "execution_mode" not in page.read_text(encoding="utf-8"), page
+
+
+def test_renaming_a_module_changes_the_key(tmp_path, monkeypatch):
+    staging = extension("stage_notebooks")
+    monkeypatch.setattr(staging, "data_digest", lambda name: "d1")
+    root = checkout(tmp_path)
+    first = staging.ingredients(root)["code"]
+    (root / "rlap" / "core.py").rename(root / "rlap" / "heart.py")
+    assert staging.ingredients(root)["code"] != first
+
+
+@pytest.mark.parametrize("name", ["rlap/paper.csv", "rlap/list.yml", "grids/a.yaml"])
+def test_what_pages_show_beside_records_makes_them_run_again(
+    name, tmp_path, monkeypatch
+):
+    staging = extension("stage_notebooks")
+    monkeypatch.setattr(staging, "data_digest", lambda name: "d1")
+    root = checkout(tmp_path)
+    first = staging.ingredients(root)
+    (root / name).parent.mkdir(exist_ok=True)
+    (root / name).write_text("1")
+    second = staging.ingredients(root)
+    assert second["results"] != first["results"]
+    assert staging.key_of(second) == staging.key_of(first)  # not the notebooks
+
+
+def test_data_is_part_of_the_key_and_may_be_missing(monkeypatch):
+    staging = extension("stage_notebooks")
+    import rlap.data
+
+    def unavailable(*args, **kwargs):
+        raise rlap.data.DataUnavailable("nothing here")
+
+    monkeypatch.setattr(rlap.data, "available", lambda name: ("folder", "abc"))
+    assert staging.data_digest("cifar10") == "abc"
+    monkeypatch.setattr(rlap.data, "available", lambda name: None)
+    monkeypatch.setattr(rlap.data, "load", unavailable)
+    assert staging.data_digest("cifar10") == "none (DataUnavailable)"
+
+
+# --- the API page ----------------------------------------------------------------
+
+
+def test_api_page_lists_every_module_and_every_public_name():
+    import rlap
+
+    api = extension("api_pages")
+    listed = api.module_sections()
+    for path in (ROOT / "rlap").rglob("*.py"):
+        parts = path.relative_to(ROOT).with_suffix("").parts
+        name = ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+        if name != "rlap" and "._" not in name:
+            assert f"automodule:: {name}\n" in listed, name
+    table = api.names_table()
+    assert "`rlap.robustify <rlap.algorithm.robustify>`" in table
+    for name in rlap.__all__:
+        assert f"`rlap.{name} <" in table
+    text = (BOOK / "api.md").read_text(encoding="utf-8")
+    assert api.NAMES_MARK in text and api.MODULES_MARK in text
+
+
+def test_docstrings_are_read_as_prose():
+    as_prose = extension("api_pages").as_prose
+    assert as_prose(["Largest |x| * y of ``|code|``, by apply_ or a_b."]) == [
+        r"Largest \|x\| \* y of ``|code|``, by apply\_ or a_b."
+    ]
+    assert as_prose(["Do:", "", "    A = |x|", "", "Then."]) == [
+        "Do:",
+        "",
+        "::",
+        "",
+        "    A = |x|",
+        "",
+        "Then.",
+    ]
+    assert as_prose(["Args:", "    x: one", "", "    y: |two|"]) == [
+        "Args:",
+        "    x: one",
+        "",
+        r"    y: \|two\|",
+    ]
+
+
+# --- the check of the built site -------------------------------------------------
+
+GOOD = """<html><head><link rel="stylesheet" href="s.css"><script src="mathjax/m.js">
+</script></head><body><span class="math">x</span><img src="a.png" alt="A curve">
+<a href="https://example.org">a link waits for a click</a></body></html>"""
+
+
+def site(tmp_path: Path, page: str, css: str = "p { color: red }") -> Path:
+    """A built site with one page."""
+    (tmp_path / "mathjax").mkdir()
+    (tmp_path / "mathjax" / "m.js").write_text("")
+    (tmp_path / "a.png").write_bytes(b"")
+    (tmp_path / "s.css").write_text(css)
+    (tmp_path / "index.html").write_text(page)
+    return tmp_path
+
+
+def run_check(folder: Path) -> tuple[int, str]:
+    """Run the check as the command that it is."""
+    done = subprocess.run(
+        [sys.executable, str(BOOK / "_ext" / "check_site.py"), str(folder)],
+        capture_output=True,
+        text=True,
+    )
+    return done.returncode, done.stdout
+
+
+def test_a_good_site_passes(tmp_path):
+    code, said = run_check(site(tmp_path, GOOD))
+    assert code == 0, said
+    assert "1 pages, 1 pictures" in said
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "finding"),
+    [
+        ('alt="A curve"', "", "without alternative text"),
+        ('alt="A curve"', 'alt=" "', "without alternative text"),
+        ("a.png", "b.png", "file not there"),
+        ("a.png", "https://example.org/a.png", "fetched from the network"),
+        ('href="s.css"', 'href="//example.org/s.css"', "fetched from the network"),
+        ("mathjax/m.js", "https://example.org/mathjax.js", "fetched from the network"),
+        ('<script src="mathjax/m.js">', "<script>", "no MathJax"),
+        (
+            "<body>",
+            "<body><style>@import 'https://x.org/y.css'</style>",
+            "style fetches",
+        ),
+    ],
+)
+def test_each_fault_of_a_page_is_found(tmp_path, old, new, finding):
+    assert old in GOOD
+    code, said = run_check(site(tmp_path, GOOD.replace(old, new)))
+    assert code == 1
+    assert finding in said
+
+
+def test_a_style_sheet_that_fetches_is_found(tmp_path):
+    faulty = "@font-face { src: url('https://example.org/f.woff') }"
+    code, said = run_check(site(tmp_path, GOOD, faulty))
+    assert code == 1 and "s.css: style fetches https://example.org/f.woff" in said
+
+
+def test_an_empty_folder_is_no_site(tmp_path):
+    code, said = run_check(tmp_path)
+    assert code == 1 and "build the book first" in said
+
+
+# pages whose every table and figure rests on records
+MEASURED = (
+    "intro",
+    "status",
+    "ledger",
+    "gain",
+    "partition",
+    "differences",
+    "compute",
+)
+SAYS = (
+    "sourced(", "provenance(", "provenance_line(", "source(", "rlap sweep", "stamp",
+    "figure(",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("page", MEASURED)
+def test_every_output_says_what_it_rests_on_and_how_to_make_it_again(page):
+    text = (BOOK / f"{page}.md").read_text(encoding="utf-8")
+    shown = [
+        cell
+        for cell in re.findall(r"```\{code-cell\}[^\n]*\n(.*?)```", text, re.DOTALL)
+        if "remove-cell" not in cell and "protocol_fields" not in cell
+    ]
+    assert shown
+    for cell in shown:
+        assert any(word in cell for word in SAYS), cell
+
+
+def test_a_pandas_table_can_say_what_it_rests_on():
+    import pandas as pd
+
+    from rlap.pages import markup
+
+    frame = pd.DataFrame({"seed 0": ["1 < 2", 3]}, index=["first", "second"])
+    shown = markup.sourced(markup.of_frame(frame), [made_up.record()], "g").data
+    assert "<td>first</td><td>1 &lt; 2</td>" in shown
+    assert "<td>second</td><td>3</td>" in shown and "grids/g.yaml" in shown
+
+
+def test_the_front_page_shows_the_count_of_the_ledger():
+    """Both pages lay out the same rows by the same function, and that of all rows."""
+    for page in ("intro", "ledger"):
+        text = (BOOK / f"{page}.md").read_text(encoding="utf-8")
+        assert "book = ledger.build()\n" in text
+        assert "pages.counts(book.rows)" in text
+
+
+def test_a_source_line_names_records_seeds_and_the_command():
+    from rlap.pages import markup
+
+    made = [made_up.record(seed) for seed in (0, 2)]
+    said = markup.source(made, "table1", "labels")
+    assert said == (
+        "2 records, seeds 0, 2 · "
+        "rlap sweep grids/table1.yaml grids/labels.yaml -j 2"
+    )  # fmt: skip
+    assert markup.source([]) == "0 records · rlap ledger"
+    shown = markup.sourced(markup.html("<table></table>"), made, "table1").data
+    assert shown.index("</table>") < shown.index("2 records")
+    for arm in made[1]["arms"].values():
+        if "history" in arm:
+            arm["history"]["precision"] = "bf16"
+    assert markup.source(made) == "2 records, seeds 0, 2, 1 in bf16 · rlap ledger"
