@@ -3,7 +3,8 @@
 Sphinx runs one page after the other, and most of a page's time goes into starting
 Python and importing torch. So pages are run here, next to one another, and their
 outputs are put into the notebook cache, where MyST-NB finds them. What they show
-depends on the records: outputs made from other ones are dropped first. A page that
+depends on the records and on the code that shows them: outputs made from others are
+dropped first. A page that
 fails is left to MyST-NB, which runs it again and reports the error as usual.
 """
 
@@ -20,7 +21,7 @@ from jupyter_cache.executors.utils import single_nb_execution
 from myst_nb.core.read import is_myst_markdown_notebook, read_myst_markdown_notebook
 
 AT_ONCE = 2
-MADE_FROM = "results.txt"  # in the cache's folder: the records' digest
+MADE_FROM = "results.txt"  # in the cache's folder: the digests of what pages show
 
 
 def pages(env: Any) -> Iterator[tuple[Path, Any]]:

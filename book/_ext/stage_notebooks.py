@@ -3,20 +3,18 @@
 Sphinx reads only below book/, and its notebook cache looks only at a notebook's own
 cells. So this copies notebooks/*.ipynb to book/notebooks/ before the table of
 contents is read, and puts the execution cache in a folder named after everything
-else that a notebook's output depends on: our code, the lock file and the data. New
-records make Sphinx read the pages of results (.md), see ``run_ahead``. It also serves
-MathJax from the site itself.
+else that a notebook's output depends on: the code that computes and draws, the lock
+file and the data. New records, or new code that shows them, make Sphinx read the pages
+of results (.md), see ``run_ahead``. It also serves MathJax from the site itself.
 """
 
 from __future__ import annotations
 
-import hashlib
 import importlib.util
 import json
 import os
 import shutil
 import sys
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +23,7 @@ ROOT = BOOK.parent
 MATHJAX = "mathjax/tex-svg.js"
 # what pages of results show: records, the paper's numbers, the register and the grids
 SHOWN = ("results/**/*.json", "rlap/**/*.csv", "rlap/**/*.yml", "grids/*.yaml")
+OF_PAGES = ("shown", "results")  # the ingredients that no notebook looks at
 
 
 def stage(source: Path, target: Path) -> list[str]:
@@ -47,16 +46,6 @@ def stage(source: Path, target: Path) -> list[str]:
     return changed
 
 
-def digest(files: Iterable[Path], root: Path) -> str:
-    """SHA-256 over names and contents, the same whatever the line endings."""
-    total = hashlib.sha256()
-    for path in sorted(files):
-        content = path.read_bytes().replace(b"\r\n", b"\n")
-        total.update(path.relative_to(root).as_posix().encode() + b"\0")
-        total.update(hashlib.sha256(content).digest())
-    return total.hexdigest()
-
-
 def data_digest(name: str) -> str:
     """Digest of the data that the notebooks will find, or why they will find none.
 
@@ -75,25 +64,42 @@ def data_digest(name: str) -> str:
     return found[1] if found else "none"
 
 
+def data_lines() -> list[str]:
+    """Which data this build found, in the words of ``rlap doctor``."""
+    from rlap.runs.doctor import data_line
+
+    return ["data:", *(data_line(name)[0] for name in ("cifar10", "speech_commands"))]
+
+
 def ingredients(root: Path = ROOT) -> dict[str, str]:
-    """What outputs depend on besides the notebooks and pages themselves."""
-    lock = root / "constraints.txt"
+    """What outputs depend on besides the notebooks and pages themselves.
+
+    "code" is what computes, as records have it; "figures" are drawn in the notebooks;
+    "shown" is what pages make of the records: the rest of the package, and "results"
+    are the records themselves.
+    """
+    from rlap.files import digests
+
+    package, lock = root / "rlap", root / "constraints.txt"
+    figures = set(package.glob("figures/**/*.py"))
+    shown = set(package.rglob("*.py")) - figures - set(digests.computing(package))
+    records = {p for name in SHOWN for p in root.glob(name) if p.is_file()}
     return {
-        "code": digest((root / "rlap").rglob("*.py"), root),
-        "lock": digest([lock] if lock.exists() else [], root),
+        "code": digests.code_digest(package),
+        "figures": digests.of_files(figures, root),
+        "lock": digests.of_files([lock] if lock.exists() else [], root),
         "data": " ".join(data_digest(name) for name in ("cifar10", "speech_commands")),
-        "results": digest(
-            [p for name in SHOWN for p in root.glob(name) if p.is_file()], root
-        ),
+        "shown": digests.of_files(shown, root),
+        "results": digests.of_files(records, root),
     }
 
 
 def key_of(parts: dict[str, str]) -> str:
-    """One short name for all ingredients of notebooks: they do not look at results."""
-    text = json.dumps(
-        {k: v for k, v in parts.items() if k != "results"}, sort_keys=True
-    )
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
+    """One short name for all ingredients of notebooks; the others are of pages."""
+    from rlap.files import digests
+
+    ours = {k: v for k, v in parts.items() if k not in OF_PAGES}
+    return digests.of_json(ours)[:16]
 
 
 def explain(parts: dict[str, str], memory: Path) -> str:
@@ -108,9 +114,9 @@ def explain(parts: dict[str, str], memory: Path) -> str:
         return "no earlier build here: every notebook runs"
     news = [name for name, value in parts.items() if before.get(name) != value]
     if not news:
-        return "code, lock, data and results as before: unchanged notebooks are reused"
+        return f"{', '.join(parts)} as before: unchanged notebooks are reused"
     told = f"{' and '.join(news)} changed since the last build"
-    if news == ["results"]:
+    if set(news) <= set(OF_PAGES):
         return f"{told}: the pages of results run, unchanged notebooks are reused"
     return f"{told}: every notebook runs"
 
@@ -130,7 +136,8 @@ def configure(app: Any, config: Any) -> None:
     parts = ingredients()
     config.nb_execution_cache_path = str(build / ".jupyter_cache" / key_of(parts))
     print("execution cache:", explain(parts, build / "cache_key.json"))
-    app.rlap_results = parts["results"]
+    print("\n".join(data_lines()))
+    app.rlap_results = " ".join(parts[name] for name in OF_PAGES)
 
     # The sidebar has a search field; a second one would open a bar for itself.
     config.html_theme_options["navbar_persistent"] = []
@@ -170,12 +177,25 @@ def no_launch_on_pages(
         ]
 
 
+def as_make_does(root: Path = ROOT) -> None:
+    """Set what the Makefile sets, so that a build by hand is the same: the folder with
+    data beside the checkout, and the allocator's settings for the kernels."""
+    from rlap.runs.run import KEEP_MEMORY
+
+    beside = root.parent / "shared" / "data"
+    if beside.is_dir():
+        os.environ.setdefault("RLAP_DATA", str(beside))
+    for name, value in KEEP_MEMORY.items():
+        os.environ.setdefault(name, value)
+
+
 def setup(app: Any) -> dict[str, bool]:
     """Called by Sphinx before it reads the table of contents."""
     # Autodoc and the kernels find the package even where it is not installed.
     sys.path.insert(0, str(ROOT))
     known = os.environ.get("PYTHONPATH")
     os.environ["PYTHONPATH"] = os.pathsep.join([str(ROOT)] + ([known] if known else []))
+    as_make_does()
     stage(ROOT / "notebooks", BOOK / "notebooks")
     app.connect("config-inited", configure, priority=1)
     app.connect("env-get-outdated", with_new_results)

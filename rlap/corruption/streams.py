@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
-
 import torch
 
 from rlap import checks
+from rlap.files import digests
 
 
 def stream(seed: int, purpose: str) -> torch.Generator:
@@ -17,5 +16,5 @@ def stream(seed: int, purpose: str) -> torch.Generator:
     ones, and a "random" subset would be the noisy half.
     """
     told = f"{purpose} {checks.check_seed(seed)}".encode()
-    start = int.from_bytes(hashlib.sha256(told).digest()[:8], "big")
+    start = int(digests.sha256(told)[:16], 16)
     return torch.Generator().manual_seed(start >> 1)  # seeds go up to 2**63 - 1

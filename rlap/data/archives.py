@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import io
 import json
 import pickle
@@ -12,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from rlap.files import digests
 
 OFFICIAL_URL = "https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz"
 OFFICIAL_MD5 = "c58f30108f718f92721af3b95e74349a"
@@ -57,9 +58,7 @@ def _official(read: Callable[[str], bytes]) -> Arrays:
 
 def read_official_archive(path: Path) -> Arrays:
     """Read the official ``.tar.gz`` after its md5 matched."""
-    with open(path, "rb") as file:
-        # the digest that the publisher states
-        md5 = hashlib.file_digest(file, "md5").hexdigest()
+    md5 = digests.of_file(path, "md5")  # the digest that the publisher states
     if md5 != OFFICIAL_MD5:
         raise ValueError(f"md5 {md5} where {OFFICIAL_MD5} was expected")
     with tarfile.open(path) as archive:

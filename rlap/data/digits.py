@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 from functools import cache
 
 import numpy as np
 import torch
 
 from rlap.data.base import Dataset, Normalisation, Split, stratified_indices
+from rlap.files import digests
 
 # of the digits after resizing, over all 1,797 images
 NORMALISATION = Normalisation((0.3053,) * 3, (0.3236,) * 3)
@@ -25,7 +25,7 @@ def _digits() -> tuple[np.ndarray, np.ndarray, str]:
 
     images, labels = load_digits(return_X_y=True)
     images, labels = images.astype(np.uint8), labels.astype(np.uint8)
-    digest = hashlib.sha256(images.tobytes() + labels.tobytes()).hexdigest()
+    digest = digests.sha256(images.tobytes() + labels.tobytes())
     return images.reshape(-1, 1, 8, 8), labels, digest
 
 

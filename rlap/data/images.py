@@ -7,7 +7,6 @@ the SHA-256 digests below, when they are written and every time they are read.
 
 from __future__ import annotations
 
-import hashlib
 import sys
 import tempfile
 import warnings
@@ -23,7 +22,7 @@ import torch
 from rlap.data import archives
 from rlap.data.archives import Arrays
 from rlap.data.base import Dataset, Normalisation, Split, stratified_indices
-from rlap.files import download, paths
+from rlap.files import digests, download, paths
 from rlap.files.download import DamagedData, DataUnavailable
 
 # fmt: off
@@ -54,7 +53,7 @@ class Expected:
     @property
     def digest(self) -> str:
         """Return one digest for the whole set."""
-        return hashlib.sha256("".join(self.sha256.values()).encode()).hexdigest()
+        return digests.sha256("".join(self.sha256.values()).encode())
 
     def cut(self, flat: np.ndarray) -> Arrays:
         """Return the four arrays as views of the flat bytes."""
@@ -69,7 +68,7 @@ class Expected:
         for name, digest in self.sha256.items():
             if name.endswith(kind):
                 raw = np.ascontiguousarray(arrays[name])
-                if hashlib.sha256(raw).hexdigest() != digest:
+                if digests.sha256(raw.data) != digest:
                     return name
         return None
 

@@ -8,7 +8,6 @@ covers all of it, so that a number changed by hand is noticed.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 import os
@@ -16,7 +15,6 @@ import platform
 import subprocess
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from functools import cache
 from importlib import metadata
 from pathlib import Path
 
@@ -26,6 +24,7 @@ import rlap
 from rlap.data import Dataset
 from rlap.experiments.parameters import Parameters
 from rlap.files import paths
+from rlap.files.digests import code_digest, notebook_digest, sha
 from rlap.files.download import atomic
 
 SCHEMA = 1
@@ -35,33 +34,6 @@ LIBRARIES = ("torch", "numpy", "scikit-learn")
 
 class RecordError(ValueError):
     """A record that is missing, damaged or not what it says it is."""
-
-
-def sha(*parts: str | bytes) -> str:
-    """Short SHA-256 over the parts, each ended by a zero byte."""
-    digest = hashlib.sha256()
-    for part in parts:
-        digest.update((part.encode() if isinstance(part, str) else part) + b"\0")
-    return digest.hexdigest()[:16]
-
-
-@cache
-def code_digest() -> str:
-    """Digest of every source file of the package, line ends normalised."""
-    root = Path(rlap.__file__).parent
-    parts: list[bytes] = []
-    for path in sorted(root.rglob("*.py")):
-        parts.append(path.relative_to(root).as_posix().encode())
-        parts.append(path.read_bytes().replace(b"\r\n", b"\n"))
-    return sha(*parts)
-
-
-def notebook_digest(path: Path | None) -> str:
-    """Digest of a notebook's code cells; "none" when the file is not at hand."""
-    if path is None or not path.is_file():
-        return "none"
-    cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
-    return sha(*("".join(c["source"]) for c in cells if c["cell_type"] == "code"))
 
 
 def environment() -> dict[str, str]:

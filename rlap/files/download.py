@@ -30,12 +30,6 @@ def offline() -> bool:
     return os.environ.get("RLAP_OFFLINE", "").lower() not in ("", "0", "false", "no")
 
 
-def sha256_of(path: Path) -> str:
-    """Return the SHA-256 of a file as 64 hexadecimal digits."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 @contextmanager
 def atomic(target: Path) -> Iterator[Path]:
     """Give a temporary name beside ``target`` that becomes ``target`` on success.

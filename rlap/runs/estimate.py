@@ -16,7 +16,7 @@ from rlap import models
 from rlap.data import Split
 from rlap.experiments import records
 from rlap.runs.grid import Job
-from rlap.runs.run import resolved
+from rlap.runs.state import resolved
 from rlap.training.loop import train
 from rlap.training.recipe import Recipe
 

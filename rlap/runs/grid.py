@@ -20,10 +20,11 @@ from pathlib import Path
 
 import yaml
 
-from rlap.experiments import records
 from rlap.experiments.parameters import ParameterError, Parameters
 from rlap.files import paths
-from rlap.runs.run import check_parameters, resolved
+from rlap.files.digests import sha
+from rlap.runs.run import check_parameters
+from rlap.runs.state import resolved
 
 KEYS = {"about", "notebook", "fixed", "seeds", "blocks"}
 BLOCK_KEYS = {"about", "fixed", "vary", "cases", "seeds", "tiers"}
@@ -249,7 +250,7 @@ def label(name: str, value: object) -> str:
     text = re.sub(r"[^\w.+=]+", "_", text)
     if len(text) > LONG:  # an ablation of many fields; some systems limit whole paths
         base, *changes = text.split("+")
-        text = f"{base}+{len(changes)}_changes_{records.sha(text)[:8]}"
+        text = f"{base}+{len(changes)}_changes_{sha(text)[:8]}"
     if name in PLAIN:
         return text
     return f"{LETTERS[name]}{text}" if name in LETTERS else f"{name}={text}"

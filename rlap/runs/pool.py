@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rlap.runs.grid import Job
+from rlap.runs.run import KEEP_MEMORY
 
 LOCKED = 3  # exit status of `rlap run` when another process writes the folder
 PATIENCE = 20  # seconds that a job gets to clear up after it was asked to stop
@@ -36,14 +37,6 @@ def cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
-
-
-# glibc gives every large block back to the system when it is freed, and training asks
-# for the same ones again at once: keeping them made it 4 to 12 % faster
-KEEP_MEMORY = {
-    "MALLOC_MMAP_THRESHOLD_": str(32 * 2**20),
-    "MALLOC_TRIM_THRESHOLD_": str(2**30),
-}
 
 
 class Pool:

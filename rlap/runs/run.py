@@ -14,23 +14,17 @@ import shutil
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
-from rlap.data import data_digest
 from rlap.experiments import records
 from rlap.experiments.parameters import NOTEBOOKS, ParameterError, Parameters
+from rlap.files import digests
 from rlap.runs.locks import RunLocked, lock
+from rlap.runs.state import expected_identity, state_of
 
 __all__ = ["RunFailed", "RunLocked", "lock", "run"]
 
 EXECUTED = "notebook.ipynb"
-# which parts of its identity a record may differ in and still count as done
-STALE: dict[str, tuple[str, ...]] = {
-    "rerun": (),
-    "keep": ("code", "environment"),
-    "keep-notebook": ("code", "environment", "notebook"),
-}
 
 
 # glibc gives every large block back to the system at once, and the pages of the next
@@ -110,74 +104,6 @@ def cell_defaults(notebook: Path, kind: type[Parameters]) -> dict[str, object]:
     return {k: v for k, v in namespace.items() if k != "out"}
 
 
-def expected_identity(notebook: Path, parameters: Parameters) -> dict[str, str]:
-    """The identity that this run will have, before it starts."""
-    return records.identity(
-        parameters,
-        notebook=notebook.stem,
-        notebook_code=records.notebook_digest(notebook),
-        data=data_digest(parameters.data_set, **parameters.data_options),
-    )
-
-
-@dataclass(frozen=True)
-class State:
-    """Whether a folder holds the run that is wanted, and why (not)."""
-
-    done: bool
-    why: str
-    kept: bool = False  # done, but by other code
-
-
-def state_of(
-    out: Path,
-    wanted: Mapping[str, str],
-    parameters: Parameters,
-    *,
-    force: bool = False,
-    stale: str = "rerun",
-) -> State:
-    """What ``out`` holds, measured against the identity that is ``wanted``."""
-    if not (out / records.FILE).exists():
-        return State(False, "not run yet")
-    try:
-        record = records.read(out)
-        found, asked = record["identity"], record["parameters"]
-    except (records.RecordError, KeyError) as error:
-        return State(False, f"its record is unusable ({error})")
-    if force:
-        return State(False, "because it was asked for")
-    parts = [k for k in wanted if k not in ("id", "parameters")]
-    changed = [k for k in parts if found.get(k) != wanted[k]]
-    # their digest is of what was given: it would miss a change of what a tier chooses
-    if not same_parameters(asked, parameters):
-        changed.insert(0, "parameters")
-    if not changed:
-        return State(True, f"up to date (run {wanted['id']})")
-    if set(changed) <= set(STALE[stale]):
-        code = str(found.get("code"))[:7]
-        return State(True, f"kept, made with other {', '.join(changed)} ({code})", True)
-    return State(False, "because of changed " + ", ".join(changed))
-
-
-def same_parameters(asked: Mapping[str, object], parameters: Parameters) -> bool:
-    """Whether a record's parameters mean the same, however they were written.
-
-    One that the record does not know yet counts as its default.
-    """
-    try:
-        then = type(parameters).from_mapping(asked)
-    except ParameterError:
-        return False
-    return resolved(then).identity() == resolved(parameters).identity()
-
-
-def resolved(parameters: Parameters) -> Parameters:
-    """The parameters with the tier's choices filled in, where the notebook has any."""
-    fill = getattr(parameters, "resolved", None)
-    return fill() if fill else parameters
-
-
 def execute(
     notebook: Path,
     out: Path,
@@ -221,7 +147,7 @@ def execute(
         record["data"]["changed"] = "not the data expected when the run started"
     record["identity"] = {**wanted, "data": record["identity"]["data"]}
     parts = [v for k, v in record["identity"].items() if k != "id"]
-    record["identity"]["id"] = records.sha(*parts)
+    record["identity"]["id"] = digests.sha(*parts)
     # with the start of the kernel, and whatever else ran beside it: what a run costs
     record["provenance"] |= state
     record["provenance"]["wall_seconds"] = time.perf_counter() - started

@@ -21,7 +21,8 @@ from rlap.runs.estimate import words
 from rlap.runs.grid import Job
 from rlap.runs.locks import RunLocked, lock
 from rlap.runs.pool import Outcome, Pool
-from rlap.runs.run import State, expected_identity, leftovers, recover, state_of
+from rlap.runs.run import leftovers, recover
+from rlap.runs.state import State, expected_identity, state_of
 
 
 def states(jobs: Sequence[Job], *, force: bool, stale: str) -> list[State]:

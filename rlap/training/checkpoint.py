@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import zlib
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any, Protocol
@@ -13,6 +11,7 @@ from torch import Tensor, nn
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from rlap.data.base import Split
+from rlap.files import digests
 from rlap.files.download import atomic
 
 
@@ -28,26 +27,20 @@ class Resumable(Protocol):
     history: Any  # a dataclass
 
 
-def checksum(values: Tensor) -> int:
-    """CRC-32 of a tensor's values, in their order and type."""
-    return zlib.crc32(values.cpu().contiguous().view(-1).numpy().data)
-
-
 def fingerprint(split: Split) -> str:
-    """What tells these data from others: a checksum and the settings of the noise."""
+    """What tells these data from others: a digest and the settings of the noise."""
     parts = []
     for item in fields(split):
         value = getattr(split, item.name)
         if isinstance(value, Tensor):
-            value = checksum(value)
+            value = digests.of_tensors({item.name: value})
         parts.append(f"{item.name}={value}")
     return f"{type(split).__name__}({', '.join(parts)})"
 
 
 def start_of(model: nn.Module) -> str:
     """What tells the start of one training from others: architecture and weights."""
-    sums = {name: checksum(value) for name, value in model.state_dict().items()}
-    return f"{model} {sums}"
+    return f"{model} {digests.of_tensors(model.state_dict())}"
 
 
 def shapes(state: dict[str, Tensor]) -> dict[str, torch.Size]:
@@ -71,7 +64,7 @@ class Checkpoint:
         if self.path is not None and self.path.is_dir():
             # one file a run: those that agree in all of this end with the same network
             whole = (self.identity, start_of(run.model), test and fingerprint(test))
-            self.path /= hashlib.sha256(repr(whole).encode()).hexdigest()[:32] + ".pt"
+            self.path /= digests.sha256(repr(whole).encode())[:32] + ".pt"
 
     def restore(self) -> int:
         """Load the file if there is one; the epoch to go on with."""

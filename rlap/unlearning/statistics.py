@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,6 +11,7 @@ from torch import Tensor, nn
 
 from rlap.checks import check_finite, check_one_of, check_seed
 from rlap.data.base import Split
+from rlap.files import digests
 from rlap.files.download import atomic
 from rlap.network.following import following_batchnorm
 from rlap.network.layers import (
@@ -112,12 +112,7 @@ class ClassStatistics:
 
 def weight_digest(model: nn.Module) -> str:
     """SHA-256 over names, shapes and values of the model's parameters and buffers."""
-    digest = hashlib.sha256()
-    for name, tensor in model.state_dict().items():
-        digest.update(f"{name}{tuple(tensor.shape)}{tensor.dtype}".encode())
-        value = tensor.detach().cpu().contiguous().view(-1)
-        digest.update(value.view(torch.uint8).numpy().data)
-    return digest.hexdigest()
+    return digests.of_tensors(model.state_dict())
 
 
 @torch.no_grad()

@@ -24,7 +24,7 @@ from hypothesis import strategies as st
 from rlap import checks, data
 from rlap.data import archives, base, digits, images
 from rlap.data.base import Normalisation, Split, stratified_indices
-from rlap.files import download
+from rlap.files import digests, download
 
 # --- Split, Normalisation -----------------------------------------------------------
 
@@ -211,7 +211,7 @@ def test_fetch_verifies_and_renames(host, online, tmp_path):
     md5 = hashlib.md5(PAYLOAD, usedforsecurity=False).hexdigest()
     download.fetch(f"{host}/good", target, md5=md5, sha256=PAYLOAD_SHA)
     assert target.read_bytes() == PAYLOAD and names(tmp_path) == ["file.bin"]
-    assert download.sha256_of(target) == PAYLOAD_SHA
+    assert digests.of_file(target) == PAYLOAD_SHA
     # a local file by URL goes the same way
     download.fetch(target.as_uri(), tmp_path / "copy.bin", sha256=PAYLOAD_SHA)
     assert (tmp_path / "copy.bin").read_bytes() == PAYLOAD

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import subprocess
 
@@ -87,38 +86,6 @@ def test_identity_changes_with_what_decides_the_result(change, part):
     assert identity() == before
     differing = {k for k in before if before[k] != after[k]}
     assert differing == {"id", part}
-
-
-def test_code_digest_follows_the_code(tmp_path, monkeypatch):
-    before = records.code_digest()
-    copy = tmp_path / "rlap"
-    copy.mkdir()
-    (copy / "__init__.py").write_text("x = 1\n")
-    monkeypatch.setattr(rlap, "__file__", str(copy / "__init__.py"))
-    records.code_digest.cache_clear()
-    first = records.code_digest()
-    (copy / "__init__.py").write_text("x = 1\r\n")  # line ends do not count
-    records.code_digest.cache_clear()
-    assert records.code_digest() == first != before
-    (copy / "__init__.py").write_text("x = 2\n")
-    records.code_digest.cache_clear()
-    assert records.code_digest() != first
-    records.code_digest.cache_clear()
-
-
-def test_notebook_digest_ignores_prose_and_outputs(tmp_path):
-    def nb(code: str, prose: str, outputs: list) -> str:
-        cells = [
-            {"cell_type": "code", "source": [code], "outputs": outputs},
-            {"cell_type": "markdown", "source": [prose]},
-        ]
-        path = tmp_path / "nb.ipynb"
-        path.write_text(json.dumps({"cells": cells}))
-        return records.notebook_digest(path)
-
-    assert nb("a = 1", "one", []) == nb("a = 1", "two", ["shown"])
-    assert nb("a = 1", "one", []) != nb("a = 2", "one", [])
-    assert records.notebook_digest(None) == "none"
 
 
 def test_provenance_names_what_made_the_numbers():

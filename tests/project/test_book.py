@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import importlib.util
 import json
+import os
 import re
 import subprocess
 import sys
@@ -14,6 +15,9 @@ from types import ModuleType, SimpleNamespace
 import made_up
 import pytest
 import yaml
+
+from rlap.files.digests import code_digest
+from rlap.runs.run import KEEP_MEMORY
 
 ROOT = Path(__file__).resolve().parents[2]
 BOOK = ROOT / "book"
@@ -230,6 +234,8 @@ def checkout(tmp_path: Path) -> Path:
     """A tiny checkout with everything that the cache key looks at."""
     for name, text in {
         "rlap/core.py": "x = 1\n",
+        "rlap/figures/run.py": "x = 1\n",
+        "rlap/pages/table.py": "x = 1\n",
         "constraints.txt": "torch==1\n",
         "results/run/record.json": "{}\n",
     }.items():
@@ -242,6 +248,8 @@ def checkout(tmp_path: Path) -> Path:
     ("name", "part"),
     [
         ("rlap/core.py", "code"),
+        ("rlap/figures/run.py", "figures"),
+        ("rlap/pages/table.py", "shown"),
         ("constraints.txt", "lock"),
         ("results/run/record.json", "results"),
     ],
@@ -256,15 +264,20 @@ def test_each_ingredient_is_named_and_changes_the_key_of_what_it_matters_to(
     assert "no earlier build" in staging.explain(first, memory)
     assert "as before" in staging.explain(staging.ingredients(root), memory)
 
+    def now():
+        code_digest.cache_clear()
+        return staging.ingredients(root)
+
     text = (root / name).read_bytes()
     (root / name).write_bytes(text.replace(b"\n", b"\r\n"))
-    assert staging.ingredients(root) == first, "line endings are not news"
+    assert now() == first, "line endings are not news"
 
-    (root / name).write_bytes(text + b"# more\n")
-    second = staging.ingredients(root)
+    (root / name).write_bytes(text + b"more = 1\n")
+    second = now()
     assert {k for k in first if first[k] != second[k]} == {part}
     # records are for the pages, which forget others by themselves: no notebook looks
-    assert (staging.key_of(first) == staging.key_of(second)) == (part == "results")
+    same = staging.key_of(first) == staging.key_of(second)
+    assert same == (part in ("results", "shown"))
     assert staging.explain(second, memory).startswith(f"{part} changed")
 
 
@@ -347,6 +360,7 @@ def test_renaming_a_module_changes_the_key(tmp_path, monkeypatch):
     root = checkout(tmp_path)
     first = staging.ingredients(root)["code"]
     (root / "rlap" / "core.py").rename(root / "rlap" / "heart.py")
+    code_digest.cache_clear()
     assert staging.ingredients(root)["code"] != first
 
 
@@ -363,6 +377,26 @@ def test_what_pages_show_beside_records_makes_them_run_again(
     second = staging.ingredients(root)
     assert second["results"] != first["results"]
     assert staging.key_of(second) == staging.key_of(first)  # not the notebooks
+
+
+def test_a_build_by_hand_is_as_make_makes_it(tmp_path, monkeypatch, capsys):
+    """The same data, and the same settings of the allocator."""
+    staging = extension("stage_notebooks")
+    told = {}
+    for line in (ROOT / "Makefile").read_text().splitlines():
+        if match := re.match(r"export (MALLOC_\w+) \?= (\d+)", line):
+            told[match[1]] = match[2]
+    assert told == KEEP_MEMORY
+    for name in (*KEEP_MEMORY, "RLAP_DATA"):
+        monkeypatch.setenv(name, "")  # so that it is put back
+        monkeypatch.delenv(name)
+    (tmp_path / "shared" / "data").mkdir(parents=True)
+    staging.as_make_does(tmp_path / "checkout")
+    assert os.environ["RLAP_DATA"] == str(tmp_path / "shared" / "data")
+    assert {name: os.environ[name] for name in KEEP_MEMORY} == KEEP_MEMORY
+    assert [line.split(":")[0].strip() for line in staging.data_lines()] == [
+        "data", "cifar10", "speech_commands",
+    ]  # fmt: skip
 
 
 def test_data_is_part_of_the_key_and_may_be_missing(monkeypatch):

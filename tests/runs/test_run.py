@@ -18,7 +18,8 @@ from rlap.experiments.parameters import (
     ParameterError,
     SpeechParameters,
 )
-from rlap.runs.run import RunFailed, RunLocked, expected_identity, lock, run
+from rlap.runs.run import RunFailed, RunLocked, lock, run
+from rlap.runs.state import expected_identity
 
 # stands for notebook 01: the same parameters, a record at once, and a way to fail
 BODY = """
@@ -203,7 +204,7 @@ def test_the_data_expected_are_those_of_the_parameters(tmp_path, monkeypatch):
         asked.append((name, options))
         return "d" * 64
 
-    monkeypatch.setattr("rlap.runs.run.data_digest", digest)
+    monkeypatch.setattr("rlap.runs.state.data_digest", digest)
     parameters = SpeechParameters(tier="small", source="synthetic")
     assert expected_identity(path, parameters)["data"] == "d" * 16
     expected_identity(path, Cifar10Parameters())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import zipfile
 import zlib
 from collections import defaultdict
@@ -17,6 +16,7 @@ from torch import Tensor
 from rlap import checks
 from rlap.data.base import stratified_indices
 from rlap.data.speech.audio import decode
+from rlap.files import digests
 from rlap.files.download import DamagedData
 
 # in the order of the paper's table
@@ -65,7 +65,7 @@ def collect(items: Iterable[Item], where: str) -> Clips:
         return speaker
 
     for item in items:
-        digest = hashlib.sha256(item[3].tobytes()).hexdigest()
+        digest = digests.sha256(item[3].tobytes())
         known = first.setdefault(digest, item)
         same_word[digest] &= known[1] == item[1]
         one, other = sorted((root(known[2]), root(item[2])))

@@ -24,12 +24,11 @@ from rlap.data.speech.mfcc import PARAMETERS, mfcc, pad_frames
 from rlap.data.speech.origins import (
     Options,
     Origin,
-    digest_of,
     locate,
     obtain,
     synthetic,
 )
-from rlap.files import download, paths
+from rlap.files import digests, download, paths
 from rlap.files.download import DataUnavailable
 
 NAME = "speech_commands"
@@ -69,7 +68,7 @@ class _Features:
 
 def cache_name(origin: Origin) -> str:
     """Name the cache file of an origin's features with the present options."""
-    key = digest_of([VERSION, origin.digest, origin.cache_key, PARAMETERS])
+    key = digests.of_json([VERSION, origin.digest, origin.cache_key, PARAMETERS])
     return f"speech-mfcc-{key[:16]}.npz"
 
 

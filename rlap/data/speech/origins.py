@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import sys
 import tempfile
 from collections.abc import Callable
@@ -15,7 +13,7 @@ from rlap.data.speech import clips, synthesis
 from rlap.data.speech.audio import optional
 from rlap.data.speech.clips import KEYWORDS, Clips
 from rlap.data.speech.mfcc import SIGNAL_FRAMES
-from rlap.files import download, paths
+from rlap.files import digests, download, paths
 from rlap.files.download import DamagedData, DataUnavailable
 
 ARCHIVE = "speech_commands_test_v0.02_10words_flac.zip"
@@ -106,21 +104,21 @@ def _full(root: Path, inside: str) -> Origin:
     files = [path for path in files if path.parent.name in KEYWORDS]
     stats = [(f"{p.parent.name}/{p.name}", p.stat()) for p in files]
     # 1.2 GB are not read to know them: names and sizes stand for the content
-    sizes = digest_of([[name, stat.st_size] for name, stat in stats])
+    sizes = digests.of_json([[name, stat.st_size] for name, stat in stats])
     return Origin(
         f"{FULL} in {_where(base)}",
         sizes,
         "",
         False,
         lambda: clips.read_files(files, str(base / FULL)),
-        digest_of([stat.st_mtime_ns for _, stat in stats]),
+        digests.of_json([stat.st_mtime_ns for _, stat in stats]),
     )
 
 
 def _archive(path: Path) -> Origin:
     return Origin(
         f"official test archive v0.02, ten keywords ({path.name} in {_where(path)})",
-        download.sha256_of(path),
+        digests.of_file(path),
         ARCHIVE_BANNER,
         False,
         lambda: clips.read_archive(path),
@@ -143,7 +141,7 @@ def synthetic(options: Options) -> Origin:
     name = f"{options.clips} synthesised clips, {options.difficulty} difficulty"
     return Origin(
         f"{name} ({synthesis.PACKAGE} {version})",
-        digest_of(made),
+        digests.of_json(made),
         SYNTHETIC_BANNER,
         True,
         lambda: synthesis.synthesise(options.clips, difficulty=options.difficulty),
@@ -153,10 +151,6 @@ def synthetic(options: Options) -> Origin:
 
 def _where(path: Path) -> str:
     return "the cache folder" if paths.in_cache(path) else "RLAP_DATA"
-
-
-def digest_of(value: object) -> str:
-    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
 
 
 def obtain(options: Options) -> Origin:

@@ -29,7 +29,7 @@ from rlap.data.speech.clips import (
     split_indices,
 )
 from rlap.data.speech.mfcc import mfcc
-from rlap.files import download
+from rlap.files import digests
 
 REAL = data.available("speech_commands", source="archive")
 
@@ -509,4 +509,4 @@ def test_the_real_archive(tmp_path, monkeypatch):
     assert all(350 < counts[c] < 425 for c in range(10))
     parts = [{w.numpy().tobytes() for w in s.inputs} for s in heard_parts(heard)]
     assert not parts[0] & parts[1]
-    assert download.sha256_of(origins.paths.find(origins.ARCHIVE)) == whole.digest
+    assert digests.of_file(origins.paths.find(origins.ARCHIVE)) == whole.digest
