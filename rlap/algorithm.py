@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import time
 import warnings
 from collections.abc import Iterator
@@ -23,8 +22,10 @@ from rlap.checks import (
 )
 from rlap.data.base import Split
 from rlap.finetuning import SCOPES, finetune
+from rlap.network.copying import copy_of
 from rlap.network.layers import get_layer, model_device
 from rlap.network.modes import check_trainable, trainable
+from rlap.network.precision import own_precision
 from rlap.partition import (
     BEST,
     RULES,
@@ -75,6 +76,7 @@ class Stopwatch(dict):
         self[stage] = self.get(stage, 0.0) + time.perf_counter() - began
 
 
+@own_precision()
 def robustify(
     model: nn.Module,
     inputs: Tensor | Split,
@@ -142,7 +144,7 @@ def robustify(
     check_two_classes(split.labels)
     device = torch.device(device) if device is not None else model_device(model)
     watch = Stopwatch()
-    new = copy.deepcopy(model).to(device)
+    new = copy_of(model).to(device)
     # what cannot work is told now, not after minutes of attribution
     check_quality(quality, len(split))
     check_finetuning(new, split, recipe, batchnorm)

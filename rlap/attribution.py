@@ -14,24 +14,24 @@ Source: paper section 3.2.1.
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from itertools import repeat
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from rlap.checks import check_inputs, check_labels
+from rlap.checks import check_inputs, check_labels, check_one_of
+from rlap.network.copying import copy_of
 from rlap.network.head import Head, batched_gradient, connected, run_head
 from rlap.network.layers import (
-    evaluating,
     get_layer,
-    model_device,
     pass_size,
-    placing,
     positions,
+    reading,
     unit_sum,
+    usable,
 )
 
 CAPTUM = {
@@ -112,43 +112,51 @@ def scan(
     fast: bool = True,
 ) -> Scan:
     """``attribute``, with the pre-activations and logits of the same single pass."""
-    module = get_layer(model, layer)
+    get_layer(model, layer)
     check_inputs(inputs)
-    batch_size = pass_size(inputs, batch_size)
-    if method not in METHODS:
-        raise ValueError(f"unknown attribution {method!r}; choose one of {METHODS}")
+    check_one_of(method, METHODS, "attribution")
     if labels is None and method in NEEDS_LABELS:
         raise ValueError(f"attribution {method!r} needs labels=(N,)")
+    size = pass_size(inputs, batch_size)
+    given: Iterable[Tensor | None] = repeat(None)
     if labels is not None:
-        labels = check_labels(labels, len(inputs))
+        given = check_labels(labels, len(inputs)).split(size)
     if method in CAPTUM:  # its DeepLift leaves attributes behind: give it a copy
-        model = copy.deepcopy(model)
-        module = get_layer(model, layer)
-    device, place = model_device(model), placing(model, usable(inputs[:1]))
+        model = copy_of(model)
     rows: list[tuple[Tensor, Tensor, Tensor]] = []
     # leaving inference mode, if the caller is in it: gradients are needed here
-    with torch.inference_mode(False), torch.enable_grad(), evaluating(model):
-        for start in range(0, len(inputs), batch_size):
-            stop = start + batch_size
-            x = place(usable(inputs[start:stop]))
-            y = usable(labels[start:stop]).to(device) if labels is not None else None
-            head = run_head(model, x, module, layer)
-            if y is not None:
-                check_labels(y, len(y), head.logits.shape[1])
-            if method in CAPTUM:
-                target = head.logits.argmax(1) if y is None else y
-                scores = captum_attribution(model, x, module, method, target)
-            else:
-                scores = head_attribution(head, module, method, y, fast)
-            z = head.z.detach()
-            mean = unit_sum(z, module) / positions(z, module)
-            rows.append((scores.float(), mean.float(), head.logits.detach().float()))
+    with (
+        torch.inference_mode(False),
+        torch.enable_grad(),
+        reading(model, inputs, batch_size=size) as batches,
+    ):
+        for x, y in zip(batches, given):  # noqa: B905 (there may be no labels)
+            rows.append(scan_batch(model, x, y, layer, method, fast))
     return Scan(*(torch.cat(column) for column in zip(*rows, strict=True)))
 
 
-def usable(tensor: Tensor) -> Tensor:
-    """``tensor``, or a copy of one made in inference mode, which autograd refuses."""
-    return tensor.clone() if tensor.is_inference() else tensor
+def scan_batch(
+    model: nn.Module,
+    x: Tensor,
+    labels: Tensor | None,
+    layer: str,
+    method: str,
+    fast: bool,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The fields of a ``Scan`` for one batch (B, ...), ready for the model."""
+    module = get_layer(model, layer)
+    head = run_head(model, x, layer)
+    if labels is not None:
+        labels = usable(labels).to(x.device)
+        check_labels(labels, len(x), head.logits.shape[1])
+    if method in CAPTUM:
+        target = head.logits.argmax(1) if labels is None else labels
+        scores = captum_attribution(model, x, module, method, target)
+    else:
+        scores = head_attribution(head, module, method, labels, fast)
+    z = head.z.detach()
+    mean = unit_sum(z, module) / positions(z, module)
+    return scores.float(), mean.float(), head.logits.detach().float()
 
 
 def head_attribution(

@@ -20,13 +20,13 @@ from rlap.network.layers import (
     evaluating,
     get_layer,
     model_device,
-    pass_size,
-    placing,
     preserved_random_state,
+    reading,
 )
 from rlap.network.modes import BATCHNORM, check_trainable
+from rlap.network.precision import own_precision
+from rlap.network.watching import watching
 from rlap.pruning import Mask
-from rlap.training.inference import autocast_for
 from rlap.training.loop import History, train
 from rlap.training.recipe import Recipe, resolve_precision
 
@@ -44,6 +44,7 @@ HEAD_RECIPE = Recipe(
 FULL_RECIPE = replace(HEAD_RECIPE, weight_decay=0.0)
 
 
+@own_precision()
 def finetune(
     model: nn.Module,
     split: Split,
@@ -151,17 +152,17 @@ def modules_after(model: nn.Module, layer: str, example: Tensor) -> list[str]:
     """
     get_layer(model, layer)
     order: list[str] = []
-    hooks = [
-        module.register_forward_pre_hook(lambda m, args, name=name: order.append(name))
+    names = [
+        name
         for name, module in model.named_modules()
         if list(module.parameters(recurse=False)) or not list(module.children())
     ]
-    try:
-        with torch.no_grad(), evaluating(model):
-            model(example)
-    finally:
-        for hook in hooks:
-            hook.remove()
+    with (
+        torch.no_grad(),
+        evaluating(model),
+        watching(model, names, lambda call: order.append(call.name), before=True),
+    ):
+        model(example)
     check_calls(order.count(layer), layer)
     first = order.index(layer)
     return [n for n in dict.fromkeys(order[first:]) if n not in order[:first]]
@@ -245,23 +246,16 @@ def _with_layer_input(
 ) -> tuple[Tensor, Tensor]:
     """Logits (B, C) and what entered ``layer``, (B, ...)."""
     seen: list[Tensor] = []
-    hook = get_layer(model, layer).register_forward_pre_hook(
-        lambda module, args: seen.append(args[0])
-    )
-    try:
+    with watching(model, [layer], lambda call: seen.append(call.input), before=True):
         return model(inputs), seen[0]
-    finally:
-        hook.remove()
 
 
 @torch.no_grad()
 def cache_features(model: nn.Module, split: Split, layer: str, precision: str) -> Split:
     """A split whose inputs are what enters ``layer``, in eval mode, on the device."""
-    device, rows = model_device(model), []
-    place = placing(model, split.inputs)
-    with evaluating(model), autocast_for(precision, device)():
-        for batch in split.inputs.split(pass_size(split.inputs, None)):
-            batch = place(batch)
+    rows: list[Tensor] = []
+    with reading(model, split.inputs, precision=precision) as batches:
+        for batch in batches:
             rows.append(_with_layer_input(model, batch, layer)[1].float())
-    labels = split.labels.to(device)
+    labels = split.labels.to(model_device(model))
     return Split(torch.cat(rows), labels, num_classes=split.num_classes)

@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from rlap.network.following import affine_batchnorm, following_norms
 from rlap.network.layers import get_layer, num_units
 from rlap.network.modes import check_own_weights
+from rlap.network.precision import own_precision
 
 FORMAT = "rlap-mask-1"
 
@@ -75,12 +76,14 @@ class Mask:
         """What is masked, without the original values."""
         return self.layer, self.units.tolist(), self.bias, self.batchnorm
 
+    @own_precision()
     @torch.no_grad()
     def apply(self, model: nn.Module) -> None:
         """Set the masked rows of ``model`` to zero, in place."""
         for parameter in self.parameters(model).values():
             parameter[self.units.to(parameter.device)] = 0
 
+    @own_precision()
     @torch.no_grad()
     def undo(self, model: nn.Module) -> None:
         """Give the masked rows the values they had when ``prune`` was called."""

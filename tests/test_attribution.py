@@ -331,7 +331,7 @@ def test_the_closed_form_only_where_it_holds(make, closed):
     net = seeded(make)
     layer = "2" if closed else ("fc" if isinstance(net, Residual) else "0")
     x = randn(40, net[0].in_features if isinstance(net, nn.Sequential) else 5)
-    head = run_head(net.eval(), x, get_layer(net, layer), layer)
+    head = run_head(net.eval(), x, layer)
     assert (head.linear is not None) == closed
     fast, slow = (attribute(net, x, layer=layer, fast=f) for f in (True, False))
     assert torch.allclose(fast, slow, atol=1e-5)

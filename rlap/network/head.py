@@ -1,7 +1,7 @@
 """The head of a network as a function of one layer's pre-activations.
 
-A hook cuts the graph at the layer, so that gradients run through what follows it and
-never through the backbone.
+A hook on the layer cuts the graph there, so that gradients run through what follows it
+and never through the backbone.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from rlap.network.layers import check_calls, check_output
+from rlap.network.watching import Call, watching
 
 
 @dataclass
@@ -29,31 +30,27 @@ class Head:
     name: str = ""
 
 
-def run_head(model: nn.Module, x: Tensor, module: nn.Module, name: str) -> Head:
+def run_head(model: nn.Module, x: Tensor, name: str) -> Head:
     """Forward ``x`` (B, ...) without a graph up to the layer and with one after it."""
     zs: list[Tensor] = []
     ran: list[tuple[nn.Linear, Tensor, Tensor, object]] = []  # the last Linear layer
 
-    def cut(layer: nn.Module, args: tuple, output: Tensor) -> Tensor:
+    def cut(call: Call) -> Tensor:
         torch.set_grad_enabled(True)  # until the no_grad block below ends
-        zs.append(output.detach().requires_grad_())
+        zs.append(call.output.detach().requires_grad_())
         return zs[-1].clone()  # a copy, so that an in-place ReLU may follow
 
-    def remember(layer: nn.Linear, args: tuple, output: Tensor) -> None:
-        ran[:] = [(layer, args[0], output, output.grad_fn)]
+    def remember(call: Call) -> None:
+        ran[:] = [(call.module, call.input, call.output, call.output.grad_fn)]
 
-    hooks = [module.register_forward_hook(cut)]
-    hooks += [
-        m.register_forward_hook(remember)
-        for m in model.modules()
-        if isinstance(m, nn.Linear) and m is not module
-    ]
-    try:
-        with torch.no_grad():
-            output = model(x)
-    finally:
-        for hook in hooks:
-            hook.remove()
+    linear = [n for n, m in model.named_modules() if isinstance(m, nn.Linear)]
+    others = [n for n in linear if n != name]
+    with (
+        watching(model, [name], cut),
+        watching(model, others, remember),
+        torch.no_grad(),
+    ):
+        output = model(x)
     check_calls(len(zs), name)
     logits, z = check_output(output, name), zs[0]
     if not logits.requires_grad:

@@ -15,6 +15,8 @@ import torch
 from torch import Tensor, nn
 
 from rlap.checks import check_count, check_inputs
+from rlap.network.precision import autocast, own_precision
+from rlap.network.watching import Call, watching
 
 SUPPORTED = (nn.Linear, nn.Conv2d)
 
@@ -80,6 +82,38 @@ def evaluating(model: nn.Module) -> Iterator[nn.Module]:
         finally:
             for module, training in modes:
                 module.training = training
+
+
+@contextmanager
+def reading(
+    model: nn.Module,
+    inputs: Tensor,
+    *,
+    batch_size: int | None = None,
+    precision: str = "fp32",
+) -> Iterator[Iterator[Tensor]]:
+    """The batches of ``inputs`` (N, ...), ready for ``model``, which is in eval mode
+    while the block runs, and in ``precision``, "fp32" (its own) or "bf16".
+
+    Every pass over data is made in such a block. ``batch_size`` as in ``pass_size``;
+    where batches are put, and what is raised, see ``placing``.
+
+    >>> import torch
+    >>> model = torch.nn.Dropout()
+    >>> with reading(model, torch.ones(5, 2), batch_size=3) as batches:
+    ...     [model(x).sum().item() for x in batches]
+    [6.0, 4.0]
+    """
+    size = pass_size(inputs, batch_size)
+    with own_precision(), evaluating(model):
+        place = placing(model, usable(inputs[:1]))
+        with autocast(precision, model_device(model)):
+            yield (place(usable(batch)) for batch in inputs.split(size))
+
+
+def usable(tensor: Tensor) -> Tensor:
+    """``tensor``, or a copy of one made in inference mode, which autograd refuses."""
+    return tensor.clone() if tensor.is_inference() else tensor
 
 
 @contextmanager
@@ -151,11 +185,7 @@ def takes_channels_last(model: nn.Module, sample: Tensor) -> bool:
 def check_precision(model: nn.Module, inputs: Tensor) -> None:
     """Raise ``TypeError`` where no weight has the precision of the inputs."""
     held = {p.dtype for p in model.parameters() if p.is_floating_point()}
-    if (
-        held
-        and inputs.dtype not in held
-        and not torch.is_autocast_enabled(inputs.device.type)
-    ):
+    if held and inputs.dtype not in held:
         raise TypeError(
             f"the model's weights are {held.pop()} and the inputs {inputs.dtype}; "
             "training is in float32: convert the model with model.float() and the "
@@ -238,24 +268,18 @@ def activations(
     """
     module = get_layer(model, layer)
     check_inputs(inputs)
-    batch_size = pass_size(inputs, batch_size)
-    place = placing(model, inputs)
-    seen: list[Tensor] = []
-
-    def watch(mod: nn.Module, args: tuple, out: Tensor) -> None:
-        # at once: a ReLU that works in place would overwrite what is read later
-        z = out.float()
-        seen.append(unit_sum(z, module) / positions(z, module))
-
     rows: list[Tensor] = []
-    hook = module.register_forward_hook(watch)
-    try:
-        with evaluating(model):
-            for batch in inputs.split(batch_size):
-                seen.clear()
-                model(place(batch))
-                check_calls(len(seen), layer)
-                rows.append(seen[0])
-    finally:
-        hook.remove()
+
+    def see(call: Call) -> None:
+        # at once: a ReLU that works in place would overwrite what is read later
+        z = call.output.float()
+        rows.append(unit_sum(z, module) / positions(z, module))
+
+    with (
+        reading(model, inputs, batch_size=batch_size) as batches,
+        watching(model, [layer], see),
+    ):
+        for done, batch in enumerate(batches):
+            model(batch)
+            check_calls(len(rows) - done, layer)
     return torch.cat(rows)

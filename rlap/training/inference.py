@@ -2,20 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import torch
 from torch import Tensor, nn
 
 from rlap.checks import check_finite, check_inputs
 from rlap.data.base import Split, check_split
-from rlap.network.layers import (
-    check_logits,
-    evaluating,
-    model_device,
-    pass_size,
-    placing,
-)
+from rlap.network.layers import check_logits, model_device, reading
 from rlap.training.recipe import resolve_precision
 
 
@@ -33,14 +25,9 @@ def predict(
     ``TypeError`` for a model that returns no logits, or has another precision.
     """
     check_inputs(inputs)
-    batch_size = pass_size(inputs, batch_size)
-    device = model_device(model)
-    autocast = autocast_for(resolve_precision(precision, model, device), device)
-    place = placing(model, inputs)
-    with evaluating(model), autocast():
-        batches = inputs.split(batch_size)
-        logits = [check_logits(model(place(batch))).float() for batch in batches]
-    return torch.cat(logits)
+    precision = resolve_precision(precision, model, model_device(model))
+    with reading(model, inputs, batch_size=batch_size, precision=precision) as batches:
+        return torch.cat([check_logits(model(x)).float() for x in batches])
 
 
 def accuracy(
@@ -55,10 +42,3 @@ def accuracy(
     logits = predict(model, inputs, batch_size=batch_size, precision=precision)
     check_finite(logits, "the model's logits")
     return (logits.argmax(1) == split.labels.to(logits.device)).float().mean().item()
-
-
-def autocast_for(precision: str, device: torch.device) -> Callable:
-    """A factory of autocast contexts: bfloat16 for "bf16", nothing for "fp32"."""
-    return lambda: torch.autocast(
-        device.type, torch.bfloat16, enabled=precision == "bf16"
-    )

@@ -27,8 +27,9 @@ from rlap.network.layers import (
     preserved_random_state,
 )
 from rlap.network.modes import check_trainable, only_these, trainable
+from rlap.network.precision import autocast, own_precision
 from rlap.training.checkpoint import Checkpoint, fingerprint
-from rlap.training.inference import accuracy, autocast_for
+from rlap.training.inference import accuracy
 from rlap.training.recipe import (
     Recipe,
     augment,
@@ -75,6 +76,7 @@ class History:
         return self.setup_seconds + sum(self.seconds)
 
 
+@own_precision()
 def train(
     model: nn.Module,
     split: Split,
@@ -222,7 +224,7 @@ class TrainingRun:
         inputs = self.split.at(index, self.generator)
         inputs = augment(inputs, self.recipe, self.generator)
         labels = self.split.labels[index]
-        with autocast_for(self.history.precision, self.device)():
+        with autocast(self.history.precision, self.device):
             logits = check_logits(self.model(self.place(inputs))).float()  # (B, C)
         if logits.shape[1] <= self.top_label:
             raise ValueError(
