@@ -1,0 +1,283 @@
+"""Everything that the records say, as tidy tables: made once, kept, read by all.
+
+``load`` returns them as pandas tables: ``records``, one row a record, arm and quantity;
+the ledger's ``rows``, ``gains``, ``orderings`` and ``claims``; ``findings``, the faults
+of records. They are kept as plain files in the cache, under a digest of the records and
+of this package, so whoever asks second reads them in well under a second.
+
+    from rlap.ledger import tables
+
+    book = tables.load()                       # of the committed results
+    mean = book.records.query("metric == 'accuracy' and scale == 'small'")
+    mean = mean.groupby(["protocol", "arm"])["value"].mean()
+    book.claims.query("verdict == 'contradicted'")[["words", "ours", "low", "high"]]
+    tables.sources(book.records)               # which state of the code made how many
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rlap.experiments import records as recorded
+from rlap.experiments.records import precision_of
+from rlap.files import paths
+from rlap.ledger import integrity
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+PACKAGE = Path(__file__).parents[1]
+KEPT = 4  # states of records and code whose tables stay in the cache
+VALUE = ("run", "arm", "attack", "metric", "value")
+# of a record; a column that does not apply to it is empty
+RUN = (
+    *("run", "notebook", "protocol", "tier", "scale", "dataset", "kind", "rate"),
+    *("level", "size_true", "size_paper", "forget", "strength", "model", "seed"),
+    *("code", "commit", "precision", "device", "written"),
+)
+# the columns of numbers; all others are text
+NUMBERS = ("rate", "level", "size_true", "size_paper", "strength", "seed")
+LISTS = ("rows", "gains", "orderings", "claims", "findings")
+
+
+@dataclass(frozen=True)
+class Tables:
+    """The tables of one folder of records, each a ``pandas.DataFrame``.
+
+    Attributes:
+        records: columns ``RUN``, then arm, attack (share of the test set that is
+            attacked), metric, value. Of a metric's own arm: "partition" (and
+            "detector: loss" etc.: how well a score finds the noise), the stages
+            ("stage_seconds"), "controls: NAME"; "" for the run as a whole.
+            ``size_true`` counts training images, ``size_paper`` those that they stand
+            for. ``code`` digests the source that computed, ``commit`` its commit
+            ("1a2b3c4d5e, changed" where the tree was not clean).
+        rows: ``rlap.ledger.rows.Row``, the paper's 471 numbers in each protocol, tier.
+        gains: ``rlap.ledger.rows.Gain``, the differences that its tables imply.
+        orderings: ``rlap.ledger.orderings.Ordering``.
+        claims: ``ClaimRow``, of all three papers.
+        findings: kind, where and text of each fault in the records.
+    """
+
+    records: pd.DataFrame
+    rows: pd.DataFrame
+    gains: pd.DataFrame
+    orderings: pd.DataFrame
+    claims: pd.DataFrame
+    findings: pd.DataFrame
+
+
+def load(folder: str | Path | None = None) -> Tables:
+    """The tables of the records under ``folder`` (default: the committed results)."""
+    import pandas as pd
+
+    kept = keep(folder)
+    parts = json.loads((kept / "ledger.json").read_text("utf-8"))
+    tables = {name: pd.DataFrame(parts[name]) for name in LISTS}
+    return Tables(records=read_records(kept), **tables)
+
+
+def listed(folder: str | Path | None = None) -> dict[str, list[dict[str, object]]]:
+    """The same but for ``records`` as lists of dictionaries: needs no pandas."""
+    return json.loads((keep(folder) / "ledger.json").read_text("utf-8"))
+
+
+def records_table(records: Sequence[Mapping]) -> pd.DataFrame:
+    """The tidy table of these records; see ``Tables.records``."""
+    return joined(*parts_of(records))
+
+
+def parts_of(records: Sequence[Mapping]) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The runs, one row each, and their values: a third of the size of the whole."""
+    import pandas as pd
+
+    runs = pd.DataFrame([run_row(r) for r in records], columns=RUN)
+    values = pd.DataFrame((v for r in records for v in values_of(r)), columns=VALUE)
+    return runs.astype(dict.fromkeys(NUMBERS, float)), values
+
+
+def joined(runs: pd.DataFrame, values: pd.DataFrame) -> pd.DataFrame:
+    """Values with the columns of their run."""
+    found = values.merge(runs, on="run", how="left")[[*RUN, *VALUE[1:]]]
+    return found.astype({"seed": int})
+
+
+def sources(records: pd.DataFrame) -> pd.DataFrame:
+    """How many records each state of the computing code has made, oldest first: code,
+    commit, records, first and last day."""
+    runs = records.drop_duplicates("run").assign(day=lambda t: t["written"].str[:10])
+    days = runs.groupby(["code", "commit"])["day"]
+    found = days.agg(records="size", first="min", last="max").reset_index()
+    return found.sort_values(["first", "last", "commit"], ignore_index=True)
+
+
+# --- one record ----------------------------------------------------------------------
+
+
+def run_row(record: Mapping) -> dict[str, object]:
+    """What a record is about and where it comes from: the columns ``RUN``."""
+    from rlap.ledger import evidence
+
+    asked, data, made = record["parameters"], record["data"], record["provenance"]
+    study = record["notebook"] == evidence.NOTEBOOK
+    noise = record.get("noise", {})
+    return {
+        "run": record["identity"]["id"],
+        **{name: record[name] for name in ("notebook", "protocol", "tier", "seed")},
+        "scale": evidence.scale_of(record) if study else record["tier"],
+        "dataset": data["name"],
+        "kind": noise.get("kind", ""),
+        **{name: noise.get(name) for name in ("rate", "level")},
+        "size_true": data["n_train"],
+        "size_paper": evidence.setting_of(record).size if study else None,
+        "forget": asked.get("forget", ""),
+        "strength": asked.get("strength"),
+        "model": asked["model"],
+        "code": record["identity"]["code"],
+        "commit": made["commit"] + (", changed" if made["dirty"] else ""),
+        "precision": precision_of(record),
+        "device": made["device"],
+        "written": made["written"],
+    }
+
+
+def values_of(record: Mapping) -> Iterator[tuple[str, str, float, str, float]]:
+    """Every number of a record but its curves: the columns ``VALUE``."""
+    run = record["identity"]["id"]
+    for arm, scores in record["arms"].items():
+        for metric, value in numbers(scores):
+            yield run, arm, 0.0, metric, value
+    for arm, rates in record.get("attacked", {}).items():
+        for rate, scores in rates.items():
+            for metric, value in numbers(scores):
+                yield run, arm, float(rate), metric, value
+    for arm, metric, value in beside_arms(record):
+        yield run, arm, 0.0, metric, value
+
+
+def beside_arms(record: Mapping) -> Iterator[tuple[str, str, float]]:
+    """Arm, metric and value of what belongs to no arm."""
+    found = record.get("partition", {})
+    for part in ("detection", "diagnostics"):
+        for metric, value in numbers(found.get(part, {})):
+            yield "partition", metric, value
+    if "oriented_right" in found:
+        yield "partition", "oriented_right", float(found["oriented_right"])
+    for score, area in found.get("auroc", {}).items():
+        yield f"detector: {score}", "auroc", area[0]
+    for name, scores in record.get("controls", {}).items():
+        for metric, value in numbers(scores):
+            yield f"controls: {name}", metric, value
+    for stage, seconds in record.get("seconds", {}).items():
+        yield stage, "stage_seconds", seconds
+    whole = {k: v for k, v in record.items() if k not in ("schema", "seed")}
+    for metric, value in numbers({k: v for k, v in whole.items() if is_number(v)}):
+        yield "", metric, value
+    if "noise" in record:
+        yield "", "realised_rate", record["noise"]["realised_rate"]
+
+
+def numbers(scores: Mapping, prefix: str = "") -> Iterator[tuple[str, float]]:
+    """The numbers in a mapping, those within another one as "relative.accuracy"; of a
+    training's history only its seconds an epoch."""
+    from rlap.ledger.evidence import epoch_seconds
+
+    for name, value in scores.items():
+        if name == "history":
+            if (pace := epoch_seconds(value)) is not None:
+                yield "epoch_seconds", float(f"{pace:.6g}")  # as in records
+        elif isinstance(value, Mapping):
+            yield from numbers(value, f"{prefix}{name}.")
+        elif is_number(value):
+            yield prefix + name, float(value)
+
+
+def is_number(value: object) -> bool:
+    """Whether a value is a number; true and false are none."""
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+# --- on disk -------------------------------------------------------------------------
+
+
+def keep(folder: str | Path | None = None) -> Path:
+    """The folder that holds the tables, made if the records or the code have changed.
+
+    It is written aside and renamed: whoever reads it at the same time sees all or
+    nothing.
+    """
+    folder = Path(folder) if folder is not None else paths.results_folder()
+    all_kept = paths.cache_folder() / "tables"
+    kept = all_kept / state_of(folder)
+    if kept.is_dir():
+        return kept
+    all_kept.mkdir(exist_ok=True)
+    aside = Path(tempfile.mkdtemp(prefix=".new-", dir=all_kept))
+    try:
+        write(folder, aside)
+        aside.rename(kept)
+    except OSError:
+        if not kept.is_dir():  # else another process was faster
+            raise
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+    dated = sorted((p.stat().st_mtime, p) for p in all_kept.glob("[!.]*"))
+    for _, old in dated[:-KEPT]:
+        shutil.rmtree(old, ignore_errors=True)
+    return kept
+
+
+def state_of(folder: Path) -> str:
+    """Digest of the records under ``folder``, their manifest and this package."""
+    found = [*folder.rglob(recorded.FILE), folder / integrity.MANIFEST]
+    parts: list[str | bytes] = [str(folder.resolve())]
+    for path in sorted(found) + sorted(PACKAGE.rglob("*.[pcy]*")):
+        if path.is_file():
+            parts += [str(path), path.read_bytes()]
+    return recorded.sha(*parts)
+
+
+def write(folder: Path, kept: Path) -> None:
+    """Compute the tables of ``folder`` and write them into ``kept``."""
+    from rlap.ledger import claims, orderings, paper
+    from rlap.ledger import rows as ledger
+    from rlap.ledger.forgetting_rows import claim_rows
+
+    book = ledger.build(folder)
+    places = list(ledger.places_of(book.evidence))
+    tables = sorted({cell.table for cell in paper.cells()})
+    lists = {
+        "rows": book.rows,
+        "gains": book.gains,
+        "orderings": [
+            o for t in tables for o in orderings.orderings(book.evidence, places, t)
+        ],
+        "claims": claims.judged_claims(book) + claim_rows(book.records),
+        "findings": book.findings,
+    }
+    whole = {name: [asdict(row) for row in found] for name, found in lists.items()}
+    (kept / "ledger.json").write_text(json.dumps(whole), encoding="utf-8")
+    for name, table in zip(("runs", "values"), parts_of(book.records), strict=True):
+        table.to_csv(kept / f"{name}.csv", index=False)
+
+
+def read_records(kept: Path) -> pd.DataFrame:
+    """The table of records that ``write`` has left."""
+    import pandas as pd
+
+    def read(name: str, columns: Sequence[str], of_numbers: Sequence[str]):
+        return pd.read_csv(
+            kept / name,
+            dtype={c: float if c in of_numbers else str for c in columns},
+            keep_default_na=False,
+            na_values=dict.fromkeys(of_numbers, [""]),
+        )
+
+    runs = read("runs.csv", RUN, NUMBERS)
+    return joined(runs, read("values.csv", VALUE, ("attack", "value")))
