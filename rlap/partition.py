@@ -139,8 +139,7 @@ def partition(
     ``ValueError`` for unusable scores or when one side is empty. Source: paper section
     3.2.2.
     """
-    if rule not in RULES:
-        raise ValueError(f"unknown rule {rule!r}; choose one of {RULES}")
+    check_one_of(rule, RULES, "rule")
     x = _check_scores(scores, rule)
     check_rate(threshold, "threshold")
     check_one_of(start, (*STARTS, BEST), "start")

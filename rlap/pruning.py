@@ -200,9 +200,12 @@ def _own_batchnorm(model: nn.Module, layer: str) -> str | None:
     """The BatchNorm to mask with ``layer``; a warning of norms that cannot be."""
     batchnorm, others = following_norms(model, layer)
     if others:
+        named = ", ".join(others[:3])
+        if len(others) > 3:
+            named += f" and {len(others) - 3} more"
         warnings.warn(
             f"the pruned units of {layer!r} are zero, but not behind what reads them "
-            f"and is not masked: {', '.join(others)}; batchnorm='...' masks a "
+            f"and is not masked: {named}; batchnorm='...' masks a "
             "BatchNorm by name, batchnorm=None says that none is to be",
             stacklevel=3,
         )

@@ -13,7 +13,7 @@ from numbers import Integral
 import torch
 from torch import Tensor
 
-from rlap.checks import check_finite, check_mask, check_number
+from rlap.checks import check_finite, check_mask, check_number, check_one_of
 
 EPS = 1e-8  # of the released importance ratio
 CHUNK = 4096  # samples a step of the streamed sums
@@ -55,8 +55,7 @@ def sensitivity(
     unknown criterion, an empty side, non-finite or wrongly shaped values. Source: paper
     section 3.3.
     """
-    if criterion not in CRITERIA:
-        raise ValueError(f"unknown criterion {criterion!r}; choose one of {CRITERIA}")
+    check_one_of(criterion, CRITERIA, "criterion")
     if activations.dim() != 2:
         raise ValueError(f"activations must be (N, d), not {tuple(activations.shape)}")
     low = check_mask(low_quality, len(activations), "low_quality")

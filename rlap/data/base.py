@@ -143,11 +143,11 @@ class Split:
         return self.inputs
 
 
-def check_split(split: object) -> Split:
+def check_split(split: object, name: str = "the data") -> Split:
     """Return ``split`` if it is a ``Split``, else a clear ``TypeError``."""
     if not isinstance(split, Split):
         raise TypeError(
-            f"needs an rlap.Split(inputs, labels), two tensors, not a "
+            f"{name} must be an rlap.Split(inputs, labels), two tensors, not a "
             f"{type(split).__name__}"
         )
     return split

@@ -10,6 +10,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from rlap.checks import check_one_of
 from rlap.models.images import WHITENING, ResNet18, SmallNet, VGGNet
 from rlap.models.speech import SpeechCNN, SpeechRes8
 from rlap.network.layers import preserved_random_state
@@ -51,8 +52,7 @@ def build(
     only ``small``. The global random state stays as it was. Raises ``ValueError`` for
     an unknown name.
     """
-    if name not in MODELS:
-        raise ValueError(f"unknown model {name!r}; choose one of {sorted(MODELS)}")
+    check_one_of(name, MODELS, "model")
     options: dict[str, object] = {}
     if in_channels is not None:
         options["in_channels"] = in_channels

@@ -33,6 +33,7 @@ from rlap.training.inference import accuracy
 from rlap.training.recipe import (
     Recipe,
     augment,
+    check_recipe,
     learning_rate,
     make_optimizer,
     make_plateau,
@@ -123,6 +124,7 @@ def train(
     loss is no longer finite.
     """
     check_gradients()
+    check_recipe(recipe)
     recipe = recipe or Recipe()
     device = torch.device(device) if device is not None else model_device(model)
     check_trainable(split, batchnorm)
