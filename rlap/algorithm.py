@@ -42,6 +42,10 @@ class Result:
         histories: "finetune" -> what happened in each epoch.
         seconds: of each stage by name, and their "total".
         sensitivity: (d,), one score a unit; larger goes first.
+
+    >>> result = rlap.robustify(model, data, layer="fc", amount=2, recipe=short)
+    >>> result.mask.holds(result.model), sorted(result.histories)
+    (True, ['finetune'])
     """
 
     model: nn.Module
@@ -104,6 +108,10 @@ def robustify(
     Raises ``KeyError``/``TypeError`` for an unusable layer, ``ValueError`` for unusable
     data, settings, outputs that are no logits, or a partition with nobody on one side;
     ``RuntimeError`` inside torch.inference_mode. Source: paper Algorithm 1.
+
+    >>> result = rlap.robustify(model, data, layer="fc", amount=2, recipe=short)
+    >>> len(result.mask.units), result.model is model
+    (2, False)
     """
     split = as_split(inputs, labels)
     new = copy_of(check_model(model)).to(device or model_device(model))

@@ -81,6 +81,11 @@ def finetune(
 
     Raises what ``train`` raises, and ``ValueError`` without a layer for the head.
     Source: paper section 3.4.
+
+    >>> mask = rlap.prune(model, layer="fc", units=[0, 3])
+    >>> history = rlap.finetune(model, data, scope="head", mask=mask, recipe=short)
+    >>> mask.holds(model), history.loss[-1] < history.loss[0]
+    (True, True)
     """
     check_one_of(scope, SCOPES, "scope")
     check_recipe(recipe)

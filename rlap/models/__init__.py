@@ -51,6 +51,9 @@ def build(
     unless given. ``width`` only concerns ``resnet18`` and ``speech_res8``, ``whiten``
     only ``small``. The global random state stays as it was. Raises ``ValueError`` for
     an unknown name.
+
+    >>> build("resnet18", 10, seed=0, width=8).fc
+    Linear(in_features=64, out_features=256, bias=True)
     """
     check_one_of(name, MODELS, "model")
     options: dict[str, object] = {}

@@ -23,6 +23,9 @@ class SpeechCNN(nn.Module):
         hidden: units of ``fc``.
 
     Source: paper, Table 6; the released speech notebook (audit 1.4).
+
+    >>> SpeechCNN(10)(torch.zeros(2, 1, 40, 32)).shape
+    torch.Size([2, 10])
     """
 
     def __init__(
@@ -82,6 +85,9 @@ class SpeechRes8(nn.Module):
 
     Source: Tang and Lin, "Deep residual learning for small-footprint keyword
     spotting", ICASSP 2018 (arXiv 1710.10361).
+
+    >>> SpeechRes8(10)(torch.zeros(2, 1, 40, 32)).shape
+    torch.Size([2, 10])
     """
 
     def __init__(

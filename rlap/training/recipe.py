@@ -45,6 +45,9 @@ class Recipe:
 
     Raises ``TypeError`` for anything that is not a number where one is due, and
     ``ValueError`` for anything out of range.
+
+    >>> rlap.Recipe(epochs=3, optimizer="adam", lr=1e-3, schedule="cosine").batch_size
+    128
     """
 
     epochs: int = 10
