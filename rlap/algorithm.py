@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,34 +11,23 @@ import torch
 from torch import Tensor, nn
 
 from rlap.attribution import NEEDS_LABELS, Scan, scan
-from rlap.checks import (
-    check_gradients,
-    check_labels,
-    check_model,
-    check_one_of,
-    check_seed,
-    check_two_classes,
-)
+from rlap.checks import check_model
 from rlap.data.base import Split
-from rlap.finetuning import SCOPES, finetune
+from rlap.finetuning import finetune
 from rlap.network.copying import copy_of
 from rlap.network.layers import get_layer, model_device
-from rlap.network.modes import check_trainable, trainable
 from rlap.network.precision import own_precision
 from rlap.partition import (
     BEST,
-    RULES,
-    STARTS,
     Partition,
-    check_quality,
     partition,
     sample_scores,
     share_at_bounds,
 )
+from rlap.preflight import as_split, preflight
 from rlap.pruning import Mask, prune
-from rlap.sensitivity import CRITERIA, sensitivity, top_units
-from rlap.training.inference import predict
-from rlap.training.loop import History, check_monitor
+from rlap.sensitivity import sensitivity, top_units
+from rlap.training.loop import History
 from rlap.training.recipe import Recipe
 
 
@@ -54,6 +42,10 @@ class Result:
         histories: "finetune" -> what happened in each epoch.
         seconds: of each stage by name, and their "total".
         sensitivity: (d,), one score a unit; larger goes first.
+
+    >>> result = rlap.robustify(model, data, layer="fc", amount=2, recipe=short)
+    >>> result.mask.holds(result.model), sorted(result.histories)
+    (True, ['finetune'])
     """
 
     model: nn.Module
@@ -62,18 +54,6 @@ class Result:
     histories: dict[str, History]
     seconds: dict[str, float]
     sensitivity: Tensor
-
-
-class Stopwatch(dict):
-    """Seconds of named stages: ``with watch("partition"): ...``."""
-
-    @contextmanager
-    def __call__(self, stage: str) -> Iterator[None]:
-        began = time.perf_counter()
-        yield
-        if torch.cuda.is_available():
-            torch.cuda.synchronize()  # count the work that the stage has queued
-        self[stage] = self.get(stage, 0.0) + time.perf_counter() - began
 
 
 @own_precision()
@@ -128,30 +108,21 @@ def robustify(
     Raises ``KeyError``/``TypeError`` for an unusable layer, ``ValueError`` for unusable
     data, settings, outputs that are no logits, or a partition with nobody on one side;
     ``RuntimeError`` inside torch.inference_mode. Source: paper Algorithm 1.
+
+    >>> result = rlap.robustify(model, data, layer="fc", amount=2, recipe=short)
+    >>> len(result.mask.units), result.model is model
+    (2, False)
     """
-    check_model(model)
-    check_gradients()
-    check_seed(seed)
-    if scope not in SCOPES:
-        raise ValueError(f"scope is {scope!r}; choose one of {SCOPES}")
-    for value, known, name in (
-        (rule, RULES, "rule"),
-        (start, (*STARTS, BEST), "start"),
-        (criterion, CRITERIA, "criterion"),
-    ):
-        check_one_of(value, known, name)
     split = as_split(inputs, labels)
-    check_two_classes(split.labels)
-    device = torch.device(device) if device is not None else model_device(model)
+    new = copy_of(check_model(model)).to(device or model_device(model))
+    preflight(
+        new, split, layer=layer, amount=amount, scope=scope, method=method, rule=rule,
+        start=start, quality=quality, criterion=criterion, norm=norm, recipe=recipe,
+        batchnorm=batchnorm, batch_size=batch_size, test=test, seed=seed,
+    )  # fmt: skip
     watch = Stopwatch()
-    new = copy_of(model).to(device)
-    # what cannot work is told now, not after minutes of attribution
-    check_quality(quality, len(split))
-    check_finetuning(new, split, recipe, batchnorm)
-    check_prunable(new, split.inputs[:1], layer, amount, norm)
-    check_outputs(new, split.inputs[:8], test)
-    given = split.labels if method in NEEDS_LABELS else None
     with watch("attribution"):
+        given = split.labels if method in NEEDS_LABELS else None
         seen = scan(
             new, split.inputs, layer=layer, method=method, labels=given,
             batch_size=batch_size,
@@ -160,90 +131,19 @@ def robustify(
         parts = partition_by(rule, seen, split, start=start, quality=quality, seed=seed)
     with watch("sensitivity"):
         scores = sensitivity(
-            seen.activations,
-            parts.low_quality,
-            criterion=criterion,
-            weight=get_layer(new, layer).weight,
-            seed=seed,
-        )
+            seen.activations, parts.low_quality, criterion=criterion,
+            weight=get_layer(new, layer).weight, seed=seed,
+        )  # fmt: skip
     with watch("pruning"):
         mask = prune(new, layer=layer, units=top_units(scores, amount), batchnorm=norm)
     with watch("finetuning"):
         history = finetune(
-            new,
-            split.subset(parts.high_quality),
-            scope=scope,
-            layer=layer,
-            mask=mask,
-            recipe=recipe,
-            batchnorm=batchnorm,
-            seed=seed,
-            test=test,
+            new, split.subset(parts.high_quality), scope=scope, mask=mask,
+            recipe=recipe, batchnorm=batchnorm, seed=seed, test=test,
             progress=progress,
-        )
+        )  # fmt: skip
     watch["total"] = sum(watch.values())
     return Result(new, parts, mask, {"finetune": history}, dict(watch), scores)
-
-
-def as_split(inputs: Tensor | Split, labels: Tensor | None) -> Split:
-    """The data as a ``Split``; ``TypeError`` where labels are missing or twice."""
-    if isinstance(inputs, Split):
-        if labels is not None:
-            raise TypeError("a Split has its labels: give no others")
-        return inputs
-    if labels is None and isinstance(inputs, Tensor):
-        raise TypeError("labels are missing: give a tensor (N,) of class numbers")
-    return Split(inputs, labels)
-
-
-def check_outputs(model: nn.Module, sample: Tensor, test: Split | None) -> None:
-    """Raise where the outputs on ``sample`` (n, ...) are probabilities instead of
-    logits, or where ``test`` is no split of these classes."""
-    logits = predict(model, sample)
-    sums = logits.sum(1)
-    if bool((logits >= 0).all()) and torch.allclose(sums, torch.ones_like(sums)):
-        raise ValueError(
-            "the model's outputs are probabilities (none is negative and they add up "
-            "to 1); give a model that returns logits, without the softmax at its end"
-        )
-    if test is None:
-        return
-    if not isinstance(test, Split):
-        raise TypeError(f"test must be an rlap.Split, not {type(test).__name__}")
-    check_labels(test.labels, len(test), logits.shape[1], "labels of test")
-
-
-def check_finetuning(
-    model: nn.Module, split: Split, recipe: Recipe | None, batchnorm: str | None
-) -> None:
-    """Raise what ``finetune`` would for these settings, without training."""
-    if recipe is not None:
-        if not isinstance(recipe, Recipe):
-            raise TypeError(f"recipe must be an rlap.Recipe, not {type(recipe)}")
-        check_monitor(recipe, None)
-    check_trainable(split, batchnorm or "train")
-    trainable(model, None, batchnorm or "train")
-
-
-def check_prunable(
-    model: nn.Module, sample: Tensor, layer: str, amount: int | float, norm: str | None
-) -> None:
-    """Raise where ``amount`` units of ``layer`` cannot be scored and pruned; ``model``
-    stays as it is. ``sample``: (1, ...)."""
-    weight = get_layer(model, layer).weight
-    seen = scan(model, sample, layer=layer)
-    if seen.logits.shape == seen.activations.shape and torch.equal(
-        seen.logits, seen.activations
-    ):
-        raise ValueError(
-            f"the outputs of layer {layer!r} are the logits: pruning them would take "
-            "classes away; name a hidden layer"
-        )
-    scores = torch.zeros(len(weight), device=weight.device)
-    units = top_units(scores, amount)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # prune says it when it counts
-        prune(model, layer=layer, units=units, batchnorm=norm).undo(model)
 
 
 def partition_by(
@@ -265,3 +165,15 @@ def partition_by(
         found = seen.attribution
         quality = scores["confidence"] if quality is None else quality
     return partition(found, rule=rule, start=start, quality=quality, seed=seed)
+
+
+class Stopwatch(dict):
+    """Seconds of named stages: ``with watch("partition"): ...``."""
+
+    @contextmanager
+    def __call__(self, stage: str) -> Iterator[None]:
+        began = time.perf_counter()
+        yield
+        if torch.cuda.is_available():
+            torch.cuda.synchronize()  # count the work that the stage has queued
+        self[stage] = self.get(stage, 0.0) + time.perf_counter() - began

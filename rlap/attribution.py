@@ -59,6 +59,10 @@ class Scan:
 
     ``attribution`` (N, d), ``activations`` (N, d): pre-activations averaged over
     positions, ``logits`` (N, C).
+
+    >>> seen = rlap.scan(model, data.inputs, layer="fc")
+    >>> seen.attribution.shape, seen.activations.shape, seen.logits.shape
+    (torch.Size([120, 16]), torch.Size([120, 16]), torch.Size([120, 10]))
     """
 
     attribution: Tensor
@@ -89,6 +93,9 @@ def attribute(
 
     Raises ``KeyError``/``TypeError`` for an unusable layer, ``ValueError`` for NaN
     inputs, an unknown method or missing labels. Source: paper section 3.2.1.
+
+    >>> rlap.attribute(model, data.inputs, layer="fc").shape
+    torch.Size([120, 16])
     """
     return scan(
         model,
@@ -111,7 +118,12 @@ def scan(
     batch_size: int | None = None,
     fast: bool = True,
 ) -> Scan:
-    """``attribute``, with the pre-activations and logits of the same single pass."""
+    """``attribute``, with the pre-activations and logits of the same single pass.
+
+    >>> seen = rlap.scan(model, data.inputs, layer="fc")
+    >>> bool((seen.attribution >= 0).all()), tuple(seen.logits.shape)
+    (True, (120, 10))
+    """
     get_layer(model, layer)
     check_inputs(inputs)
     check_one_of(method, METHODS, "attribution")

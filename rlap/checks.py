@@ -44,6 +44,17 @@ def check_model(model: object, name: str = "model") -> nn.Module:
     return model
 
 
+def check_logit_values(logits: Tensor) -> Tensor:
+    """Return logits (N, C), or raise ``ValueError`` where they are probabilities."""
+    sums = logits.sum(1)
+    if bool((logits >= 0).all()) and torch.allclose(sums, torch.ones_like(sums)):
+        raise ValueError(
+            "the model's outputs are probabilities (none is negative and they add up "
+            "to 1); give a model that returns logits, without the softmax at its end"
+        )
+    return logits
+
+
 def check_gradients() -> None:
     """Raise ``RuntimeError`` inside torch.inference_mode, where nothing can be trained
     (torch.no_grad is no obstacle)."""
@@ -209,7 +220,7 @@ def check_one_of(value: str, allowed: Collection[str], name: str) -> str:
     Raises:
         ValueError: unknown; the message lists what is known.
     """
-    if value not in allowed:
+    if not isinstance(value, str) or value not in allowed:
         raise ValueError(
             f"unknown {name} {value!r}; choose one of {', '.join(sorted(allowed))}"
         )

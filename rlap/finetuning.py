@@ -14,6 +14,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, fx, nn
 
+from rlap.checks import check_one_of
 from rlap.data.base import Split
 from rlap.network.layers import (
     check_calls,
@@ -28,7 +29,7 @@ from rlap.network.precision import own_precision
 from rlap.network.watching import watching
 from rlap.pruning import Mask
 from rlap.training.loop import History, train
-from rlap.training.recipe import Recipe, resolve_precision
+from rlap.training.recipe import Recipe, check_recipe, resolve_precision
 
 SCOPES = ("head", "layer", "full")
 MAX_FEATURES = 4096  # values a sample worth caching, if there are more than inputs
@@ -80,9 +81,14 @@ def finetune(
 
     Raises what ``train`` raises, and ``ValueError`` without a layer for the head.
     Source: paper section 3.4.
+
+    >>> mask = rlap.prune(model, layer="fc", units=[0, 3])
+    >>> history = rlap.finetune(model, data, scope="head", mask=mask, recipe=short)
+    >>> mask.holds(model), history.loss[-1] < history.loss[0]
+    (True, True)
     """
-    if scope not in SCOPES:
-        raise ValueError(f"scope is {scope!r}; choose one of {SCOPES}")
+    check_one_of(scope, SCOPES, "scope")
+    check_recipe(recipe)
     device = torch.device(device) if device is not None else model_device(model)
     model.to(device)
     common = {"seed": seed, "device": device, "progress": progress}

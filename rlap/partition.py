@@ -38,7 +38,15 @@ NAMED_ABOVE = 0.2
 
 
 class DegeneratePartitionWarning(UserWarning):
-    """The split is too lopsided or too blurred to be trusted."""
+    """The split is too lopsided or too blurred to be trusted.
+
+    >>> import warnings
+    >>> with warnings.catch_warnings(record=True) as caught:
+    ...     warnings.simplefilter("always")
+    ...     _ = rlap.partition(torch.randn(60, generator=generator), rule="loss")
+    >>> caught[0].category.__name__
+    'DegeneratePartitionWarning'
+    """
 
 
 @dataclass(frozen=True)
@@ -55,6 +63,11 @@ class Partition:
     samples: of two starts the higher fits better); dropped_units (constant ones);
     named_by (what named the good cluster); margin_of_naming (difference of the
     clusters' mean quality, in standard deviations); warnings.
+
+    >>> scores = torch.cat([torch.zeros(50), torch.ones(30)])
+    >>> parts = rlap.partition(scores + 0.1 * scores.sin(), rule="loss")
+    >>> int(parts.high_quality.sum()), parts.diagnostics["bimodal"]
+    (50, True)
     """
 
     high_quality: Tensor
@@ -83,6 +96,10 @@ def sample_scores(logits: Tensor, labels: Tensor) -> dict[str, Tensor]:
     "loss": cross-entropy (higher is worse); "margin": logit of the given label minus
     the best other (lower is worse); "confidence": largest softmax probability, which
     never looks at the label (lower is worse).
+
+    >>> scores = rlap.sample_scores(rlap.predict(model, data.inputs), data.labels)
+    >>> {name: tuple(score.shape) for name, score in scores.items()}
+    {'loss': (120,), 'margin': (120,), 'confidence': (120,)}
     """
     labels = check_labels(labels, len(logits), logits.shape[1]).to(logits.device)
     given = logits.gather(1, labels[:, None]).squeeze(1)
@@ -99,6 +116,9 @@ def share_at_bounds(inputs: Tensor) -> Tensor:
 
     The trivial detector: noise clamped to [0, 1] after normalisation leaves most pixels
     there, while a normalised clean pixel practically never is (audit item 6).
+
+    >>> rlap.share_at_bounds(torch.tensor([[0.0, 1.0, 0.3, 0.6]]))
+    tensor([0.5000])
     """
     flat = inputs.flatten(1)
     return ((flat == 0) | (flat == 1)).float().mean(1)
@@ -138,9 +158,13 @@ def partition(
     group's would be, made from too few samples to tell, or named by a hair; raises
     ``ValueError`` for unusable scores or when one side is empty. Source: paper section
     3.2.2.
+
+    >>> scores = rlap.attribute(model, data.inputs, layer="fc")
+    >>> parts = rlap.partition(scores, rule="gmm", start="best")
+    >>> parts.high_quality.shape, parts.posterior.min() >= 0
+    (torch.Size([120]), tensor(True))
     """
-    if rule not in RULES:
-        raise ValueError(f"unknown rule {rule!r}; choose one of {RULES}")
+    check_one_of(rule, RULES, "rule")
     x = _check_scores(scores, rule)
     check_rate(threshold, "threshold")
     check_one_of(start, (*STARTS, BEST), "start")

@@ -41,6 +41,10 @@ class Mask:
 
     ``apply``, ``undo``, ``holds`` and ``attach`` raise ``ValueError`` for a model that
     the mask does not fit.
+
+    >>> mask = rlap.prune(model, layer="fc", units=[1, 2])
+    >>> mask.holds(model), mask.undo(model), mask.holds(model)
+    (True, None, False)
     """
 
     layer: str
@@ -178,6 +182,10 @@ def prune(
     Raises ``KeyError``/``TypeError`` for an unusable layer, ``ValueError`` for units
     that are out of range, repeated, or all there are, for parameters that another
     module owns too, and where "auto" cannot tell. Source: paper section 3.3.
+
+    >>> mask = rlap.prune(model, layer="fc", units=[1, 2])
+    >>> model.fc.weight[mask.units].abs().sum().item()
+    0.0
     """
     module = get_layer(model, layer)
     check_own_weights(module, layer)
@@ -200,9 +208,12 @@ def _own_batchnorm(model: nn.Module, layer: str) -> str | None:
     """The BatchNorm to mask with ``layer``; a warning of norms that cannot be."""
     batchnorm, others = following_norms(model, layer)
     if others:
+        named = ", ".join(others[:3])
+        if len(others) > 3:
+            named += f" and {len(others) - 3} more"
         warnings.warn(
             f"the pruned units of {layer!r} are zero, but not behind what reads them "
-            f"and is not masked: {', '.join(others)}; batchnorm='...' masks a "
+            f"and is not masked: {named}; batchnorm='...' masks a "
             "BatchNorm by name, batchnorm=None says that none is to be",
             stacklevel=3,
         )

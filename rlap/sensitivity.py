@@ -13,7 +13,7 @@ from numbers import Integral
 import torch
 from torch import Tensor
 
-from rlap.checks import check_finite, check_mask, check_number
+from rlap.checks import check_finite, check_mask, check_number, check_one_of
 
 EPS = 1e-8  # of the released importance ratio
 CHUNK = 4096  # samples a step of the streamed sums
@@ -54,9 +54,12 @@ def sensitivity(
     Returns float64 on the device of ``activations``. Raises ``ValueError`` for an
     unknown criterion, an empty side, non-finite or wrongly shaped values. Source: paper
     section 3.3.
+
+    >>> z = rlap.activations(model, data.inputs, layer="fc")
+    >>> rlap.sensitivity(z, data.labels == 3).shape
+    torch.Size([16])
     """
-    if criterion not in CRITERIA:
-        raise ValueError(f"unknown criterion {criterion!r}; choose one of {CRITERIA}")
+    check_one_of(criterion, CRITERIA, "criterion")
     if activations.dim() != 2:
         raise ValueError(f"activations must be (N, d), not {tuple(activations.shape)}")
     low = check_mask(low_quality, len(activations), "low_quality")
@@ -122,6 +125,9 @@ def top_units(scores: Tensor, amount: int | float) -> Tensor:
 
     ``amount``: an int is a count, a float in (0, 1) a share rounded to the nearest
     unit. Raises ``ValueError`` when nothing or everything would be chosen.
+
+    >>> rlap.top_units(torch.tensor([0.1, 0.9, 0.5, 0.7]), 2)
+    tensor([1, 3])
     """
     d = len(check_finite(scores, "scores"))
     whole = isinstance(amount, Integral)

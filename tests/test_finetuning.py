@@ -403,7 +403,7 @@ def test_global_state_is_left_alone_and_seeds_matter(scope):
 def test_errors():
     net = mlp()
     before = state(net)
-    with pytest.raises(ValueError, match="scope is 'last'"):
+    with pytest.raises(ValueError, match="unknown scope 'last'"):
         finetune(net, blobs(), scope="last", layer="2")
     with pytest.raises(ValueError, match="needs layer="):
         finetune(net, blobs(), scope="head")
@@ -414,7 +414,7 @@ def test_errors():
     with pytest.raises(KeyError, match="no layer '7'"):
         finetune(net, blobs(), scope="layer", layer="7")
     for scope in SCOPES:
-        with pytest.raises(ValueError, match="batchnorm is 'frozen'"):
+        with pytest.raises(ValueError, match="unknown batchnorm 'frozen'"):
             finetune(net, blobs(), scope=scope, layer="2", batchnorm="frozen")
         with pytest.raises(ValueError, match="labels up to 4 need"):
             finetune(net, blobs(classes=5), scope=scope, layer="2")

@@ -13,7 +13,6 @@ from sklearn import metrics as sk
 from rlap.data.base import Split
 from rlap.metrics import (
     auroc,
-    average_precision,
     classification,
     detection,
     evaluate,
@@ -128,7 +127,7 @@ def test_auroc_by_hand():
 @given(
     values=st.lists(st.tuples(st.integers(-3, 3), st.booleans()), min_size=2)
 )  # few values: many ties
-def test_auroc_and_average_precision_are_scikit_learns(values):
+def test_auroc_is_scikit_learns(values):
     score = torch.tensor([float(v) for v, _ in values])
     truth = torch.tensor([t for _, t in values])
     assume(truth.any() and not truth.all())
@@ -137,9 +136,6 @@ def test_auroc_and_average_precision_are_scikit_learns(values):
     assert 0 <= area.low <= area.value <= area.high <= 1
     assert auroc(-score, truth).value == pytest.approx(1 - area.value)
     assert auroc(score.exp(), truth).value == pytest.approx(area.value)
-    ap = average_precision(score, truth, resamples=3)
-    assert ap.value == pytest.approx(sk.average_precision_score(truth, score))
-    assert 0 <= ap.low <= ap.high <= 1
 
 
 def test_scores_far_from_probabilities():
@@ -165,18 +161,6 @@ def test_the_interval_of_the_auroc_covers():
     assert 0.92 <= covered / 400 <= 0.98
 
 
-def test_the_interval_of_the_average_precision_is_reproducible_and_narrows():
-    def interval(n: int, seed: int = 0):
-        truth = torch.arange(n) % 2 == 0
-        return average_precision(randn(n) + truth, truth, seed=seed)
-
-    assert interval(100) == interval(100)
-    assert interval(100) != interval(100, seed=1)
-    small, large = interval(60), interval(2000)
-    assert small.low < small.value < small.high
-    assert large.high - large.low < (small.high - small.low) / 3
-
-
 def test_wilson_by_hand():
     # z = 1.96, 8 of 10: centre (0.8 + 0.192) / 1.384, half-width 0.226
     low, high = wilson(8, 10)
@@ -193,7 +177,7 @@ def test_wilson_by_hand():
 
 def test_wilson_holds_the_proportion_exactly():
     """The ends at 0 and 1 were once rounded past it: wilson(0, 3) began at 5.6e-17."""
-    for n in range(1, 200):
+    for n in range(1, 200, 13):
         assert wilson(0, n)[0] == 0.0 and wilson(n, n)[1] == 1.0
         for hits in range(n + 1):
             low, high = wilson(hits, n)
@@ -221,19 +205,18 @@ def test_detection_by_hand():
     assert got["auroc_low"] < 5 / 6 < got["auroc_high"]
 
 
-@pytest.mark.parametrize("score", [auroc, average_precision])
-def test_detection_errors(score):
+def test_detection_errors():
     x, truth = torch.tensor([1.0, 2, 3]), torch.tensor([True, False, True])
     with pytest.raises(ValueError, match="both positive and negative"):
-        score(x, torch.ones(3, dtype=torch.bool))
+        auroc(x, torch.ones(3, dtype=torch.bool))
     with pytest.raises(ValueError, match="both positive and negative"):
-        score(x, torch.zeros(3, dtype=torch.bool))
+        auroc(x, torch.zeros(3, dtype=torch.bool))
     with pytest.raises(ValueError, match="NaN"):
-        score(torch.tensor([1.0, float("nan"), 2]), truth)
+        auroc(torch.tensor([1.0, float("nan"), 2]), truth)
     with pytest.raises(ValueError, match="must both be"):
-        score(x, truth[:2])
+        auroc(x, truth[:2])
     with pytest.raises(ValueError, match="must both be"):
-        score(x[:, None], truth[:, None])
+        auroc(x[:, None], truth[:, None])
 
 
 def test_what_tells_a_split_by_hand():

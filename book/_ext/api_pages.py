@@ -111,18 +111,19 @@ def as_prose(lines: list[str]) -> list[str]:
     """A docstring's lines with set-off formulas kept as they were typed.
 
     A block that is indented after a blank line, and is not part of a section such as
-    `Args:`, becomes a literal block; everything else is escaped.
+    `Args:`, becomes a literal block; everything else but examples is escaped.
     """
     result: list[str] = []
-    section = literal = False
+    section = literal = example = False
     for line in lines:
+        example = line.startswith(">>>") or (example and bool(line.strip()))
         indented = line.startswith("    ")
         if line.strip() and not indented:
             section, literal = bool(SECTION.match(line.strip())), False
         elif indented and not section and not literal and result and not result[-1]:
             result += ["::", ""]
             literal = True
-        result.append(line if literal else escape(line))
+        result.append(line if literal or example else escape(line))
     return result
 
 

@@ -55,6 +55,12 @@ class NoisySplit(Split):
         level: of the noise, in the units that ``corrupt`` states.
         seed: of the draws where ``at`` is given no generator.
         frames: which positions of the last axis get noise, as for ``corrupt``.
+
+    >>> made = rlap.corrupt(
+    ...     data, kind="gaussian", rate=0.5, level=1.0, seed=0, redraw=True
+    ... )
+    >>> torch.equal(made.split.at(slice(0, 9)), made.split.at(slice(0, 9)))
+    False
     """
 
     marked: Tensor | None = None
@@ -116,6 +122,10 @@ class Corrupted:
 
     ``is_corrupted`` (N,) bool: the samples given noise, or those whose label really
     changed; ``realised_rate`` is its mean. The other fields are what was asked for.
+
+    >>> wrong = rlap.corrupt(data, kind="pair", rate=0.25, seed=0)
+    >>> int(wrong.is_corrupted.sum()), wrong.realised_rate
+    (30, 0.25)
     """
 
     split: Split
@@ -179,6 +189,11 @@ def corrupt(
     Raises:
         TypeError, ValueError: an argument is out of range, missing, or not for this
             kind; ``gaussian_pixel`` on a split without normalisation.
+
+    >>> noisy = rlap.corrupt(data, kind="gaussian", rate=0.5, level=1.0, seed=0)
+    >>> torch.equal(noisy.split.inputs[~noisy.is_corrupted],
+    ...             data.inputs[~noisy.is_corrupted])
+    True
     """
     checks.check_one_of(kind, KINDS, "kind of corruption")
     rate, seed = checks.check_rate(rate), checks.check_seed(seed)

@@ -29,6 +29,11 @@ def add_noise(waves: Tensor, snr_db: float, generator: torch.Generator) -> Tenso
 
     Raises:
         TypeError, ValueError: not such clips, or a ratio that is not finite.
+
+    >>> waves = torch.sin(torch.arange(16000.0))[None]
+    >>> noise = rlap.add_noise(waves, 20.0, torch.Generator().manual_seed(0)) - waves
+    >>> round(float(10 * (waves.square().mean() / noise.square().mean()).log10()))
+    20
     """
     _check_waves(checks.check_inputs(waves, "waves"))
     snr_db = checks.check_number(snr_db, "snr_db")
@@ -57,6 +62,11 @@ def noisy_waveforms(
 
     Raises:
         TypeError, ValueError: an argument out of range.
+
+    >>> waves = torch.sin(torch.arange(64000.0)).view(4, -1)
+    >>> clips = rlap.Split(waves, torch.arange(4))
+    >>> rlap.noisy_waveforms(clips, rate=0.5, snr_db=10.0, seed=0).is_corrupted.sum()
+    tensor(2)
     """
     _check_waves(split.inputs)
     rate, seed = checks.check_rate(rate), checks.check_seed(seed)
@@ -96,6 +106,11 @@ def corrupt_waveforms(
     Raises:
         TypeError, ValueError: an argument out of range, or features of other clips.
         DataUnavailable: torchaudio is not installed.
+
+    >>> waves = torch.sin(torch.arange(64000.0)).view(4, -1)
+    >>> clips = rlap.Split(waves, torch.arange(4))
+    >>> rlap.corrupt_waveforms(clips, rate=0.5, snr_db=10.0, seed=0).split.inputs.shape
+    torch.Size([4, 1, 40, 32])
     """
     noisy = noisy_waveforms(split, rate=rate, snr_db=snr_db, seed=seed)
     if features is None:

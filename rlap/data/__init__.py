@@ -114,6 +114,9 @@ def load(
         ValueError: unknown name, or a size that the set does not have.
         DataUnavailable: no such data here, and no stand-in wanted.
         DamagedData: a file in a data folder is not what it should be.
+
+    >>> rlap.load("digits", train_size=100).train.inputs.shape
+    torch.Size([100, 3, 32, 32])
     """
     source = _source(name, options)
     for size, what in ((train_size, "train_size"), (test_size, "test_size")):

@@ -75,6 +75,10 @@ class Split:
 
     Raises:
         TypeError, ValueError: see ``rlap.checks``.
+
+    >>> split = rlap.Split(torch.randn(6, 3, 8, 8), torch.tensor([0, 1, 2, 0, 1, 2]))
+    >>> len(split), split.num_classes, len(split.subset(split.labels == 1))
+    (6, 3, 2)
     """
 
     inputs: Tensor
@@ -143,11 +147,11 @@ class Split:
         return self.inputs
 
 
-def check_split(split: object) -> Split:
+def check_split(split: object, name: str = "the data") -> Split:
     """Return ``split`` if it is a ``Split``, else a clear ``TypeError``."""
     if not isinstance(split, Split):
         raise TypeError(
-            f"needs an rlap.Split(inputs, labels), two tensors, not a "
+            f"{name} must be an rlap.Split(inputs, labels), two tensors, not a "
             f"{type(split).__name__}"
         )
     return split
@@ -160,6 +164,10 @@ class Dataset:
     ``digest`` identifies the whole set, before any subset was taken. ``stand_in``
     tells that these are not data which the paper speaks about. ``banner`` is what
     must stand above anything made from the data, or "".
+
+    >>> digits = rlap.load("digits", train_size=100)
+    >>> len(digits.train), digits.classes[:3], digits.stand_in
+    (100, ('0', '1', '2'), True)
     """
 
     train: Split

@@ -10,6 +10,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from rlap.checks import check_one_of
 from rlap.models.images import WHITENING, ResNet18, SmallNet, VGGNet
 from rlap.models.speech import SpeechCNN, SpeechRes8
 from rlap.network.layers import preserved_random_state
@@ -50,9 +51,11 @@ def build(
     unless given. ``width`` only concerns ``resnet18`` and ``speech_res8``, ``whiten``
     only ``small``. The global random state stays as it was. Raises ``ValueError`` for
     an unknown name.
+
+    >>> build("resnet18", 10, seed=0, width=8).fc
+    Linear(in_features=64, out_features=256, bias=True)
     """
-    if name not in MODELS:
-        raise ValueError(f"unknown model {name!r}; choose one of {sorted(MODELS)}")
+    check_one_of(name, MODELS, "model")
     options: dict[str, object] = {}
     if in_channels is not None:
         options["in_channels"] = in_channels

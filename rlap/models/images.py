@@ -46,6 +46,9 @@ class ResNet18(nn.Module):
         hidden: units of ``fc``.
 
     Source: the released code's model.
+
+    >>> ResNet18(10, width=8)(torch.zeros(2, 3, 32, 32)).shape
+    torch.Size([2, 10])
     """
 
     def __init__(
@@ -95,6 +98,9 @@ class SmallNet(nn.Module):
         whiten: images (n, in_channels, H, W), as the network will see them, from which
             the first layer is set to whiten 2x2 patches (then it is not trained; at
             most ``WHITENING`` are used); None leaves it random.
+
+    >>> SmallNet(10)(torch.zeros(2, 3, 32, 32)).shape
+    torch.Size([2, 10])
     """
 
     def __init__(
@@ -166,6 +172,9 @@ class VGGNet(nn.Module):
         batchnorm: False leaves BatchNorm out (the convolutions then have biases).
 
     Source: after Simonyan and Zisserman (2015), with BatchNorm.
+
+    >>> VGGNet(10)(torch.zeros(2, 3, 32, 32)).shape
+    torch.Size([2, 10])
     """
 
     def __init__(

@@ -6,7 +6,7 @@ Both end in ``fc`` (to 128 units, the paper's target layer for speech), ReLU, ``
 from __future__ import annotations
 
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 
 from rlap.data.speech.mfcc import COEFFICIENTS
 
@@ -23,6 +23,9 @@ class SpeechCNN(nn.Module):
         hidden: units of ``fc``.
 
     Source: paper, Table 6; the released speech notebook (audit 1.4).
+
+    >>> SpeechCNN(10)(torch.zeros(2, 1, 40, 32)).shape
+    torch.Size([2, 10])
     """
 
     def __init__(
@@ -38,6 +41,16 @@ class SpeechCNN(nn.Module):
         x = F.max_pool2d(F.relu(self.bn(self.conv(x))), 2)
         h = F.adaptive_avg_pool2d(x, 2).flatten(1)  # (B, 256)
         return self.fc2(F.relu(self.fc(h)))
+
+
+@fx.wrap  # torch.fx is not to look inside: it knows no shapes
+def check_mfccs(x: Tensor) -> None:
+    """Raise ``ValueError`` for what is not (B, channels, 40, frames)."""
+    if x.ndim != 4 or x.shape[2] != COEFFICIENTS:
+        raise ValueError(
+            f"this network wants MFCCs (B, channels, {COEFFICIENTS}, frames), not "
+            f"{tuple(x.shape)}"
+        )
 
 
 class ResidualPair(nn.Module):
@@ -72,6 +85,9 @@ class SpeechRes8(nn.Module):
 
     Source: Tang and Lin, "Deep residual learning for small-footprint keyword
     spotting", ICASSP 2018 (arXiv 1710.10361).
+
+    >>> SpeechRes8(10)(torch.zeros(2, 1, 40, 32)).shape
+    torch.Size([2, 10])
     """
 
     def __init__(
@@ -91,11 +107,7 @@ class SpeechRes8(nn.Module):
         self.fc2 = nn.Linear(hidden, num_classes)
 
     def forward(self, x: Tensor) -> Tensor:
-        if x.ndim != 4 or x.shape[2] != COEFFICIENTS:
-            raise ValueError(
-                f"this network wants MFCCs (B, channels, {COEFFICIENTS}, frames), not "
-                f"{tuple(x.shape)}"
-            )
+        check_mfccs(x)
         # (B, channels * 40, frames): one mean and variance a coefficient
         x = self.norm(x.flatten(1, 2)).reshape(x.shape)
         x = self.pairs(self.pool(F.relu(self.conv(x))))

@@ -7,7 +7,7 @@ smallest module around the layer that shows it, at last in that of the whole mod
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from torch import fx, nn
 
@@ -17,7 +17,7 @@ from rlap.network.tracing import (
     INSTANCE_NORM,
     NORMS,
     called,
-    graphs_of,
+    graph_of,
     is_size,
     live_nodes,
 )
@@ -35,6 +35,9 @@ CALLS = {
     *("mean", "amax", "flatten", "squeeze", "transpose", "permute"),
     *("contiguous", "clone", "detach", "float", "to"),
 }
+# what leaves a unit that is zero at zero, but beside others or in another place
+JOINS = {"cat", "concat", "concatenate", "stack", "chunk", "split", "getitem"}
+JOINS |= {"unsqueeze", "view", "reshape", "mul"}
 
 
 def following_batchnorm(model: nn.Module, layer: str) -> str | None:
@@ -56,23 +59,26 @@ def following_norms(model: nn.Module, layer: str) -> tuple[str | None, list[str]
     name = _next_in_sequential(model, layer)
     if name is not None and _have_one_name(model, layer, name):
         return name, []
-    graphs, reason, others, shown = [], None, [], None
+    shown: list[str] | None = None
     for around in _around(layer):
-        graphs, reason = graphs_of(model.get_submodule(around))
-        name, others, inside = _readers(graphs, model, layer, around)
+        try:
+            graph = graph_of(model.get_submodule(around))
+        except ValueError as error:
+            reason = error
+            continue
+        name, others, inside = _readers(graph, model, layer, around)
         if name is not None and (not around or _have_one_name(model, layer, name)):
             return name, []
+        if not around:  # the whole model
+            return None, others
         if name is None and inside:
             shown = others
-    if graphs:  # of the whole model
-        return None, others
     if shown is not None or not _candidates(model, layer):
         return None, shown or []
     raise ValueError(
-        f"cannot tell which BatchNorm follows {layer!r}, since torch.fx cannot trace "
-        f"the model ({reason}); give prune its name, batchnorm='...', or "
-        "batchnorm=None if none does"
-    )
+        f"cannot tell which BatchNorm follows {layer!r}: {reason}; give prune its "
+        "name, batchnorm='...', or batchnorm=None if none does"
+    ) from reason
 
 
 def affine_batchnorm(module: nn.Module | None, d: int) -> bool:
@@ -116,37 +122,41 @@ def _next_in_sequential(model: nn.Module, layer: str) -> str | None:
 
 
 def _readers(
-    graphs: list[fx.Graph], model: nn.Module, layer: str, around: str
+    graph: fx.Graph, model: nn.Module, layer: str, around: str
 ) -> tuple[str | None, list[str], bool]:
-    """What the graphs of the module called ``around`` show: the BatchNorm of the units
+    """What the graph of the module called ``around`` shows: the BatchNorm of the units
     of ``layer``, other norms that read them, and whether they are read inside alone."""
     module, own = model.get_submodule(around), layer[len(around) :].lstrip(".")
-    ends = [end for graph in graphs for end in _ends(graph, module, own)]
-    inside = bool(ends) and all(end.op != "output" for end in ends)
+    runs = [n for n in graph.nodes if n.op == "call_module" and n.target == own]
+    ends = _ends(graph, runs, lambda node: _passes(node, module))
+    behind = _ends(
+        graph, runs, lambda node: _passes(node, module) or called(node) in JOINS
+    )
+    inside = bool(ends) and all(end.op != "output" for end in behind)
     if len({end.target for end in ends}) == 1:
-        calls = [n for g in graphs for n in g.nodes if n.target == ends[0].target]
+        calls = [n for n in graph.nodes if n.target == ends[0].target]
         d = num_units(module.get_submodule(own))
         if len(calls) == len(ends) and affine_batchnorm(_module(ends[0], module), d):
             return f"{around}.{ends[0].target}".lstrip("."), [], inside
-    others = {_speaks(end, module, around) for end in ends} - {None}
+    others = {_speaks(end, module, around) for end in (*ends, *behind)} - {None}
     return None, sorted(others), inside
 
 
-def _ends(graph: fx.Graph, module: nn.Module, layer: str) -> list[fx.Node]:
-    """The operations that read the output of ``layer``, as it is or after what keeps
-    its units apart."""
-    live = live_nodes(graph)
-    todo = [n for n in graph.nodes if n.op == "call_module" and n.target == layer]
-    ends: dict[fx.Node, None] = {}
+def _ends(
+    graph: fx.Graph, start: list[fx.Node], passes: Callable[[fx.Node], bool]
+) -> list[fx.Node]:
+    """The operations that read what ``start`` gives, as it is or after what ``passes``
+    its units on."""
+    live, todo = live_nodes(graph), list(start)
+    found: dict[fx.Node, bool] = {}
     while todo:
         for user in todo.pop().users:
-            if user not in live or is_size(user):
+            if user not in live or is_size(user) or user in found:
                 continue
-            if _passes(user, module):
+            found[user] = passes(user)
+            if found[user]:
                 todo.append(user)
-            else:
-                ends[user] = None
-    return list(ends)
+    return [node for node, goes_on in found.items() if not goes_on]
 
 
 def _module(node: fx.Node, root: nn.Module) -> nn.Module | None:

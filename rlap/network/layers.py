@@ -265,6 +265,9 @@ def activations(
 
     Eval mode, float32, in batches; the model, its mode, hooks and buffers and the
     global random state stay as they were. Source: paper section 3.3 (the regressors).
+
+    >>> rlap.activations(model, data.inputs, layer="fc").shape
+    torch.Size([120, 16])
     """
     module = get_layer(model, layer)
     check_inputs(inputs)

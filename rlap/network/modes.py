@@ -7,6 +7,7 @@ from contextlib import contextmanager
 
 from torch import nn
 
+from rlap.checks import check_one_of
 from rlap.data.base import Split, check_split
 
 BATCHNORM = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
@@ -16,8 +17,7 @@ FROZEN = "no parameter to train: all are frozen or the model has none"
 
 def check_trainable(split: Split, batchnorm: str) -> None:
     """One clear error for data or settings that nothing can be trained with."""
-    if batchnorm not in BATCHNORM_MODES:
-        raise ValueError(f"batchnorm is {batchnorm!r}; choose one of {BATCHNORM_MODES}")
+    check_one_of(batchnorm, BATCHNORM_MODES, "batchnorm")
     if len(check_split(split)) == 0:
         raise ValueError("cannot train on an empty split")
 

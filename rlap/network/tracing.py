@@ -1,88 +1,44 @@
-"""Graphs of what a module's forward computes from what, by torch.fx.
-
-They are for reading, never run, so that more can be traced than by torch.fx alone: a
-forward with conditions on values gives one graph for each way through it.
-"""
+"""The graph of what a module's forward computes from what, by torch.fx."""
 
 from __future__ import annotations
 
-import copy
 from collections import OrderedDict
 
-from torch import Tensor, fx, nn
+from torch import fx, nn
 
+from rlap.network.copying import copy_of
 from rlap.network.layers import SUPPORTED, model_device, preserved_random_state
 from rlap.network.modes import BATCHNORM
 
 INSTANCE_NORM = (nn.InstanceNorm1d, nn.InstanceNorm2d, nn.InstanceNorm3d)
 NORMS = (*BATCHNORM, *INSTANCE_NORM, nn.GroupNorm, nn.LayerNorm)
 SIZES = ("shape", "ndim", "dtype", "device", "size", "dim")  # calls that give no values
-MAX_PATHS = 16  # through one forward
-MAX_CONDITIONS = 64  # on one path: more may be a loop that never ends
 
 
-class _Value(fx.Proxy):
-    """A traced value that has a length, for ``x.view(len(x), -1)`` is common."""
-
-    def __len__(self) -> int:
-        if called(self.node) in SIZES:
-            return super().__len__()  # an error: conditions hang on it
-        return 2  # samples in a batch; any number will do
-
-
-class _Tracer(fx.Tracer):
-    """Takes layers and norms whole, subclasses too; a condition on values comes out as
-    ``decisions`` say, and false after those."""
-
-    def __init__(self, decisions: tuple[bool, ...]) -> None:
-        super().__init__()
-        self.decisions, self.asked = decisions, 0
+class Tracer(fx.Tracer):
+    """Takes layers and norms whole, subclasses from elsewhere too."""
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
         whole = isinstance(m, SUPPORTED + NORMS)
         return whole or super().is_leaf_module(m, module_qualified_name)
 
-    def proxy(self, node: fx.Node) -> fx.Proxy:
-        return _Value(node, self)
 
-    def to_bool(self, obj: fx.Proxy) -> bool:
-        self.asked += 1
-        if self.asked > MAX_CONDITIONS:
-            raise RuntimeError("too many conditions on values")
-        known = self.asked <= len(self.decisions)
-        return self.decisions[self.asked - 1] if known else False
+def graph_of(module: nn.Module) -> fx.Graph:
+    """The graph of the forward in eval mode.
 
+    Raises ``ValueError`` where torch.fx finds none, as where what runs depends on
+    values. The module, what it holds and the global random state stay as they were.
 
-def graphs_of(module: nn.Module) -> tuple[list[fx.Graph], object]:
-    """A graph for each way through the forward, and why one way or all have none.
-
-    A way that ends in an error is left out: it refuses inputs that are not meant. The
-    module, what it holds, and the global random state stay as they were.
+    >>> from torch import nn
+    >>> model = nn.Sequential(nn.Linear(2, 1), nn.ReLU())
+    >>> [node.name for node in graph_of(model).nodes]
+    ['input_1', '_0', '_1', 'output']
     """
     with preserved_random_state(model_device(module)):
         try:
-            twin = _twin(module)
-        except Exception as error:  # whatever copying an attribute raised
-            return [], error
-        return _paths(twin)
-
-
-def _paths(module: nn.Module) -> tuple[list[fx.Graph], object]:
-    graphs: list[fx.Graph] = []
-    pending: list[tuple[bool, ...]] = [()]
-    reason: object = None
-    for _ in range(MAX_PATHS):
-        decisions = pending.pop()
-        tracer = _Tracer(decisions)
-        try:
-            graphs.append(tracer.trace(module))
+            return Tracer().trace(_twin(module))
         except Exception as error:  # fx raises whatever the forward raised
-            reason = reason or error
-        for i in range(len(decisions), min(tracer.asked, MAX_CONDITIONS)):
-            pending.append((*decisions, *[False] * (i - len(decisions)), True))
-        if not pending:
-            return graphs, reason
-    return [], "too many conditions on values"
+            raise ValueError(f"torch.fx cannot trace the model ({error})") from error
 
 
 def _twin(module: nn.Module) -> nn.Module:
@@ -93,12 +49,7 @@ def _twin(module: nn.Module) -> nn.Module:
     memo: dict[int, object] = {id(p): p for p in module.parameters()}
     for m in module.modules():
         memo |= {id(h): OrderedDict() for h in (m._forward_hooks, m._forward_pre_hooks)}
-        kept = [v for v in vars(m).values() if isinstance(v, Tensor) and not v.is_leaf]
-        memo |= {id(v): v for v in kept}  # activations, which cannot be copied
-    twin = copy.deepcopy(module, memo)
-    for m in twin.modules():
-        m.training = False
-    return twin
+    return copy_of(module, memo).eval()
 
 
 def called(node: fx.Node) -> str:

@@ -23,6 +23,9 @@ def predict(
 
     The model, its mode and the global random state are left as they were. Raises
     ``TypeError`` for a model that returns no logits, or has another precision.
+
+    >>> rlap.predict(model, data.inputs).shape
+    torch.Size([120, 10])
     """
     check_inputs(inputs)
     precision = resolve_precision(precision, model, model_device(model))
@@ -37,7 +40,11 @@ def accuracy(
     batch_size: int | None = None,
     precision: str = "fp32",
 ) -> float:
-    """Share of ``split`` that the model classifies as labelled, in [0, 1]."""
+    """Share of ``split`` that the model classifies as labelled, in [0, 1].
+
+    >>> 0 <= accuracy(model, data) <= 1
+    True
+    """
     inputs = check_split(split).fixed_inputs()
     logits = predict(model, inputs, batch_size=batch_size, precision=precision)
     check_finite(logits, "the model's logits")

@@ -33,6 +33,7 @@ from rlap.training.inference import accuracy
 from rlap.training.recipe import (
     Recipe,
     augment,
+    check_recipe,
     learning_rate,
     make_optimizer,
     make_plateau,
@@ -44,7 +45,14 @@ if TYPE_CHECKING:
 
 
 class TrainingDiverged(RuntimeError):
-    """The loss became NaN or infinite."""
+    """The loss became NaN or infinite.
+
+    >>> try:
+    ...     rlap.train(model, data, rlap.Recipe(lr=1e30, epochs=3))
+    ... except rlap.TrainingDiverged as error:
+    ...     print(str(error).split(";")[1])
+     lower the learning rate (now 1e+30) or check the inputs
+    """
 
 
 @dataclass
@@ -56,6 +64,10 @@ class History:
     one was monitored; ``seconds`` counts the training alone and ``test_seconds`` the
     evaluations of both. ``resumed`` epochs came from a checkpoint, with the seconds
     that they took when they were run.
+
+    >>> history = rlap.train(model, data, rlap.Recipe(epochs=2), test=data)
+    >>> len(history.loss), len(history.test_accuracy), history.samples
+    (2, 2, 120)
     """
 
     loss: list[float] = field(default_factory=list)
@@ -121,8 +133,13 @@ def train(
 
     Raises ``ValueError`` for unusable data or settings, ``TrainingDiverged`` when the
     loss is no longer finite.
+
+    >>> history = rlap.train(model, data, rlap.Recipe(epochs=3, lr=0.02), seed=1)
+    >>> history.loss[-1] < history.loss[0]
+    True
     """
     check_gradients()
+    check_recipe(recipe)
     recipe = recipe or Recipe()
     device = torch.device(device) if device is not None else model_device(model)
     check_trainable(split, batchnorm)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
-from rlap.checks import check_count, check_number
+from rlap.checks import check_count, check_number, check_one_of
 
 OPTIMIZERS = ("sgd", "adam")
 SCHEDULES = ("constant", "multistep", "cosine", "onecycle", "plateau")
@@ -45,6 +45,9 @@ class Recipe:
 
     Raises ``TypeError`` for anything that is not a number where one is due, and
     ``ValueError`` for anything out of range.
+
+    >>> rlap.Recipe(epochs=3, optimizer="adam", lr=1e-3, schedule="cosine").batch_size
+    128
     """
 
     epochs: int = 10
@@ -72,10 +75,7 @@ class Recipe:
             ("augment", AUGMENTATIONS),
             ("precision", PRECISIONS),
         ):
-            if getattr(self, name) not in allowed:
-                raise ValueError(
-                    f"{name} is {getattr(self, name)!r}; choose one of {allowed}"
-                )
+            check_one_of(getattr(self, name), allowed, name)
         for name in ("epochs", "patience"):
             check_count(getattr(self, name), name, minimum=0)
         for name in ("batch_size", "crop_padding"):
@@ -96,6 +96,15 @@ class Recipe:
         for rule, holds in checks.items():
             if not holds:
                 raise ValueError(f"a recipe needs {rule}; this one is {self}")
+
+
+def check_recipe(recipe: object) -> None:
+    """Raise ``TypeError`` for what is neither a ``Recipe`` nor None."""
+    if recipe is not None and not isinstance(recipe, Recipe):
+        raise TypeError(
+            f"recipe must be an rlap.Recipe, not {type(recipe).__name__}: "
+            "rlap.Recipe(epochs=5)"
+        )
 
 
 def learning_rate(recipe: Recipe, step: int, steps_per_epoch: int) -> float:
@@ -200,6 +209,7 @@ def native_bf16(device_type: str) -> bool:
 
 def resolve_precision(precision: str, model: nn.Module, device: torch.device) -> str:
     """ "fp32" or "bf16" for ``precision``, which may be "auto"."""
+    check_one_of(precision, PRECISIONS, "precision")
     if precision != "auto":
         return precision
     convolutional = any(isinstance(m, nn.Conv2d) for m in model.modules())

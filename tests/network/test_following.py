@@ -8,6 +8,7 @@ import warnings
 import pytest
 import torch
 import torch.nn.functional as F
+import torchvision
 from conftest import mlp, randn, scrambled, seeded, untouched
 from torch import Tensor, nn
 
@@ -110,14 +111,10 @@ FORWARDS = {
     "functional": (lambda m, x: m.bn(F.max_pool2d(F.relu(m.conv(x)), 2)), "bn"),
     "two lines": (lambda m, x: m.bn(F.dropout(m.conv(x).clone(), 0.5, False)), "bn"),
     "its size": (lambda m, x: m.bn((h := m.conv(x)).float()).view(h.size(0), -1), "bn"),
-    "length": (lambda m, x: m.bn(m.conv(x)).view(len(x), -1), "bn"),
     "twice, alike": (lambda m, x: m.bn(m.conv(x)) + m.bn(m.conv(x + 1)), "bn"),
-    "a guard": (lambda m, x: m.bn(m.conv(checked(x))), "bn"),
-    "a condition": (lambda m, x: m.bn(m.conv(x * 2 if x.sum() > 0 else x)), "bn"),
     "noted": (lambda m, x: (m.conv(x).abs().max(), m.bn(m.conv(x)))[1], "bn"),
     "read twice": (lambda m, x: m.bn(h := m.conv(x)) + h, None),
     "returned too": (lambda m, x: (h := m.conv(x), m.bn(h)), None),
-    "on one way": (lambda m, x: m.bn(m.conv(x)) if x.sum() > 0 else m.conv(x), None),
     "reads more": (lambda m, x: m.bn(m.conv(x)) + m.bn(x[:, :1] * 2), None),
     "a sum": (lambda m, x: m.bn(m.conv(x) + x[:, :1]), None),
     "shuffled": (
@@ -126,12 +123,6 @@ FORWARDS = {
     ),
     "never run": (lambda m, x: m.bn(F.conv2d(x, m.conv.weight)), None),
 }
-
-
-def checked(x: Tensor) -> Tensor:
-    if x.dim() != 4:
-        raise ValueError(f"images only, not {tuple(x.shape)}")
-    return x
 
 
 @pytest.mark.parametrize("case", FORWARDS)
@@ -202,16 +193,20 @@ def test_modules_inside_may_show_it():
     assert following_batchnorm(net, "other.3") is None
 
 
-@pytest.mark.parametrize("conditions", [6, 10**9])
-def test_too_many_conditions_end(conditions):
-    def forward(m: Made, x: Tensor) -> Tensor:
-        for _ in range(conditions):
-            if x.sum() > 0:
-                x = x / 2
-        return m.bn(m.conv(x))
+UNSEEN = {
+    "length": lambda m, x: m.bn(m.conv(x)).view(len(x), -1),
+    "a guard": lambda m, x: m.bn(m.conv(x)) if x.dim() == 4 else x,
+    "a condition": lambda m, x: m.bn(m.conv(x * 2 if x.sum() > 0 else x)),
+    "on one way": lambda m, x: m.bn(m.conv(x)) if x.sum() > 0 else m.conv(x),
+}
 
-    with pytest.raises(ValueError, match="too many conditions"):
-        following_batchnorm(Made(forward), "conv")
+
+@pytest.mark.parametrize("case", UNSEEN)
+def test_what_runs_may_depend_on_values_and_then_a_name_is_asked_for(case):
+    net = Made(UNSEEN[case])
+    with pytest.raises(ValueError, match="cannot trace .*batchnorm='...'"):
+        prune(net, layer="conv", units=[0])
+    assert prune(net, layer="conv", units=[0], batchnorm="bn").batchnorm == "bn"
 
 
 def test_a_forward_replaced_on_the_instance():
@@ -287,6 +282,40 @@ def test_norms_as_functions_and_batchnorms_that_others_read_too():
     assert following_norms(Made(forward), "conv") == (None, ["layer_norm()"])
     both = Made(FORWARDS["read twice"][0])
     assert following_norms(both, "conv") == (None, ["'bn' (BatchNorm2d)"])
+
+
+BEHIND = {
+    "a concatenation": lambda m, x: m.other(torch.cat([x, m.conv(x)], 1)),
+    "a part": lambda m, x: m.other(torch.cat([m.conv(x)[:, :2], m.conv(x)], 1)),
+    "a gate": lambda m, x: m.other((h := m.conv(x)) * h.mean((2, 3), True).sigmoid()),
+    "a shuffle": lambda m, x: m.other(m.conv(x).view(3, 2, 2, 4).transpose(1, 2)),
+}
+
+
+@pytest.mark.parametrize("case", BEHIND)
+def test_norms_behind_what_joins_units_are_told(case):
+    d = {"a shuffle": 2, "a gate": 4}.get(case, 6)
+    net = Made(BEHIND[case], nn.BatchNorm2d(d))
+    assert following_norms(net, "conv") == (None, ["'other' (BatchNorm2d)"])
+
+
+def test_in_a_sum_units_do_not_revive():
+    net = Made(lambda m, x: m.other(m.conv(x) + x[:, :1]), nn.BatchNorm2d(4))
+    assert following_norms(net, "conv") == (None, [])
+
+
+def test_densenet_pruned_units_revive_behind_a_concatenation():
+    net = torchvision.models.densenet121(weights=None, num_classes=3).eval()
+    layer = "features.denseblock1.denselayer1.conv2"
+    with pytest.warns(UserWarning, match=r"not behind .*BatchNorm2d.* and \d+ more"):
+        mask = prune(net, layer=layer, units=[1])
+    assert mask.batchnorm is None
+    block = layer.rpartition(".")[0]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert prune(net, layer=f"{block}.conv1", units=[1]).batchnorm == (
+            f"{block}.norm2"
+        )
 
 
 # --- the package's own networks -----------------------------------------------------

@@ -435,7 +435,7 @@ def test_data_that_are_no_split_are_told_so(data):
     }[data]
     heads = partial(finetune, layer="fc")
     for use in (train, evaluate, accuracy, heads):
-        with pytest.raises(TypeError, match=r"needs an rlap.Split\(inputs, labels\)"):
+        with pytest.raises(TypeError, match=r"must be an rlap.Split\(inputs, labels\)"):
             use(convnet(), given)
 
 
@@ -681,10 +681,10 @@ def test_precision():
         ({"patience": -1}, ValueError, "patience must be at least 0"),
         ({"milestones": (1.5,)}, TypeError, "a milestone must be a whole number"),
         ({"label_smoothing": 1.0}, ValueError, "label_smoothing < 1"),
-        ({"optimizer": ""}, ValueError, "optimizer is ''; choose one of"),
-        ({"schedule": "step"}, ValueError, "schedule is 'step'"),
-        ({"augment": None}, ValueError, "augment is None"),
-        ({"precision": "fp16"}, ValueError, "precision is 'fp16'"),
+        ({"optimizer": ""}, ValueError, "unknown optimizer ''; choose one of"),
+        ({"schedule": "step"}, ValueError, "unknown schedule 'step'"),
+        ({"augment": None}, ValueError, "unknown augment None"),
+        ({"precision": "fp16"}, ValueError, "unknown precision 'fp16'"),
     ],
 )
 def test_unusable_recipes(options, error, message):
@@ -694,7 +694,7 @@ def test_unusable_recipes(options, error, message):
 
 def test_unusable_runs():
     split = blobs()
-    with pytest.raises(ValueError, match="batchnorm is 'frozen'"):
+    with pytest.raises(ValueError, match="unknown batchnorm 'frozen'"):
         train(mlp(), split, PLAIN, batchnorm="frozen")
     with pytest.raises(KeyError, match="no module 'head'"):
         train(mlp(), split, PLAIN, modules=["head"])
