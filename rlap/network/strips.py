@@ -107,8 +107,8 @@ def taken_apart(strips: Tensor, images: int, width: int) -> Tensor:
     """Strips (B / images, C, H, images * pitch) as images (B, C, H, width) again."""
     n, c, h, w = strips.shape
     pixels = strips.permute(0, 2, 3, 1).reshape(n, h, images, w // images, c)
-    pixels = pixels[:, :, :, :width].transpose(1, 2)
-    return pixels.reshape(n * images, h, width, c).permute(0, 3, 1, 2)
+    pixels = pixels[:, :, :, :width].transpose(1, 2).contiguous()
+    return pixels.view(n * images, h, width, c).permute(0, 3, 1, 2)
 
 
 class StripConvolution(torch.autograd.Function):
