@@ -29,6 +29,7 @@ RECIPE = rlap.Recipe(
     batch_size=BATCH,
     lr=RATE,
     momentum=0.9,
+    nesterov=False,
     weight_decay=5e-4,
     schedule="constant",
     shuffle=False,

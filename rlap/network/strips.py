@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
+from functools import cache
 
 import torch
 import torch.nn.functional as F
@@ -31,11 +32,19 @@ def strips_for(
     model: nn.Module, precision: str, device: torch.device
 ) -> Callable[[], AbstractContextManager]:
     """A factory of contexts for forward passes of ``model``: ``Strips`` where they can
-    help, which is in bfloat16 on a CPU with convolutions of many channels."""
+    help, which is for convolutions of many channels in bfloat16 on a CPU with AMX."""
+    if device.type != "cpu" or precision != "bf16" or not has_amx():
+        return nullcontext
     layers = (m for m in model.modules() if isinstance(m, nn.Conv2d))
     large = any(min(m.in_channels, m.out_channels) >= CHANNELS for m in layers)
-    cpu = torch.device(device).type == "cpu"
-    return Strips if cpu and precision == "bf16" and large else nullcontext
+    return Strips if large else nullcontext
+
+
+@cache
+def has_amx() -> bool:
+    """Whether this CPU has the matrix unit (without it strips are a little slower).
+    An older PyTorch cannot tell."""
+    return getattr(torch.cpu, "get_capabilities", dict)().get("amx_bf16", False)
 
 
 class Strips(TorchFunctionMode):

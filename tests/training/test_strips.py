@@ -60,6 +60,12 @@ def test_gradients_of_gradients_are_refused():
         grad.sum().backward()
 
 
+@pytest.fixture
+def amx(monkeypatch):
+    """As on a CPU with a matrix unit; strips compute the same on any other."""
+    monkeypatch.setattr(strips, "has_amx", lambda: True)
+
+
 def caught(
     x, *, inputs=128, outputs=128, kernel=3, stride=1, padding=None, autocast=True, **kw
 ) -> int:
@@ -119,12 +125,14 @@ def test_any_call_under_the_mode_is_the_plain_one(bias):
         torch.testing.assert_close(ours, plain, rtol=0.02, atol=0.02)
 
 
-def test_only_where_it_can_help():
+def test_only_where_it_can_help(monkeypatch, amx):
     wide = models.build("resnet18", 3, seed=0, width=32)
     assert strips_for(wide, "bf16", CPU) is Strips
     assert strips_for(wide, "fp32", CPU) is nullcontext
     assert strips_for(wide, "bf16", torch.device("cuda")) is nullcontext
     assert strips_for(models.build("small", 3, seed=0), "bf16", CPU) is nullcontext
+    monkeypatch.setattr(strips, "has_amx", lambda: False)
+    assert strips_for(wide, "bf16", CPU) is nullcontext
 
 
 # --- the loop -----------------------------------------------------------------------
@@ -151,7 +159,7 @@ def losses(monkeypatch, precision="bf16", *, plain=False, reverse=False) -> list
         return train(network(), split, recipe).loss
 
 
-def test_losses_agree_as_two_roundings_do(monkeypatch):
+def test_losses_agree_as_two_roundings_do(monkeypatch, amx):
     used, apply = [], StripConvolution.apply
     monkeypatch.setattr(
         strips.StripConvolution, "apply", lambda *a: used.append(a) or apply(*a)
@@ -170,14 +178,14 @@ def test_losses_agree_as_two_roundings_do(monkeypatch):
     assert apart <= min(orders, precisions) / 10
 
 
-def test_predictions_agree(monkeypatch):
+def test_predictions_agree(monkeypatch, amx):
     net, x = network().eval(), pictures(20, size=16).inputs
     ours = predict(net, x, precision="bf16")
     monkeypatch.setattr(inference, "strips_for", lambda *a: nullcontext)
     torch.testing.assert_close(ours, predict(net, x, precision="bf16"))
 
 
-def test_resumed_in_strips_equals_uninterrupted(tmp_path):
+def test_resumed_in_strips_equals_uninterrupted(tmp_path, amx):
     split = pictures(25, size=16)  # a last batch of one is left out
     whole, file = network(), tmp_path / "run.pt"
     mask = prune(whole, layer="fc", units=[1])
