@@ -22,22 +22,22 @@ from torch.autograd.function import once_differentiable
 from torch.nn.grad import conv2d_input, conv2d_weight
 from torch.overrides import TorchFunctionMode
 
+from rlap.network.layers import model_device
+
 CHANNELS = 128  # of inputs and outputs, at least: below, copying costs what is saved
 NARROW = 8  # columns of an output, at most: wider ones fill the unit by themselves
 TINY = 4  # up to here a weight gradient is faster as one product of matrices
 WIDE = 80  # columns of a strip of outputs, at most: beyond 40 the gain is small
 
 
-def strips_for(
-    model: nn.Module, precision: str, device: torch.device
-) -> Callable[[], AbstractContextManager]:
-    """A factory of contexts for forward passes of ``model``: ``Strips`` where they can
-    help, which is for convolutions of many channels in bfloat16 on a CPU with AMX."""
-    if device.type != "cpu" or precision != "bf16" or not has_amx():
-        return nullcontext
+def strips_for(model: nn.Module, precision: str) -> AbstractContextManager:
+    """A context, to be entered at each pass of ``model``: ``Strips`` where they help,
+    for convolutions of many channels in bfloat16 on a CPU with AMX, else nothing."""
+    if precision != "bf16" or model_device(model).type != "cpu" or not has_amx():
+        return nullcontext()
     layers = (m for m in model.modules() if isinstance(m, nn.Conv2d))
     large = any(min(m.in_channels, m.out_channels) >= CHANNELS for m in layers)
-    return Strips if large else nullcontext
+    return Strips() if large else nullcontext()
 
 
 @cache

@@ -12,15 +12,15 @@ from conftest import pictures, randn, same_state, state
 from torch import nn
 
 from rlap import models
+from rlap.network import strips
+from rlap.network.strips import StripConvolution, Strips, images_a_strip, strips_for
 from rlap.pruning import prune
-from rlap.training import inference, loop, strips
+from rlap.training import inference, loop
 from rlap.training.inference import predict
 from rlap.training.loop import train
 from rlap.training.recipe import Recipe
-from rlap.training.strips import StripConvolution, Strips, images_a_strip, strips_for
 
 LAST = torch.channels_last
-CPU = torch.device("cpu")
 RECIPE = Recipe(epochs=3, batch_size=8, lr=0.05, schedule="constant", precision="bf16")
 
 
@@ -126,13 +126,17 @@ def test_any_call_under_the_mode_is_the_plain_one(bias):
 
 
 def test_only_where_it_can_help(monkeypatch, amx):
-    wide = models.build("resnet18", 3, seed=0, width=32)
-    assert strips_for(wide, "bf16", CPU) is Strips
-    assert strips_for(wide, "fp32", CPU) is nullcontext
-    assert strips_for(wide, "bf16", torch.device("cuda")) is nullcontext
-    assert strips_for(models.build("small", 3, seed=0), "bf16", CPU) is nullcontext
+    def on(name, precision, **options) -> bool:
+        net = models.build(name, 3, seed=0, **options)
+        return isinstance(strips_for(net, precision), Strips)
+
+    assert on("resnet18", "bf16", width=32)
+    assert not on("resnet18", "fp32", width=32)
+    assert not on("small", "bf16")
+    with torch.device("meta"):  # as on any other device than the CPU
+        assert not isinstance(strips_for(nn.Conv2d(128, 128, 3), "bf16"), Strips)
     monkeypatch.setattr(strips, "has_amx", lambda: False)
-    assert strips_for(wide, "bf16", CPU) is nullcontext
+    assert not on("resnet18", "bf16", width=32)
 
 
 # --- the loop -----------------------------------------------------------------------
@@ -155,7 +159,7 @@ def losses(monkeypatch, precision="bf16", *, plain=False, reverse=False) -> list
     with monkeypatch.context() as patched:
         if plain:
             for module in (loop, inference):
-                patched.setattr(module, "strips_for", lambda *a: nullcontext)
+                patched.setattr(module, "strips_for", lambda *a: nullcontext())
         return train(network(), split, recipe).loss
 
 
@@ -181,7 +185,7 @@ def test_losses_agree_as_two_roundings_do(monkeypatch, amx):
 def test_predictions_agree(monkeypatch, amx):
     net, x = network().eval(), pictures(20, size=16).inputs
     ours = predict(net, x, precision="bf16")
-    monkeypatch.setattr(inference, "strips_for", lambda *a: nullcontext)
+    monkeypatch.setattr(inference, "strips_for", lambda *a: nullcontext())
     torch.testing.assert_close(ours, predict(net, x, precision="bf16"))
 
 
