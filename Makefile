@@ -45,8 +45,9 @@ lint: setup  ## check style
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
-bench: setup  ## time each stage, and see how one group is divided
+bench: setup  ## time each stage and training, and see how one group is divided
 	$(BIN)/python benchmarks/stages.py
+	$(BIN)/python benchmarks/training.py
 	$(BIN)/python benchmarks/one_group.py
 
 clean:  ## remove what builds left behind, .venv included

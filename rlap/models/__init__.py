@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from rlap.checks import check_one_of
 from rlap.models.images import WHITENING, ResNet18, SmallNet, VGGNet
 from rlap.models.speech import SpeechCNN, SpeechRes8
-from rlap.network.layers import preserved_random_state
+from rlap.network.layers import is_thin, preserved_random_state
 
 __all__ = [
     "MODELS",
@@ -34,6 +34,9 @@ MODELS = {
     "speech_res8": SpeechRes8,
 }
 _WITH_WIDTH = ("resnet18", "speech_res8")
+# The layout of inputs with one channel is ambiguous: there the weights say it. And the
+# large ones of ResNet-18 need not be copied from one layout to the other in each step.
+_CHANNELS_LAST = ("resnet18", "speech_cnn", "speech_res8")
 
 
 def build(
@@ -65,7 +68,6 @@ def build(
         options["width"] = width
     with preserved_random_state(torch.device("cpu"), seed):
         net = MODELS[name](num_classes, **options)
-    if name.startswith("speech"):
-        # the layout of inputs with one channel is ambiguous: let the weights say it
+    if name in _CHANNELS_LAST and not any(map(is_thin, net.modules())):
         net = net.to(memory_format=torch.channels_last)
     return net

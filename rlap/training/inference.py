@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from rlap.checks import check_finite, check_inputs
 from rlap.data.base import Split, check_split
 from rlap.network.layers import check_logits, model_device, reading
+from rlap.network.strips import strips_for
 from rlap.training.recipe import resolve_precision
 
 
@@ -29,7 +30,8 @@ def predict(
     """
     check_inputs(inputs)
     precision = resolve_precision(precision, model, model_device(model))
-    with reading(model, inputs, batch_size=batch_size, precision=precision) as batches:
+    passes = reading(model, inputs, batch_size=batch_size, precision=precision)
+    with passes as batches, strips_for(model, precision):
         return torch.cat([check_logits(model(x)).float() for x in batches])
 
 

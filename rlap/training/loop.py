@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -28,6 +29,7 @@ from rlap.network.layers import (
 )
 from rlap.network.modes import check_trainable, only_these, trainable
 from rlap.network.precision import autocast, own_precision
+from rlap.network.strips import strips_for
 from rlap.training.checkpoint import Checkpoint, fingerprint
 from rlap.training.inference import accuracy
 from rlap.training.recipe import (
@@ -189,8 +191,10 @@ class TrainingRun:
     top_label: int = 0
     plateau: ReduceLROnPlateau | None = None
     place: Callable[[Tensor], Tensor] = field(init=False)
+    strips: AbstractContextManager = field(init=False)
 
     def __post_init__(self) -> None:
+        self.strips = strips_for(self.model, self.history.precision)
         self.place = placing(self.model, self.split.inputs, training=True)
         self.top_label = int(self.split.labels.max())
         self.plateau = make_plateau(self.recipe, self.optimizer)
@@ -241,7 +245,7 @@ class TrainingRun:
         inputs = self.split.at(index, self.generator)
         inputs = augment(inputs, self.recipe, self.generator)
         labels = self.split.labels[index]
-        with autocast(self.history.precision, self.device):
+        with autocast(self.history.precision, self.device), self.strips:
             logits = check_logits(self.model(self.place(inputs))).float()  # (B, C)
         if logits.shape[1] <= self.top_label:
             raise ValueError(

@@ -1,4 +1,4 @@
-"""The benchmark runs end to end and prints a row for every stage."""
+"""The benchmarks run end to end and print what they promise."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+
+import pytest
 
 FOLDER = Path(__file__).parents[2] / "benchmarks"
 SCRIPT = FOLDER / "stages.py"
@@ -40,3 +42,17 @@ def test_one_group_is_below_what_is_believed():
     assert [row[4] for row in rows] == ["never", "4.00", "never", "2.88"]
     for row in (rows[1], rows[3]):
         assert all(0 < float(found) < float(row[4]) for found in row[2:4])
+
+
+def test_training_against_plain_steps():
+    words = [sys.executable, str(FOLDER / "training.py"), "--width", "32"]
+    words += ["--steps", "1", "--repeats", "2"]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    ours, plain, ratio = re.search(
+        r"^images a second +([\d.]+) +([\d.]+) +([\d.]+)x$", done.stdout, re.M
+    ).groups()
+    assert float(ours) > 0 and float(plain) > 0 and float(ratio) > 0
+    first = re.search(r"^mean loss, first turn +([\d.]+) +([\d.]+)$", done.stdout, re.M)
+    assert float(first[1]) == pytest.approx(float(first[2]), abs=0.02)
+    assert "plain and plain in reverse" in done.stdout
