@@ -63,6 +63,11 @@ def build_parser() -> argparse.ArgumentParser:
     run.add_argument(
         "--force", action="store_true", help="run even if the folder is up to date"
     )
+    run.add_argument(
+        "--replace",
+        action="store_true",
+        help="run even if the folder holds a run with other parameters, which is lost",
+    )
     add_stale(run, "rerun")
     run.add_argument("--leash", action="store_true", help=argparse.SUPPRESS)
     run.set_defaults(command=command_run)
@@ -123,7 +128,7 @@ def command_run(options: argparse.Namespace) -> int:
     if options.leash:
         threading.Thread(target=hold_leash, daemon=True).start()
     given = dict(parse_parameter(text) for text in options.parameters)
-    choice = {"force": options.force, "stale": options.stale}
+    choice = {name: getattr(options, name) for name in ("force", "replace", "stale")}
     try:
         run(options.notebook, options.out, given, **choice)
     finally:

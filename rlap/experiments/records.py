@@ -22,7 +22,7 @@ import torch
 
 import rlap
 from rlap.data import Dataset
-from rlap.experiments.parameters import Parameters
+from rlap.experiments.parameters import NOTEBOOKS, Parameters
 from rlap.files import paths
 from rlap.files.digests import code_digest, notebook_digest, sha
 from rlap.files.download import atomic
@@ -196,7 +196,8 @@ def rounded(value: object, digits: int = 6) -> object:
 
 
 def read(path: str | Path) -> dict[str, object]:
-    """Read a record (a file, or its folder); ``RecordError`` says what is wrong.
+    """Read a record (a file, or its folder); ``RecordError`` says what is wrong: it
+    cannot be read, was changed, or is not what a run of this version could have left.
 
     The first records were written without a digest; theirs is in the manifest.
     """
@@ -204,15 +205,51 @@ def read(path: str | Path) -> dict[str, object]:
     path = path / FILE if path.is_dir() else path
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
+        digest = content_digest(record) if isinstance(record, dict) else None
     except FileNotFoundError as error:
         raise RecordError(f"there is no record at {path}") from error
-    except ValueError as error:
+    # RecursionError: nested too deeply; ValueError: not JSON, or a number not finite
+    except (ValueError, RecursionError, OSError) as error:
         raise RecordError(f"{path} is not a record: {error}") from error
     if not isinstance(record, dict) or record.get("schema") != SCHEMA:
         raise RecordError(f"{path} is not a record of schema {SCHEMA}")
-    if "digest" in record and record["digest"] != content_digest(record):
+    if record.get("digest", digest) != digest:
         raise RecordError(f"{path} was changed after it was written")
+    try:
+        check_shape(record)
+    except (ValueError, TypeError) as error:
+        raise RecordError(f"{path} is no record of this version: {error}") from error
     return record
+
+
+# what every reader relies on: the kind of each part, and of what is in it
+SHAPE = {
+    "notebook": (str, None),
+    "protocol": (str, None),
+    "identity": (dict, str),
+    "parameters": (dict, None),
+    "data": (dict, None),
+    "arms": (dict, dict),
+    "seconds": (dict, int | float),
+    "provenance": (dict, None),
+}
+
+
+def check_shape(record: Mapping[str, object]) -> None:
+    """Raise an error that says which part of a record is missing, of the wrong kind, or
+    has a value that its notebook does not know."""
+    for name, (kind, inner) in SHAPE.items():
+        part = record.get(name)
+        if not isinstance(part, kind):
+            raise TypeError(f"{name} is {part!r:.40}, not of type {kind.__name__}")
+        for key, value in part.items() if inner else ():
+            if not isinstance(value, inner):
+                raise TypeError(f"{name}: {key!r} is {value!r:.40}")
+    if not isinstance(record["data"].get("stand_in"), bool):
+        raise TypeError("data does not say whether they stand in for others")
+    if record["notebook"] not in NOTEBOOKS:
+        raise ValueError(f"there is no notebook {record['notebook']!r}")
+    NOTEBOOKS[record["notebook"]].from_mapping(record["parameters"])
 
 
 def read_all(folder: str | Path) -> list[dict[str, object]]:

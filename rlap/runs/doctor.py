@@ -36,6 +36,7 @@ CORE = (
     "tqdm",
     "safetensors",
     "platformdirs",
+    "filelock",
     "PyYAML",
 )
 

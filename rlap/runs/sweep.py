@@ -18,10 +18,10 @@ from contextlib import suppress
 from pathlib import Path
 
 from rlap.runs.estimate import words
+from rlap.runs.folders import leftovers, recover
 from rlap.runs.grid import Job
 from rlap.runs.locks import RunLocked, lock
 from rlap.runs.pool import Outcome, Pool
-from rlap.runs.run import leftovers, recover
 from rlap.runs.state import State, expected_identity, state_of
 
 
@@ -50,6 +50,9 @@ def clear(jobs: Sequence[Job]) -> None:
 def arguments(job: Job, *, force: bool = False, stale: str = "keep") -> list[str]:
     """The words after ``rlap`` that run one job."""
     told = ["run", short(job.notebook), "--out", short(job.folder), "--stale", stale]
+    told.append(
+        "--replace"
+    )  # the folder is named by the setting: it is the sweep's own
     for name, value in job.given.items():
         told += ["-p", f"{name}={'null' if value is None else value}"]
     return [*told, "--force"] if force else told

@@ -21,7 +21,7 @@ def make(seed: int = 0, **changes) -> dict[str, object]:
         notebook="01_cifar10",
         data=rlap.load("digits"),
         protocol="controlled",
-        measured={"arms": {"initial": {"accuracy": 0.5}}},
+        measured={"arms": {"initial": {"accuracy": 0.5}}, "seconds": {"all": 1.0}},
     )
     return {**record, **changes}
 
@@ -53,6 +53,75 @@ def test_missing_damaged_and_foreign_files(tmp_path):
     path.write_text('{"schema": 99}')
     with pytest.raises(RecordError, match="schema 1"):
         records.read(tmp_path)
+
+
+def nested(depth: int) -> str:
+    return '{"schema": 1, "arms": ' + "[" * depth + "]" * depth + "}"
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ('{"schema": 1, "x": NaN}', "not JSON compliant"),
+        ('{"schema": 1, "x": 1e999}', "not JSON compliant"),
+        (nested(100_000), "recursion"),
+        ("[1]", "schema 1"),
+        ("null", "schema 1"),
+        ("", "not a record"),
+    ],
+)
+def test_what_is_no_record_is_told_by_its_file(tmp_path, text, told):
+    path = tmp_path / "record.json"
+    path.write_text(text)
+    with pytest.raises(RecordError, match=f"{path}.*{told}"):
+        records.read(path)
+    path.write_bytes(b"\xff\xfe")
+    with pytest.raises(RecordError, match="not a record"):
+        records.read(path)
+    path.unlink()
+    path.mkdir()
+    with pytest.raises(RecordError, match=str(path)):
+        records.read(path)
+    with pytest.raises(RecordError, match=str(path)):
+        records.read(tmp_path)
+
+
+ODD = [
+    ("identity", [], "identity is"),
+    ("identity", {"id": 1}, "identity: 'id'"),
+    ("parameters", None, "parameters is None"),
+    ("arms", None, "arms is None"),
+    ("arms", {"initial": 0.5}, "arms: 'initial'"),
+    ("seconds", {"all": "long"}, "seconds: 'all'"),
+    ("provenance", "here", "provenance is 'here'"),
+    ("protocol", 1, "protocol is 1"),
+    ("data", {}, "stand in"),
+    ("notebook", "99_none", "no notebook '99_none'"),
+    ("parameters", {"tier": "huge"}, "tier"),
+    ("parameters", {"kind": "snow"}, "kind"),
+    ("parameters", {"rate": 7}, "rate"),
+    ("parameters", {"flavour": 1}, "unknown parameter 'flavour'"),
+]
+
+
+@pytest.mark.parametrize(("name", "value", "told"), ODD)
+def test_a_record_of_another_version_is_told_by_its_file(tmp_path, name, value, told):
+    """Its digest is right: nobody has changed it."""
+    path = records.write(make(**{name: value}), tmp_path)
+    with pytest.raises(RecordError, match=f"{path} is no record of this .*{told}"):
+        records.read(path)
+    record = make()
+    del record[name]
+    records.write(record, tmp_path)
+    with pytest.raises(RecordError, match=f"{name} is None"):
+        records.read(path)
+
+
+def test_a_protocol_that_nobody_knows_is_told(tmp_path):
+    asked = {"protocol": "hoped-for", "dataset": "cifar10"}
+    record = make(notebook="05_protocols", parameters=asked)
+    with pytest.raises(RecordError, match="hoped-for"):
+        records.read(records.write(record, tmp_path))
 
 
 def test_a_run_recorded_twice_is_noticed(tmp_path):

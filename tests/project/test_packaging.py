@@ -32,6 +32,7 @@ CORE = {
     "threadpoolctl",
     "safetensors",
     "platformdirs",
+    "filelock",
     "pyyaml",
 }
 

@@ -12,12 +12,14 @@ import nbformat
 import pytest
 
 from rlap.cli import main
+from rlap.data import DataUnavailable
 from rlap.experiments import records
 from rlap.experiments.parameters import (
     Cifar10Parameters,
     ParameterError,
     SpeechParameters,
 )
+from rlap.runs.folders import FolderInUse
 from rlap.runs.run import RunFailed, RunLocked, lock, run
 from rlap.runs.state import expected_identity
 
@@ -34,7 +36,9 @@ counter.write_text(counter.read_text() + "x" if counter.exists() else "x")
 assert run.seed != 13, "unlucky"
 arms = {"initial": {"accuracy": run.rate}}
 record = records.new_record(run, notebook="01_cifar10", data=data,
-                            protocol="controlled", measured={"arms": arms})
+                            protocol="controlled",
+                            measured={"arms": arms, "seconds": {}})
+record["data"]["stand_in"] = False
 record["identity"]["data"] = rlap.data.data_digest("cifar10")[:16]
 records.write(record, run.out)
 """
@@ -70,7 +74,10 @@ def test_runs_once_then_skips_then_says_why_again(notebook, tmp_path):
     run(notebook, out, {"seed": 2, "rate": 0.25}, say=said.append)
     assert executions(out) == 1
     assert "up to date" in said[-1]
-    run(notebook, out, {"seed": 3, "rate": 0.25}, say=said.append)
+    with pytest.raises(FolderInUse, match="other parameters.*--replace"):
+        run(notebook, out, {"seed": 3, "rate": 0.25}, say=said.append)
+    assert executions(out) == 1
+    run(notebook, out, {"seed": 3, "rate": 0.25}, replace=True, say=said.append)
     assert executions(out) == 2
     assert any("because of changed parameters" in line for line in said)
     assert records.read(out)["parameters"]["seed"] == 3
@@ -96,7 +103,7 @@ def test_a_failing_run_keeps_its_notebook_and_the_old_record(notebook, tmp_path)
     out = tmp_path / "runs" / "a"
     run(notebook, out, {"seed": 1}, say=lambda line: None)
     with pytest.raises(RunFailed, match="AssertionError: unlucky"):
-        run(notebook, out, {"seed": 13}, say=lambda line: None)
+        run(notebook, out, {"seed": 13}, replace=True, say=lambda line: None)
     assert records.read(out)["parameters"]["seed"] == 1
     failed = out.with_name("a.failed") / "notebook.ipynb"
     assert "unlucky" in failed.read_text()
@@ -109,7 +116,7 @@ def test_what_a_killed_run_left_does_not_stand_in_the_way(notebook, tmp_path):
     half.mkdir(parents=True)
     (half / "record.json").write_text("{")
     dead = 2**22 + 1  # above the largest process id that Linux gives
-    out.with_name(".a.lock").write_text(f"{dead} {socket.gethostname()}")
+    out.with_name(".a.holder").write_text(f"{dead} {socket.gethostname()}")
     run(notebook, out, say=lambda line: None)
     assert records.read(out)["schema"] == 1
     assert leftovers(out) == []
@@ -170,9 +177,89 @@ def test_two_runs_of_one_folder_exclude_each_other(notebook, tmp_path):
     with lock(out), pytest.raises(RunLocked, match=f"process {os.getpid()}"):
         run(notebook, out, say=lambda line: None)
     assert not out.exists()
-    out.with_name(".a.lock").write_text("1 another-host")
+    out.with_name(".a.holder").write_text("1 another-host")
     with pytest.raises(RunLocked, match="another-host"):
         run(notebook, out, say=lambda line: None)
+
+
+@pytest.mark.parametrize("inside", ["01_cifar10/", "notes.txt", "record.json/"])
+def test_a_folder_with_anything_else_in_it_is_never_replaced(
+    notebook, tmp_path, inside
+):
+    out = tmp_path / "results"
+    foreign = out / inside
+    (foreign if inside.endswith("/") else foreign.parent).mkdir(parents=True)
+    if not inside.endswith("/"):
+        foreign.write_text("mine")
+    with pytest.raises(FolderInUse, match=f"holds {foreign.name}"):
+        run(notebook, out, replace=True, force=True)
+    assert foreign.exists()
+    assert not list(out.parent.glob(".results*"))
+    # nor is what lies where the notebook of a failed run would go
+    with pytest.raises(FolderInUse, match=f"results.failed holds {foreign.name}"):
+        os.rename(out, out.with_name("results.failed"))
+        run(notebook, out)
+
+
+def test_a_place_that_is_no_folder_of_ours_is_refused(notebook, tmp_path, monkeypatch):
+    out = tmp_path / "a"
+    out.write_text("mine")
+    with pytest.raises(FolderInUse, match="is a file"):
+        run(notebook, out)
+    (tmp_path / "there").mkdir()
+    for target in (tmp_path / "there", tmp_path / "absent"):
+        out.unlink()
+        out.symlink_to(target)
+        with pytest.raises(FolderInUse, match="symbolic link"):
+            run(notebook, out)
+    monkeypatch.chdir(tmp_path / "there")
+    for place in (".", "..", tmp_path, tmp_path / "there", "/"):
+        with pytest.raises(FolderInUse, match="working folder"):
+            run(notebook, place)
+    with pytest.raises(FolderInUse, match="mount point"):
+        run(notebook, "/proc")
+    (tmp_path / "empty").mkdir()
+    run(notebook, tmp_path / "empty", say=lambda line: None)
+    assert records.read(tmp_path / "empty")["schema"] == 1
+
+
+def test_a_stand_in_never_replaces_real_data(notebook, tmp_path, monkeypatch, capsys):
+    out = tmp_path / "runs" / "a"
+    real = run(notebook, out, say=lambda line: None)
+    monkeypatch.setenv("RLAP_DATA", str(tmp_path))
+    monkeypatch.setenv("RLAP_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("RLAP_OFFLINE", "1")
+    assert main(["run", str(notebook), "--out", str(out), "--force"]) == 1
+    told = capsys.readouterr().err
+    assert "a record of real data" in told and "RLAP_DATA names" in told
+    assert executions(out) == 1
+    # nor where the data go missing while it runs
+    monkeypatch.setattr("rlap.runs.run.check_real_data", lambda out, parameters: None)
+    book = nbformat.read(notebook, as_version=4)
+    body = book.cells[-1].source.replace('["stand_in"] = False', '["stand_in"] = True')
+    book.cells[-1].source = body
+    nbformat.write(book, notebook)
+    with pytest.raises(DataUnavailable, match="a record of real data"):
+        run(notebook, out, say=lambda line: None)
+    assert records.read(out) == records.read(out) | {"identity": real["identity"]}
+    assert leftovers(out) == []
+    # a new folder takes it, and the real ones replace it
+    other = tmp_path / "runs" / "b"
+    assert run(notebook, other, say=lambda line: None)["data"]["stand_in"]
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["seed = open('harm', 'w').write('x')", "rate = 1 / 2", "a = b = 1", "if 1:"],
+)
+def test_the_parameter_cell_is_read_and_not_run(notebook, tmp_path, line, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    book = nbformat.read(notebook, as_version=4)
+    book.cells[0].source += f"\n{line}\n"
+    nbformat.write(book, notebook)
+    with pytest.raises(ParameterError, match="a name and a value as it stands"):
+        run(notebook, tmp_path / "a")
+    assert not (tmp_path / "harm").exists()
 
 
 def test_wrong_parameters_stop_before_anything_is_made(notebook, tmp_path):
@@ -221,9 +308,11 @@ def test_the_command_line(notebook, tmp_path, capsys):
     assert "initial 0.4000" in capsys.readouterr().out
     assert main([*words, "-p", "sead=1"]) == 2
     assert "did you mean 'seed'" in capsys.readouterr().err
+    assert main([*words, "-p", "rate=0.3"]) == 1
+    assert "say --replace" in capsys.readouterr().err
     assert main([*words, "-p", "seed"]) == 2
     assert "name=value" in capsys.readouterr().err
-    assert main([*words[:4], "-p", "seed=13"]) == 1
+    assert main([*words[:4], "-p", "seed=13", "--replace"]) == 1
     assert "unlucky" in capsys.readouterr().err
 
 

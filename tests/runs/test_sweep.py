@@ -38,6 +38,7 @@ while (here / "wait").exists():
 if seed == 14:
     (pathlib.Path(out) / "big").write_bytes(bytes(10**8))
 record = {"schema": 1, "notebook": "01_cifar10", "arms": {}, "provenance": {},
+          "protocol": "controlled", "seconds": {},
           "seed": seed, "tier": tier, "data": {"stand_in": False},
           "parameters": {"tier": tier, "seed": seed, "rate": rate},
           "identity": {"data": DATA}}
@@ -145,7 +146,7 @@ def test_a_killed_job_is_one_failure_and_a_terminated_sweep_ends_all(folder):
     (runs(folder) / "wait").touch()
     process = start(folder, "-j", "2")
     until(lambda: kernels(folder, 0) and kernels(folder, 1))
-    holder = next(runs(folder).glob(".*s0.lock")).read_text().split()[0]
+    holder = next(runs(folder).glob(".*s0.holder")).read_text().split()[0]
     os.kill(int(holder), signal.SIGKILL)
     until(lambda: kernels(folder, 2))  # the next one got its place
     until(lambda: not alive(kernels(folder, 0)[0]))
@@ -215,10 +216,11 @@ def test_two_sweeps_at_once_make_every_record_once(folder):
 
 def finished(job: grid.Job, **changes: str) -> None:
     """A record as a run of the job would leave it."""
-    from rlap.runs.run import expected_identity, resolved
+    from rlap.runs.state import expected_identity, resolved
 
     record = {"schema": 1, "notebook": job.notebook.stem, "seconds": {"all": 60.0}}
-    record["seed"] = job.parameters.seed
+    record |= {"seed": job.parameters.seed, "protocol": "controlled", "arms": {}}
+    record["data"] = {"stand_in": False}
     record["parameters"] = resolved(job.parameters).identity()
     wanted = expected_identity(job.notebook, job.parameters)
     record["identity"] = {**wanted, **changes}
