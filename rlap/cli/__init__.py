@@ -1,5 +1,5 @@
 """The command line: ``rlap run``, ``sweep``, ``ledger`` and ``doctor``."""
 
-from rlap.cli.commands import main
+from rlap_command import main
 
 __all__ = ["main"]

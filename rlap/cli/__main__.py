@@ -2,7 +2,7 @@
 
 import sys
 
-from rlap.cli.commands import main
+from rlap.cli import main
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -32,6 +32,9 @@ PASSES |= {"decayed": (3.0, 3.5), "decayed+criteria": (3.0, 9.0), "all": (3.5, 1
 PASSES |= {"one_shot": (5.5, 0.0), "trained": (10.5, 0.0), "osp": (8.0, 0.0)}
 # where a run takes all: the training clips of the archive of 3,953, about
 CLIPS = 3_200
+# seconds of every run: the kernel's start, imports, data and pictures (11 to 38 in the
+# records, by notebook)
+START_UP = 15.0
 
 
 @dataclass(frozen=True)
@@ -63,12 +66,12 @@ class Costs:
         for path in sorted(results.rglob(records.FILE)):
             try:
                 record = records.read(path)
-                where = record["provenance"]
-                seconds = where.get("wall_seconds") or sum(record["seconds"].values())
-                if where["environment"]["device"] == device:
-                    self.past.append(
-                        (record["notebook"], record["parameters"], seconds)
-                    )
+                where, asked = record["provenance"], record["parameters"]
+                seconds = where.get("wall_seconds")
+                seconds = seconds or START_UP + sum(record["seconds"].values())
+                here = where["environment"]["device"] == device
+                if here and min(seconds, work(asked)) > 0:
+                    self.past.append((record["notebook"], asked, seconds))
             except (records.RecordError, KeyError, AttributeError, TypeError):
                 continue  # not worth stopping for: the ledger will tell
 
@@ -85,17 +88,20 @@ class Costs:
         if same:
             return spread(same, f"{len(same)} run(s) of the same setting")
         if alike:
-            scaled = [work(asked) * s / work(then) for then, s in alike]
+            scaled = [
+                START_UP + max(0.0, s - START_UP) * work(asked) / work(then)
+                for then, s in alike
+            ]
             return spread(scaled, f"{len(scaled)} similar run(s), by epochs and size")
         network = asked.get("model"), asked.get("width")
         speech = job.notebook.stem == "02_speech"
         speech = speech or asked.get("dataset") == "speech_commands"
         seconds = work(asked) * seconds_a_sample(*network, speech)
-        # data, attribution, evaluation and load are not in it: hence the wide range
+        # attribution, evaluation and load are not in it: hence the wide range
         return Cost(
-            seconds,
-            seconds / 2,
-            2 * seconds,
+            START_UP + seconds,
+            START_UP + seconds / 2,
+            START_UP + 2 * seconds,
             "a few training steps timed now (no run is near), as if cores were free",
         )
 

@@ -10,7 +10,7 @@ import sys
 import made_up
 import pytest
 
-from rlap.cli import commands as cli
+from rlap import cli
 from rlap.ledger import claims, evidence, paper, quantities
 from rlap.ledger import rows as ledger
 from rlap.ledger.evidence import Setting, scale_of, setting_of

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -18,6 +19,7 @@ from rlap.cli import main
 from rlap.experiments import records
 from rlap.experiments.parameters import CIFAR10_TIERS
 from rlap.runs import grid
+from rlap.runs.estimate import START_UP
 from rlap.runs.locks import lock
 from rlap.runs.pool import Pool
 from rlap.runs.sweep import arguments, states, sweep
@@ -276,17 +278,21 @@ def test_an_estimate_says_what_it_comes_from(folder, capsys):
     assert main([*words, "--estimate", "-j", "2"]) == 0
     told = capsys.readouterr().out
     assert "3 runs, 1 done already" in told
-    assert "2 to run: about 60 s with -j 2 (60 s to 60 s)" in told
+    # what the record took (60 s of stages) and a start-up of 15 s
+    assert "2 to run: about 75 s with -j 2 (75 s to 75 s)" in told
     assert "2 estimated from 1 run(s) of the same setting" in told
     assert not out(folder, 1).exists()
-    # half the images, half the time
+    # half the images, half the time of the stages
     half = f"train_size={SMOKE_SIZE // 2}"
     assert main([*words, "--estimate", "-p", half]) == 0
     told = capsys.readouterr().out
-    assert "3 to run: about 1.5 min with -j 1" in told
+    assert "3 to run: about 2.2 min with -j 1" in told
     assert "3 estimated from 1 similar run(s), by epochs and size" in told
     assert main([*words, "--estimate", "-p", "model=resnet18", "-p", "width=2"]) == 0
-    assert "3 estimated from a few training steps timed now" in capsys.readouterr().out
+    told = capsys.readouterr().out
+    assert "3 estimated from a few training steps timed now" in told
+    about, unit = re.search(r"about ([\d.]+) (s|min)", told).groups()
+    assert float(about) * {"s": 1, "min": 60}[unit] >= 3 * START_UP
 
 
 def test_threads_are_shared_out_and_output_may_be_endless(folder, monkeypatch):

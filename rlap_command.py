@@ -1,4 +1,8 @@
-"""The command line: ``rlap run``, ``sweep``, ``ledger`` and ``doctor``."""
+"""The command ``rlap``: its options, and the exit status of what they start.
+
+This module is outside the package because importing anything of that loads torch, and
+``rlap --help`` should answer at once. The commands themselves are in ``rlap.cli``.
+"""
 
 from __future__ import annotations
 
@@ -10,9 +14,12 @@ import threading
 from collections.abc import Sequence
 from pathlib import Path
 
-import yaml
+# of errors by the name of their class: these are no faults of the package
+STATUS = {"UsageError": 2, "ParameterError": 2, "FileNotFoundError": 2, "RunLocked": 3}
 
-from rlap.experiments.parameters import ParameterError
+
+class UsageError(ValueError):
+    """Options that do not go together, or one that cannot be read."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -30,12 +37,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # the reader has seen enough, as in `rlap ledger | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141  # as a process that SIGPIPE ended
-    except (ParameterError, FileNotFoundError) as error:
-        print(f"rlap: {error}", file=sys.stderr)
-        return 2
     except (RuntimeError, ValueError, OSError) as error:
         print(f"rlap: {error}", file=sys.stderr)
-        return 3 if type(error).__name__ == "RunLocked" else 1
+        return STATUS.get(type(error).__name__, 1)
     except KeyboardInterrupt:
         print("rlap: interrupted", file=sys.stderr)
         return 130
@@ -46,31 +50,10 @@ def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="rlap", description="Run the companion's notebooks and check the set-up."
     )
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    run = commands.add_parser(
-        "run", help="execute a notebook into a folder with its record.json"
-    )
-    run.add_argument("notebook", help="for example notebooks/01_cifar10.ipynb")
-    run.add_argument("--out", required=True, help="folder of the run")
-    run.add_argument(
-        "-p",
-        dest="parameters",
-        metavar="NAME=VALUE",
-        action="append",
-        default=[],
-        help="a parameter of the notebook; may be repeated",
-    )
-    run.add_argument(
-        "--force", action="store_true", help="run even if the folder is up to date"
-    )
-    run.add_argument(
-        "--replace",
-        action="store_true",
-        help="run even if the folder holds a run with other parameters, which is lost",
-    )
-    add_stale(run, "rerun")
-    run.add_argument("--leash", action="store_true", help=argparse.SUPPRESS)
-    run.set_defaults(command=command_run)
+    parser.add_argument("--version", action="store_true", help="print it and stop")
+    parser.set_defaults(command=lambda options: command_none(parser, options))
+    commands = parser.add_subparsers(metavar="COMMAND")
+    add_run(commands.add_parser("run", help=RUN))
     add_sweep(commands.add_parser("sweep", help="run the settings of grid files"))
     ledger = commands.add_parser(
         "ledger", help="every number and claim of the paper beside ours"
@@ -82,6 +65,38 @@ def build_parser() -> argparse.ArgumentParser:
     )
     doctor.set_defaults(command=command_doctor)
     return parser
+
+
+RUN = "execute a notebook into a folder with its record.json"
+
+
+def add_run(run: argparse.ArgumentParser) -> None:
+    """The options of ``rlap run``."""
+    add = run.add_argument
+    add("notebook", help="for example notebooks/01_cifar10.ipynb")
+    add("--out", required=True, help="folder of the run; new, or a run's already")
+    add_parameters(run, "a parameter of the notebook; may be repeated")
+    add("--force", action="store_true", help="run even if the folder is up to date")
+    add(
+        "--replace",
+        action="store_true",
+        help="run even if the folder holds a run with other parameters, which is lost",
+    )
+    add_stale(run, "rerun")
+    add("--leash", action="store_true", help=argparse.SUPPRESS)
+    run.set_defaults(command=command_run)
+
+
+def add_parameters(parser: argparse.ArgumentParser, told: str) -> None:
+    """The option that gives parameters of notebooks."""
+    parser.add_argument(
+        "-p",
+        dest="parameters",
+        metavar="NAME=VALUE",
+        action="append",
+        default=[],
+        help=told,
+    )
 
 
 def add_stale(parser: argparse.ArgumentParser, default: str) -> None:
@@ -102,21 +117,26 @@ def add_sweep(sweep: argparse.ArgumentParser) -> None:
     add("-j", dest="workers", type=positive, default=1, help="runs at a time")
     add("--threads", type=positive, help="of each run (default: cores / runs)")
     add("--seeds", type=parse_seeds, help="instead of the grid's: 0-4 or 0,2")
-    add(
-        "-p",
-        dest="parameters",
-        metavar="NAME=VALUE",
-        action="append",
-        default=[],
-        help="a parameter of every run, instead of the grid's; may be repeated",
-    )
+    told = "a parameter of every run, instead of the grid's; may be repeated"
+    add_parameters(sweep, told)
     add("--results", type=Path, help="folder of the runs (default: results)")
     add("--force", action="store_true", help="run what is up to date as well")
     add("--estimate", action="store_true", help="say what it would cost, and stop")
     add("--dry-run", action="store_true", help="list what would run and why, and stop")
-    add("--json", action="store_true", help="with --dry-run: the list as JSON")
+    add("--json", action="store_true", help="with --dry-run, the list as JSON")
     add_stale(sweep, "keep")
     sweep.set_defaults(command=command_sweep)
+
+
+def command_none(parser: argparse.ArgumentParser, options: argparse.Namespace) -> int:
+    """``rlap`` alone."""
+    if options.version:
+        import rlap
+
+        print(f"rlap {rlap.__version__}")
+    else:
+        parser.print_help()
+    return 0
 
 
 def command_run(options: argparse.Namespace) -> int:
@@ -145,9 +165,11 @@ def hold_leash() -> None:
 
 def command_sweep(options: argparse.Namespace) -> int:
     """``rlap sweep``: exit status 1 when a run has failed."""
+    if options.json and not options.dry_run:
+        raise UsageError("--json lists what would run: say --dry-run as well")
+    override = dict(parse_parameter(text) for text in options.parameters)
     from rlap.cli.sweep import command
 
-    override = dict(parse_parameter(text) for text in options.parameters)
     return command(options, override)
 
 
@@ -212,7 +234,13 @@ def parse_seeds(text: str) -> list[int]:
 
 def parse_parameter(text: str) -> tuple[str, object]:
     """``name=value`` with the value read as YAML: seed=1, rate=0.4, kind=pair."""
+    import yaml
+
     name, equals, value = text.partition("=")
     if not equals or not name:
-        raise ParameterError(f"-p {text}: write it as name=value")
-    return name, yaml.safe_load(value)
+        raise UsageError(f"-p {text}: write it as name=value")
+    try:
+        return name, yaml.safe_load(value)
+    except yaml.YAMLError as error:
+        problem = getattr(error, "problem", None) or "it is not YAML"
+        raise UsageError(f"-p {text}: {value!r} cannot be read ({problem})") from error
