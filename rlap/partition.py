@@ -7,25 +7,20 @@ attributions as the paper does; the others take one number a sample from
 
 from __future__ import annotations
 
+import math
 import warnings
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field, replace
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from rlap.checks import check_count, check_labels, check_one_of, check_rate
-
-if TYPE_CHECKING:
-    from sklearn.mixture import GaussianMixture
+from rlap.mixture import BEST, STARTS, Mixture, Samples, fit, standardise
 
 # score a rule reads -> whether a larger value means a better sample
 ONE_DIMENSIONAL = {"loss": False, "margin": True, "confidence": True}
 RULES = ("gmm", *ONE_DIMENSIONAL, "trivial")
-STARTS = ("kmeans", "total")  # where the fit of a mixture begins
-BEST = "best"  # of these, the one that fits best
 SMALLEST_SHARE = 0.02  # a cluster below this share of the samples is degenerate
 # Ashman's D above which two groups are believed; 4 sigma apart gives 4.0. See
 # ``believed_above``: in many dimensions a fit to one group is cut sharply, too.
@@ -135,6 +130,7 @@ def partition(
     max_iter: int = 300,
     start: str = "kmeans",
     threshold: float = 0.5,
+    solver: str = "torch",
 ) -> Partition:
     """Split samples in two by their scores.
 
@@ -146,13 +142,16 @@ def partition(
         quality: (N,), larger is better; only names the good cluster, by its mean.
             Never needs labels: confidence is a good choice. None uses the total
             attribution for "gmm" and the score's own direction for the others.
-        seed, covariance_type, n_init, max_iter: of scikit-learn's GaussianMixture.
+        seed, covariance_type, n_init, max_iter: of the mixture's fit, as in
+            scikit-learn's GaussianMixture.
         start: where the fit begins: "kmeans", scikit-learn's own start, which the
             released code uses; or "total", the halves of lower and higher total score.
             A fit ends at a maximum of the likelihood near its start. From k-means that
             may be a split of the classes although a split of the noise fits better.
             "best" tries both and keeps the fit of the higher likelihood.
         threshold: posterior above which a sample counts as high quality.
+        solver: "torch" fits the mixture on the device of the scores; "sklearn" is the
+            reference, on the CPU, and several times slower (``rlap.mixture``).
 
     Warns ``DegeneratePartitionWarning`` when the split is lopsided, no clearer than one
     group's would be, made from too few samples to tell, or named by a hair; raises
@@ -168,17 +167,22 @@ def partition(
     x = _check_scores(scores, rule)
     check_rate(threshold, "threshold")
     check_one_of(start, (*STARTS, BEST), "start")
+    check_count(n_init, "n_init")
     check_count(max_iter, "max_iter")
     value = check_quality(quality, len(x))
     if rule == "trivial":
         if x.min() < 0 or x.max() > 1:
             raise ValueError("rule 'trivial' needs shares in [0, 1]: share_at_bounds")
-        posterior = 1.0 - x[:, 0]
+        posterior = 1.0 - x[:, 0].double()
         diagnostics: dict[str, object] = {"named_by": "share of values at the bounds"}
     else:
-        posterior, diagnostics = _mixture_posterior(
-            x, rule, value, seed, covariance_type, n_init, max_iter, start
-        )
+        data = standardise(x)
+        _warn_if_too_few(data)
+        options = {"covariance_type": covariance_type, "n_init": n_init}
+        options |= {"max_iter": max_iter, "seed": seed, "solver": solver}
+        start, mixture = _fit(data, start, options)
+        posterior, diagnostics = _good_component(data, mixture, rule, value)
+        diagnostics["start"] = start
     high = posterior > threshold
     if high.all() or not high.any():
         side = "low" if high.all() else "high"
@@ -189,16 +193,11 @@ def partition(
     diagnostics |= {"rule": rule, "high_quality": int(high.sum())}
     diagnostics["low_quality"] = int((~high).sum())
     _warn_if_degenerate(diagnostics)
-    device = scores.device
-    return Partition(
-        torch.from_numpy(high).to(device),
-        torch.from_numpy(posterior.astype(np.float32)).to(device),
-        diagnostics,
-    )
+    return Partition(high, posterior.float(), diagnostics)
 
 
-def _check_scores(scores: Tensor, rule: str) -> np.ndarray:
-    """Scores as a finite float64 array (N, d), or a clear error."""
+def _check_scores(scores: Tensor, rule: str) -> Tensor:
+    """Scores as floating-point (N, d), or a clear error."""
     wanted = 2 if rule == "gmm" else 1
     if not isinstance(scores, Tensor) or scores.dim() != wanted:
         shape = tuple(scores.shape) if isinstance(scores, Tensor) else type(scores)
@@ -206,164 +205,97 @@ def _check_scores(scores: Tensor, rule: str) -> np.ndarray:
         raise ValueError(f"rule {rule!r} needs scores {shapes[wanted]}, not {shape}")
     if len(scores) < 4:
         raise ValueError(f"{len(scores)} samples cannot be split by two components")
-    # float64: scikit-learn's full-covariance mixture fails now and then in float32
-    x = scores.detach().double().cpu().numpy().reshape(len(scores), -1)
-    if not np.isfinite(x).all():
+    x = scores.detach().reshape(len(scores), -1)
+    x = x if x.is_floating_point() else x.double()
+    if rule == "trivial" and not x.isfinite().all():
         raise ValueError("scores hold NaN or infinite values")
     return x
 
 
-def check_quality(quality: Tensor | None, n: int) -> np.ndarray | None:
+def check_quality(quality: Tensor | None, n: int) -> Tensor | None:
     """``quality`` as float64 (n,), finite, or a ``ValueError``; None stays None."""
     if quality is None:
         return None
-    value = torch.as_tensor(quality).detach().double().cpu().numpy()
-    if value.shape != (n,) or not np.isfinite(value).all():
+    value = torch.as_tensor(quality).detach().double()
+    if value.shape != (n,) or not value.isfinite().all():
         raise ValueError(f"quality must be ({n},) and finite")
     return value
 
 
-def _mixture_posterior(
-    x: np.ndarray,
-    rule: str,
-    quality: np.ndarray | None,
-    seed: int,
-    covariance_type: str,
-    n_init: int,
-    max_iter: int,
-    start: str,
-) -> tuple[np.ndarray, dict[str, object]]:
+def _fit(data: Samples, start: str, options: dict) -> tuple[str, Mixture]:
+    """The start of the fit of the highest likelihood, and the fit."""
+    total = data.values.sum(1, dtype=torch.float64)
+    starts = STARTS if start == BEST else (start,)
+    fits = {name: fit(data, start=name, total=total, **options) for name in starts}
+    best = max(fits, key=lambda name: fits[name].log_likelihood)
+    return best, fits[best]
+
+
+def _good_component(
+    data: Samples, mixture: Mixture, rule: str, quality: Tensor | None
+) -> tuple[Tensor, dict[str, object]]:
     """Posterior of the good component (N,), and what there is to say about the fit."""
-    total = x.sum(1)
-    # relative: the rounding of a large constant is no variation
-    keep = np.ptp(x, axis=0) > 1e-9 * np.abs(x).max(axis=0)
-    if not keep.any():
-        raise ValueError("every score is constant: there is nothing to split")
-    x = (x[:, keep] - x[:, keep].mean(0)) / x[:, keep].std(0)
-    fits = {
-        name: _fit(
-            x,
-            _halves(x, total, covariance_type, seed) if name == "total" else {},
-            covariance_type=covariance_type,
-            n_init=n_init,
-            max_iter=max_iter,
-            seed=seed,
-        )
-        for name in (STARTS if start == BEST else (start,))
-    }
-    start = max(fits, key=lambda name: fits[name].lower_bound_)
-    mixture = fits[start]
-    posterior = mixture.predict_proba(x if rule == "gmm" else _monotone(x, mixture))
+    cut = data if rule == "gmm" else _monotone(data, mixture)
+    posterior = mixture.posterior(cut)
     if quality is not None:
-        value, named_by = quality, "quality"
-    elif rule == "gmm":
-        value, named_by = total, "total attribution"
+        value, named_by = quality.to(posterior.device), "quality"
     else:
-        value = total if ONE_DIMENSIONAL[rule] else -total
-        named_by = f"direction of {rule}"
-    means = posterior.T @ value / posterior.sum(0).clip(1e-12)
+        value = data.values.sum(1, dtype=torch.float64)
+        named_by = "total attribution" if rule == "gmm" else f"direction of {rule}"
+        value = value if ONE_DIMENSIONAL.get(rule, True) else -value
+    means = posterior.T @ value / posterior.sum(0).clamp(min=1e-12)
     good = int(means.argmax())
-    spread = float(value.std()) or 1.0
+    spread = float(value.std(correction=0)) or 1.0
     return posterior[:, good], {
-        "converged": bool(mixture.converged_),
-        "iterations": int(mixture.n_iter_),
+        "converged": mixture.converged,
+        "iterations": mixture.iterations,
         "component": good,
-        "separation": _separation(x, posterior),
-        "believed_above": believed_above(*x.shape),
-        "start": start,
-        "log_likelihood": float(mixture.lower_bound_),
-        "dropped_units": int((~keep).sum()),
+        "separation": _separation(data, posterior, mixture.dtype),
+        "believed_above": believed_above(*data.shape),
+        "log_likelihood": mixture.log_likelihood,
+        "dropped_units": data.values.shape[1] - data.shape[1],
         "named_by": named_by,
-        "margin_of_naming": float(abs(means[0] - means[1]) / spread),
+        "margin_of_naming": float((means[0] - means[1]).abs()) / spread,
     }
 
 
-def _fit(
-    x: np.ndarray,
-    begin: dict,
-    *,
-    covariance_type: str,
-    n_init: int,
-    max_iter: int,
-    seed: int,
-) -> GaussianMixture:
-    """A mixture of two fitted to x (N, d), its first parameters as in ``begin``."""
-    from sklearn.mixture import GaussianMixture  # here: it takes seconds to import
-
-    mixture = GaussianMixture(
-        2,
-        covariance_type=covariance_type,
-        n_init=n_init,
-        max_iter=max_iter,
-        random_state=seed % 2**32,  # NumPy takes no larger one
-        **begin,
-    )
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # convergence is a diagnostic, told later
-        return mixture.fit(x)
-
-
-def _halves(
-    x: np.ndarray, total: np.ndarray, covariance_type: str, seed: int
-) -> dict[str, object]:
-    """The first parameters of a mixture: of the lower and the higher half of x (N, d)
-    by ``total`` (N,). Which of them is component 0 is drawn by ``seed``: as from
-    k-means, a component's number says nothing."""
-    if covariance_type not in ("full", "diag"):
-        raise ValueError(
-            f"start 'total' needs covariance_type 'full' or 'diag', not "
-            f"{covariance_type!r}"
-        )
-    order = np.argsort(total, kind="stable")
-    halves = [order[: len(x) // 2], order[len(x) // 2 :]]
-    if np.random.default_rng(seed % 2**32).random() < 0.5:
-        halves.reverse()
-    spread = [np.cov(x[half], rowvar=False, bias=True) for half in halves]
-    spread = [np.atleast_2d(c) + 1e-6 * np.eye(x.shape[1]) for c in spread]
-    if covariance_type == "diag":
-        precisions = [1 / np.diag(c) for c in spread]
-    else:
-        precisions = [np.linalg.inv(c) for c in spread]
-        precisions = [(p + p.T) / 2 for p in precisions]  # exactly symmetric
-    return {
-        "weights_init": [len(half) / len(x) for half in halves],
-        "means_init": [x[half].mean(0) for half in halves],
-        "precisions_init": precisions,
-    }
-
-
-def _monotone(x: np.ndarray, mixture: GaussianMixture) -> np.ndarray:
+def _monotone(data: Samples, mixture: Mixture) -> Samples:
     """Scores (N, 1) cut where the posterior of a 1-D mixture would turn back.
 
     Two variances differ, so that far out on *both* sides the wider component wins: the
     very best samples would count among the bad. The turn is where the log-odds, a
     parabola, have their vertex, beyond the mean of the narrower component.
     """
-    means = mixture.means_[:, 0]
+    means = mixture.means[:, 0]
     # every covariance type gives the same numbers in one dimension
-    precision = np.broadcast_to(mixture.precisions_.reshape(-1), 2)
+    precision = 1 / mixture.covariances.flatten()
     if precision[0] == precision[1] or means[0] == means[1]:
-        return x
-    vertex = (precision * means) @ (1, -1) / (precision @ (1, -1))
+        return data
+    vertex = (precision * means).diff() / precision.diff()
     narrow = int(precision.argmax())
+    turn = float(vertex * data.spread + data.centre)
     above = means[narrow] > means[1 - narrow]
-    return np.minimum(x, vertex) if above else np.maximum(x, vertex)
+    cut = {"max": turn} if above else {"min": turn}
+    return replace(data, values=data.values.clamp(**cut))
 
 
-def _separation(x: np.ndarray, posterior: np.ndarray) -> float:
+def _separation(data: Samples, posterior: Tensor, dtype: torch.dtype) -> float:
     """Ashman's D of the two components on the line between their means.
 
-    x (N, d), posterior (N, 2). Moments are weighted by the posterior: cut sharply, even
-    a single Gaussian would look like two (D = 2.7).
+    posterior (N, 2). Moments are weighted by the posterior: cut sharply, even a single
+    Gaussian would look like two (D = 2.7).
     """
-    weight = posterior.sum(0).clip(1e-12)
-    means = (posterior.T @ x) / weight[:, None]  # (2, d)
-    projected = x @ (means[0] - means[1])
-    centre = (posterior.T @ projected) / weight
-    variance = (posterior * (projected[:, None] - centre) ** 2).sum(0) / weight
+    weight = posterior.sum(0).clamp(min=1e-12)
+    chunks = data.chunks(dtype)
+    sums = sum(posterior[rows].T.to(dtype) @ x for rows, x in chunks)
+    means = sums / weight[:, None].to(dtype)  # (2, d)
+    line = means[0] - means[1]
+    projected = torch.cat([x @ line for _, x in data.chunks(dtype)]).double()
+    centre = posterior.T @ projected / weight
+    variance = (posterior * (projected[:, None] - centre).square()).sum(0) / weight
     if variance.sum() == 0:
         return float("inf") if centre[0] != centre[1] else 0.0
-    return float(np.sqrt(2) * abs(centre[0] - centre[1]) / np.sqrt(variance.sum()))
+    return float(math.sqrt(2) * (centre[0] - centre[1]).abs() / variance.sum().sqrt())
 
 
 def believed_above(n: int, d: int) -> float | None:
@@ -380,19 +312,28 @@ def believed_above(n: int, d: int) -> float | None:
     return BIMODAL + (12 * max(d, 8) / n if d > 1 else 0.0)
 
 
+def _warn_if_too_few(data: Samples) -> None:
+    """Warn, before a fit, where no two groups could be believed after it."""
+    if believed_above(*data.shape) is None:
+        warnings.warn(too_few(len(data.values)), DegeneratePartitionWarning, 3)
+
+
+def too_few(samples: int) -> str:
+    """What is said of a partition of that many samples."""
+    return f"{samples} samples are too few to tell two groups from one"
+
+
 def _warn_if_degenerate(diagnostics: dict[str, object]) -> None:
-    """Add "bimodal" and "warnings" to the diagnostics, and warn."""
+    """Add "bimodal" and "warnings" to the diagnostics, and warn of what is new."""
     sizes = (diagnostics["high_quality"], diagnostics["low_quality"])
     separation = diagnostics.get("separation")
     needed = diagnostics.get("believed_above")
-    too_few = separation is not None and needed is None
-    diagnostics["bimodal"] = separation is None or (not too_few and separation > needed)
+    believable = separation is None or needed is not None
+    diagnostics["bimodal"] = separation is None or (believable and separation > needed)
     found = []
     if min(sizes) < max(2, SMALLEST_SHARE * sum(sizes)):
         found.append(f"degenerate split: {sizes[0]} high and {sizes[1]} low quality")
-    if too_few:
-        found.append(f"{sum(sizes)} samples are too few to tell two groups from one")
-    elif not diagnostics["bimodal"]:
+    if believable and not diagnostics["bimodal"]:
         found.append(
             f"the two groups overlap (Ashman's D {separation:.2f}, "
             f"believed to be two above {needed:.2f})"
@@ -405,6 +346,7 @@ def _warn_if_degenerate(diagnostics: dict[str, object]) -> None:
         )
     if diagnostics.get("converged") is False:
         found.append("the mixture did not converge")
-    diagnostics["warnings"] = found
+    said = [] if believable else [too_few(sum(sizes))]  # before the fit
+    diagnostics["warnings"] = said + found
     for message in found:
         warnings.warn(message, DegeneratePartitionWarning, stacklevel=3)

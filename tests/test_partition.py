@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import warnings
 
 import numpy as np
@@ -12,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from rlap.mixture import SOLVERS
 from rlap.partition import (
     NAMED_ABOVE,
     ONE_DIMENSIONAL,
@@ -211,6 +213,35 @@ def test_few_samples_tell_nothing():
     assert believed_above(128, 4) == believed_above(128, 8) == 3.25
 
 
+@pytest.mark.parametrize(("n", "d"), [(40, 2), (100, 30)])
+def test_too_few_is_said_before_the_fit(n, d, monkeypatch):
+    def fit(*args: object, **options: object) -> None:
+        raise AssertionError("the fit began")
+
+    # by its module: rlap.partition is the function
+    monkeypatch.setattr(sys.modules[partition.__module__], "fit", fit)
+    told = pytest.warns(DegeneratePartitionWarning, match=f"{n} samples are too few")
+    with pytest.raises(AssertionError, match="began"), told as caught:
+        partition(randn(n, d))
+    assert caught[0].filename == __file__
+
+
+def test_scikit_learn_by_name():
+    scores, _ = classes_and_noise()
+    quality = randn(len(scores), seed=5)
+    for rule, x in (("gmm", scores), ("loss", scores.sum(1))):
+        told = {"rule": rule, "quality": quality, "start": "best", "seed": 2}
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DegeneratePartitionWarning)
+            ours, theirs = (partition(x, solver=s, **told) for s in SOLVERS)
+        assert torch.equal(ours.high_quality, theirs.high_quality)
+        a, b = ours.diagnostics, theirs.diagnostics
+        assert a.keys() == b.keys()
+        for name, value in b.items():
+            close = isinstance(value, float)
+            assert a[name] == (pytest.approx(value, rel=1e-3) if close else value), name
+
+
 def test_a_name_given_by_a_hair_is_flagged():
     x = randn(400, 4)
     x[:200] += 3
@@ -249,8 +280,11 @@ def test_constant_units_are_dropped():
 
 @pytest.mark.parametrize("covariance_type", ["full", "diag", "tied", "spherical"])
 def test_covariance_types(covariance_type):
-    got = partition(two_blobs(), covariance_type=covariance_type, n_init=2)
-    assert torch.equal(got.high_quality, TRUTH)
+    for start in STARTS:
+        got = partition(
+            two_blobs(), covariance_type=covariance_type, n_init=2, start=start
+        )
+        assert torch.equal(got.high_quality, TRUTH)
     x = 8.0 * TRUTH + randn(200)
     one = partition(x, rule="margin", covariance_type=covariance_type)
     assert torch.equal(one.high_quality, TRUTH)
@@ -337,7 +371,8 @@ def test_errors():
         ((x,), {"threshold": 1.0}, "puts none of 200 samples into the high"),
         ((x,), {"covariance_type": "round"}, "covariance_type"),
         ((x,), {"start": "first"}, "unknown start 'first'.*best, kmeans, total"),
-        ((x,), {"start": "total", "covariance_type": "tied"}, "'full' or 'diag'"),
+        ((x,), {"solver": "jax"}, "unknown solver 'jax'.*sklearn, torch"),
+        ((x,), {"n_init": 0}, "n_init"),
         ((torch.zeros(9),), {"rule": "trivial"}, "into the low-quality"),
         ((torch.ones(9),), {"rule": "trivial"}, "into the high-quality"),
     ]
