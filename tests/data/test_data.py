@@ -342,11 +342,16 @@ def _batches(arrays) -> dict[str, bytes]:
     }
 
 
-def official_folder(folder: Path, arrays) -> Path:
+def md5(content: bytes) -> str:
+    return hashlib.md5(content, usedforsecurity=False).hexdigest()
+
+
+def official_folder(folder: Path, arrays, monkeypatch) -> Path:
     target = folder / archives.OFFICIAL_FOLDER
     target.mkdir()
     for name, content in _batches(arrays).items():
         (target / name).write_bytes(content)
+        monkeypatch.setitem(archives.OFFICIAL_FILES, name, md5(content))
     return target
 
 
@@ -355,8 +360,7 @@ def official_archive(folder: Path, arrays, monkeypatch) -> Path:
         f"{archives.OFFICIAL_FOLDER}/{k}": v for k, v in _batches(arrays).items()
     }
     path = _tar(folder / archives.OFFICIAL_NAME, members)
-    md5 = hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest()
-    monkeypatch.setattr(archives, "OFFICIAL_MD5", md5)
+    monkeypatch.setattr(archives, "OFFICIAL_MD5", md5(path.read_bytes()))
     return path
 
 
@@ -403,7 +407,7 @@ def test_cifar10_from_whatever_lies_in_the_data_folder(
     if kind == "archive":
         made = official_archive(where, tiny, monkeypatch)
     elif kind == "folder":
-        made = official_folder(where, tiny)
+        made = official_folder(where, tiny, monkeypatch)
     else:
         made = npm_archive(where, tiny)
     assert data.available("cifar10") == (
@@ -530,16 +534,75 @@ def test_damaged_archives_are_named(folders, tiny, monkeypatch):
     assert names(folders / "cache") == []
 
 
-def test_pickles_cannot_run_anything(folders, tiny):
+def test_pickles_cannot_run_anything(folders, tiny, monkeypatch):
     class Evil:
         def __reduce__(self):
             return (Path.touch, (folders / "ran",))
 
-    target = official_folder(folders / "data", tiny)
-    (target / "test_batch").write_bytes(pickle.dumps(Evil(), protocol=2))
+    target = official_folder(folders / "data", tiny, monkeypatch)
+    evil = pickle.dumps(Evil(), protocol=2)
+    (target / "test_batch").write_bytes(evil)
+    # what is not what was published is not even unpickled, not the first file of six
+    with monkeypatch.context() as patch:
+        patch.setattr(archives, "_ArraysOnly", None)
+        with pytest.raises(data.DamagedData, match="md5 .* of test_batch where"):
+            data.load("cifar10")
+    monkeypatch.setitem(archives.OFFICIAL_FILES, "test_batch", md5(evil))
     with pytest.raises(data.DamagedData, match="unexpected"):
         data.load("cifar10")
     assert not (folders / "ran").exists()
+
+
+def test_the_digests_of_the_official_files_are_those_published():
+    published = pytest.importorskip("torchvision.datasets").CIFAR10
+    listed = dict([*published.train_list, *published.test_list])
+    assert listed == archives.OFFICIAL_FILES
+    assert published.tgz_md5 == archives.OFFICIAL_MD5
+
+
+@pytest.mark.parametrize("kind", ["archive", "npm"])
+def test_a_member_has_a_limit(folders, tiny, monkeypatch, kind):
+    if kind == "archive":
+        official_archive(folders / "data", tiny, monkeypatch)
+    else:
+        npm_archive(folders / "data", tiny)
+    monkeypatch.setattr(archives, "LARGEST", 1000)
+    read = []
+    monkeypatch.setattr(tarfile.TarFile, "extractfile", lambda *a: read.append(a))
+    with pytest.raises(data.DamagedData, match="bytes, more than 1,000"):
+        data.load("cifar10")
+    assert read == []
+
+
+def test_a_sheet_of_pixels_has_a_limit(folders, tiny, monkeypatch):
+    npm_archive(folders / "data", tiny)
+    monkeypatch.setattr(archives, "SHEET", (1024, 3))
+    with pytest.raises(data.DamagedData, match=r"data_batch_1.png .*\(1024, \d+\) pix"):
+        data.load("cifar10")
+
+
+def test_a_cache_that_cannot_be_written_hides_nothing(folders, tiny, monkeypatch):
+    made = npm_archive(folders / "data", tiny)
+    (folders / "file").write_text("no folder")
+    monkeypatch.setenv("RLAP_CACHE", str(folders / "file" / "cache"))
+    with pytest.warns(
+        UserWarning, match="is not kept decoded: cannot create"
+    ):
+        got = data.load("cifar10", allow_stand_in=False)
+    assert_is_tiny(got, tiny)
+    assert got.source == f"{made.name} in RLAP_DATA"
+
+
+def test_offline_a_damaged_cache_stays(folders, tiny):
+    made = npm_archive(folders / "data", tiny)
+    data.load("cifar10")
+    made.unlink()
+    cached = folders / "cache" / images.CACHE_NAME
+    _damage(cached, 5000)
+    before = cached.read_bytes()
+    with pytest.raises(data.DamagedData, match=f"{cached} is damaged.*RLAP_OFFLINE"):
+        data.load("cifar10", allow_stand_in=True)
+    assert cached.read_bytes() == before
 
 
 def test_interrupted_store_leaves_nothing(folders, tiny, monkeypatch):

@@ -23,6 +23,7 @@ from rlap.files.download import DamagedData
 KEYWORDS = ("yes", "no", "up", "down", "left", "right", "on", "off", "stop", "go")
 SPLITS = ("speaker", "random")
 _PARTS = 5  # one of them is for testing
+LARGEST = 8 * 2**20  # bytes of a clip: some seconds in the finest format there is
 
 Item = tuple[str, int, str, np.ndarray]  # name, label, speaker, samples
 
@@ -89,9 +90,22 @@ def speaker_of(name: str) -> str:
     return Path(name).stem.partition("_nohash_")[0]
 
 
-def _is_clip(name: str) -> bool:
+def is_clip(name: str) -> bool:
+    """Say whether a file is a clip of a keyword, by its name; the companions that macOS
+    lays beside files (``._name``, ``__MACOSX/``) are none."""
     path = Path(name)
-    return path.suffix.lower() in (".flac", ".wav") and path.parent.name in KEYWORDS
+    companion = path.name.startswith(".") or "__MACOSX" in path.parts
+    sound = path.suffix.lower() in (".flac", ".wav")
+    return sound and path.parent.name in KEYWORDS and not companion
+
+
+def _check_size(size: int, name: str) -> None:
+    """Raise ``DamagedData`` for a file too large to be a clip, before it is read."""
+    if size > LARGEST:
+        raise DamagedData(
+            f"{name} has {size:,} bytes, more than the {LARGEST:,} of any clip of a "
+            "keyword; replace or remove it"
+        )
 
 
 def read_archive(path: Path) -> Clips:
@@ -107,6 +121,7 @@ def read_archive(path: Path) -> Clips:
         raise DamagedData(f"{path} cannot be read ({error}); {remedy}") from error
 
     def content(name: str) -> bytes:
+        _check_size(archive.getinfo(name).file_size, f"{name} in {path}")
         try:
             return archive.read(name)
         # RuntimeError: encrypted; NotImplementedError, a kind of it: compressed oddly
@@ -116,7 +131,7 @@ def read_archive(path: Path) -> Clips:
             ) from error
 
     with archive:
-        names = sorted(n for n in archive.namelist() if _is_clip(n))
+        names = sorted(n for n in archive.namelist() if is_clip(n))
         return collect((_item(n, content(n), path) for n in names), str(path))
 
 
@@ -126,12 +141,13 @@ def read_files(paths: Sequence[Path], where: str) -> Clips:
     Raises:
         DamagedData: a clip cannot be read; the message names it.
     """
-    chosen = sorted(path for path in paths if _is_clip(str(path)))
+    chosen = sorted(path for path in paths if is_clip(str(path)))
     return collect((_item(str(p), _bytes(p)) for p in chosen), where)
 
 
 def _bytes(path: Path) -> bytes:
     try:
+        _check_size(path.stat().st_size, str(path))
         return path.read_bytes()
     except OSError as error:
         raise DamagedData(f"{path} cannot be read ({error}); mend it") from error

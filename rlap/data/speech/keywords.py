@@ -32,7 +32,7 @@ from rlap.files import digests, download, paths
 from rlap.files.download import DataUnavailable
 
 NAME = "speech_commands"
-VERSION = 1  # of decoding and of removing copies; raise it with any change
+VERSION = 2  # of decoding, removing copies and keeping; raise it with any change
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,6 +65,16 @@ class _Features:
     speakers: np.ndarray
     digests: np.ndarray
 
+    def digest(self) -> str:
+        """Digest of all of it: labels in another order would train without a word."""
+        arrays = [getattr(self, name) for name in _FIELDS]
+        return digests.sha(
+            *(part for a in arrays for part in (a.dtype.str, str(a.shape), a.tobytes()))
+        )
+
+
+_FIELDS = ("inputs", "labels", "speakers", "digests")
+
 
 def cache_name(origin: Origin) -> str:
     """Name the cache file of an origin's features with the present options."""
@@ -78,7 +88,10 @@ def _features(origin: Origin) -> _Features:
     if found is not None:
         try:
             with np.load(found, allow_pickle=False) as kept:
-                return _Features(*(kept[name] for name in _FIELDS))
+                features = _Features(*(kept[name] for name in _FIELDS))
+                if kept["digest"].item() != features.digest():
+                    raise ValueError("its content is not what was written")
+                return features
         except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
             warnings.warn(
                 f"{found} is damaged ({error}); making it again", stacklevel=4
@@ -90,13 +103,14 @@ def _features(origin: Origin) -> _Features:
         np.array(made.speakers),
         np.array(made.digests),
     )
-    target = paths.cache_folder() / cache_name(origin)
-    with download.atomic(target) as temporary, open(temporary, "wb") as file:
-        np.savez(file, **{name: getattr(features, name) for name in _FIELDS})
+    content = {name: getattr(features, name) for name in _FIELDS}
+    try:
+        target = paths.cache_folder() / cache_name(origin)
+        with download.atomic(target) as temporary, open(temporary, "wb") as file:
+            np.savez(file, **content, digest=features.digest())
+    except OSError as error:  # the clips are here all the same
+        warnings.warn(f"the speech features are not kept: {error}", stacklevel=4)
     return features
-
-
-_FIELDS = ("inputs", "labels", "speakers", "digests")
 
 
 def _parts(

@@ -14,10 +14,17 @@ from rlap.data.speech.audio import optional
 from rlap.data.speech.clips import KEYWORDS, Clips
 from rlap.data.speech.mfcc import SIGNAL_FRAMES
 from rlap.files import digests, download, paths
-from rlap.files.download import DamagedData, DataUnavailable
+from rlap.files.download import DataUnavailable
 
 ARCHIVE = "speech_commands_test_v0.02_10words_flac.zip"
 FULL = "speech_commands_v0.02"
+ARCHIVE_TOLD = "official test archive v0.02, ten keywords"
+# digest of the names and contents of the clips -> of the archive that they came in
+ARCHIVE_DIGESTS = {
+    "4a16d176869ae748e61604282febb72d014be7db8dd5ab6e14f4b44ddb986cc7": (
+        "21c2f471a94b73d9512573d951af12226583e7e6da2ed399a54ae8f53f17b8de"
+    ),
+}
 SOURCES = ("auto", "full", "archive", "synthetic")
 ARCHIVE_BANNER = (
     "Real keywords from the official v0.02 test archive, split anew; "
@@ -85,23 +92,17 @@ def locate(options: Options) -> Origin | None:
     if options.source in ("auto", "archive"):
         found = paths.find(ARCHIVE)
         if found is not None:
-            return _archive(found)
+            return _extracted(found) if found.is_dir() else _archive(found)
+        for folder in paths.data_folders():
+            for base in (folder / Path(ARCHIVE).stem, folder):
+                if all((base / word).is_dir() for word in KEYWORDS):
+                    return _extracted(base)
     return None
 
 
 def _full(root: Path, inside: str) -> Origin:
-    dataset = optional("torchaudio.datasets").SPEECHCOMMANDS
-    listed = dataset(root, folder_in_archive=inside)
-    base = root / inside
-    # indexing it would need torchcodec: take the path and decode with soundfile
-    try:
-        files = [base / listed.get_metadata(i)[0] for i in range(len(listed))]
-    except ValueError as error:
-        raise DamagedData(
-            f"a file name in {base / FULL} is not <speaker>_nohash_<number> ({error}); "
-            "remove that file and try again"
-        ) from error
-    files = [path for path in files if path.parent.name in KEYWORDS]
+    base = root / inside / FULL
+    files = [p for p in _listed(base) if "_nohash_" in p.name]
     stats = [(f"{p.parent.name}/{p.name}", p.stat()) for p in files]
     # 1.2 GB are not read to know them: names and sizes stand for the content
     sizes = digests.of_json([[name, stat.st_size] for name, stat in stats])
@@ -110,18 +111,38 @@ def _full(root: Path, inside: str) -> Origin:
         sizes,
         "",
         False,
-        lambda: clips.read_files(files, str(base / FULL)),
+        lambda: clips.read_files(files, str(base)),
         digests.of_json([stat.st_mtime_ns for _, stat in stats]),
     )
 
 
+def _listed(base: Path) -> list[Path]:
+    """The clips of keywords in the folders of a folder, sorted by their names."""
+    found = [p for p in base.glob("*/*") if clips.is_clip(str(p))]
+    return sorted(found, key=str)
+
+
 def _archive(path: Path) -> Origin:
     return Origin(
-        f"official test archive v0.02, ten keywords ({path.name} in {_where(path)})",
+        f"{ARCHIVE_TOLD} ({path.name} in {_where(path)})",
         digests.of_file(path),
         ARCHIVE_BANNER,
         False,
         lambda: clips.read_archive(path),
+    )
+
+
+def _extracted(base: Path) -> Origin:
+    """The archive as unpacked by somebody; the very clips have the archive's digest."""
+    files = _listed(base)
+    content = {f"{p.parent.name}/{p.name}": digests.of_file(p) for p in files}
+    digest = digests.of_json(content)
+    return Origin(
+        f"{ARCHIVE_TOLD} (unpacked in {_where(base)})",
+        ARCHIVE_DIGESTS.get(digest, digest),
+        ARCHIVE_BANNER,
+        False,
+        lambda: clips.read_files(files, str(base)),
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import shutil
 import time
 import warnings
 import zipfile
@@ -276,11 +277,47 @@ def test_full_set_without_the_outer_folder(folders):
     assert len(data.load("speech_commands", source="full").train) == 100
 
 
-def test_full_set_with_a_strange_name(folders):
-    base = write_full(folders / "data", recordings())
-    (base / "yes" / "me_nohash_x.wav").write_bytes(b"")
-    with pytest.raises(data.DamagedData, match="is not <speaker>_nohash_<number>"):
-        data.load("speech_commands")
+def test_companions_of_files_are_no_clips(folders):
+    """macOS lays them beside files, and into archives."""
+    made = recordings()
+    base = write_full(folders / "data", made)
+    plain = data.data_digest("speech_commands")
+    for name in ("yes/._00000000_nohash_0.wav", "yes/._x.wav", "__MACOSX/yes/a.wav"):
+        (base / name).parent.mkdir(parents=True, exist_ok=True)
+        (base / name).write_bytes(b"Mac OS X")
+    assert data.data_digest("speech_commands") == plain
+    assert len(data.load("speech_commands", source="full").train) == 100
+    more = {f"{where}/._00000000_nohash_0.flac": b"Mac" for where in ("yes", "no")}
+    more["__MACOSX/yes/00000000_nohash_0.flac"] = b"Mac"
+    write_archive(folders / "data", made, **more)
+    assert len(data.load("speech_commands", source="archive").train) == 100
+
+
+@pytest.mark.parametrize("where", [".", Path(origins.ARCHIVE).stem, origins.ARCHIVE])
+def test_the_archive_may_be_unpacked(folders, archive, monkeypatch, where):
+    packed = data.load("speech_commands")
+    content = {
+        name: digests.sha256(zipfile.ZipFile(archive).read(name))
+        for name in sorted(zipfile.ZipFile(archive).namelist())
+        if clips.is_clip(name)
+    }
+    zipfile.ZipFile(archive).extractall(folders / "unpacked")
+    archive.unlink()
+    shutil.rmtree(folders / "cache")
+    target = folders / "data" / where
+    shutil.copytree(folders / "unpacked", target, dirs_exist_ok=True)
+    got = data.load("speech_commands")
+    assert got.source == f"{origins.ARCHIVE_TOLD} (unpacked in RLAP_DATA)"
+    assert not got.stand_in and "not comparable" in got.banner
+    assert torch.equal(got.train.inputs, packed.train.inputs)
+    assert got.digest == digests.of_json(content) != packed.digest
+    # of the clips that were published, the digest is that of their archive
+    monkeypatch.setitem(origins.ARCHIVE_DIGESTS, got.digest, packed.digest)
+    assert data.data_digest("speech_commands") == packed.digest
+    # with one keyword less it is none
+    shutil.rmtree(target / "go")
+    if where == ".":
+        assert data.available("speech_commands") is None
 
 
 def test_full_set_is_downloaded_when_asked_for(folders, monkeypatch):
@@ -375,6 +412,42 @@ def test_damaged_cache_is_made_again(folders, archive):
             again = data.load("speech_commands")
         assert torch.equal(again.train.inputs, good.train.inputs)
         assert cached.stat().st_size == len(whole)
+
+
+def test_labels_in_another_order_are_noticed(folders, archive):
+    """The file is whole and its name is right: only its content is not."""
+    good = data.load("speech_commands")
+    (name,) = names(folders / "cache")
+    cached = folders / "cache" / name
+    with np.load(cached) as kept:
+        content = dict(kept)
+    for field in ("labels", "speakers", "inputs"):
+        np.savez(cached, **{**content, field: content[field][::-1]})
+        with pytest.warns(UserWarning, match="content is not what was written"):
+            again = data.load("speech_commands")
+        assert torch.equal(again.train.labels, good.train.labels)
+    del content["digest"]
+    np.savez(cached, **content)
+    with pytest.warns(UserWarning, match="is damaged"):
+        data.load("speech_commands")
+
+
+def test_a_cache_that_cannot_be_written_hides_no_speech(folders, archive, monkeypatch):
+    (folders / "file").write_text("no folder")
+    monkeypatch.setenv("RLAP_CACHE", str(folders / "file" / "cache"))
+    with pytest.warns(UserWarning, match="features are not kept: cannot create"):
+        assert not data.load("speech_commands").stand_in
+
+
+def test_a_clip_has_a_limit(folders, archive, monkeypatch):
+    monkeypatch.setattr(clips, "LARGEST", 20_000)
+    monkeypatch.setattr(zipfile.ZipFile, "read", None)
+    with pytest.raises(data.DamagedData, match="flac in .* more than the 20,000"):
+        data.load("speech_commands")
+    write_full(folders / "data", recordings())
+    monkeypatch.setattr(Path, "read_bytes", None)
+    with pytest.raises(data.DamagedData, match="wav has 32,044 bytes"):
+        data.load("speech_commands")
 
 
 def test_a_file_of_the_same_size_is_noticed(folders):
@@ -509,4 +582,9 @@ def test_the_real_archive(tmp_path, monkeypatch):
     assert all(350 < counts[c] < 425 for c in range(10))
     parts = [{w.numpy().tobytes() for w in s.inputs} for s in heard_parts(heard)]
     assert not parts[0] & parts[1]
-    assert digests.of_file(origins.paths.find(origins.ARCHIVE)) == whole.digest
+    path = origins.paths.find(origins.ARCHIVE)
+    assert digests.of_file(path) == whole.digest
+    with zipfile.ZipFile(path) as packed:
+        content = {n: packed.read(n) for n in packed.namelist() if clips.is_clip(n)}
+    unpacked = digests.of_json({n: digests.sha256(c) for n, c in content.items()})
+    assert {unpacked: whole.digest} == origins.ARCHIVE_DIGESTS

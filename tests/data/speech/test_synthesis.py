@@ -174,7 +174,7 @@ def test_a_data_path_too_long_for_the_library(tmp_path):
 
 def test_the_package_is_loaded_by_the_child_only():
     program = (
-        "import sys\nfrom rlap.data import synthesis\n"
+        "import sys\nfrom rlap.data.speech import synthesis\n"
         "assert len(synthesis.synthesise(10)) == 10\n"
         "assert 'espeakng_loader' not in sys.modules"
     )
