@@ -4,6 +4,9 @@ The method of "Machine Unlearning for Robust DNNs: Attribution-Guided Partitioni
 Neuron Pruning in Noisy Environments" (MAKE 2025, 7(3), 95), stage by stage:
 ``attribute``, ``partition``, ``sensitivity``, ``prune``, ``finetune``; all of them in
 one call: ``robustify``.
+
+Calls on one model must not run side by side in several threads: they change its modes
+and the global random state while they run, and give both back at the end.
 """
 
 from rlap.algorithm import Result, robustify

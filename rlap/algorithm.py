@@ -1,8 +1,19 @@
-"""Algorithm 1 of the paper in one call, on anybody's model and data."""
+"""Algorithm 1 of the paper in one call, on anybody's model and data.
+
+1. Score every sample by what each unit of a layer contributes to it: ``attribute``.
+2. Divide the samples in two by their scores: ``partition``.
+3. Find the units that tell the two parts apart, and silence them: ``sensitivity``,
+   ``top_units`` and ``prune``.
+4. Train on with the good part, the pruned units held at zero: ``finetune``.
+
+Each stage is a file of that name. What cannot work is told before the first of them
+(``preflight``). ``examples/rlap_in_80_lines.py`` is the same without guard or option.
+"""
 
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,6 +30,8 @@ from rlap.network.layers import get_layer, model_device
 from rlap.network.precision import own_precision
 from rlap.partition import (
     BEST,
+    SMALLEST_SHARE,
+    DegeneratePartitionWarning,
     Partition,
     partition,
     sample_scores,
@@ -29,6 +42,8 @@ from rlap.pruning import Mask, prune
 from rlap.sensitivity import sensitivity, top_units
 from rlap.training.loop import History
 from rlap.training.recipe import Recipe
+
+EXPECTED = 5  # kept samples of a class by chance, below which none need be missed
 
 
 @dataclass(frozen=True)
@@ -157,14 +172,34 @@ def partition_by(
 ) -> Partition:
     """Apply a partition rule by name to what ``scan`` saw of ``split`` (N samples)."""
     if rule == "trivial":
-        return partition(share_at_bounds(split.inputs), rule=rule)
-    scores = sample_scores(seen.logits, split.labels)
-    if rule in scores:
-        found = scores[rule]
+        found = share_at_bounds(split.inputs)
     else:
-        found = seen.attribution
-        quality = scores["confidence"] if quality is None else quality
-    return partition(found, rule=rule, start=start, quality=quality, seed=seed)
+        scores = sample_scores(seen.logits, split.labels)
+        if rule in scores:
+            found = scores[rule]
+        else:
+            found = seen.attribution
+            quality = scores["confidence"] if quality is None else quality
+    parts = partition(found, rule=rule, start=start, quality=quality, seed=seed)
+    warn_of_lost_classes(parts, split.labels)
+    return parts
+
+
+def warn_of_lost_classes(parts: Partition, labels: Tensor) -> None:
+    """Warn of classes (N,) of which hardly a sample was kept, though by chance many
+    would have been: the two groups are then classes rather than good and bad."""
+    high = parts.high_quality.to(labels.device)
+    share = high.float().mean().item()
+    for label in labels.unique().tolist():
+        own = high[labels == label]
+        kept, n = int(own.sum()), len(own)
+        if n * share >= EXPECTED and kept < SMALLEST_SHARE * n:
+            message = (
+                f"{kept} of {n} samples of class {label} are among the high-quality "
+                "ones: the two groups may be classes, not good and bad samples"
+            )
+            parts.diagnostics.setdefault("warnings", []).append(message)
+            warnings.warn(message, DegeneratePartitionWarning, stacklevel=3)
 
 
 class Stopwatch(dict):

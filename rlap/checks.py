@@ -14,12 +14,14 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 from torch.utils.data import DataLoader, Dataset
 
 _CHUNK = 1 << 22  # elements looked at together
 
 
-def _tensor(value: Any, name: str) -> Tensor:
+def check_tensor(value: Any, name: str) -> Tensor:
+    """Return ``value`` if it is a dense tensor with values, or raise ``TypeError``."""
     if isinstance(value, Dataset | DataLoader):
         raise TypeError(
             f"{name} must be a torch.Tensor, not {type(value).__name__}; stack the "
@@ -31,15 +33,24 @@ def _tensor(value: Any, name: str) -> Tensor:
             f"{name} must be a torch.Tensor, not {type(value).__name__}; "
             "convert it with torch.as_tensor"
         )
+    if value.is_nested or value.layout is not torch.strided:
+        raise TypeError(f"{name} must be a dense tensor; give .to_dense() or padded")
+    if value.is_meta or is_lazy(value):
+        raise TypeError(f"{name} is a tensor without values")
     return value
 
 
 def check_model(model: object, name: str = "model") -> nn.Module:
-    """Return ``model`` if it is an nn.Module, or raise ``TypeError``."""
+    """Return ``model`` if it is an nn.Module with all its weights, or raise
+    ``TypeError``."""
     if not isinstance(model, nn.Module):
         raise TypeError(
             f"{name} must be a torch.nn.Module, not {type(model).__name__}; "
             "a function can be wrapped in one"
+        )
+    if any(map(is_lazy, model.parameters())):
+        raise TypeError(
+            f"{name} has lazy layers without weights yet: run it once on some inputs"
         )
     return model
 
@@ -68,6 +79,7 @@ def check_finite(values: Tensor, name: str) -> Tensor:
     Raises:
         ValueError: NaN or infinity somewhere.
     """
+    check_tensor(values, name)
     rows = max(1, _CHUNK // max(1, values[:1].numel()))
     for block in values.detach().split(rows):
         # aminmax passes NaN and infinity on, and needs no temporary tensor
@@ -85,7 +97,7 @@ def check_inputs(inputs: Tensor, name: str = "inputs") -> Tensor:
         TypeError: not a floating-point tensor.
         ValueError: no samples, no features, or values that are not finite.
     """
-    _tensor(inputs, name)
+    check_tensor(inputs, name)
     if not inputs.is_floating_point():
         raise TypeError(
             f"{name} must be floating point, not {inputs.dtype}; convert with .float() "
@@ -113,7 +125,7 @@ def check_labels(
         TypeError: not an integer tensor.
         ValueError: wrong shape or length, or a label out of range.
     """
-    _tensor(labels, name)
+    check_tensor(labels, name)
     if labels.is_floating_point() or labels.is_complex() or labels.dtype == torch.bool:
         raise TypeError(
             f"{name} must be integers (class numbers), not {labels.dtype}; "
@@ -155,7 +167,7 @@ def check_mask(mask: Tensor, n: int, name: str = "mask") -> Tensor:
         TypeError: not a boolean tensor.
         ValueError: another shape.
     """
-    _tensor(mask, name)
+    check_tensor(mask, name)
     if mask.dtype != torch.bool:
         raise TypeError(f"{name} must be boolean, not {mask.dtype}")
     if mask.shape != (n,):

@@ -14,7 +14,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, fx, nn
 
-from rlap.checks import check_one_of
+from rlap.checks import check_model, check_one_of
 from rlap.data.base import Split
 from rlap.network.layers import (
     check_calls,
@@ -24,12 +24,12 @@ from rlap.network.layers import (
     preserved_random_state,
     reading,
 )
-from rlap.network.modes import BATCHNORM, check_trainable
+from rlap.network.modes import BATCHNORM
 from rlap.network.precision import own_precision
 from rlap.network.watching import watching
 from rlap.pruning import Mask
-from rlap.training.loop import History, train
-from rlap.training.recipe import Recipe, check_recipe, resolve_precision
+from rlap.training.loop import History, check_arguments, train
+from rlap.training.recipe import Recipe, resolve_precision
 
 SCOPES = ("head", "layer", "full")
 MAX_FEATURES = 4096  # values a sample worth caching, if there are more than inputs
@@ -87,8 +87,9 @@ def finetune(
     >>> mask.holds(model), history.loss[-1] < history.loss[0]
     (True, True)
     """
+    check_model(model)
     check_one_of(scope, SCOPES, "scope")
-    check_recipe(recipe)
+    check_arguments(split, recipe, batchnorm or "train", mask, seed, test=test)
     device = torch.device(device) if device is not None else model_device(model)
     model.to(device)
     common = {"seed": seed, "device": device, "progress": progress}
@@ -109,7 +110,6 @@ def finetune(
             f"scope={scope!r} needs layer=..., the name where the head begins"
         )
     recipe, batchnorm = recipe or HEAD_RECIPE, batchnorm or "eval"
-    check_trainable(split, batchnorm)
     if mask is not None:
         mask.apply(model)
     get_layer(model, layer)  # KeyError or TypeError for what is none

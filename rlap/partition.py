@@ -15,8 +15,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from rlap.checks import check_count, check_labels, check_one_of, check_rate
+from rlap.checks import (
+    check_count,
+    check_inputs,
+    check_labels,
+    check_one_of,
+    check_rate,
+    check_seed,
+)
 from rlap.mixture import BEST, STARTS, Mixture, Samples, fit, standardise
+from rlap.network.layers import check_logits
 
 # score a rule reads -> whether a larger value means a better sample
 ONE_DIMENSIONAL = {"loss": False, "margin": True, "confidence": True}
@@ -96,6 +104,7 @@ def sample_scores(logits: Tensor, labels: Tensor) -> dict[str, Tensor]:
     >>> {name: tuple(score.shape) for name, score in scores.items()}
     {'loss': (120,), 'margin': (120,), 'confidence': (120,)}
     """
+    check_logits(logits)
     labels = check_labels(labels, len(logits), logits.shape[1]).to(logits.device)
     given = logits.gather(1, labels[:, None]).squeeze(1)
     others = logits.scatter(1, labels[:, None], -torch.inf).amax(1)
@@ -115,7 +124,7 @@ def share_at_bounds(inputs: Tensor) -> Tensor:
     >>> rlap.share_at_bounds(torch.tensor([[0.0, 1.0, 0.3, 0.6]]))
     tensor([0.5000])
     """
-    flat = inputs.flatten(1)
+    flat = check_inputs(inputs).flatten(1)
     return ((flat == 0) | (flat == 1)).float().mean(1)
 
 
@@ -164,6 +173,7 @@ def partition(
     (torch.Size([120]), tensor(True))
     """
     check_one_of(rule, RULES, "rule")
+    seed = check_seed(seed)
     x = _check_scores(scores, rule)
     check_rate(threshold, "threshold")
     check_one_of(start, (*STARTS, BEST), "start")

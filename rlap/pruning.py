@@ -19,6 +19,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from rlap.checks import check_tensor
 from rlap.network.following import affine_batchnorm, following_norms
 from rlap.network.layers import get_layer, num_units
 from rlap.network.modes import check_own_weights
@@ -146,10 +147,23 @@ class Mask:
             raise ValueError(f"{path} is not a safetensors file: {error}") from error
         if about.get("format") != FORMAT:
             raise ValueError(f"{path} is not a mask written by rlap")
+        try:
+            return cls._read(about, tensors)
+        except (KeyError, TypeError, ValueError) as error:
+            raise ValueError(f"{path} is no mask, or damaged: {error}") from error
+
+    @classmethod
+    def _read(cls, about: dict[str, str], tensors: dict[str, Tensor]) -> Mask:
         units = tensors.pop("units")
-        original = {k.removeprefix("original/"): v for k, v in tensors.items()}
-        bias = about["bias"] == "True"
         width = int(about["width"]) if "width" in about else None
+        most = width if width is not None else 2 + max(units.tolist(), default=0)
+        if not torch.equal(check_units(units, most), units):
+            raise ValueError("the units are not sorted whole numbers")
+        bias = {"True": True, "False": False}[about["bias"]]
+        original = {k.removeprefix("original/"): v for k, v in tensors.items()}
+        for name, rows in original.items():
+            if len(rows) != len(units):
+                raise ValueError(f"{len(rows)} rows of {name!r} for {len(units)} units")
         return cls(about["layer"], units, bias, about.get("batchnorm"), original, width)
 
 
@@ -222,9 +236,11 @@ def _own_batchnorm(model: nn.Module, layer: str) -> str | None:
 
 def check_units(units: Tensor | Iterable[int], d: int) -> Tensor:
     """Sorted (k,) int64 indices in 0..d-1 without repeats, fewer than d."""
-    chosen = torch.as_tensor(
-        units if isinstance(units, Tensor) else list(units)
-    ).detach()
+    try:
+        chosen = torch.as_tensor(units if isinstance(units, Tensor) else list(units))
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise TypeError(f"units must be a list of indices, not {units!r}") from error
+    chosen = check_tensor(chosen, "units").detach()
     if chosen.numel() == 0:
         return torch.zeros(0, dtype=torch.int64)
     if (

@@ -13,7 +13,14 @@ from numbers import Integral
 import torch
 from torch import Tensor
 
-from rlap.checks import check_finite, check_mask, check_number, check_one_of
+from rlap.checks import (
+    check_finite,
+    check_mask,
+    check_number,
+    check_one_of,
+    check_seed,
+    check_tensor,
+)
 
 EPS = 1e-8  # of the released importance ratio
 CHUNK = 4096  # samples a step of the streamed sums
@@ -60,6 +67,8 @@ def sensitivity(
     torch.Size([16])
     """
     check_one_of(criterion, CRITERIA, "criterion")
+    seed = check_seed(seed)
+    check_tensor(activations, "activations")
     if activations.dim() != 2:
         raise ValueError(f"activations must be (N, d), not {tuple(activations.shape)}")
     low = check_mask(low_quality, len(activations), "low_quality")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ import torch.nn.functional as F
 from conftest import blobs, convnet, mlp, pictures, randn, same_state, state
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from safetensors.torch import save_file
 from torch import nn
 
 from rlap.finetuning import finetune
@@ -403,3 +405,43 @@ def test_tied_weights_are_not_pruned_behind_ones_back():
     conv.other.bias = conv.bn.bias
     with pytest.raises(ValueError, match="'bn.bias' is also 'other.bias'"):
         prune(conv, layer="conv", units=[0], batchnorm="bn")
+
+
+# --- files that are no masks ---------------------------------------------------------
+
+GOOD = {"format": "rlap-mask-1", "layer": "2", "bias": "True", "width": "8"}
+
+
+@pytest.mark.parametrize(
+    ("about", "tensors"),
+    [
+        ({"layer": None}, {}),
+        ({"bias": None}, {}),
+        ({"bias": "yes"}, {}),
+        ({"width": "wide"}, {}),
+        ({"width": "3"}, {}),
+        ({}, {"units": None}),
+        ({}, {"units": torch.tensor([1.0, 3.0])}),
+        ({}, {"units": torch.tensor([[1, 3]])}),
+        ({}, {"units": torch.tensor([3, 1])}),
+        ({}, {"units": torch.tensor([1, 1])}),
+        ({}, {"units": torch.tensor([-1, 1])}),
+        ({}, {"units": torch.tensor([1, 8])}),
+        ({}, {"units": torch.arange(8)}),
+        ({}, {"original/2.weight": torch.zeros(3, 10)}),
+        ({"format": "rlap-mask-9"}, {}),
+        ({"format": None}, {}),
+    ],
+)
+def test_files_that_hold_no_mask(tmp_path, about, tensors):
+    def written(about: dict, tensors: dict) -> Path:
+        held = {"units": torch.tensor([1, 3]), **tensors}
+        said = {k: v for k, v in (GOOD | about).items() if v is not None}
+        held = {k: v for k, v in held.items() if v is not None}
+        save_file(held or {"x": torch.zeros(1)}, tmp_path / "mask", metadata=said)
+        return tmp_path / "mask"
+
+    assert Mask.load(written({}, {})).units.tolist() == [1, 3]
+    file = written(about, tensors)
+    with pytest.raises(ValueError, match="mask"):
+        Mask.load(file)

@@ -24,7 +24,7 @@ from rlap.corruption.input_noise import (
 )
 from rlap.corruption.label_noise import CIFAR10_PAIRS, LABEL_KINDS, choose, noisy_labels
 from rlap.corruption.streams import stream
-from rlap.data.base import Split
+from rlap.data.base import Split, check_split
 
 __all__ = [
     "CIFAR10_PAIRS",
@@ -195,6 +195,7 @@ def corrupt(
     ...             data.inputs[~noisy.is_corrupted])
     True
     """
+    check_split(split)
     checks.check_one_of(kind, KINDS, "kind of corruption")
     rate, seed = checks.check_rate(rate), checks.check_seed(seed)
     generator = stream(seed, "corruption")

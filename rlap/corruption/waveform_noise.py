@@ -15,7 +15,7 @@ from rlap import checks
 from rlap.corruption.corrupted import Corrupted
 from rlap.corruption.label_noise import choose
 from rlap.corruption.streams import stream
-from rlap.data.base import Split
+from rlap.data.base import Split, check_split
 from rlap.data.speech.mfcc import mfcc
 
 KIND = "gaussian_waveform"
@@ -68,7 +68,7 @@ def noisy_waveforms(
     >>> rlap.noisy_waveforms(clips, rate=0.5, snr_db=10.0, seed=0).is_corrupted.sum()
     tensor(2)
     """
-    _check_waves(split.inputs)
+    _check_waves(check_split(split).inputs)
     rate, seed = checks.check_rate(rate), checks.check_seed(seed)
     snr_db = checks.check_number(snr_db, "snr_db")
     generator = stream(seed, "corruption")

@@ -10,7 +10,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from rlap.checks import check_one_of
+from rlap.checks import check_one_of, check_seed
 from rlap.models.images import WHITENING, ResNet18, SmallNet, VGGNet
 from rlap.models.speech import SpeechCNN, SpeechRes8
 from rlap.network.layers import is_thin, preserved_random_state
@@ -59,6 +59,7 @@ def build(
     Linear(in_features=64, out_features=256, bias=True)
     """
     check_one_of(name, MODELS, "model")
+    seed = check_seed(seed)
     options: dict[str, object] = {}
     if in_channels is not None:
         options["in_channels"] = in_channels

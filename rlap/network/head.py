@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from rlap.network.layers import check_calls, check_output
+from rlap.network.layers import check_calls, check_output, check_rows
 from rlap.network.watching import Call, watching
 
 
@@ -52,7 +52,8 @@ def run_head(model: nn.Module, x: Tensor, name: str) -> Head:
     ):
         output = model(x)
     check_calls(len(zs), name)
-    logits, z = check_output(output, name), zs[0]
+    check_rows(model, name, zs[0].shape, x)
+    logits, z = check_output(output, name, len(x)), zs[0]
     if not logits.requires_grad:
         raise ValueError(f"the logits do not depend on layer {name!r}")
     return Head(z, logits, closed_head(z, logits, *ran[0]) if ran else None, name)

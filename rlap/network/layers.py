@@ -14,7 +14,8 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
-from rlap.checks import check_count, check_inputs
+from rlap.checks import check_count, check_inputs, check_model
+from rlap.network.modes import alone
 from rlap.network.precision import autocast, own_precision
 from rlap.network.watching import Call, watching
 
@@ -27,7 +28,7 @@ def get_layer(model: nn.Module, name: str) -> nn.Linear | nn.Conv2d:
     Raises ``KeyError`` when there is no such module (with the nearest names) and
     ``TypeError`` when it is not a Linear or Conv2d layer.
     """
-    modules = dict(model.named_modules())
+    modules = dict(check_model(model).named_modules())
     usable = [n for n, m in modules.items() if isinstance(m, SUPPORTED)]
     if not isinstance(name, str):
         raise TypeError(
@@ -75,7 +76,7 @@ def evaluating(model: nn.Module) -> Iterator[nn.Module]:
     The global random state is restored too, in case a forward pass draws from it.
     """
     modes = [(module, module.training) for module in model.modules()]
-    with preserved_random_state(model_device(model)):
+    with alone(model), preserved_random_state(model_device(model)):
         model.eval()
         try:
             yield model
@@ -104,6 +105,8 @@ def reading(
     ...     [model(x).sum().item() for x in batches]
     [6.0, 4.0]
     """
+    check_model(model)
+    check_inputs(inputs)
     size = pass_size(inputs, batch_size)
     with own_precision(), evaluating(model):
         place = placing(model, usable(inputs[:1]))
@@ -231,19 +234,48 @@ def positions(output: Tensor, layer: nn.Module) -> int:
     return output[0].numel() // num_units(layer)
 
 
-def check_logits(output: object) -> Tensor:
-    """``output`` if it is a (B, C) tensor of logits, else a clear ``TypeError``."""
+def check_logits(output: object, samples: int | None = None) -> Tensor:
+    """``output`` if it is a (B, C) tensor of logits, else a clear ``TypeError``;
+    ``ValueError`` where B is not the number of ``samples`` that went in."""
     if not isinstance(output, Tensor) or output.dim() != 2:
         kind = tuple(output.shape) if isinstance(output, Tensor) else type(output)
         raise TypeError(f"the model must return logits (B, C); it returned {kind}")
+    if len(output) != (len(output) if samples is None else samples):
+        raise ValueError(
+            f"the model returned {len(output)} rows of logits for {samples} samples: "
+            "one row a sample is needed"
+        )
     return output
 
 
-def check_output(output: object, name: str) -> Tensor:
+def check_output(output: object, name: str, samples: int | None = None) -> Tensor:
     """``output`` if it is a finite (B, C) tensor of logits, else a clear error."""
-    if not torch.isfinite(check_logits(output)).all():
+    if not torch.isfinite(check_logits(output, samples)).all():
         raise ValueError(f"the model returned NaN or infinite logits (layer {name!r})")
     return output
+
+
+def check_rows(model: nn.Module, name: str, shape: torch.Size, x: Tensor) -> None:
+    """Raise ``ValueError`` where the rows of a layer's output of this ``shape`` are not
+    those of the inputs ``x`` (B, ...): positions come first, or are rows of their own.
+    """
+    rows, samples = shape[0], len(x)
+    # where there are as many positions as samples, one sample tells which is which
+    if rows == samples > 1 and rows in shape[1:-1]:
+        found: list[int] = []
+        with (
+            torch.no_grad(),
+            evaluating(model),
+            watching(model, [name], lambda call: found.append(len(call.output))),
+        ):
+            model(x[:1])
+        rows, samples = found[0], 1
+    if rows != samples:
+        raise ValueError(
+            f"layer {name!r} returned {rows} rows for {samples} samples; its rows must "
+            "be the samples, (B, ...): choose a layer behind which positions are "
+            "pooled, or a model with the batch first (batch_first=True)"
+        )
 
 
 def check_calls(calls: int, name: str) -> None:
@@ -270,19 +302,20 @@ def activations(
     torch.Size([120, 16])
     """
     module = get_layer(model, layer)
-    check_inputs(inputs)
     rows: list[Tensor] = []
+    shapes: list[torch.Size] = []
 
     def see(call: Call) -> None:
         # at once: a ReLU that works in place would overwrite what is read later
         z = call.output.float()
+        shapes.append(z.shape)
         rows.append(unit_sum(z, module) / positions(z, module))
 
-    with (
-        reading(model, inputs, batch_size=batch_size) as batches,
-        watching(model, [layer], see),
-    ):
-        for done, batch in enumerate(batches):
-            model(batch)
-            check_calls(len(rows) - done, layer)
+    with reading(model, inputs, batch_size=batch_size) as batches:
+        for x in batches:
+            shapes.clear()
+            with watching(model, [layer], see):
+                model(x)
+            check_calls(len(shapes), layer)
+            check_rows(model, layer, shapes[0], x)
     return torch.cat(rows)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
@@ -31,6 +32,8 @@ def trainable(
     if modules is None:
         active = set(named.values())
     else:
+        if isinstance(modules, str):
+            raise TypeError(f"modules must be a list of names: [{modules!r}]")
         if missing := [name for name in modules if name not in named]:
             raise KeyError(f"the model has no module {missing[0]!r}")
         active = {m for name in modules for m in named[name].modules()}
@@ -72,6 +75,40 @@ def trained_parameters(model: nn.Module) -> dict[str, nn.Parameter]:
     if not found:
         raise ValueError(FROZEN)
     return found
+
+
+_AT_WORK: dict[int, int] = {}  # id of a model -> the thread that changes its modes
+
+
+@contextmanager
+def alone(model: nn.Module) -> Iterator[None]:
+    """Raise ``RuntimeError`` where another thread is in such a block of this model: it
+    would be run in a mode that is not its own."""
+    first, own = id(model) not in _AT_WORK, threading.get_ident()
+    if _AT_WORK.setdefault(id(model), own) != own:
+        raise RuntimeError(
+            "another thread is at work on this model; calls must not run side by side "
+            "on one model: give each thread a copy"
+        )
+    try:
+        yield
+    finally:
+        if first:
+            del _AT_WORK[id(model)]
+
+
+@contextmanager
+def batches_of_one_explained() -> Iterator[None]:
+    """What torch says of a BatchNorm that sees one sample, with what to do about it."""
+    try:
+        yield
+    except ValueError as error:
+        if "more than 1 value per channel" not in str(error):
+            raise
+        raise ValueError(
+            "a BatchNorm cannot be trained on batches of one sample: give more samples "
+            "or a larger batch_size, or freeze its statistics, batchnorm='eval'"
+        ) from error
 
 
 @contextmanager

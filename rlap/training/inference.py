@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from rlap.checks import check_finite, check_inputs
+from rlap.checks import check_finite, check_model
 from rlap.data.base import Split, check_split
 from rlap.network.layers import check_logits, model_device, reading
 from rlap.network.strips import strips_for
@@ -28,11 +28,11 @@ def predict(
     >>> rlap.predict(model, data.inputs).shape
     torch.Size([120, 10])
     """
-    check_inputs(inputs)
+    check_model(model)
     precision = resolve_precision(precision, model, model_device(model))
     passes = reading(model, inputs, batch_size=batch_size, precision=precision)
     with passes as batches, strips_for(model, precision):
-        return torch.cat([check_logits(model(x)).float() for x in batches])
+        return torch.cat([check_logits(model(x), len(x)).float() for x in batches])
 
 
 def accuracy(

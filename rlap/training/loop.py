@@ -19,15 +19,21 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
-from rlap.checks import check_gradients
-from rlap.data.base import Split
+from rlap.checks import check_gradients, check_model, check_seed
+from rlap.data.base import Split, check_split
 from rlap.network.layers import (
     check_logits,
     model_device,
     placing,
     preserved_random_state,
 )
-from rlap.network.modes import check_trainable, only_these, trainable
+from rlap.network.modes import (
+    alone,
+    batches_of_one_explained,
+    check_trainable,
+    only_these,
+    trainable,
+)
 from rlap.network.precision import autocast, own_precision
 from rlap.network.strips import strips_for
 from rlap.training.checkpoint import Checkpoint, fingerprint
@@ -140,12 +146,11 @@ def train(
     >>> history.loss[-1] < history.loss[0]
     True
     """
-    check_gradients()
-    check_recipe(recipe)
-    recipe = recipe or Recipe()
-    device = torch.device(device) if device is not None else model_device(model)
-    check_trainable(split, batchnorm)
+    check_model(model)
+    check_arguments(split, recipe, batchnorm, mask, seed, test=test, monitor=monitor)
+    recipe, seed = recipe or Recipe(), check_seed(seed)
     check_monitor(recipe, monitor)
+    device = torch.device(device) if device is not None else model_device(model)
     model.to(device)
     set_mode, parameters = trainable(model, modules, batchnorm)
     optimizer = make_optimizer(recipe, parameters)
@@ -160,6 +165,8 @@ def train(
     told += (mask and mask.describe(), penalty and repr(penalty))
     with (
         torch.enable_grad(),
+        alone(model),
+        batches_of_one_explained(),
         preserved_random_state(device, seed),
         only_these(model, parameters),
     ):
@@ -246,7 +253,8 @@ class TrainingRun:
         inputs = augment(inputs, self.recipe, self.generator)
         labels = self.split.labels[index]
         with autocast(self.history.precision, self.device), self.strips:
-            logits = check_logits(self.model(self.place(inputs))).float()  # (B, C)
+            output = self.model(self.place(inputs))
+            logits = check_logits(output, len(index)).float()  # (B, C)
         if logits.shape[1] <= self.top_label:
             raise ValueError(
                 f"the model returns logits {tuple(logits.shape)}; labels up to "
@@ -279,6 +287,28 @@ class TrainingRun:
             history.monitor_accuracy.append(found[id(monitor)])
             self.plateau.step(found[id(monitor)])
         history.test_seconds.append(time.perf_counter() - began)
+
+
+def check_arguments(
+    split: Split,
+    recipe: Recipe | None,
+    batchnorm: str,
+    mask: Mask | None,
+    seed: int,
+    **others: Split | None,
+) -> None:
+    """Raise what is wrong with arguments of ``train`` before anything is changed."""
+    check_gradients()
+    check_trainable(split, batchnorm)
+    check_recipe(recipe)
+    check_seed(seed)
+    for name, other in others.items():
+        if other is not None:
+            check_split(other, name)
+    if mask is not None and not hasattr(mask, "describe"):
+        raise TypeError(
+            f"mask must be an rlap.Mask, as prune returns it, not {type(mask).__name__}"
+        )
 
 
 def check_monitor(recipe: Recipe, monitor: Split | None) -> None:

@@ -80,6 +80,17 @@ class Recipe:
             check_count(getattr(self, name), name, minimum=0)
         for name in ("batch_size", "crop_padding"):
             check_count(getattr(self, name), name)
+        for name in ("nesterov", "shuffle"):
+            if not isinstance(getattr(self, name), bool):
+                raise TypeError(
+                    f"{name} must be True or False, not {getattr(self, name)!r}"
+                )
+        if not isinstance(self.milestones, tuple | list):
+            raise TypeError(
+                "milestones must be a tuple of epochs, such as (60, 120), not "
+                f"{self.milestones!r}"
+            )
+        object.__setattr__(self, "milestones", tuple(self.milestones))
         for milestone in self.milestones:
             check_count(milestone, "a milestone")
         for name in NUMBERS:

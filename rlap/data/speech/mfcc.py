@@ -76,7 +76,8 @@ def mfcc(waves: Tensor, *, frames: int | None = None, batch: int = 256) -> Tenso
         part = waves[start : start + batch]
         # (B, 1, T) and not (B, T): the 80 dB floor is taken over the last two axes
         # before the mel bands, so it would otherwise be one for the whole batch
-        result[start : start + batch, ..., :own] = transform(part.unsqueeze(1))
+        with torch.autocast(waves.device.type, enabled=False):
+            result[start : start + batch, ..., :own] = transform(part.unsqueeze(1))
     return result
 
 
