@@ -26,6 +26,7 @@ from rlap.training.inference import accuracy
 from rlap.training.loop import train
 from rlap.training.recipe import Recipe
 from rlap.unlearning import METHODS
+from rlap.unlearning.common.splits import ForgettingData, hold_out
 from rlap.unlearning.examiner import attacks, memory, relearning
 from rlap.unlearning.examiner.attacks import (
     Answers,
@@ -51,7 +52,6 @@ from rlap.unlearning.examiner.lra_npp_measures import (
 )
 from rlap.unlearning.examiner.probes import balanced, layer_inputs, probe, probes
 from rlap.unlearning.examiner.relearning import Relearning, relearn
-from rlap.unlearning.splits import ForgettingData, hold_out
 
 RECIPE = Recipe(15, 16, lr=0.05, precision="fp32")
 

@@ -27,8 +27,14 @@ from rlap.models import VGGNet, build
 from rlap.training.inference import predict
 from rlap.training.loop import train
 from rlap.training.recipe import Recipe
-from rlap.unlearning.common import split_class
-from rlap.unlearning.orthogonality import (
+from rlap.unlearning.common.splits import split_class
+from rlap.unlearning.common.statistics import (
+    ClassStatistics,
+    class_statistics,
+    response_sites,
+    weight_digest,
+)
+from rlap.unlearning.methods.orthogonality import (
     KernelOrthogonality,
     channel_correlation,
     gram_error,
@@ -37,7 +43,7 @@ from rlap.unlearning.orthogonality import (
     mean_correlation,
     parts_of,
 )
-from rlap.unlearning.osp import (
+from rlap.unlearning.methods.osp import (
     READINGS,
     channel_scores,
     first_channels,
@@ -46,12 +52,6 @@ from rlap.unlearning.osp import (
     soft_prune,
     suppression,
     sweep,
-)
-from rlap.unlearning.statistics import (
-    ClassStatistics,
-    class_statistics,
-    response_sites,
-    weight_digest,
 )
 
 RECIPE = Recipe(epochs=2, batch_size=8, lr=0.05, precision="fp32")

@@ -32,18 +32,18 @@ from rlap.training.inference import accuracy, predict
 from rlap.training.loop import train
 from rlap.training.recipe import Recipe
 from rlap.unlearning import METHODS, split_class
+from rlap.unlearning.common.splits import ForgettingData
 from rlap.unlearning.examiner.relearning import relearn
-from rlap.unlearning.oneshot import dampened, importance_of_weights, importances
-from rlap.unlearning.salun import saliency
-from rlap.unlearning.splits import ForgettingData
-from rlap.unlearning.svd import (
+from rlap.unlearning.methods.oneshot import dampened, importance_of_weights, importances
+from rlap.unlearning.methods.salun import saliency
+from rlap.unlearning.methods.svd import (
     Directions,
     directions,
     input_moments,
     layer_rows,
     projected,
 )
-from rlap.unlearning.trained import (
+from rlap.unlearning.methods.trained import (
     Ascent,
     fresh,
     nearest_wrong,
