@@ -2,8 +2,8 @@
 
 Every method is called as ``METHODS[name](model, forget, retain, ...)`` with the
 training samples of the class and of all others, leaves ``model`` as it was and returns
-a new one. ``forget`` chooses a method's settings on samples that it holds out and tells what
-came of it; ``examine`` is the strict account beside retrained networks.
+a new one. ``forget`` chooses a method's settings on samples that it holds out and tells
+what came of it; ``examine`` is the strict account beside retrained networks.
 """
 
 from rlap.unlearning.common.splits import ForgettingData, hold_out, split_class

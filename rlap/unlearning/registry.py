@@ -38,7 +38,7 @@ class Method:
     "retain" or "both"), and whether it ``trains``.
 
     ``settings``: options that ``rlap.unlearning.forget`` chooses from, the gentlest
-    first.
+    first; ``several``: whether it forgets several classes at once.
 
     >>> METHODS["ssd"].data
     'both'
@@ -48,6 +48,7 @@ class Method:
     data: str
     trains: bool
     settings: Settings = field(default=({},))
+    several: bool = True
 
     def __post_init__(self) -> None:
         check_one_of(self.data, DATA, "data")
@@ -67,7 +68,7 @@ METHODS = {
     "logit_mask": Method(forget_logit_mask, "none", False),
     "lra_npp": Method(forget_lra_npp, "forget", False),
     "lra_npp_layers": Method(forget_lra_npp_layers, "forget", False),
-    "osp": Method(forget_osp, "both", False),
+    "osp": Method(forget_osp, "both", False, several=False),
     "ssd": Method(forget_ssd, "both", False),
     "svd_projection": Method(forget_svd_projection, "both", False),
     "sap": Method(forget_sap, "retain", False),

@@ -84,9 +84,10 @@ def best(curve: Sequence[Row], start: Mapping[str, float]) -> Row:
 class Trial:
     """What settings are tried on.
 
-    ``data``: what the network was trained on and is finally judged on; ``images``: held-out samples of
-    the class, for a method that wants no training data; ``valid``: the same training
-    data with the rest of what was held out in the place of the test samples.
+    ``data``: what the network was trained on and is finally judged on; ``images``:
+    held-out samples of the class, for a method that wants no training data; ``valid``:
+    the same training data with the rest of what was held out in the place of the test
+    samples.
     """
 
     data: ForgettingData
@@ -97,7 +98,7 @@ class Trial:
 def divided(
     learned: Split, held: Split, judge: Split, label: Label, images: int
 ) -> Trial:
-    """The samples of a trial; the first ``images`` of the class are taken from ``held``.
+    """The samples of a trial; its ``images`` are the first of the class in ``held``.
 
     ``judge`` takes the place of the test samples in ``data``. Raises ``ValueError``
     where of the class no more than the images are held out.
@@ -241,7 +242,7 @@ def osp_curves(
             for row in sweep(
                 model,
                 statistics,
-                trial.data.label,
+                trial.data.labels[0],
                 measure,
                 fractions=(fraction,),
                 floors=OSP_FLOORS,

@@ -217,8 +217,11 @@ def test_bad_sets_and_models():
         split_class(retain, 1)
     with pytest.raises(ValueError, match="all samples are of class 1"):
         split_class(forget, 1)
-    with pytest.raises(ValueError, match="must hold one class; it holds 3"):
+    with pytest.raises(ValueError, match="holds every class that the model has"):
         begin(net, split, None)
+    with pytest.raises(ValueError, match=r"must hold one class, not 2: \[0, 2\]"):
+        begin(net, retain, forget, single=True)
+    assert begin(net, retain, forget).labels == (0, 2)
     with pytest.raises(ValueError, match="retain set holds class 1"):
         begin(net, forget, split)
     with pytest.raises(TypeError, match="forget must be a Split, not Tensor"):

@@ -2,11 +2,11 @@
 
 Source: Hatami, Aalishah and Monosov, arXiv 2604.15166 (April 2026), "Class Unlearning
 via Depth-Aware Removal of Forget-Specific Directions". Only the abstract was at hand,
-and no code. What it says: prototypes of the classes in the input space of each learnable
-operator; forget directions as residuals relative to the retained classes' prototypes;
-a projection of the weights; a scale without parameters, from the separability that a
-probe finds, small in early layers and large in deep ones; low-rank subspaces for several
-classes; one shot, closed form. What we guessed:
+and no code. What it says: prototypes of the classes in the input space of each
+learnable operator; forget directions as residuals relative to the retained classes'
+prototypes; a projection of the weights; a scale without parameters, from the
+separability that a probe finds, small in early layers and large in deep ones; low-rank
+subspaces for several classes; one shot, closed form. What we guessed:
 
 - a prototype of a convolution's input is the mean over positions, and the direction is
   one of its channels, the same at each place of the kernel;
@@ -98,7 +98,7 @@ def residual_directions(of_class: Tensor, others: Tensor) -> Tensor:
 
 
 def basis(columns: Tensor, least: Tensor) -> Tensor:
-    """An orthonormal basis of the columns (d, k) beyond singular values of ``least``."""
+    """An orthonormal basis of columns (d, k), of singular values above ``least``."""
     u, s, _ = torch.linalg.svd(columns, full_matrices=False)
     return u[:, s > least]
 

@@ -9,9 +9,20 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from rlap.checks import check_count, check_level, check_one_of, check_seed
+from rlap.checks import (
+    check_count,
+    check_level,
+    check_one_of,
+    check_positive,
+    check_seed,
+)
 from rlap.data.base import Split
-from rlap.network.layers import evaluating, model_device, placing
+from rlap.network.layers import (
+    evaluating,
+    model_device,
+    placing,
+    preserved_random_state,
+)
 from rlap.network.modes import BATCHNORM, trained_parameters
 from rlap.network.precision import own_precision
 from rlap.training.loop import TrainingDiverged
@@ -53,8 +64,9 @@ def forget_scrub(
     """
     new = begin(model, forget, retain, both=True, trains=True).model
     check_count(max_epochs, "max_epochs", minimum=0)
-    for name, value in (("alpha", alpha), ("gamma", gamma), ("T", temperature)):
-        check_level(value, name)
+    check_level(alpha, "alpha")
+    check_level(gamma, "gamma")
+    check_positive(temperature, "temperature")
     lesson = Lesson(new, model, recipe, seed)
 
     def obey(student: Tensor, teacher: Tensor, labels: Tensor) -> Tensor:
@@ -153,7 +165,13 @@ class Lesson:
         if len(parts) > 1 and len(parts[-1]) == 1:
             parts.pop()  # BatchNorm has no variance over one sample
         self.set_modes()
-        with torch.enable_grad(), own_precision(), evaluating(self.teacher):
+        dropout = int(torch.randint(2**62, (), generator=self.generator))
+        with (
+            torch.enable_grad(),
+            own_precision(),
+            preserved_random_state(self.device, dropout),
+            evaluating(self.teacher),
+        ):
             for index in parts:
                 index = index.to(split.inputs.device)
                 inputs = augment(split.inputs[index], self.recipe, self.generator)

@@ -40,9 +40,10 @@ def forget_esc(
     last = start.last_linear()
     head = start.model.get_submodule(last)
     erased = first_directions(features(start.model, forget, last), share)
-    erase = nn.Linear(head.in_features, head.in_features, bias=False)
+    width = head.in_features
+    erase = nn.utils.skip_init(nn.Linear, width, width, bias=False)  # draws nothing
     with torch.no_grad():
-        erase.weight.copy_(torch.eye(head.in_features) - erased @ erased.T)
+        erase.weight.copy_(torch.eye(width) - erased @ erased.T)
     erase = erase.requires_grad_(False).to(head.weight)
     together = nn.Sequential(erase, head).eval()
     if not last:

@@ -4,9 +4,9 @@ For each analysed image the k_a units with the most relevance for the predicted 
 are noted; the k_p units noted most often over the images are perturbed, which in the
 method itself means set to zero. As its code does it, the units are the inputs of the
 last linear layer, where relevance is a_j W[y, j] / (z_y + 0.1 sgn z_y), and what is
-zeroed are their weights there (``rlap.unlearning.methods.lra_layers`` goes through all layers).
-Five other ways to choose the units are there as controls. Source: Chang et al., arXiv
-2410.23693, and its released code.
+zeroed are their weights there (``lra_layers`` goes through all layers). Five other ways
+to choose the units are there as controls. Source: Chang et al., arXiv 2410.23693, and
+its released code.
 """
 
 from __future__ import annotations

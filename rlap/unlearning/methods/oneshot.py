@@ -143,6 +143,7 @@ def importance_of_weights(
     mean CE, in eval mode, by trainable parameter. Batches are weighted by their
     samples."""
     check_count(batch_size, "fisher_batch")
+    model = copy_of(model)  # one that keeps what it computes would keep vmap's tensors
     live = {n: p.detach() for n, p in trained_parameters(model).items()}
     fixed = {n: p.detach() for n, p in model.named_parameters() if n not in live}
     fixed |= dict(model.named_buffers())

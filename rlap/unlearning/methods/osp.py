@@ -1,10 +1,10 @@
 """OSP: orthogonal training, then soft suppression of a class's channels.
 
 While training, a penalty keeps the kernels of every convolution orthogonal (see
-``rlap.unlearning.methods.orthogonality``). To forget class c, the channels of each convolution
-that respond more to c than to the others are scaled down; their ranking comes from
-class means that were computed once after training, so that forgetting is a scaling of
-weights and needs no data. Source: Gong et al., arXiv 2506.19891. No code is public and
+``orthogonality``). To forget class c, the channels of each convolution that respond
+more to c than to the others are scaled down; their ranking comes from class means that
+were computed once after training, so that forgetting is a scaling of weights and needs
+no data. Source: Gong et al., arXiv 2506.19891. No code is public and
 the text that was at hand is incomplete: where it is silent this is a reconstruction,
 and the three readings of "scaling a channel" are all there.
 """
@@ -99,7 +99,7 @@ def forget_osp(
     >>> model = nn.Sequential(conv, norm, nn.ReLU(), nn.Flatten(), nn.Linear(16, 3))
     >>> split = Split(torch.rand(6, 1, 4, 4), torch.arange(6) % 3)
     >>> forget_osp(model, split.subset([2, 5]), split.subset([0, 1]))[1].weight.min()
-    tensor(0., grad_fn=<MinBackward1>)
+    tensor(0.5000, grad_fn=<MinBackward1>)
     """
     new, (label,), *_ = begin(model, forget, retain, single=True)
     check_setting(fraction, floor, reading)
@@ -152,7 +152,7 @@ def soft_prune(
     >>> split = Split(torch.rand(6, 1, 4, 4), torch.arange(6) % 3)
     >>> known = class_statistics(model, split)
     >>> soft_prune(model, known, 2, reading="gate")[0].gate.sort().values
-    tensor([0., 1., 1., 1.])
+    tensor([0.5000, 1.0000, 1.0000, 1.0000])
     """
     check_setting(fraction, floor, reading)
     statistics.check(model)
