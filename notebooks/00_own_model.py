@@ -192,7 +192,7 @@ table
 # probe still finds of the class in the features, and how fast the class comes back with a
 # new last layer. The standard is two networks that were retrained without the class. Test
 # samples serve for that account alone; to choose a method's settings, take samples from
-# the training part first (`rlap.unlearning.splits.hold_out`).
+# the training part first (`rlap.unlearning.common.splits.hold_out`).
 
 # %%
 from rlap.unlearning import METHODS, ForgettingData, examine

@@ -58,7 +58,7 @@ import rlap
 from rlap.algorithm import Stopwatch
 from rlap.experiments import records
 from rlap.experiments.forgetting import ground as forgetting
-from rlap.experiments.forgetting import settings
+from rlap.unlearning import settings
 from rlap.experiments.forgetting.account import Account, examined, title
 from rlap.experiments.parameters import SoftPruningParameters
 from rlap.figures import forgetting as figures
@@ -69,15 +69,15 @@ from rlap.unlearning import (
     class_statistics,
     soft_prune,
 )
-from rlap.unlearning.common import last_linear
-from rlap.unlearning.examiner.evaluation import measured
-from rlap.unlearning.examiner.probes import features
-from rlap.unlearning.orthogonality import (
+from rlap.unlearning.common.begin import last_linear
+from rlap.unlearning.examiner.cost import measured
+from rlap.unlearning.common.features import features
+from rlap.unlearning.methods.orthogonality import (
     channel_correlation,
     gram_parts,
     kernel_gram_error,
 )
-from rlap.unlearning.osp import (
+from rlap.unlearning.methods.osp import (
     READINGS,
     channel_scores,
     first_channels,

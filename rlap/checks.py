@@ -203,6 +203,20 @@ def check_level(level: float, name: str = "level") -> float:
     return float(level)
 
 
+def check_positive(value: float, name: str) -> float:
+    """Return a finite number above 0; raises as ``check_number``."""
+    if check_number(value, name) <= 0:
+        raise ValueError(f"{name} must be positive, not {value}")
+    return float(value)
+
+
+def check_inside(share: float, name: str = "share") -> float:
+    """Return a share between 0 and 1, ends excluded; raises as ``check_number``."""
+    if not 0 < check_number(share, name) < 1:
+        raise ValueError(f"{name} must lie inside 0..1, not {share}")
+    return float(share)
+
+
 def check_count(
     value: int, name: str, *, minimum: int = 1, maximum: int | None = None
 ) -> int:

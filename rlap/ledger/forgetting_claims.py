@@ -44,7 +44,7 @@ from rlap.ledger.verdicts import (
     judge_above,
     not_run,
 )
-from rlap.unlearning.lra_npp import SELECTIONS
+from rlap.unlearning.methods.lra_npp import SELECTIONS
 
 SAVED = 0.9  # of retraining's seconds, to be called cheap
 MILLISECONDS = 0.1  # seconds, on a busy machine

@@ -27,8 +27,8 @@ from rlap.runs.grid import folder_name
 from rlap.training.inference import accuracy, predict
 from rlap.training.loop import History, train
 from rlap.training.recipe import Recipe
-from rlap.unlearning.examiner.evaluation import Cost
-from rlap.unlearning.lra_npp import SELECTIONS, forget_lra_npp
+from rlap.unlearning.examiner.cost import Cost
+from rlap.unlearning.methods.lra_npp import SELECTIONS, forget_lra_npp
 
 KINDS = {"03_relevance": RelevanceParameters, "04_soft_pruning": SoftPruningParameters}
 

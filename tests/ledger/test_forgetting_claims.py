@@ -31,7 +31,7 @@ from rlap.ledger.forgetting_evidence import (
 from rlap.ledger.forgetting_rows import claim_rows
 from rlap.ledger.verdicts import CONTRADICTED, INCONCLUSIVE, NOT_RUN, REPRODUCED
 from rlap.pages import forgetting as pages
-from rlap.unlearning.lra_npp import SELECTIONS
+from rlap.unlearning.methods.lra_npp import SELECTIONS
 
 
 def arm(

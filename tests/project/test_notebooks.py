@@ -14,7 +14,7 @@ from papermill.exceptions import PapermillExecutionError
 from test_speech import recordings, write_archive
 
 from rlap.experiments import records
-from rlap.experiments.forgetting.settings import best, selectivity
+from rlap.unlearning.settings import best, selectivity
 
 NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
 QUICK = {"train_size": 400, "test_size": 200, "epochs": 2, "finetune_epochs": 1}

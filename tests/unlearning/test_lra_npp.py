@@ -9,8 +9,10 @@ from torch import nn
 
 from rlap.data.base import Split
 from rlap.models import SmallNet
-from rlap.unlearning.common import begin, last_linear, split_class
-from rlap.unlearning.lra_layers import (
+from rlap.unlearning.common.begin import begin, last_linear
+from rlap.unlearning.common.splits import split_class
+from rlap.unlearning.lrp import Rule, relevance
+from rlap.unlearning.methods.lra_layers import (
     RULES,
     forget_lra_npp_layers,
     layer_scores,
@@ -18,15 +20,13 @@ from rlap.unlearning.lra_layers import (
     random_units,
     trained_layers,
 )
-from rlap.unlearning.lra_npp import (
+from rlap.unlearning.methods.lra_npp import (
     SELECTIONS,
     chosen_units,
     forget_lra_npp,
     frequent_units,
     last_layer_relevance,
 )
-from rlap.unlearning.lrp.relevance import relevance
-from rlap.unlearning.lrp.rules import Rule
 
 
 def test_frequencies_by_hand():
@@ -217,8 +217,11 @@ def test_bad_sets_and_models():
         split_class(retain, 1)
     with pytest.raises(ValueError, match="all samples are of class 1"):
         split_class(forget, 1)
-    with pytest.raises(ValueError, match="must hold one class; it holds 3"):
+    with pytest.raises(ValueError, match="holds every class that the model has"):
         begin(net, split, None)
+    with pytest.raises(ValueError, match=r"must hold one class, not 2: \[0, 2\]"):
+        begin(net, retain, forget, single=True)
+    assert begin(net, retain, forget).labels == (0, 2)
     with pytest.raises(ValueError, match="retain set holds class 1"):
         begin(net, forget, split)
     with pytest.raises(TypeError, match="forget must be a Split, not Tensor"):

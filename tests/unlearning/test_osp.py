@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from conftest import (
     SharedConv,
+    blobs,
     convnet,
     mlp,
     pictures,
@@ -27,8 +28,14 @@ from rlap.models import VGGNet, build
 from rlap.training.inference import predict
 from rlap.training.loop import train
 from rlap.training.recipe import Recipe
-from rlap.unlearning.common import split_class
-from rlap.unlearning.orthogonality import (
+from rlap.unlearning.common.splits import split_class
+from rlap.unlearning.common.statistics import (
+    ClassStatistics,
+    class_statistics,
+    response_sites,
+    weight_digest,
+)
+from rlap.unlearning.methods.orthogonality import (
     KernelOrthogonality,
     channel_correlation,
     gram_error,
@@ -37,7 +44,7 @@ from rlap.unlearning.orthogonality import (
     mean_correlation,
     parts_of,
 )
-from rlap.unlearning.osp import (
+from rlap.unlearning.methods.osp import (
     READINGS,
     channel_scores,
     first_channels,
@@ -46,12 +53,6 @@ from rlap.unlearning.osp import (
     soft_prune,
     suppression,
     sweep,
-)
-from rlap.unlearning.statistics import (
-    ClassStatistics,
-    class_statistics,
-    response_sites,
-    weight_digest,
 )
 
 RECIPE = Recipe(epochs=2, batch_size=8, lr=0.05, precision="fp32")
@@ -445,3 +446,32 @@ def test_bad_values():
     net.conv.weight.data[0] = float("nan")
     with pytest.raises(ValueError, match="response of 'conv'.*NaN"):
         class_statistics(net, split)
+
+
+def test_dead_channels_and_kernels_count_as_nothing():
+    """A channel that never varies has spread 0, a kernel of zeros length 0."""
+    means = {"c": torch.tensor([[1.0, 1e-7], [0.0, 0.0]])}
+    spreads = {"c": torch.tensor([0.5, 0.0])}
+    known = ClassStatistics(means, spreads, {"c": "c"}, torch.tensor([2, 2]), "max", "")
+    assert channel_scores(known, 0, "standardised")["c"].tolist() == [2.0, 0.0]
+    dead = torch.tensor([[0.0, 0.0], [1.0, 0.0], [1.0, 1.0]]).view(3, 2, 1, 1)
+    rows = torch.tensor([[0.0, 0, 0], [1.0, 0, 0], [1.0, 1, 0]]).view(3, 3, 1, 1)
+    assert parts_of(rows).cosine == pytest.approx(0.5**0.5 / 3)
+    assert parts_of(dead).cosine == pytest.approx(abs(1 / 2**0.5))  # of columns
+
+
+def test_what_osp_cannot_scale_is_told_before_the_pass(monkeypatch):
+    from rlap.unlearning.methods import osp
+
+    monkeypatch.setattr(osp, "class_statistics", lambda *a, **k: pytest.fail("late"))
+    net, images, rows = convnet(), pictures(12), blobs(12)
+    for model, split, options, error, message in (
+        (net, images, {"reading": "loud"}, ValueError, "unknown reading"),
+        (net, images, {"floor": 2.0}, ValueError, "floor must lie"),
+        (net, images, {"fraction": 0.0}, ValueError, "fraction must be above 0"),
+        (net, images, {"layers": ["fc"]}, TypeError, "no nn.Conv2d"),
+        (seeded(SharedConv), images, {}, TypeError, "is followed by a BatchNorm"),
+        (mlp(), rows, {}, TypeError, "the model has no nn.Conv2d"),
+    ):
+        with pytest.raises(error, match=message):
+            forget_osp(model, *split_class(split, 1), **options)

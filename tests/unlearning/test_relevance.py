@@ -9,7 +9,7 @@ from conftest import ConvNet, convnet, randn, scrambled, seeded, untouched
 from torch import Tensor, nn
 
 from rlap.models import ResNet18, SmallNet, VGGNet, build
-from rlap.unlearning.lrp.relevance import NotConserved, relevance
+from rlap.unlearning.lrp.propagation import NotConserved, relevance
 from rlap.unlearning.lrp.rules import Rule
 
 RULES = {

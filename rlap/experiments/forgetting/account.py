@@ -10,10 +10,10 @@ from torch import nn
 
 from rlap.experiments.forgetting.ground import GOLD, Case, Made
 from rlap.experiments.forgetting.parameters import ForgettingParameters
+from rlap.unlearning.common.statistics import weight_digest
 from rlap.unlearning.examiner.attacks import Answers
 from rlap.unlearning.examiner.evaluation import examine, relative
-from rlap.unlearning.lra_layers import trained_layers
-from rlap.unlearning.statistics import weight_digest
+from rlap.unlearning.methods.lra_layers import trained_layers
 
 WATCHED = 100  # test samples of the class, and of the others, that watch relearning
 # what is said of an arm in tables and figures; after a slash, the network it is of
@@ -38,6 +38,11 @@ TITLES = {
     "random_labels": "random labels",
     "salun": "SalUn",
     "boundary_shrink": "Boundary Shrink",
+    "scrub": "SCRUB",
+    "delete": "DELETE",
+    "esc": "ESC",
+    "damp": "DAMP (reconstructed)",
+    "sap": "SAP, for a class",
 }
 
 
@@ -123,14 +128,13 @@ def examined(
         if digest not in known:
             rows[name] = examine(
                 made.model,
-                case.data,
+                answers,
                 original=nets["original"].model,
                 retrained=list(golds.values()),
                 seed=run.draw,  # one draw for ten classes would not average out
                 relearn_steps=run.relearn_steps,
                 watched=WATCHED,
                 earlier=earlier,
-                answers=answers,
             )
             rows[name] |= overall(made.model, answers)
         rows[name] = rows[known.setdefault(digest, name)]

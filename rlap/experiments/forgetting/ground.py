@@ -17,16 +17,16 @@ from rlap.data import Dataset, Split
 from rlap.experiments.arms import shared_networks
 from rlap.experiments.checked import ParameterError
 from rlap.experiments.forgetting.parameters import ForgettingParameters
-from rlap.finetuning import cache_features
 from rlap.network.layers import evaluating, model_device
-from rlap.training.inference import accuracy, predict
+from rlap.training.inference import predict
 from rlap.training.loop import History, train
 from rlap.training.recipe import Recipe
 from rlap.unlearning import METHODS
-from rlap.unlearning.common import last_linear
-from rlap.unlearning.examiner.evaluation import Cost, measured
-from rlap.unlearning.lra_npp import SELECTIONS, chosen_units
-from rlap.unlearning.splits import ForgettingData, hold_out
+from rlap.unlearning.common.splits import hold_out
+from rlap.unlearning.examiner.cost import Cost, measured
+from rlap.unlearning.methods.lra_npp import SELECTIONS, chosen_units
+from rlap.unlearning.settings import Head, Trial, divided
+from rlap.unlearning.settings import both as both  # beside the networks, for notebooks
 
 HELD_OUT = 0.2  # of the training samples: never trained on
 # fp32, so that a class forgotten on one machine stands beside another's on any other
@@ -38,20 +38,15 @@ GOLD = ("retrained", "retrained again")  # the standard: two seeds without the c
 
 
 @dataclass(frozen=True)
-class Case:
-    """The data of a run that forgets one class.
+class Case(Trial):
+    """The data of a run that forgets one class: see ``Trial``.
 
-    ``data``: what networks are trained and finally judged on; ``images``: held-out
-    samples of the class, for a method that wants no training data; ``valid``: the same
-    training data with the rest of what was held out in the place of the test samples,
-    for curves over a method's settings; ``pool``: all held-out samples of the class,
-    the ``images`` first, for what is judged on test samples and chooses nothing.
+    ``train``: all that the original is trained on; ``pool``: all held-out samples of
+    the class, the ``images`` first, for what is judged on test samples and chooses
+    nothing.
     """
 
-    data: ForgettingData
     train: Split
-    images: Split
-    valid: ForgettingData
     pool: Split
 
     @classmethod
@@ -59,21 +54,14 @@ class Case:
         """Hold samples out and divide by class; ``ParameterError`` if too few are left
         beside so many ``images``."""
         learned, held = hold_out(dataset.train, HELD_OUT, seed)
-        of_class = (held.labels == label).nonzero()[:, 0]
-        if len(of_class) <= images:
+        ours = held.labels == label
+        if (count := int(ours.sum())) <= images:
             raise ParameterError(
-                f"of the class to forget {len(of_class)} samples are held out: take "
-                f"fewer than {len(of_class)} images, or a larger train_size"
+                f"of the class to forget {count} samples are held out: take fewer "
+                f"than {count} images, or a larger train_size"
             )
-        rest = torch.ones(len(held), dtype=torch.bool)
-        rest[of_class[:images].cpu()] = False
-        return cls(
-            ForgettingData.of(learned, dataset.test, label),
-            learned,
-            held.subset(of_class[:images]),
-            ForgettingData.of(learned, held.subset(rest.to(held.labels.device)), label),
-            held.subset(of_class),
-        )
+        trial = divided(learned, held, dataset.test, label, images)
+        return cls(**vars(trial), train=learned, pool=held.subset(ours))
 
 
 def fit(
@@ -207,36 +195,6 @@ def confusion_table(model: nn.Module, split: Split) -> Tensor:
     return torch.bincount(split.labels.cpu() * c + predicted, minlength=c * c).view(
         c, c
     )
-
-
-def both(model: nn.Module, data: ForgettingData) -> dict[str, float]:
-    """Accuracy on the class and on the others, of the (test or held-out) samples."""
-    return {
-        "forget": accuracy(model, data.forget_test),
-        "retain": accuracy(model, data.retain_test),
-    }
-
-
-class Head:
-    """The last layer of a model on features that are computed once: what edits of it
-    do to the accuracy on the class and on the others, of the (test or held-out)
-    samples."""
-
-    def __init__(self, model: nn.Module, data: ForgettingData) -> None:
-        name = last_linear(model, data.forget.inputs[:1])
-        self.layer, self.label = model.get_submodule(name), data.label
-        parts = {"forget": data.forget_test, "retain": data.retain_test}
-        self.seen = {
-            k: cache_features(model, s, name, "fp32") for k, s in parts.items()
-        }
-
-    def without(self, units: Tensor, scope: str = "all") -> dict[str, float]:
-        """The edit of ``forget_lra_npp``: weights of ``units`` zeroed, judged."""
-        edited = copy.deepcopy(self.layer)
-        rows = slice(None) if scope == "all" else slice(self.label, self.label + 1)
-        with torch.no_grad():
-            edited.weight[rows, units.to(edited.weight.device)] = 0
-        return {k: accuracy(edited, split) for k, split in self.seen.items()}
 
 
 def selection_curves(

@@ -8,9 +8,9 @@ from typing import ClassVar, Self
 
 from rlap.data.images import CIFAR10_CLASSES
 from rlap.experiments.checked import TIERS, Parameters, between, choice
-from rlap.unlearning.lra_npp import SCOPES
-from rlap.unlearning.osp import READINGS
-from rlap.unlearning.statistics import POOLINGS
+from rlap.unlearning.common.statistics import POOLINGS
+from rlap.unlearning.methods.lra_npp import SCOPES
+from rlap.unlearning.methods.osp import READINGS
 
 # "trained" has the methods that train as well as those that do not
 METHODS = ("one_shot", "trained")

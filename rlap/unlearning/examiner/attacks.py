@@ -7,7 +7,7 @@ itself: compare it with that of a retrained model.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from rlap.checks import check_count, check_finite, check_rate, check_seed
 from rlap.metrics import Estimate, auroc
 from rlap.training.inference import predict
-from rlap.unlearning.splits import ForgettingData
+from rlap.unlearning.common.splits import ForgettingData, is_one_of
 
 MEMBER, NON_MEMBER = 1, 0
 FLOOR = -50.0  # of log-probabilities: below, a mask's -1e9 plus noise would be read
@@ -34,12 +34,23 @@ class Answers:
     """What models answer on the four sets of ``data``, each computed once.
 
     An examiner that asks many things of a few models shares one of these among its
-    questions; the models must not change meanwhile.
+    questions, in the place of the data; the models must not change meanwhile.
+
+    >>> from rlap import Split
+    >>> split = Split(torch.rand(9, 2), torch.arange(9) % 3)
+    >>> answers = Answers(ForgettingData.of(split, split, 2))
+    >>> answers.of(nn.Linear(2, 3), "forget_test").shape
+    torch.Size([3, 3])
     """
 
     data: ForgettingData
     known: dict[tuple[int, str], tuple[nn.Module, Tensor]] = field(default_factory=dict)
     results: dict[tuple, Any] = field(default_factory=dict)
+
+    @classmethod
+    def on(cls, data: ForgettingData | Answers) -> Answers:
+        """``data`` themselves where they are answers already."""
+        return data if isinstance(data, cls) else cls(data)
 
     def once(self, key: tuple, make: Callable[[], Any]) -> Any:
         """What ``make`` returned the first time for this ``key``."""
@@ -59,19 +70,20 @@ class Answers:
         """(N, C) in float64."""
         return self.of(model, part).double().log_softmax(1)
 
+    def labels(self, part: str) -> Tensor:
+        """(N,) on the CPU."""
+        return getattr(self.data, part).labels.cpu()
+
+    def of_label(self, model: nn.Module, part: str) -> Tensor:
+        """Log-probability of each sample's own label, (N,), at least ``FLOOR``."""
+        found = self.log_probabilities(model, part)
+        own = found.gather(1, self.labels(part)[:, None])[:, 0]
+        return own.clamp(min=FLOOR)
+
     def accuracy(self, model: nn.Module, part: str) -> float:
         """Share of ``part`` that the model classifies as labelled."""
-        labels = getattr(self.data, part).labels.cpu()
-        return (self.of(model, part).argmax(1) == labels).double().mean().item()
-
-
-def answers_on(data: ForgettingData, answers: Answers | None) -> Answers:
-    """``answers`` where they are given, which must be on this very ``data``."""
-    if answers is None:
-        return Answers(data)
-    if answers.data is not data:
-        raise ValueError("these answers are on other data: share them on one data only")
-    return answers
+        right = self.of(model, part).argmax(1) == self.labels(part)
+        return right.double().mean().item()
 
 
 @dataclass(frozen=True)
@@ -90,11 +102,10 @@ class Attack:
 
 def mia_efficacy_svc_confidence(
     model: nn.Module,
-    data: ForgettingData,
+    data: ForgettingData | Answers,
     *,
     samples: int = 1000,
     seed: int = 0,
-    answers: Answers | None = None,
 ) -> Attack:
     """Share of the forget set called NON-member; higher is read as better forgetting.
 
@@ -103,17 +114,15 @@ def mia_efficacy_svc_confidence(
     calibration. Source: "MIA-efficacy" of Jia et al. (2023) and Fan et al. (2024).
     """
     attacker = SVC(C=3, gamma="auto", kernel="rbf", random_state=0)
-    answers = answers_on(data, answers)
-    return _attack(model, answers, attacker, true_confidence, NON_MEMBER, samples, seed)
+    return _attack(model, data, attacker, true_confidence, NON_MEMBER, samples, seed)
 
 
 def mia_logreg_entropy_member_rate(
     model: nn.Module,
-    data: ForgettingData,
+    data: ForgettingData | Answers,
     *,
     samples: int = 1000,
     seed: int = 0,
-    answers: Answers | None = None,
 ) -> Attack:
     """Share of the forget set called MEMBER; lower is read as better forgetting.
 
@@ -124,13 +133,12 @@ def mia_logreg_entropy_member_rate(
     attacker = make_pipeline(
         StandardScaler(), LogisticRegression(class_weight="balanced", random_state=0)
     )
-    answers = answers_on(data, answers)
-    return _attack(model, answers, attacker, entropy, MEMBER, samples, seed)
+    return _attack(model, data, attacker, entropy, MEMBER, samples, seed)
 
 
 def _attack(
     model: nn.Module,
-    answers: Answers,
+    data: ForgettingData | Answers,
     attacker: Any,
     score: Callable[[Tensor, Tensor], Tensor],
     counted: int,
@@ -139,6 +147,7 @@ def _attack(
 ) -> Attack:
     """Share of the forget set that ``attacker`` calls ``counted`` by its ``score``."""
     check_count(samples, "samples", minimum=4)
+    answers = Answers.on(data)
     data = answers.data
     generator = torch.Generator().manual_seed(check_seed(seed))
     n = min(samples, len(data.retain), len(data.retain_test)) // 2 * 2
@@ -146,8 +155,7 @@ def _attack(
         raise ValueError("an attack needs at least 4 retained samples of both kinds")
 
     def scored(part: str) -> Tensor:
-        labels = getattr(data, part).labels.cpu()
-        return score(answers.log_probabilities(model, part), labels)
+        return score(answers.log_probabilities(model, part), answers.labels(part))
 
     sides = [
         scored(part)[torch.randperm(len(split), generator=generator)[:n]]
@@ -194,19 +202,16 @@ class LossAttack:
     masked_tpr_at_1_fpr: float
 
 
-def loss_attack(
-    model: nn.Module, data: ForgettingData, *, answers: Answers | None = None
-) -> LossAttack:
+def loss_attack(model: nn.Module, data: ForgettingData | Answers) -> LossAttack:
     """Members: ``data.forget``, non-members: ``data.forget_test``; nothing is fitted.
 
     Source: Yeom et al. (2018); the rate at few false alarms: Carlini et al. (2022).
     """
-    answers = answers_on(data, answers)
-    members, others = (
-        answers.log_probabilities(model, part) for part in ("forget", "forget_test")
-    )
-    plain = [found[:, data.label].clamp(min=FLOOR) for found in (members, others)]
-    masked = [-entropy(without(found, data.label)) for found in (members, others)]
+    answers, parts = Answers.on(data), ("forget", "forget_test")
+    plain = [answers.of_label(model, part) for part in parts]
+    members, others = (answers.log_probabilities(model, part) for part in parts)
+    labels = answers.data.labels
+    masked = [-entropy(without(found, labels)) for found in (members, others)]
     area, hidden = separation(*plain), separation(*masked)
     return LossAttack(
         area.value,
@@ -220,9 +225,10 @@ def loss_attack(
     )
 
 
-def without(log_p: Tensor, label: int) -> Tensor:
-    """Log-probabilities (N, C - 1) of the other classes, renormalised."""
-    others = torch.arange(log_p.shape[1]) != label
+def without(log_p: Tensor, labels: Sequence[int]) -> Tensor:
+    """Log-probabilities (N, C - k) of the other classes than ``labels``,
+    renormalised."""
+    others = ~is_one_of(torch.arange(log_p.shape[1]), labels)
     return log_p[:, others].log_softmax(1)
 
 
@@ -245,10 +251,9 @@ def tpr_at(members: Tensor, others: Tensor, rate: float) -> float:
 def told_from_retrain_auc(
     model: nn.Module,
     retrained: nn.Module,
-    data: ForgettingData,
+    data: ForgettingData | Answers,
     *,
     seed: int = 0,
-    answers: Answers | None = None,
 ) -> float:
     """AUC of telling the two models' answers on the forget set apart; 0.5 is best.
 
@@ -258,13 +263,13 @@ def told_from_retrain_auc(
     2506.20893.
     """
     generator = torch.Generator().manual_seed(check_seed(seed))
-    n = len(data.forget)
+    answers = Answers.on(data)
+    n, labels = len(answers.data.forget), answers.data.labels
     if n < 4:
         raise ValueError("telling two models apart needs at least 4 samples to forget")
     order = torch.randperm(n, generator=generator)
-    answers = answers_on(data, answers)
     found = [answers.log_probabilities(net, "forget") for net in (model, retrained)]
-    rows = [without(log_p, data.label).clamp(min=FLOOR)[order] for log_p in found]
+    rows = [without(log_p, labels).clamp(min=FLOOR)[order] for log_p in found]
     attacker = make_pipeline(
         StandardScaler(), LogisticRegression(max_iter=1000, random_state=0)
     )

@@ -7,25 +7,25 @@ itself. Nothing here chooses settings, and test samples serve for the account al
 
 from __future__ import annotations
 
-import copy
-import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from functools import partial
 from statistics import fmean
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from rlap.checks import check_finite
+from rlap.network.copying import copy_of
 from rlap.network.modes import has_own_weights
 from rlap.training.inference import predict
-from rlap.unlearning.common import last_layer
+from rlap.unlearning.common.begin import last_layer
+from rlap.unlearning.common.splits import ForgettingData
+from rlap.unlearning.common.statistics import weight_digest
 from rlap.unlearning.examiner.attacks import (
     Answers,
-    answers_on,
     loss_attack,
     mia_efficacy_svc_confidence,
     mia_logreg_entropy_member_rate,
@@ -35,23 +35,17 @@ from rlap.unlearning.examiner.lra_npp_measures import (
     forgetting_rate_svc_original,
     forgetting_score_loss,
 )
-from rlap.unlearning.examiner.memory import begin_peak, peak_since
 from rlap.unlearning.examiner.probes import probes
 from rlap.unlearning.examiner.relearning import relearn
-from rlap.unlearning.splits import ForgettingData
-from rlap.unlearning.statistics import weight_digest
 
-T = TypeVar("T")
 GAP = ("ua", "ra", "ta", "mia_efficacy_svc_confidence")
 
 
-def accuracies(
-    model: nn.Module, data: ForgettingData, *, answers: Answers | None = None
-) -> dict[str, float]:
+def accuracies(model: nn.Module, data: ForgettingData | Answers) -> dict[str, float]:
     """Accuracy, in [0, 1], on forget and retain sets, train and test, and the field's
     names for them: ua = 1 - forget_train, ra = retain_train, ta = retain_test (test
     accuracy over the retained classes only)."""
-    answers = answers_on(data, answers)
+    answers = Answers.on(data)
     found = {
         "forget_train": answers.accuracy(model, "forget"),
         "retain_train": answers.accuracy(model, "retain"),
@@ -90,10 +84,7 @@ def output_distance(
     Raises ``ValueError`` unless two that differ are given.
     """
     answer = answer or partial(predict, inputs=inputs)
-    if len(retrained) != 2:
-        raise ValueError(
-            f"the output distance needs two retrained models, not {len(retrained)}"
-        )
+    check_retrained(retrained)
     golds = {id(net): answer(net) for net in retrained}
     between = divergence(*golds.values()) if len(golds) == 2 else 0
     if between == 0:
@@ -103,9 +94,18 @@ def output_distance(
     return fmean(divergence(ours, gold) for gold in golds.values()) / between
 
 
+def check_retrained(retrained: Sequence[nn.Module]) -> None:
+    """Raise ``ValueError`` unless two retrained models are given."""
+    if len(retrained) != 2:
+        raise ValueError(
+            f"the standard is two retrained models, not {len(retrained)}; "
+            "METHODS['retrain'] makes them, from different seeds"
+        )
+
+
 def examine(
     model: nn.Module,
-    data: ForgettingData,
+    data: ForgettingData | Answers,
     *,
     original: nn.Module,
     retrained: Sequence[nn.Module],
@@ -113,46 +113,54 @@ def examine(
     relearn_steps: int = 60,
     watched: int = 200,
     earlier: Sequence[str] = (),
-    answers: Answers | None = None,
 ) -> dict[str, Any]:
     """Every measure of one model: a row of numbers as named in this package, and under
     "curves" and "layers" how relearning went and what probes of earlier layers found.
 
     Args:
         model: left as it was, as the others are.
-        data: see ``ForgettingData``.
+        data: see ``ForgettingData``; or the ``Answers`` on them, where several models
+            are examined, so that each is asked once.
         original: the model before forgetting; half its accuracies are what relearning
             must reach.
         retrained: two models trained without the class, from different seeds.
         relearn_steps, watched: so many steps of relearning, watched on so many test
             samples of the class and of the others.
         earlier: names of layers whose inputs are probed, too.
-        answers: of these models on this very ``data``, to be shared between calls;
-            ``ValueError`` for those on other data.
 
     A retrained model gets its own row by the same call; ``relative`` sets rows against
     it. What depends on the features alone is measured once for all models that share
     them, the edits of a last layer. Where the logits are not the output of an nn.Linear
     there is no last layer to probe or to draw anew, and where its weight is computed
     from other parameters none to draw anew: with a warning, the row goes without
-    ``probe_*`` or ``relearn_fresh_head*``.
+    ``probe_*`` or ``relearn_fresh_head*``. Raises ``ValueError`` unless two retrained
+    models are given that answer differently.
+
+    >>> from rlap import Split
+    >>> nets = [nn.Linear(2, 3) for _ in range(4)]
+    >>> split = Split(torch.rand(60, 2), torch.arange(60) % 3)
+    >>> data = ForgettingData.of(split, split, label=2)
+    >>> row = examine(nets[0], data, original=nets[1], retrained=nets[2:])
+    >>> row["ua"] == 1 - row["forget_train"]
+    True
     """
-    answers = answers_on(data, answers)
-    row: dict[str, Any] = dict(accuracies(model, data, answers=answers))
+    check_retrained(retrained)
+    answers = Answers.on(data)
+    data = answers.data
+    row: dict[str, Any] = dict(accuracies(model, answers))
     for attack in (mia_efficacy_svc_confidence, mia_logreg_entropy_member_rate):
-        found = attack(model, data, seed=seed, answers=answers)
+        found = attack(model, answers, seed=seed)
         row[attack.__name__] = found.value
         row[f"{attack.__name__}_held_out"] = found.held_out
-    loss = loss_attack(model, data, answers=answers)
+    loss = loss_attack(model, answers)
     row |= {f"loss_{k}": v for k, v in asdict(loss).items()}
     row["forgetting_rate_svc_original"] = forgetting_rate_svc_original(
-        model, original, data, answers=answers
+        model, original, answers
     )
-    row["forgetting_score_loss"] = forgetting_score_loss(model, data, answers=answers)
+    row["forgetting_score_loss"] = forgetting_score_loss(model, answers)
     others = [net for net in retrained if net is not model]
     row["told_from_retrain_auc"] = fmean(
-        told_from_retrain_auc(model, net, data, seed=seed, answers=answers)
-        for net in others
+        told_from_retrain_auc(model, net, answers, seed=seed) for net in others
     )
     for name, split in (("forget", data.forget_test), ("retain", data.retain_test)):
         known = partial(answers.of, part=f"{name}_test")
@@ -218,7 +226,7 @@ def body_digest(model: nn.Module, last: str | None) -> str:
     """A digest of all weights but the last layer's: equal ones have equal features."""
     if last is None:
         return weight_digest(model)
-    body = copy.deepcopy(model)
+    body = copy_of(model)
     layer = body.get_submodule(last)
     with torch.no_grad():
         for parameter in layer.parameters():
@@ -243,39 +251,3 @@ def relative(
     }
     found = {name: row[name] - value for name, value in gold.items()}
     return {"average_gap": average_gap(row, gold), **found}
-
-
-@dataclass(frozen=True)
-class Cost:
-    """What a call took: ``seconds`` of wall time and ``peak_bytes`` of memory beyond
-    what was held before: of a GPU what PyTorch allocated; on the CPU under Linux what
-    the process held, in whole pages; elsewhere None."""
-
-    seconds: float
-    peak_bytes: int | None
-
-
-def measured(
-    call: Callable[[], T], device: torch.device | str = "cpu", *, memory: bool = True
-) -> tuple[T, Cost]:
-    """The result of ``call`` and its cost; the data that it uses are in ``METHODS``.
-
-    Without ``memory`` that is not measured, which on the CPU takes longer than a quick
-    call does.
-    """
-    device = torch.device(device)
-    gpu = device.type == "cuda"
-    if gpu:
-        torch.cuda.synchronize(device)
-        torch.cuda.reset_peak_memory_stats(device)
-        before = torch.cuda.memory_allocated(device)
-    else:
-        before = begin_peak() if memory else None
-    began = time.perf_counter()
-    result = call()
-    if gpu:
-        torch.cuda.synchronize(device)
-    seconds = time.perf_counter() - began
-    if gpu:
-        return result, Cost(seconds, torch.cuda.max_memory_allocated(device) - before)
-    return result, Cost(seconds, peak_since(before))

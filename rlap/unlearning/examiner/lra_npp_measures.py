@@ -17,22 +17,14 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 from torch import nn
 
-from rlap.unlearning.examiner.attacks import (
-    FLOOR,
-    MEMBER,
-    NON_MEMBER,
-    Answers,
-    answers_on,
-)
-from rlap.unlearning.splits import ForgettingData
+from rlap.unlearning.common.splits import ForgettingData
+from rlap.unlearning.examiner.attacks import MEMBER, NON_MEMBER, Answers
 
 
 def forgetting_rate_svc_original(
     model: nn.Module,
     original: nn.Module,
-    data: ForgettingData,
-    *,
-    answers: Answers | None = None,
+    data: ForgettingData | Answers,
 ) -> float:
     """Share of the forget set called NON-member by an attack on the *original*: what
     LRA-NPP's authors call Fr, in [0, 1].
@@ -43,7 +35,7 @@ def forgetting_rate_svc_original(
     ``model`` answers on the training samples that it was fitted to, so whatever answers
     otherwise than the original comes near 1. Source: Chang et al., released code.
     """
-    answers = answers_on(data, answers)
+    answers = Answers.on(data)
 
     def fit() -> Any:
         members, others = (
@@ -61,9 +53,7 @@ def forgetting_rate_svc_original(
     return float((attacker.predict(asked) == NON_MEMBER).mean())
 
 
-def forgetting_score_loss(
-    model: nn.Module, data: ForgettingData, *, answers: Answers | None = None
-) -> float:
+def forgetting_score_loss(model: nn.Module, data: ForgettingData | Answers) -> float:
     """How far an attack on the loss is from guessing: what LRA-NPP's authors call Fs,
     from 0 (best) to 0.5.
 
@@ -72,11 +62,8 @@ def forgetting_score_loss(
     to fit and one to judge. Source: Chang et al., released code; as many of each is
     ours.
     """
-    answers = answers_on(data, answers)
-    losses = [
-        -answers.log_probabilities(model, part)[:, data.label].clamp(min=FLOOR)
-        for part in ("forget", "forget_test")
-    ]
+    answers = Answers.on(data)
+    losses = [-answers.of_label(model, part) for part in ("forget", "forget_test")]
     n = min(map(len, losses))
     x = torch.cat([found[:n] for found in losses])[:, None].numpy()
     splits = StratifiedShuffleSplit(10, random_state=0)

@@ -10,11 +10,11 @@ from sklearn.linear_model import LogisticRegression
 from threadpoolctl import threadpool_limits
 from torch import Tensor, nn
 
-from rlap.checks import check_count, check_finite, check_seed
+from rlap.checks import check_count, check_seed
 from rlap.data.base import Split
-from rlap.network.layers import check_calls, evaluating, get_layer, pass_size, placing
-from rlap.unlearning.common import last_linear, together
-from rlap.unlearning.splits import ForgettingData
+from rlap.unlearning.common.begin import last_linear
+from rlap.unlearning.common.features import layer_inputs
+from rlap.unlearning.common.splits import ForgettingData, together
 
 
 @dataclass(frozen=True)
@@ -49,6 +49,10 @@ def probe(
         layer: name of a Linear or Conv2d layer (maps and sequences are averaged over
             positions);
             None is the last linear layer, which is fed the penultimate features.
+
+    >>> split = Split(torch.eye(3).repeat(4, 1), torch.arange(12) % 3)
+    >>> probe(nn.Linear(3, 3), ForgettingData.of(split, split, 1)).linear_forget
+    1.0
     """
     name = layer or last_linear(model, data.forget.inputs[:1])
     return probes(model, data, [name], per_class=per_class, seed=seed)[name]
@@ -96,51 +100,6 @@ def fitted(x: Tensor, y: Tensor, tests: Mapping[str, tuple[Tensor, Tensor]]) -> 
         for kind, predicted in guess.items():
             scores[f"{kind}_{part}"] = (predicted == truth).double().mean().item()
     return Probe(**scores)
-
-
-def features(model: nn.Module, split: Split, layer: str) -> Tensor:
-    """What enters ``layer``, averaged over positions: (N, d) on the CPU."""
-    return layer_inputs(model, split, [layer])[layer]
-
-
-@torch.no_grad()
-def layer_inputs(
-    model: nn.Module, split: Split, layers: Sequence[str]
-) -> dict[str, Tensor]:
-    """What enters each layer, averaged over positions: layer -> (N, d) on the CPU.
-
-    Raises ``KeyError`` for an unknown layer, ``ValueError`` for one that does not run
-    exactly once and for values that are not finite.
-    """
-    place = placing(model, split.inputs)
-    seen: dict[str, list[Tensor]] = {name: [] for name in layers}
-    hooks = [
-        get_layer(model, name).register_forward_pre_hook(
-            lambda m, args, name=name: seen[name].append(over_positions(m, args[0]))
-        )
-        for name in layers
-    ]
-    passes = split.inputs.split(pass_size(split.inputs, None))
-    try:
-        with evaluating(model):
-            for x in passes:
-                model(place(x))
-    finally:
-        for hook in hooks:
-            hook.remove()
-    found = {}
-    for name, parts in seen.items():
-        check_calls(len(parts) // len(passes), name)
-        found[name] = check_finite(torch.cat(parts), f"the input of {name!r}")
-    return found
-
-
-def over_positions(layer: nn.Module, x: Tensor) -> Tensor:
-    """The mean (N, d) of a layer's input over pixels (N, d, H, W) of a convolution or
-    tokens (N, ..., d) of a linear layer, on the CPU."""
-    if isinstance(layer, nn.Conv2d):
-        return x.float().mean((2, 3)).cpu()
-    return (x.flatten(1, -2).float().mean(1) if x.dim() > 2 else x.float()).cpu()
 
 
 def balanced(data: ForgettingData, per_class: int, seed: int) -> Split:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from statistics import fmean
@@ -11,14 +10,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from rlap.checks import check_count, check_number, check_rate
+from rlap.checks import check_count, check_positive, check_rate
+from rlap.network.copying import copy_of
 from rlap.network.layers import evaluating, model_device, placing
 from rlap.network.modes import check_own_weights, trained_parameters
 from rlap.training.inference import accuracy
-from rlap.unlearning.common import last_layer, last_linear, some
+from rlap.unlearning.common.begin import MASKED, last_layer, last_linear
+from rlap.unlearning.common.splits import ForgettingData, some
 from rlap.unlearning.examiner.probes import balanced
-from rlap.unlearning.oneshot import MASKED
-from rlap.unlearning.splits import ForgettingData
 
 
 @dataclass(frozen=True)
@@ -103,9 +102,8 @@ def relearn(
     check_count(max_steps, "max_steps")
     check_count(every, "every")
     check_count(batch_size, "batch_size")
-    if check_number(lr, "lr") <= 0:
-        raise ValueError(f"lr must be positive, not {lr}")
-    new = copy.deepcopy(model).eval()
+    check_positive(lr, "lr")
+    new = copy_of(model).eval()
     lift_mask(new, data.forget.inputs[:1])
     if fresh_head:
         name = last_linear(new, data.forget.inputs[:1])

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from rlap.checks import check_level, check_number, check_one_of
+from rlap.checks import check_level, check_number, check_one_of, check_positive
 
 RULES = ("epsilon", "gamma", "alpha_beta")
 
@@ -36,6 +36,9 @@ class Rule:
         alpha: >= 1, for "alpha_beta"; beta = alpha - 1.
 
     Raises ``ValueError`` for anything out of range.
+
+    >>> Rule("alpha_beta", alpha=2.0).name
+    'alpha_beta'
     """
 
     name: str = "epsilon"
@@ -45,8 +48,7 @@ class Rule:
 
     def __post_init__(self) -> None:
         check_one_of(self.name, RULES, "rule")
-        if check_number(self.epsilon, "epsilon") <= 0:
-            raise ValueError(f"epsilon must be positive, not {self.epsilon}")
+        check_positive(self.epsilon, "epsilon")
         check_level(self.gamma, "gamma")
         if check_number(self.alpha, "alpha") < 1:
             raise ValueError(f"alpha must be at least 1, not {self.alpha}")

@@ -6,7 +6,6 @@ back. An operation that is not known to conserve relevance is an error, never a 
 
 from __future__ import annotations
 
-import copy
 import operator
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ import torch
 from torch import Tensor, fx, nn
 from torch.func import functional_call
 
+from rlap.network.copying import copy_of
 from rlap.network.modes import BATCHNORM
 from rlap.unlearning.lrp import operations as ops
 from rlap.unlearning.lrp.rules import LinearMap, Rule, Shared, share
@@ -36,7 +36,7 @@ class Step:
 
 @dataclass
 class Back:
-    """What a walk back found; see ``rlap.unlearning.lrp.relevance.Relevance``."""
+    """What a walk back found; see ``rlap.unlearning.lrp.propagation.Relevance``."""
 
     layers: dict[str, Tensor]
     inputs: Tensor
@@ -58,7 +58,7 @@ class Trace:
                 f"module {hooked[0]!r} has forward hooks (a gate, for example), which "
                 "relevance cannot see; remove them first"
             )
-        self.model = copy.deepcopy(model).eval().to(dtype).requires_grad_(False)
+        self.model = copy_of(model).eval().to(dtype).requires_grad_(False)
         try:
             self.graph = fx.Tracer().trace(self.model)
         except Exception as error:  # fx raises whatever the forward raised

@@ -1,29 +1,35 @@
 """OSP: orthogonal training, then soft suppression of a class's channels.
 
 While training, a penalty keeps the kernels of every convolution orthogonal (see
-``rlap.unlearning.orthogonality``). To forget class c, the channels of each convolution
-that respond more to c than to the others are scaled down; their ranking comes from
-class means that were computed once after training, so that forgetting is a scaling of
-weights and needs no data. Source: Gong et al., arXiv 2506.19891. No code is public and
+``orthogonality``). To forget class c, the channels of each convolution that respond
+more to c than to the others are scaled down; their ranking comes from class means that
+were computed once after training, so that forgetting is a scaling of weights and needs
+no data. Source: Gong et al., arXiv 2506.19891. No code is public and
 the text that was at hand is incomplete: where it is silent this is a reconstruction,
 and the three readings of "scaling a channel" are all there.
 """
 
 from __future__ import annotations
 
-import copy
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
+from itertools import product
 
 import torch
 from torch import Tensor, nn
 
 from rlap.checks import check_count, check_one_of, check_rate
 from rlap.data.base import Split
+from rlap.network.copying import copy_of
 from rlap.network.layers import get_layer
 from rlap.network.modes import check_own_weights
-from rlap.unlearning.common import begin
-from rlap.unlearning.statistics import ClassStatistics, class_statistics
+from rlap.unlearning.common.begin import begin
+from rlap.unlearning.common.statistics import (
+    ClassStatistics,
+    class_statistics,
+    response_sites,
+)
 
 READINGS = ("weight", "batchnorm", "gate")
 SCORES = ("difference", "standardised")
@@ -88,21 +94,22 @@ def forget_osp(
 
     Raises ``ValueError`` for a bad forget set, statistics from another model and no
     data to compute them from; else as ``soft_prune``.
+
+    >>> conv, norm = nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4)
+    >>> model = nn.Sequential(conv, norm, nn.ReLU(), nn.Flatten(), nn.Linear(16, 3))
+    >>> split = Split(torch.rand(6, 1, 4, 4), torch.arange(6) % 3)
+    >>> forget_osp(model, split.subset([2, 5]), split.subset([0, 1]))[1].weight.min()
+    tensor(0.5000, grad_fn=<MinBackward1>)
     """
-    new, label, *_ = begin(model, forget, retain)
+    new, (label,), *_ = begin(model, forget, retain, single=True)
+    check_setting(fraction, floor, reading)
     if statistics is None:
         if retain is None:
             raise ValueError("without statistics OSP needs the retain set")
+        places(response_sites(new, layers), reading)  # before the pass over the data
         statistics = class_statistics(new, [forget, retain])
-    return soft_prune(
-        new,
-        statistics,
-        label,
-        fraction=fraction,
-        floor=floor,
-        reading=reading,
-        layers=layers,
-    )
+    setting = {"fraction": fraction, "floor": floor, "reading": reading}
+    return soft_prune(new, statistics, label, layers=layers, **setting)
 
 
 def soft_prune(
@@ -139,23 +146,35 @@ def soft_prune(
     settings out of range, ``TypeError`` for a reading that a layer has no place for
     (also where that is computed from other parameters: the gate suits all),
     ``KeyError`` for a layer without statistics.
+
+    >>> conv, last = nn.Conv2d(1, 4, 3), nn.Linear(16, 3)
+    >>> model = nn.Sequential(conv, nn.ReLU(), nn.Flatten(), last)
+    >>> split = Split(torch.rand(6, 1, 4, 4), torch.arange(6) % 3)
+    >>> known = class_statistics(model, split)
+    >>> soft_prune(model, known, 2, reading="gate")[0].gate.sort().values
+    tensor([0.5000, 1.0000, 1.0000, 1.0000])
     """
-    check_one_of(reading, READINGS, "reading")
-    check_rate(floor, "floor")
-    if check_rate(fraction, "fraction") == 0:
-        raise ValueError("fraction must be above 0: no channel would be suppressed")
+    check_setting(fraction, floor, reading)
     statistics.check(model)
     scores = channel_scores(statistics, label, score)
     names = list(layers) if layers is not None else suited(statistics, reading)
     if missing := [name for name in names if name not in scores]:
         raise KeyError(f"the statistics know no layer {missing[0]!r}")
-    new = copy.deepcopy(model)
+    new = copy_of(model)
     for name in names:
         chosen = first_channels(scores[name], fraction)
         factor = torch.ones_like(scores[name])
         factor[chosen] = (1 - suppression(len(chosen), floor)).to(factor)
         scale_channels(new, name, statistics.sites[name], factor, reading)
     return new
+
+
+def check_setting(fraction: float, floor: float, reading: str) -> None:
+    """Raise ``ValueError`` for a setting that is out of range."""
+    check_one_of(reading, READINGS, "reading")
+    check_rate(floor, "floor")
+    if check_rate(fraction, "fraction") == 0:
+        raise ValueError("fraction must be above 0: no channel would be suppressed")
 
 
 def first_channels(scores: Tensor, fraction: float) -> Tensor:
@@ -171,14 +190,23 @@ def last_stage(model: nn.Module, names: Sequence[str]) -> list[str]:
 
 def suited(statistics: ClassStatistics, reading: str) -> list[str]:
     """The convolutions that ``reading`` can scale: for "batchnorm" those with one."""
-    if reading != "batchnorm":
-        return list(statistics.means)
-    found = [name for name in statistics.means if statistics.sites[name] != name]
+    return places({name: statistics.sites[name] for name in statistics.means}, reading)
+
+
+def places(sites: Mapping[str, str], reading: str) -> list[str]:
+    """The same of ``response_sites``; ``TypeError`` where there are none."""
+    found = [n for n, site in sites.items() if reading != "batchnorm" or site != n]
     if not found:
         raise TypeError(
             "no convolution is followed by a BatchNorm; use reading='gate' or 'weight'"
         )
     return found
+
+
+def usual_reading(model: nn.Module) -> str:
+    """ "batchnorm" where a BatchNorm follows a convolution, else "gate"."""
+    sites = response_sites(model, None)
+    return "batchnorm" if any(n != site for n, site in sites.items()) else "gate"
 
 
 @torch.no_grad()
@@ -230,20 +258,11 @@ def sweep(
 
     To choose a setting, measure on data that are neither trained nor tested on.
     """
-    floors = list(floors)
-    return [
+    pruned = partial(
+        soft_prune, model, statistics, label, reading=reading, layers=layers
+    )
+    settings = [
         {"fraction": fraction, "floor": floor}
-        | measure(
-            soft_prune(
-                model,
-                statistics,
-                label,
-                fraction=fraction,
-                floor=floor,
-                reading=reading,
-                layers=layers,
-            )
-        )
-        for fraction in fractions
-        for floor in floors
+        for fraction, floor in product(fractions, floors)
     ]
+    return [given | measure(pruned(**given)) for given in settings]

@@ -7,9 +7,8 @@ ones are tuned per network. Each returns a new model.
 
 from __future__ import annotations
 
-import copy
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -18,17 +17,18 @@ from torch import Tensor, nn
 
 from rlap.checks import check_level, check_rate, check_seed
 from rlap.data.base import Split
+from rlap.network.copying import copy_of
 from rlap.network.layers import (
-    evaluating,
     model_device,
-    pass_size,
     placing,
     preserved_random_state,
+    reading,
 )
 from rlap.training.inference import accuracy
 from rlap.training.loop import train
 from rlap.training.recipe import Recipe
-from rlap.unlearning.common import begin, together
+from rlap.unlearning.common.begin import begin
+from rlap.unlearning.common.splits import together
 
 TUNING = Recipe(epochs=2, batch_size=64, lr=0.01, schedule="cosine")
 RETRAINING = Recipe(epochs=8, augment="crop+flip")
@@ -51,8 +51,14 @@ def forget_retrain(
     network; without it every layer of a copy draws new weights from ``seed``. Raises
     ``TypeError`` for a layer that cannot, and ``ValueError`` for frozen parameters,
     which were set from data. Source: the definition of exact unlearning.
+
+    >>> model, split = nn.Linear(2, 3), Split(torch.rand(9, 2), torch.arange(9) % 3)
+    >>> retain = split.subset([0, 1, 3, 4, 6, 7])
+    >>> recipe = Recipe(epochs=1)  # the one that trained the model
+    >>> forget_retrain(model, split.subset([2, 5, 8]), retain, recipe=recipe)
+    Linear(in_features=2, out_features=3, bias=True)
     """
-    begin(model, forget, retain, both=True)
+    begin(model, forget, retain, both=True, trains=True)
     check_seed(seed)
     device = model_device(model)
     with preserved_random_state(torch.device("cpu"), seed):
@@ -70,7 +76,7 @@ def forget_retrain(
 
 def fresh(model: nn.Module) -> nn.Module:
     """A copy, on the CPU, with every weight and statistic drawn or set anew."""
-    new = copy.deepcopy(model).cpu()
+    new = copy_of(model).cpu()
     for name, module in new.named_modules():
         own = [*module.parameters(recurse=False), *module.buffers(recurse=False)]
         if not own:
@@ -97,7 +103,7 @@ def forget_fine_tune(
 ) -> nn.Module:
     """Go on training on the retain set alone. Source: the usual control, for example
     Golatkar et al. (2020)."""
-    new = begin(model, forget, retain, both=True).model
+    new = begin(model, forget, retain, both=True, trains=True).model
     train(new, retain, recipe, seed=seed)
     return new
 
@@ -121,7 +127,7 @@ def forget_neggrad_plus(
     in 19 of the running statistics come from the class to forget in the end (9 if it
     went first). Source: Kurmanji et al. (NeurIPS 2023), NegGrad+; the ceiling is ours.
     """
-    new = begin(model, forget, retain, both=True).model
+    new = begin(model, forget, retain, both=True, trains=True).model
     if check_rate(alpha, "alpha") == 0:
         raise ValueError("alpha must be above 0: nothing would be retained")
     check_level(ceiling, "ceiling")
@@ -173,18 +179,19 @@ def forget_random_labels(
     The labels are drawn once, uniformly over the other classes. Source: Golatkar et al.
     (2020); "amnesiac" unlearning, Graves et al. (2021).
     """
-    new, label, classes, _ = begin(model, forget, retain, both=True)
-    wrong = wrong_labels(len(forget), label, classes, seed)
+    new, labels, classes, _ = begin(model, forget, retain, both=True, trains=True)
+    wrong = wrong_labels(len(forget), labels, classes, seed)
     split = together([retain, forget], [retain.labels, wrong])
     train(new, split, recipe, seed=seed)
     return new
 
 
-def wrong_labels(n: int, label: int, classes: int, seed: int) -> Tensor:
-    """(n,) labels drawn uniformly from all classes but ``label``."""
+def wrong_labels(n: int, labels: Sequence[int], classes: int, seed: int) -> Tensor:
+    """(n,) labels drawn uniformly from all classes but ``labels``."""
     generator = torch.Generator().manual_seed(check_seed(seed))
-    shift = torch.randint(1, classes, (n,), generator=generator)
-    return (label + shift) % classes
+    after = [(labels[0] + shift) % classes for shift in range(1, classes)]
+    others = torch.tensor([each for each in after if each not in labels])
+    return others[torch.randint(len(others), (n,), generator=generator)]
 
 
 def forget_boundary_shrink(
@@ -208,34 +215,32 @@ def forget_boundary_shrink(
     Chen et al. (CVPR 2023), whose bound is 0.1 in pixels; leaving out the true class is
     ours.
     """
-    new = begin(model, forget, retain).model
-    labels = nearest_wrong(new, forget, bound)
-    split = together([forget], [labels])
+    new = begin(model, forget, retain, trains=True).model
+    nearest = nearest_wrong(new, forget, bound)
+    split = together([forget], [nearest])
     train(new, split, recipe, seed=seed, batchnorm=batchnorm)
     return new
 
 
 def nearest_wrong(model: nn.Module, split: Split, bound: float) -> Tensor:
-    """(N,) most likely wrong class after an FGSM step, on the inputs' device."""
+    """(N,) most likely class that is not to be forgotten, after an FGSM step, on the
+    inputs' device."""
     check_level(bound, "bound")
-    size, device, found = pass_size(split.inputs, None), model_device(model), []
-    place = placing(model, split.inputs)
-    of = split.normalisation
+    of, found, first = split.normalisation, [], 0
 
     def step(x: Tensor, direction: Tensor) -> Tensor:
         if of is None:
             return x + bound * direction
         return of.apply_((of.undo(x) + bound * direction).clamp_(0, 1))
 
-    with torch.enable_grad(), evaluating(model):
-        batches = zip(split.inputs.split(size), split.labels.split(size), strict=True)
-        for x, y in batches:
-            x, y = place(x), y.to(device)[:, None]
+    with torch.enable_grad(), reading(model, split.inputs) as batches:
+        for x in batches:
+            y, first = split.labels[first : first + len(x)], first + len(x)
             leaf = x.detach().clone().requires_grad_()
-            loss = F.cross_entropy(model(leaf), y[:, 0], reduction="sum")
+            loss = F.cross_entropy(model(leaf), y.to(x.device), reduction="sum")
             (gradient,) = torch.autograd.grad(loss, leaf)
             with torch.no_grad():
                 logits = model(step(x, gradient.sign()))
-                logits.scatter_(1, y, -torch.inf)
+                logits[:, split.labels.unique().to(x.device)] = -torch.inf
                 found.append(logits.argmax(1))
     return torch.cat(found).to(split.inputs.device)

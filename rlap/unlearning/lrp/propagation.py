@@ -24,6 +24,7 @@ from torch import Tensor, nn
 
 from rlap.checks import check_count, check_inputs, check_labels, check_level
 from rlap.network.layers import check_output, get_layer, model_device
+from rlap.network.precision import own_precision
 from rlap.unlearning.lrp.rules import Rule, per_sample
 from rlap.unlearning.lrp.trace import Trace
 
@@ -70,6 +71,7 @@ class Relevance:
         return per_sample(self.inputs.abs()) / self.start.abs()
 
 
+@own_precision()
 def relevance(
     model: nn.Module,
     inputs: Tensor,
@@ -106,6 +108,11 @@ def relevance(
     Raises ``TypeError`` for a network that cannot be followed (with the operation),
     ``KeyError`` for an unknown layer, ``ValueError`` for bad values and
     ``NotConserved`` when the error exceeds the tolerance. Source: see the module.
+
+    >>> model = nn.Sequential(nn.Linear(2, 5), nn.ReLU(), nn.Linear(5, 3))
+    >>> found = relevance(model, torch.rand(4, 2), rule=Rule("gamma"))
+    >>> found.layers["0"].shape, bool((found.error < 1e-3).all())
+    (torch.Size([4, 5]), True)
     """
     check_inputs(inputs)
     check_level(tolerance, "tolerance")

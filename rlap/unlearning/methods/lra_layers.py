@@ -8,20 +8,24 @@ and is left alone. Source: Chang et al., arXiv 2410.23693.
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
 
-from rlap.checks import check_one_of, check_rate, check_seed
+from rlap.checks import check_inside, check_one_of, check_seed
 from rlap.data.base import Split
+from rlap.network.copying import copy_of
 from rlap.network.layers import SUPPORTED, get_layer, num_units, unit_sum
 from rlap.pruning import prune
-from rlap.unlearning.common import begin, last_linear
-from rlap.unlearning.lra_npp import PRUNED_SHARE, STABILISER, counts, frequent_units
-from rlap.unlearning.lrp.relevance import Relevance, relevance
-from rlap.unlearning.lrp.rules import Rule
+from rlap.unlearning.common.begin import begin, last_linear
+from rlap.unlearning.lrp import Relevance, Rule, relevance
+from rlap.unlearning.methods.lra_npp import (
+    PRUNED_SHARE,
+    STABILISER,
+    counts,
+    frequent_units,
+)
 
 # the released code's rule, and one by which positive contributions share alone
 RULES = {
@@ -59,6 +63,11 @@ def forget_lra_npp_layers(
     A unit's relevance is summed over its positions; a zeroed unit loses its weights,
     its bias and the BatchNorm that follows. Raises as ``relevance`` and ``prune`` do,
     ``ValueError`` for a bad setting, no layer at all and one that no relevance reaches.
+
+    >>> model = nn.Sequential(nn.Linear(2, 5), nn.ReLU(), nn.Linear(5, 3))
+    >>> split = Split(torch.rand(3, 2), torch.full((3,), 2))
+    >>> int((forget_lra_npp_layers(model, split)[0].weight == 0).all(1).sum())
+    1
     """
     begin(model, forget, retain)
     names = trained_layers(model, forget) if layers is None else list(layers)
@@ -113,9 +122,7 @@ def layer_scores(
 
 def share_of(width: int, share: float) -> int:
     """k_p of a layer of ``width`` units: at least one."""
-    if not 0 < check_rate(share, "share") < 1:
-        raise ValueError(f"share must lie inside 0..1, not {share}")
-    return max(1, round(share * width))
+    return max(1, round(check_inside(share) * width))
 
 
 def noted_units(
@@ -143,7 +150,7 @@ def random_units(
 
 def without_units(model: nn.Module, units: Mapping[str, Tensor]) -> nn.Module:
     """A new model with the units (layer -> indices) zeroed."""
-    new = copy.deepcopy(model).eval()
+    new = copy_of(model).eval()
     for name, chosen in units.items():
         prune(new, layer=name, units=chosen)
     return new

@@ -9,17 +9,16 @@ import torch
 from conftest import convnet, pictures, same_state, state, untouched
 
 from rlap.data.base import Split
-from rlap.experiments.forgetting import settings as settings
-from rlap.experiments.forgetting.ground import Case, both
 from rlap.training.inference import predict
 from rlap.training.recipe import Recipe
-from rlap.unlearning import METHODS
-from rlap.unlearning.lra_layers import RULES
-from rlap.unlearning.oneshot import importances
-from rlap.unlearning.osp import last_stage, soft_prune
-from rlap.unlearning.splits import ForgettingData
-from rlap.unlearning.statistics import class_statistics
-from rlap.unlearning.svd import directions
+from rlap.unlearning import METHODS, settings
+from rlap.unlearning.common.splits import ForgettingData
+from rlap.unlearning.common.statistics import class_statistics
+from rlap.unlearning.methods.lra_layers import RULES
+from rlap.unlearning.methods.oneshot import importances
+from rlap.unlearning.methods.osp import last_stage, soft_prune
+from rlap.unlearning.methods.svd import directions
+from rlap.unlearning.settings import Trial, both
 
 
 def test_the_rule_by_hand():
@@ -41,7 +40,7 @@ def small():
     net, split = convnet().eval(), pictures(60)
     data = ForgettingData.of(split, pictures(30), 1)
     images = data.forget.subset(torch.arange(4))
-    return net, Case(data, split, images, data, data.forget)
+    return net, Trial(data, images, data)
 
 
 def test_the_curve_of_the_layers(small, monkeypatch):
@@ -155,7 +154,7 @@ def test_the_rates_of_boundary_shrink(small, monkeypatch):
     net, split = small[0], pictures(60)
     called = predict(net, split.inputs).argmax(1).mode().values.item()
     data = ForgettingData.of(split, pictures(30), called)  # one that it answers
-    case = Case(data, split, data.forget, data, data.forget)
+    case = Trial(data, data.forget, data)
     monkeypatch.setattr(settings, "SHRINK_RATES", (1e-5, 0.3))
     recipe = Recipe(3, 16, precision="fp32")
     with untouched(net):
@@ -207,6 +206,6 @@ def test_frozen_whitening_is_no_place(small):
     data = ForgettingData.of(
         Split(x, torch.arange(9) % 3), Split(x, torch.arange(9) % 3), 1
     )
-    case = Case(data, data.retain, data.forget, data, data.forget)
+    case = Trial(data, data.forget, data)
     places = settings.Layers(net, case, seed=0).places
     assert "whiten" not in places["all"] and len(places["last two"]) == 2

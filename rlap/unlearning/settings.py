@@ -7,19 +7,26 @@ equals the gentlest, which is why every curve starts there. Test samples play no
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+import copy
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import product
 from statistics import fmean
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
-from rlap.experiments.forgetting.ground import Case, Head, both
+from rlap.data.base import Split
+from rlap.finetuning import cache_features
+from rlap.training.inference import accuracy
 from rlap.training.recipe import Recipe
-from rlap.unlearning import METHODS
-from rlap.unlearning.lra_layers import (
+from rlap.unlearning.common.begin import last_linear
+from rlap.unlearning.common.splits import ForgettingData, Label, is_one_of, labels_of
+from rlap.unlearning.common.statistics import ClassStatistics
+from rlap.unlearning.lrp import Relevance
+from rlap.unlearning.methods.lra_layers import (
     RULES,
     layer_scores,
     noted_units,
@@ -27,12 +34,11 @@ from rlap.unlearning.lra_layers import (
     trained_layers,
     without_units,
 )
-from rlap.unlearning.lra_npp import chosen_units
-from rlap.unlearning.lrp.relevance import Relevance
-from rlap.unlearning.oneshot import Importances, dampened
-from rlap.unlearning.osp import last_stage, suited, sweep
-from rlap.unlearning.statistics import ClassStatistics
-from rlap.unlearning.svd import Directions, projected
+from rlap.unlearning.methods.lra_npp import chosen_units, zero_weights
+from rlap.unlearning.methods.oneshot import Importances, dampened
+from rlap.unlearning.methods.osp import last_stage, suited, sweep
+from rlap.unlearning.methods.svd import Directions, kept, projected
+from rlap.unlearning.registry import METHODS
 
 SHARES = (0.02, 0.05, 0.1, 0.2)  # of each layer's units
 # of the last layer's: noted for each image (the authors: 0.1), and zeroed (0.2)
@@ -52,6 +58,8 @@ SVD_ALPHAS = {
 # (the authors take 1e-5 and "train")
 SHRINK_RATES = (1e-5, 3e-5, 1e-4, 3e-4, 1e-3)
 SHRINK_BATCHNORM = ("eval", "train")
+# of SAP; gentlest first, the authors' five and what lies below
+SAP_ALPHAS = (1e6, 3e5, 1e5, 3e4, 1e4, 3e3, 1e3, 300.0, 100.0)
 # of OSP: where, what share of the channels, and the least strength; gentlest first
 OSP_FRACTIONS = (0.02, 0.05, 0.1, 0.25, 0.4)
 OSP_FLOORS = (0.5, 0.75, 0.9, 1.0)
@@ -72,20 +80,92 @@ def best(curve: Sequence[Row], start: Mapping[str, float]) -> Row:
     return max(rows, key=lambda row: round(selectivity(row, start), 9))
 
 
+@dataclass(frozen=True)
+class Trial:
+    """What settings are tried on.
+
+    ``data``: what the network was trained on and is finally judged on; ``images``:
+    held-out samples of the class, for a method that wants no training data; ``valid``:
+    the same training data with the rest of what was held out in the place of the test
+    samples.
+    """
+
+    data: ForgettingData
+    images: Split
+    valid: ForgettingData
+
+
+def divided(
+    learned: Split, held: Split, judge: Split, label: Label, images: int
+) -> Trial:
+    """The samples of a trial; its ``images`` are the first of the class in ``held``.
+
+    ``judge`` takes the place of the test samples in ``data``. Raises ``ValueError``
+    where of the class no more than the images are held out.
+    """
+    ours = is_one_of(held.labels, labels_of(label, held.num_classes)).nonzero()[:, 0]
+    if len(ours) <= images:
+        raise ValueError(
+            f"of the class to forget {len(ours)} samples are held out: take fewer "
+            f"than {len(ours)} images"
+        )
+    rest = torch.ones(len(held), dtype=torch.bool, device=held.labels.device)
+    rest[ours[:images]] = False
+    return Trial(
+        ForgettingData.of(learned, judge, label),
+        held.subset(ours[:images]),
+        ForgettingData.of(learned, held.subset(rest), label),
+    )
+
+
+def both(model: nn.Module, data: ForgettingData) -> dict[str, float]:
+    """Accuracy on the class and on the others, of the (test or held-out) samples."""
+    return {
+        "forget": accuracy(model, data.forget_test),
+        "retain": accuracy(model, data.retain_test),
+    }
+
+
+class Head:
+    """The last layer of a model on features that are computed once: what edits of it
+    do to the accuracy on the class and on the others, of the (test or held-out)
+    samples."""
+
+    def __init__(self, model: nn.Module, data: ForgettingData) -> None:
+        name = last_linear(model, data.forget.inputs[:1])
+        self.layer, self.labels = model.get_submodule(name), data.labels
+        parts = {"forget": data.forget_test, "retain": data.retain_test}
+        self.seen = {
+            k: cache_features(model, s, name, "fp32") for k, s in parts.items()
+        }
+
+    def without(self, units: Tensor, scope: str = "all") -> dict[str, float]:
+        """The edit of ``forget_lra_npp``: weights of ``units`` zeroed, judged."""
+        edited = copy.deepcopy(self.layer)
+        zero_weights(edited, units, self.labels if scope == "target" else None)
+        return {k: accuracy(edited, split) for k, split in self.seen.items()}
+
+
+def curve(
+    make: Callable[..., nn.Module], settings: Iterable[Row], valid: ForgettingData
+) -> list[Row]:
+    """One row a setting: the setting, and what the model that it makes is worth."""
+    return [{**given, **both(make(**given), valid)} for given in settings]
+
+
 class Layers:
-    """LRA-NPP through the layers of one network: relevance of a case's images by two
+    """LRA-NPP through the layers of one network: relevance of a trial's images by two
     rules, computed once."""
 
-    def __init__(self, model: nn.Module, case: Case, seed: int) -> None:
-        self.model, self.case, self.seed = model, case, seed
-        every = trained_layers(model, case.images)
+    def __init__(self, model: nn.Module, trial: Trial, seed: int) -> None:
+        self.model, self.trial, self.seed = model, trial, seed
+        every = trained_layers(model, trial.images)
         self.places = {"last two": every[-2:], "all": every}
         self.scores: dict[str, dict[str, Tensor]] = {}
         self.found: dict[str, Relevance] = {}
         for name, rule in RULES.items():
-            self.scores[name], self.found[name] = layer_scores(
-                model, case.images, every, rule
-            )
+            scores = layer_scores(model, trial.images, every, rule)
+            self.scores[name], self.found[name] = scores
 
     def units(self, layers: str, share: float, select: str) -> dict[str, Tensor]:
         """Layer -> its units: ``select`` is a rule, or "random" for as many as the
@@ -112,7 +192,7 @@ class Layers:
                     units = self.units(layers, share, select)
                     row = {"layers": layers, "share": share, "select": select}
                     row["units"] = sum(map(len, units.values()))
-                    found = both(without_units(self.model, units), self.case.valid)
+                    found = both(without_units(self.model, units), self.trial.valid)
                     rows.append(row | found)
         return sorted(rows, key=lambda row: row["units"])
 
@@ -133,36 +213,36 @@ class Layers:
         }
 
 
-def last_layer_curve(model: nn.Module, case: Case) -> list[Row]:
+def last_layer_curve(model: nn.Module, trial: Trial) -> list[Row]:
     """One row a pair of LRA-NPP's k_a and k_p (see ``forget_lra_npp``), the fewest
     units first."""
-    head = Head(model, case.valid)
+    head = Head(model, trial.valid)
     width, rows = head.layer.in_features, []
     for top, keep in product(*LAST_SHARES.values()):
         given = {
             "top": max(1, round(top * width)),
             "prune_units": max(1, round(keep * width)),
         }
-        units = chosen_units(model, case.images, **given)
+        units = chosen_units(model, trial.images, **given)
         rows.append({**given, "units": len(units), **head.without(units)})
     return sorted(rows, key=lambda row: row["units"])
 
 
 def osp_curves(
-    model: nn.Module, statistics: ClassStatistics, case: Case, reading: str
+    model: nn.Module, statistics: ClassStatistics, trial: Trial, reading: str
 ) -> dict[str, list[Row]]:
     """Soft pruning of the last stage alone and of all layers: "place, fraction" -> one
     row a floor, the gentlest first."""
     every = suited(statistics, reading)
     places = {"last stage": last_stage(model, every), "all layers": every}
-    measure = partial(both, data=case.valid)
+    measure = partial(both, data=trial.valid)
     return {
         f"{place}, {fraction:.0%}": [
             {"layers": place, **row}
             for row in sweep(
                 model,
                 statistics,
-                case.data.label,
+                trial.data.labels[0],
                 measure,
                 fractions=(fraction,),
                 floors=OSP_FLOORS,
@@ -175,26 +255,31 @@ def osp_curves(
     }
 
 
-def ssd_curve(model: nn.Module, case: Case, found: Importances) -> list[Row]:
+def ssd_curve(model: nn.Module, trial: Trial, found: Importances) -> list[Row]:
     """One row an alpha."""
-    return [
-        {"alpha": alpha, **both(dampened(model, found, alpha=alpha), case.valid)}
-        for alpha in SSD_ALPHAS
-    ]
+    settings = ({"alpha": alpha} for alpha in SSD_ALPHAS)
+    return curve(partial(dampened, model, found), settings, trial.valid)
+
+
+def sap_curve(
+    model: nn.Module, trial: Trial, found: Mapping[str, Directions]
+) -> list[Row]:
+    """One row an alpha."""
+    settings = ({"alpha": alpha} for alpha in SAP_ALPHAS)
+    return curve(partial(kept, model, found), settings, trial.valid)
 
 
 def svd_curve(
-    model: nn.Module, case: Case, found: Mapping[str, tuple[Directions, Directions]]
+    model: nn.Module, trial: Trial, found: Mapping[str, tuple[Directions, Directions]]
 ) -> list[Row]:
     """One row a pair of alphas, the least ``moved`` first: a larger a of the forget set
     takes more away, one of the retain set less."""
     rows = []
-    for alpha_forget in SVD_ALPHAS["forget"]:
-        for alpha_retain in SVD_ALPHAS["retain"]:
-            given = {"alpha_retain": alpha_retain, "alpha_forget": alpha_forget}
-            new = projected(model, dict(found), **given)
-            row = {**given, "moved": moved(model, new, list(found))}
-            rows.append(row | both(new, case.valid))
+    for forget, retain in product(*SVD_ALPHAS.values()):
+        given = {"alpha_retain": retain, "alpha_forget": forget}
+        new = projected(model, found, **given)
+        row = {**given, "moved": moved(model, new, list(found))}
+        rows.append(row | both(new, trial.valid))
     return sorted(rows, key=lambda row: row["moved"])
 
 
@@ -208,13 +293,24 @@ def moved(model: nn.Module, new: nn.Module, layers: Sequence[str]) -> float:
 
 
 def shrink_curve(
-    model: nn.Module, case: Case, *, recipe: Recipe, seed: int = 0
+    model: nn.Module,
+    trial: Trial,
+    *,
+    recipe: Recipe,
+    seed: int = 0,
+    method: str = "boundary_shrink",
 ) -> list[Row]:
-    """One row a learning rate of Boundary Shrink, the lowest first, and a mode of
-    BatchNorm."""
-    rows = []
-    for lr, batchnorm in product(SHRINK_RATES, SHRINK_BATCHNORM):
-        given = {"recipe": replace(recipe, lr=lr), "batchnorm": batchnorm, "seed": seed}
-        new = METHODS["boundary_shrink"](model, case.data.forget, None, **given)
-        rows.append({"lr": lr, "batchnorm": batchnorm, **both(new, case.valid)})
-    return rows
+    """One row a learning rate, the lowest first, and a mode of BatchNorm, of a method
+    that trains on the class alone."""
+    make = partial(at_rate, model, trial, method=method, recipe=recipe, seed=seed)
+    pairs = product(SHRINK_RATES, SHRINK_BATCHNORM)
+    tried = ({"lr": lr, "batchnorm": batchnorm} for lr, batchnorm in pairs)
+    return curve(make, tried, trial.valid)
+
+
+def at_rate(
+    model: nn.Module, trial: Trial, *, method: str, recipe: Recipe, lr: float, **given
+) -> nn.Module:
+    """The result of a method that trains on the class alone, at another rate."""
+    recipe = replace(recipe, lr=lr)
+    return METHODS[method](model, trial.data.forget, None, recipe=recipe, **given)

@@ -17,8 +17,9 @@ from rlap.network.layers import evaluating, model_device, pass_size, placing
 from rlap.network.modes import trained_parameters
 from rlap.training.loop import train
 from rlap.training.recipe import Recipe
-from rlap.unlearning.common import begin, together
-from rlap.unlearning.trained import TUNING, wrong_labels
+from rlap.unlearning.common.begin import begin
+from rlap.unlearning.common.splits import together
+from rlap.unlearning.methods.trained import TUNING, wrong_labels
 
 
 def forget_salun(
@@ -37,10 +38,14 @@ def forget_salun(
     their values after every step, whatever momentum and weight decay did. Raises
     ``ValueError`` where all parameters are frozen. Source: Fan et al. (ICLR 2024), with
     their random-label loss.
+
+    >>> model, split = nn.Linear(2, 3), Split(torch.rand(9, 2), torch.arange(9) % 3)
+    >>> forget_salun(model, split.subset([2, 5, 8]), split.subset([0, 1, 3]))
+    Linear(in_features=2, out_features=3, bias=True)
     """
-    new, label, classes, _ = begin(model, forget, retain, both=True)
+    new, labels, classes, _ = begin(model, forget, retain, both=True, trains=True)
     kept = Unsalient.of(new, saliency(new, forget, share))
-    wrong = wrong_labels(len(forget), label, classes, seed)
+    wrong = wrong_labels(len(forget), labels, classes, seed)
     split = together([retain, forget], [retain.labels, wrong])
     train(new, split, recipe, seed=seed, mask=kept)
     return new

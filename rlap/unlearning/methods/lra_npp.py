@@ -4,12 +4,14 @@ For each analysed image the k_a units with the most relevance for the predicted 
 are noted; the k_p units noted most often over the images are perturbed, which in the
 method itself means set to zero. As its code does it, the units are the inputs of the
 last linear layer, where relevance is a_j W[y, j] / (z_y + 0.1 sgn z_y), and what is
-zeroed are their weights there (``rlap.unlearning.lra_layers`` goes through all layers).
-Five other ways to choose the units are there as controls. Source: Chang et al., arXiv
-2410.23693, and its released code.
+zeroed are their weights there (``lra_layers`` goes through all layers). Five other ways
+to choose the units are there as controls. Source: Chang et al., arXiv 2410.23693, and
+its released code.
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -18,7 +20,7 @@ from rlap.checks import check_count, check_finite, check_one_of, check_seed
 from rlap.data.base import Split
 from rlap.finetuning import cache_features
 from rlap.network.modes import check_own_weights
-from rlap.unlearning.common import Start, begin
+from rlap.unlearning.common.begin import Start, begin
 
 SCOPES = ("all", "target")
 # how units are chosen: the method's way, then the controls
@@ -61,19 +63,32 @@ def forget_lra_npp(
     Returns a new model. Raises ``ValueError`` for more units than there are, an unknown
     scope or selection or a bad forget set, ``TypeError`` without a last linear layer or
     for one whose weight is computed from other parameters.
+
+    >>> split = Split(torch.rand(3, 4), torch.full((3,), 2))
+    >>> new = forget_lra_npp(nn.Linear(4, 3), split, top=2, prune_units=1)
+    >>> int((new.weight == 0).all(0).sum())
+    1
     """
     if scope not in SCOPES:
         raise ValueError(f"scope is {scope!r}; choose one of {SCOPES}")
     check_selection(select, retain)
     start = begin(model, forget, retain)
-    last, label = start.last_linear(), start.label
+    last = start.last_linear()
     layer = start.model.get_submodule(last)
     check_own_weights(layer, last)
     units = units_of(start, forget, retain, top, prune_units, select, seed)
-    rows = slice(None) if scope == "all" else slice(label, label + 1)
-    with torch.no_grad():
-        layer.weight[rows, units.to(layer.weight.device)] = 0
+    zero_weights(layer, units, start.labels if scope == "target" else None)
     return start.model
+
+
+@torch.no_grad()
+def zero_weights(
+    layer: nn.Linear, units: Tensor, labels: Sequence[int] | None = None
+) -> None:
+    """Zero, in place, what a last layer makes of the ``units``: for all classes, or for
+    ``labels`` alone."""
+    rows = torch.tensor(range(layer.out_features) if labels is None else labels)
+    layer.weight[rows[:, None], units.cpu()] = 0
 
 
 def chosen_units(
@@ -121,7 +136,7 @@ def units_of(
     elif select == "activation":
         scores = x.mean(0)
     elif select == "weight":
-        scores = layer.weight[start.label].detach().abs()
+        scores = layer.weight[list(start.labels)].detach().abs().mean(0)
     elif select == "contrast":
         scores = x.mean(0) - cache_features(new, retain, last, "fp32").inputs.mean(0)
     else:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from dataclasses import dataclass
 
 import torch
@@ -10,13 +9,14 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.func import functional_call, grad, vmap
 
-from rlap.checks import check_count, check_finite, check_number
+from rlap.checks import check_count, check_finite, check_positive
 from rlap.data.base import Split
+from rlap.network.copying import copy_of
 from rlap.network.layers import evaluating, model_device
 from rlap.network.modes import check_own_weights, trained_parameters
-from rlap.unlearning.common import begin, some, together
+from rlap.unlearning.common.begin import MASKED, begin
+from rlap.unlearning.common.splits import some, together
 
-MASKED = -1e9  # finite, so that everything that reads logits goes on working
 MAX_GRADIENTS = 2**25  # numbers in the gradients held at once
 
 
@@ -29,17 +29,22 @@ def forget_logit_mask(
     No data are used but the label. Raises ``TypeError`` without a last linear layer
     or for one whose weight is computed from other parameters. Source: the trivial
     control (weight filtration).
+
+    >>> split = Split(torch.rand(6, 2), torch.arange(6) % 3)
+    >>> new = forget_logit_mask(nn.Linear(2, 3), split.subset([2, 5]))
+    >>> new(split.inputs).softmax(1)[:, 2].tolist()
+    [0.0, 0.0, 0.0, 0.0, 0.0, 0.0]
     """
     start = begin(model, forget, retain)
-    new, label, last = start.model, start.label, start.last_linear()
-    layer = new.get_submodule(last)
+    last, labels = start.last_linear(), list(start.labels)
+    layer = start.model.get_submodule(last)
     check_own_weights(layer, last)
     if layer.bias is None:
         layer.bias = nn.Parameter(layer.weight.new_zeros(layer.out_features))
     with torch.no_grad():
-        layer.weight[label] = 0
-        layer.bias[label] = MASKED
-    return new
+        layer.weight[labels] = 0
+        layer.bias[labels] = MASKED
+    return start.model
 
 
 def forget_ssd(
@@ -71,20 +76,18 @@ def forget_ssd(
 
     Raises ``TypeError`` without a retain set, ``ValueError`` for settings out of range
     and where all parameters are frozen. Source: Foster et al. (AAAI 2024).
+
+    >>> model, split = nn.Linear(2, 3), Split(torch.rand(9, 2), torch.arange(9) % 3)
+    >>> forget_ssd(model, split.subset([2, 5, 8]), split.subset([0, 1, 3]), alpha=1.0)
+    Linear(in_features=2, out_features=3, bias=True)
     """
     begin(model, forget, retain, both=True)
-    check_positive(alpha=alpha, dampening=dampening)
+    check_positive(alpha, "alpha")
+    check_positive(dampening, "dampening")
     found = importances(
         model, forget, retain, fisher_batch=fisher_batch, samples=samples, seed=seed
     )
     return dampened(model, found, alpha=alpha, dampening=dampening)
-
-
-def check_positive(**values: float) -> None:
-    """Raise ``ValueError`` unless all are positive numbers."""
-    for name, value in values.items():
-        if check_number(value, name) <= 0:
-            raise ValueError(f"{name} must be positive, not {value}")
 
 
 @dataclass(frozen=True)
@@ -122,8 +125,9 @@ def dampened(
     dampening: float = 1.0,
 ) -> nn.Module:
     """A new model with the weights dampened that the importances single out."""
-    check_positive(alpha=alpha, dampening=dampening)
-    new = copy.deepcopy(model).eval()
+    check_positive(alpha, "alpha")
+    check_positive(dampening, "dampening")
+    new = copy_of(model).eval()
     for name, of_class in found.forget.items():
         factor = dampening * found.whole[name] / of_class.clamp(min=1e-30)
         chosen = of_class > alpha * found.whole[name]
@@ -139,6 +143,7 @@ def importance_of_weights(
     mean CE, in eval mode, by trainable parameter. Batches are weighted by their
     samples."""
     check_count(batch_size, "fisher_batch")
+    model = copy_of(model)  # one that keeps what it computes would keep vmap's tensors
     live = {n: p.detach() for n, p in trained_parameters(model).items()}
     fixed = {n: p.detach() for n, p in model.named_parameters() if n not in live}
     fixed |= dict(model.named_buffers())

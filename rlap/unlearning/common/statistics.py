@@ -14,14 +14,8 @@ from rlap.data.base import Split
 from rlap.files import digests
 from rlap.files.download import atomic
 from rlap.network.following import following_batchnorm
-from rlap.network.layers import (
-    check_calls,
-    evaluating,
-    get_layer,
-    model_device,
-    pass_size,
-    placing,
-)
+from rlap.network.layers import check_calls, get_layer, model_device, reading
+from rlap.network.watching import Call, watching
 
 POOLINGS = ("max", "mean")
 FORMAT = "rlap-class-statistics-3"
@@ -41,6 +35,12 @@ class ClassStatistics:
         counts: (C,) int64, samples of each class.
         pooling: "max" or "mean".
         digest: of the weights of the model they are of.
+
+    >>> model = nn.Sequential(nn.Conv2d(1, 2, 3), nn.Flatten(), nn.Linear(8, 3))
+    >>> split = Split(torch.rand(6, 1, 4, 4), torch.arange(6) % 3)
+    >>> found = class_statistics(model, split)
+    >>> found.means["0"].shape, found.counts
+    (torch.Size([3, 2]), tensor([2, 2, 2]))
     """
 
     means: dict[str, Tensor]
@@ -141,52 +141,45 @@ def class_statistics(
     check_one_of(pooling, POOLINGS, "pooling")
     splits = [splits] if isinstance(splits, Split) else list(splits)
     sites = response_sites(model, layers)
-    classes = max(split.num_classes for split in splits)
-    device, place = model_device(model), placing(model, splits[0].inputs)
+    watched = set(sites.values())
+    classes, device = max(s.num_classes for s in splits), model_device(model)
     counts = torch.zeros(classes, dtype=torch.int64, device=device)
     sums: dict[str, Tensor] = {}
     squares: dict[str, Tensor] = {}
     seen: dict[str, list[Tensor]] = {name: [] for name in sites}
-    hooks = [
-        model.get_submodule(site).register_forward_hook(
-            lambda m, args, out, name=name: seen[name].append(pooled(out, pooling))
-        )
-        for name, site in sites.items()
-    ]
-    try:
-        with evaluating(model):
-            for split in splits:
-                size = pass_size(split.inputs, batch_size)
-                for x, y in zip(
-                    split.inputs.split(size), split.labels.split(size), strict=True
-                ):
-                    y = y.to(device)
-                    model(place(x))
-                    counts += torch.bincount(y, minlength=classes)
-                    for name, found in seen.items():
-                        if layers is not None:
-                            check_calls(len(found), name)
-                        if len(found) == 1:
-                            add_rows(sums, name, found[0], y, classes)
-                            add_rows(squares, name, found[0].square(), y, classes)
-                        else:
-                            sites.pop(name, None)
-                        found.clear()
-    finally:
-        for hook in hooks:
-            hook.remove()
+
+    def see(call: Call) -> None:
+        for name, site in sites.items():
+            if site == call.name:
+                seen[name].append(pooled(call.output, pooling))
+
+    for split in splits:
+        labels = split.labels.to(device)
+        with (
+            reading(model, split.inputs, batch_size=batch_size) as batches,
+            watching(model, watched, see),
+        ):
+            for x in batches:
+                y, labels = labels[: len(x)], labels[len(x) :]
+                model(x)
+                counts += torch.bincount(y, minlength=classes)
+                for name, found in seen.items():
+                    if layers is not None:
+                        check_calls(len(found), name)
+                    if len(found) == 1:
+                        add_rows(sums, name, found[0], y, classes)
+                        add_rows(squares, name, found[0].square(), y, classes)
+                    else:
+                        sites.pop(name, None)
+                    found.clear()
     if not sites:
         raise ValueError(
             "no nn.Conv2d of the model runs exactly once in a forward pass"
         )
-    share = counts.clamp(min=1)[:, None]
-    means = {
-        name: check_finite((sums[name] / share).float(), f"the response of {name!r}")
-        for name in sites
-    }
-    n = counts.sum().clamp(min=1)
-    spreads = {}
+    means, spreads, n = {}, {}, counts.sum().clamp(min=1)
     for name in sites:
+        mean = (sums[name] / counts.clamp(min=1)[:, None]).float()
+        means[name] = check_finite(mean, f"the response of {name!r}")
         variance = squares[name].sum(0) / n - (sums[name].sum(0) / n).square()
         spreads[name] = variance.clamp(min=0).sqrt().float()
     digest = weight_digest(model)

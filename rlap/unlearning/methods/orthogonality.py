@@ -10,8 +10,9 @@ from torch import Tensor, nn
 
 from rlap.checks import check_finite, check_level
 from rlap.data.base import Split
-from rlap.network.layers import evaluating, pass_size, placing
-from rlap.unlearning.statistics import pooled, response_sites
+from rlap.network.layers import reading
+from rlap.network.watching import Call, watching
+from rlap.unlearning.common.statistics import pooled, response_sites
 
 
 @dataclass(frozen=True)
@@ -23,6 +24,9 @@ class KernelOrthogonality:
     Convolutions that are not trained are left out; at strength 0 the penalty is exactly
     nothing. Source: Gong et al., section on orthogonal regularisation; strength 1e-3 as
     a re-implementation of its successor has it.
+
+    >>> float(KernelOrthogonality(0.0)(nn.Conv2d(1, 2, 3)))
+    0.0
     """
 
     strength: float = 1e-3
@@ -105,23 +109,19 @@ def channel_correlation(model: nn.Module, split: Split) -> dict[str, float]:
     Raises ``TypeError`` without convolutions.
     """
     sites = response_sites(model, None)
-    rows: dict[str, list[Tensor]] = {name: [] for name in sites}
-    place = placing(model, split.inputs)
-    hooks = [
-        model.get_submodule(site).register_forward_hook(
-            lambda m, args, out, name=name: rows[name].append(pooled(out, "max").cpu())
-        )
+    rows: dict[str, list[Tensor]] = {site: [] for site in sites.values()}
+
+    def see(call: Call) -> None:
+        rows[call.name].append(pooled(call.output, "max").cpu())
+
+    with reading(model, split.inputs) as batches, watching(model, rows, see):
+        for x in batches:
+            model(x)
+    return {
+        name: mean_correlation(torch.cat(rows[site]), name)
         for name, site in sites.items()
-    ]
-    try:
-        with evaluating(model):
-            for x in split.inputs.split(pass_size(split.inputs, None)):
-                model(place(x))
-    finally:
-        for hook in hooks:
-            hook.remove()
-    responses = {name: torch.cat(found) for name, found in rows.items() if found}
-    return {name: mean_correlation(x, name) for name, x in responses.items()}
+        if rows[site]
+    }
 
 
 def mean_correlation(rows: Tensor, name: str) -> float:

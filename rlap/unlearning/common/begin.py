@@ -1,0 +1,134 @@
+"""How every unlearning method begins: sets checked, model copied, last layer found."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from rlap.algorithm import check_outputs
+from rlap.checks import check_model
+from rlap.data.base import Split
+from rlap.network.copying import copy_of
+from rlap.network.layers import (
+    check_logits,
+    check_output,
+    model_device,
+    preserved_random_state,
+    reading,
+)
+from rlap.network.watching import watching
+from rlap.unlearning.common.splits import is_one_of, labels_of
+
+MASKED = -1e9  # of a logit; finite, so that everything that reads it goes on working
+
+
+def forgotten_classes(
+    forget: Split, retain: Split | None, classes: int
+) -> tuple[int, ...]:
+    """The classes of ``forget``, none of which may occur in ``retain``.
+
+    Raises ``TypeError`` for anything that is no split, ``ValueError`` for a class that
+    the model does not have, one also retained, and where nothing else is left.
+    """
+    for name, split in (("forget", forget), ("retain", retain)):
+        if not isinstance(split, Split) and (split is not None or name == "forget"):
+            raise TypeError(f"{name} must be a Split, not {type(split).__name__}")
+    labels = labels_of(forget.labels.unique().tolist(), classes)
+    if len(labels) == classes:
+        raise ValueError("the forget set holds every class that the model has")
+    if retain is not None and (both := is_one_of(retain.labels, labels)).any():
+        raise ValueError(
+            f"the retain set holds class {int(retain.labels[both][0])}, which is to be "
+            "forgotten"
+        )
+    return labels
+
+
+class Start(NamedTuple):
+    """What a method begins with: a copy of the model to change, the classes to forget,
+    how many classes the model has, and the nn.Linear that makes its logits, if any."""
+
+    model: nn.Module
+    labels: tuple[int, ...]
+    classes: int
+    last: str | None
+
+    def last_linear(self) -> str:
+        """Name of the nn.Linear that makes the logits; ``TypeError`` without one."""
+        return the_linear(self.last)
+
+
+def begin(
+    model: nn.Module,
+    forget: Split,
+    retain: Split | None,
+    *,
+    both: bool = False,
+    single: bool = False,
+    trains: bool = False,
+) -> Start:
+    """Check the sets and copy the model, which is never touched itself.
+
+    The copy is in eval mode. With ``both`` the method cannot do without the retain
+    set: None is a ``TypeError``; with ``single`` it forgets one class at a time: more
+    are a ``ValueError``, as is a model that returns probabilities; with ``trains`` the
+    model has to return logits in train mode, too.
+    """
+    check_model(model)
+    if not isinstance(forget, Split):
+        raise TypeError(f"forget must be a Split, not {type(forget).__name__}")
+    if both and retain is None:
+        raise TypeError("this method needs the retain set: retain must be a Split")
+    new = copy_of(model).eval()
+    check_outputs(new, forget.inputs[:8], None)
+    logits, last = last_layer(new, forget.inputs[:1])
+    labels = forgotten_classes(forget, retain, logits.shape[1])
+    if trains:
+        check_train_mode(model, (forget if retain is None else retain).inputs[:2])
+    if single and len(labels) > 1:
+        raise ValueError(
+            f"this method forgets one class at a time; the forget set must hold one "
+            f"class, not {len(labels)}: {list(labels)}"
+        )
+    return Start(new, labels, logits.shape[1], last)
+
+
+@torch.no_grad()
+def check_train_mode(model: nn.Module, inputs: Tensor) -> None:
+    """Raise ``TypeError`` for a model that returns more than logits while training."""
+    twin, device = copy_of(model).train(), model_device(model)
+    with preserved_random_state(device):
+        check_logits(twin(inputs.to(device)))
+
+
+@torch.no_grad()
+def last_layer(model: nn.Module, example: Tensor) -> tuple[Tensor, str | None]:
+    """The logits (B, C) of an example, and the name of the nn.Linear whose output they
+    are, by watching one forward pass; None where they are not a Linear layer's."""
+    made: list[tuple[str, Tensor]] = []
+    linear = [n for n, m in model.named_modules() if isinstance(m, nn.Linear)]
+    with (
+        reading(model, example) as batches,
+        watching(model, linear, lambda call: made.append((call.name, call.output))),
+    ):
+        logits = model(next(batches))
+    name, out = made[-1] if made else ("none", None)
+    check_output(logits, name)
+    return logits, name if out is logits else None
+
+
+def last_linear(model: nn.Module, example: Tensor) -> str:
+    """Name of the nn.Linear whose output is the logits; ``TypeError`` without one."""
+    return the_linear(last_layer(model, example)[1])
+
+
+def the_linear(name: str | None) -> str:
+    """The name, or ``TypeError`` where the logits are no nn.Linear's output."""
+    if name is None:
+        raise TypeError(
+            "the logits of this network are not the output of an nn.Linear, which is "
+            "needed here; where layers can be named, name them"
+        )
+    return name

@@ -1,0 +1,121 @@
+"""The data of unlearning: what is to be forgotten, what retained, what judges."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from rlap.checks import check_count, check_inside, check_seed
+from rlap.data.base import Split, stratified_indices
+
+Label = int | Sequence[int]  # a class, or several to be forgotten together
+
+
+def labels_of(label: Label, classes: int) -> tuple[int, ...]:
+    """The classes to forget, in order; ``TypeError``/``ValueError`` for anything that
+    is no class of a model with so many ``classes``, and for none."""
+    found = [label] if not isinstance(label, Sequence) else label
+    checked = {
+        check_count(each, "the class to forget", minimum=0, maximum=classes - 1)
+        for each in found
+    }
+    if not checked or isinstance(label, str):
+        raise ValueError(f"name the class to forget, or several, not {label!r}")
+    return tuple(sorted(checked))
+
+
+def is_one_of(labels: Tensor, chosen: Sequence[int]) -> Tensor:
+    """(N,) bool: which of ``labels`` are among ``chosen``."""
+    return torch.isin(labels, torch.tensor(chosen, device=labels.device))
+
+
+def split_class(split: Split, label: Label) -> tuple[Split, Split]:
+    """The samples of class ``label`` (forget set) and all others (retain set).
+
+    ``label`` may be several classes. Raises ``ValueError`` when one is out of range or
+    absent, or nothing else is there.
+
+    >>> forget, retain = split_class(Split(torch.rand(6, 2), torch.arange(6) % 3), 1)
+    >>> len(forget), len(retain)
+    (2, 4)
+    """
+    labels = labels_of(label, split.num_classes)
+    for each in labels:
+        if not (split.labels == each).any():
+            raise ValueError(f"class {each} does not occur: there is nothing to forget")
+    chosen = is_one_of(split.labels, labels)
+    if chosen.all():
+        named = " ".join(map(str, labels))
+        raise ValueError(f"all samples are of class {named}: nothing would be retained")
+    return split.subset(chosen), split.subset(~chosen)
+
+
+@dataclass(frozen=True)
+class ForgettingData:
+    """Training and test samples of the class to forget and of all others.
+
+    ``forget`` and ``retain`` were trained on; ``forget_test`` and ``retain_test`` are
+    for the final account only. To choose settings, hold samples out of the training set
+    first (``hold_out``) and take those for the test. ``label`` may be several classes;
+    ``labels`` has them as a tuple.
+
+    >>> split = Split(torch.rand(6, 2), torch.arange(6) % 3)
+    >>> ForgettingData.of(split, split, label=2).forget.labels
+    tensor([2, 2])
+    """
+
+    label: Label
+    forget: Split
+    retain: Split
+    forget_test: Split
+    retain_test: Split
+
+    @classmethod
+    def of(cls, train: Split, test: Split, label: Label) -> ForgettingData:
+        """Divide both splits; ``ValueError`` when the class is absent from one."""
+        return cls(label, *split_class(train, label), *split_class(test, label))
+
+    @property
+    def labels(self) -> tuple[int, ...]:
+        """The classes to forget."""
+        return labels_of(self.label, max(self.forget.num_classes, 1))
+
+
+def hold_out(split: Split, share: float, seed: int = 0) -> tuple[Split, Split]:
+    """(the rest, a stratified ``share`` of the samples), for choosing settings.
+
+    Raises ``ValueError`` when either would be empty.
+
+    >>> rest, held = hold_out(Split(torch.rand(30, 2), torch.arange(30) % 3), 0.2)
+    >>> len(rest), held.labels.bincount()
+    (24, tensor([2, 2, 2]))
+    """
+    size = round(check_inside(share) * len(split))
+    chosen = stratified_indices(split.labels, size, seed)
+    held = torch.zeros(len(split), dtype=torch.bool)
+    held[chosen] = True
+    held = held.to(split.inputs.device)
+    return split.subset(~held), split.subset(held)
+
+
+def together(splits: Sequence[Split], labels: Sequence[Tensor] | None = None) -> Split:
+    """One split of several, with other labels where they are given."""
+    labels = labels or [split.labels for split in splits]
+    device = splits[0].inputs.device
+    return Split(
+        torch.cat([split.inputs.to(device) for split in splits]),
+        torch.cat([each.to(device) for each in labels]),
+        splits[0].normalisation,
+        max(split.num_classes for split in splits),
+    )
+
+
+def some(split: Split, samples: int | None, seed: int) -> Split:
+    """At most ``samples`` of a split, drawn from ``seed``."""
+    if samples is None or check_count(samples, "samples") >= len(split):
+        return split
+    generator = torch.Generator().manual_seed(check_seed(seed))
+    return split.subset(torch.randperm(len(split), generator=generator)[:samples])

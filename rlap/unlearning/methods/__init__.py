@@ -1,0 +1,1 @@
+"""Class unlearning, one function a method; all leave the model as it was."""

@@ -1,0 +1,108 @@
+"""All ways to forget, by name; one's own are added by ``register``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from torch import nn
+
+from rlap.checks import check_one_of
+from rlap.data.base import Split
+from rlap.network.precision import own_precision
+from rlap.unlearning.methods.damp import forget_damp
+from rlap.unlearning.methods.distilled import forget_delete, forget_scrub
+from rlap.unlearning.methods.esc import forget_esc
+from rlap.unlearning.methods.lra_layers import forget_lra_npp_layers
+from rlap.unlearning.methods.lra_npp import forget_lra_npp
+from rlap.unlearning.methods.oneshot import forget_logit_mask, forget_ssd
+from rlap.unlearning.methods.osp import forget_osp
+from rlap.unlearning.methods.salun import forget_salun
+from rlap.unlearning.methods.svd import forget_sap, forget_svd_projection
+from rlap.unlearning.methods.trained import (
+    forget_boundary_shrink,
+    forget_fine_tune,
+    forget_neggrad_plus,
+    forget_random_labels,
+    forget_retrain,
+)
+
+DATA = ("none", "forget", "retain", "both")
+Settings = Sequence[Mapping[str, Any]]
+
+
+@dataclass(frozen=True)
+class Method:
+    """An unlearning method: ``function``, the ``data`` it looks at ("none", "forget",
+    "retain" or "both"), and whether it ``trains``.
+
+    ``settings``: options that ``rlap.unlearning.forget`` chooses from, the gentlest
+    first; ``several``: whether it forgets several classes at once.
+
+    >>> METHODS["ssd"].data
+    'both'
+    """
+
+    function: Callable[..., nn.Module]
+    data: str
+    trains: bool
+    settings: Settings = field(default=({},))
+    several: bool = True
+
+    def __post_init__(self) -> None:
+        check_one_of(self.data, DATA, "data")
+
+    @own_precision()
+    def __call__(
+        self, model: nn.Module, forget: Split, retain: Split | None, **options: object
+    ) -> nn.Module:
+        """A new model that has forgotten the class of ``forget``."""
+        return self.function(model, forget, retain, **options)
+
+
+# of the features' directions; the authors' default is 0.03, and their p a percentage
+ESC_SETTINGS = tuple({"share": share} for share in (0.01, 0.03, 0.1, 0.2, 0.4))
+METHODS = {
+    "retrain": Method(forget_retrain, "retain", True),
+    "logit_mask": Method(forget_logit_mask, "none", False),
+    "lra_npp": Method(forget_lra_npp, "forget", False),
+    "lra_npp_layers": Method(forget_lra_npp_layers, "forget", False),
+    "osp": Method(forget_osp, "both", False, several=False),
+    "ssd": Method(forget_ssd, "both", False),
+    "svd_projection": Method(forget_svd_projection, "both", False),
+    "sap": Method(forget_sap, "retain", False),
+    "esc": Method(forget_esc, "forget", False, ESC_SETTINGS),
+    "damp": Method(forget_damp, "both", False),
+    "fine_tune": Method(forget_fine_tune, "retain", True),
+    "neggrad_plus": Method(forget_neggrad_plus, "both", True),
+    "random_labels": Method(forget_random_labels, "both", True),
+    "salun": Method(forget_salun, "both", True),
+    "boundary_shrink": Method(forget_boundary_shrink, "forget", True),
+    "scrub": Method(forget_scrub, "both", True),
+    "delete": Method(forget_delete, "forget", True),
+}
+
+
+def register(
+    name: str, *, data: str = "both", trains: bool = False, settings: Settings = ({},)
+) -> Callable[[Callable[..., nn.Module]], Callable[..., nn.Module]]:
+    """A decorator that adds one's own function to ``METHODS``; see ``Method``.
+
+    The function takes (model, forget, retain) and options, leaves the model as it was
+    and returns a new one. Raises ``ValueError`` for a name that is taken.
+
+    >>> @register("halved", data="none")
+    ... def halved(model, forget, retain):
+    ...     return METHODS["logit_mask"](model, forget, retain)
+    >>> METHODS.pop("halved").trains
+    False
+    """
+
+    def add(function: Callable[..., nn.Module]) -> Callable[..., nn.Module]:
+        if name in METHODS:
+            raise ValueError(f"there is a method {name!r} already; take another name")
+        METHODS[name] = Method(function, data, trains, tuple(settings))
+        return function
+
+    return add

@@ -1,0 +1,262 @@
+"""Forgetting in one call: what is chosen, what is refused, and what is told."""
+
+from __future__ import annotations
+
+import copy
+import doctest
+import importlib
+import pkgutil
+
+import pytest
+import torch
+from conftest import blobs, convnet, mlp, pictures, same_state, state, untouched
+from torch import nn
+
+import rlap.unlearning
+from rlap.data.base import Split
+from rlap.training.inference import accuracy
+from rlap.training.loop import train
+from rlap.training.recipe import Recipe
+from rlap.unlearning import METHODS, forget, forgetting, register, settings
+from rlap.unlearning.settings import both, divided
+from rlap.unlearning.tuning import Asked, tried
+
+SHORT = Recipe(2, 16, lr=0.05, precision="fp32")
+
+
+@pytest.fixture(scope="module")
+def learned() -> tuple[nn.Module, Split]:
+    net, split = mlp(), blobs(180)
+    train(net, split, Recipe(15, 16, lr=0.05, precision="fp32"))
+    return net, split
+
+
+@pytest.fixture
+def registry():
+    """``METHODS`` as it was, afterwards."""
+    before = dict(METHODS)
+    yield METHODS
+    METHODS.clear()
+    METHODS.update(before)
+
+
+def lowered(model: nn.Module, label: int, by: float) -> nn.Module:
+    """The logit of a class lowered, by its bias."""
+    new = copy.deepcopy(model)
+    with torch.no_grad():
+        new[5].bias[label] -= by
+    return new
+
+
+def test_a_class_is_forgotten_and_the_account_is_true(learned):
+    net, split = learned
+    with untouched(net):
+        found = forget(net, split, 1, method="logit_mask")
+    assert found.accepted and found.model is not net
+    assert found.before["forget"] > 0.9 and found.after["forget"] == 0
+    assert found.cost == found.before["retain"] - found.after["retain"] <= 0
+    masked = METHODS["logit_mask"](net, split.subset(split.labels == 1), None)
+    assert same_state(found.model, state(masked))
+    assert found.probe[0] == found.probe[1] > 0.9  # the features know it as before
+    assert 0 < found.relearned <= 1 and found.setting == {} and len(found.tried) == 1
+    told = str(found)
+    assert told.startswith("logit_mask forgot class 1. ")
+    assert f"{found.before['forget']:.1%} -> 0.0%" in told
+
+
+def test_what_changes_nothing_says_so(learned, registry):
+    net, split = learned
+    register("nothing")(lambda model, forget, retain: copy.deepcopy(model))
+    with pytest.warns(UserWarning, match="it changed nothing; the model is kept"):
+        found = forget(net, split, 1, method="nothing")
+    assert not found.accepted and found.model is net
+    register("sharpened")(lambda model, forget, retain: lowered(model, 1, -1e-3))
+    with pytest.warns(UserWarning, match="the class is recognised as before"):
+        found = forget(net, split, 1, method="sharpened")
+    assert found.model is net and "did not forget class 1" in found.word
+    register("half")(lambda model, forget, retain: lowered(model, 1, 18.0))
+    found = forget(net, split, 1, method="half")
+    assert 1 / 3 < found.after["forget"] < found.before["forget"]
+    assert found.accepted and found.word == "half forgot class 1 in part"
+
+
+def test_what_costs_too_much_is_refused(learned, registry):
+    net, split = learned
+
+    @register("ruin", data="none")
+    def ruin(model, forget, retain):
+        return lowered(lowered(model, 1, 1e3), 0, 1e3)
+
+    with pytest.warns(UserWarning, match="it cost the others 50.0% where 5.0% are"):
+        found = forget(net, split, 1, method="ruin")
+    assert found.model is net and not found.accepted
+    assert found.cost == pytest.approx(0.5) and found.after["forget"] == 0
+    # a bound is a bound: what costs as much as is allowed is allowed
+    assert forget(net, split, 1, method="ruin", budget=found.cost).accepted
+
+
+def test_the_rule_chooses_among_what_can_be_afforded(learned, registry):
+    """Selectivity 0.5, 0.9 and 1 at costs 0, 0.1 and 0.3: the bound decides."""
+    net, split = learned
+    worth = {1: (0.5, 0.0), 2: (0.9, 0.1), 3: (1.3, 0.3)}
+    start = {"forget": 1.0, "retain": 1.0}
+    rows = [
+        {"amount": k, "forget": 1 - lost - cost, "retain": 1 - cost}
+        for k, (lost, cost) in worth.items()
+    ]
+
+    def chosen(budget: float) -> int:
+        within = [r for r in rows if start["retain"] - r["retain"] <= budget]
+        return settings.best(within or rows, start)["amount"]
+
+    assert [chosen(b) for b in (0.05, 0.15, 0.5)] == [1, 2, 3]
+
+    @register("stronger", settings=({"by": b} for b in (0.0, 1.0, 1e3, 2e3)))
+    def stronger(model, forget, retain, *, by):
+        return lowered(model, 1, by)
+
+    found = forget(net, split, 1, method="stronger")
+    assert [row["by"] for row in found.tried] == [0.0, 1.0, 1e3, 2e3]
+    assert found.setting == {"by": 1e3}  # of equals the gentlest
+    assert same_state(found.model, state(lowered(net, 1, 1e3)))
+
+
+def test_settings_are_chosen_on_samples_that_do_not_judge(learned, monkeypatch):
+    net, split = learned
+    seen = []
+    real = forgetting.tried
+    monkeypatch.setattr(forgetting, "tried", lambda a: seen.append(a) or real(a))
+    forget(net, split, 1, method="logit_mask", seed=5)
+    trial = seen[0].trial
+    parts = [trial.data.forget, trial.data.retain, trial.data.forget_test]
+    parts += [trial.data.retain_test, trial.valid.forget_test, trial.valid.retain_test]
+    parts.append(trial.images)
+    rows = torch.cat([part.inputs for part in parts])
+    assert len(rows) == len(rows.unique(dim=0)) == len(split)  # each sample once
+    assert len(trial.data.forget) == 48 and len(trial.data.forget_test) == 6
+    assert len(trial.images) == 3 and len(trial.valid.forget_test) == 3
+    held = blobs(60, seed=3)
+    forget(net, split, 1, method="logit_mask", held=held)
+    trial = seen[1].trial
+    assert len(trial.data.forget) == 60  # nothing is held out of the training data
+    assert len(trial.data.forget_test) == 10
+    assert torch.isin(trial.data.forget_test.inputs, held.inputs).all()
+
+
+@pytest.mark.filterwarnings("ignore:the retrained network is right on")
+@pytest.mark.parametrize("name", METHODS)
+def test_every_method_tells_what_it_came_to(name, monkeypatch):
+    """The model of the chosen row is what the method makes of that setting."""
+    for setting in ("SHARES", "SSD_ALPHAS", "SAP_ALPHAS", "SHRINK_RATES"):
+        monkeypatch.setattr(settings, setting, getattr(settings, setting)[-2:])
+    monkeypatch.setattr(settings, "OSP_FRACTIONS", (0.25, 1.0))
+    monkeypatch.setattr(settings, "OSP_FLOORS", (1.0,))
+    monkeypatch.setattr(settings, "LAST_SHARES", {"top": (0.5,), "prune_units": (0.5,)})
+    alphas = {"forget": (1.0, 10.0), "retain": (100.0,)}
+    monkeypatch.setattr(settings, "SVD_ALPHAS", alphas)
+    net, split = convnet().eval(), pictures(90)
+    train(net, split, Recipe(10, 16, lr=0.05, precision="fp32"))
+    learned, held = pictures(90), pictures(45, seed=2)
+    trial = divided(learned, held, held, 1, 4)
+    found = tried(Asked(name, net, trial, SHORT, 3))
+    row = found.rows[-1]
+    with untouched(net):
+        new = found.make(row)
+    assert both(new, trial.valid) == {k: row[k] for k in ("forget", "retain")}
+    assert not same_state(new, state(net))
+
+
+def test_several_classes_at_once(learned):
+    net, split = mlp(classes=4), blobs(240, classes=4)
+    train(net, split, Recipe(15, 16, lr=0.05, precision="fp32"))
+    for name in ("logit_mask", "esc", "damp", "sap", "delete", "random_labels"):
+        found = forget(net, split, [1, 3], method=name, budget=1.0, recipe=SHORT)
+        assert name + " forgot class 1 3" in found.word and found.accepted, name
+        assert found.after["forget"] < found.before["forget"], name
+    masked = forget(net, split, (3, 1), method="logit_mask").model
+    gone = split.labels % 2 == 1
+    assert accuracy(masked, split.subset(gone)) == 0
+    pictured = pictures(160, classes=4)
+    with pytest.raises(ValueError, match="one class at a time"):
+        forget(convnet_of(4), pictured, [1, 3], method="osp")
+    with pytest.raises(ValueError, match="every class that the model has"):
+        METHODS["logit_mask"](net, split, None)
+
+
+def convnet_of(classes: int) -> nn.Module:
+    net = convnet().eval()
+    net.fc2 = nn.Linear(6, classes)
+    return net
+
+
+def test_what_cannot_work_is_told_at_once(learned, monkeypatch):
+    net, split = learned
+
+    class Auxiliary(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.net = mlp()
+
+        def forward(self, x):
+            return (self.net(x), x) if self.training else self.net(x)
+
+    monkeypatch.setattr(forgetting, "tried", lambda asked: pytest.fail("too late"))
+    for model, options, error, message in (
+        (Auxiliary(), {"method": "salun"}, TypeError, "must return logits"),
+        (nn.Sequential(net, nn.Softmax(1)), {}, ValueError, "are probabilities"),
+        (None, {}, TypeError, "model must be"),
+        (net, {"method": "magic"}, ValueError, "unknown method 'magic'"),
+        (net, {"budget": 2.0}, ValueError, "budget must lie between"),
+        (net, {"share": 1.0}, ValueError, "share must lie inside"),
+        (net, {"share": 0.05}, ValueError, "a larger share"),
+        (net, {"seed": -1}, ValueError, "seed must be at least 0"),
+        (net, {"held": split.inputs}, TypeError, "needs an rlap.Split"),
+    ):
+        with pytest.raises(error, match=message):
+            forget(model, split, 1, **options)
+    for label, error in ((3, ValueError), ("a", TypeError), ([], ValueError)):
+        with pytest.raises(error, match="the class to forget|name the class"):
+            forget(net, split, label)
+    with pytest.raises(TypeError, match=r"needs an rlap\.Split"):
+        forget(net, split.inputs, 1)
+
+
+def test_ones_own_method_in_three_lines(learned, registry):
+    net, split = learned
+
+    @register("mine", data="none")
+    def mine(model, forget, retain):
+        return lowered(model, int(forget.labels[0]), 1e3)
+
+    assert forget(net, split, 2, method="mine").accepted
+    with pytest.raises(ValueError, match="there is a method 'mine' already"):
+        register("mine")(mine)
+    with pytest.raises(ValueError, match="unknown data 'all'"):
+        register("other", data="all")(mine)
+
+
+MODULES = [
+    info.name
+    for info in pkgutil.walk_packages(rlap.unlearning.__path__, "rlap.unlearning.")
+]
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("module", MODULES)
+def test_examples_run(module):
+    failed, _ = doctest.testmod(importlib.import_module(module))
+    assert not failed
+
+
+def test_every_public_name_has_an_example():
+    things = [getattr(rlap.unlearning, name) for name in rlap.unlearning.__all__]
+    things += [method.function for method in METHODS.values()]
+    missing = {
+        thing.__name__
+        for thing in things
+        if callable(thing) and ">>>" not in (thing.__doc__ or "")
+    }
+    # what others return or raise is shown where it is made
+    told = {"Forgotten", "NotConserved", "Relevance", "class_statistics"}
+    same_call = {f"forget_{n}" for n in ("fine_tune", "neggrad_plus", "random_labels")}
+    assert missing <= told | same_call | {"forget_boundary_shrink"}
