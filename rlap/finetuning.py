@@ -8,6 +8,7 @@ as when the whole network runs each time, only many times faster. Source: paper 
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -55,6 +56,7 @@ def finetune(
     mask: Mask | None = None,
     recipe: Recipe | None = None,
     batchnorm: str | None = None,
+    on_epoch: Callable[[nn.Module, int], None] | None = None,
     cache: bool = True,
     device: torch.device | str | None = None,
     seed: int = 0,
@@ -68,13 +70,13 @@ def finetune(
         model: any classifier, (B, ...) -> logits (B, C).
         split: inputs (N, ...), labels (N,): usually the high-quality subset.
         scope: "head" trains ``layer`` and everything that runs after it (L-FT),
-            "layer" that layer alone (L-FT of the released speech code), "full" every
-            parameter that requires a gradient (F-FT).
+            "layer" that layer alone, "full" every parameter that requires a gradient
+            (F-FT).
         layer: where the head begins; by default the mask's layer.
         mask: pruned units, held at zero exactly.
         recipe: None takes the paper's (30 epochs of Adam at 1e-3).
-        batchnorm: as in ``train``; by default "train" for "full", and else "eval"
-            (the released L-FT is "update").
+        batchnorm: as in ``train``; by default "train" for "full", and else "eval".
+        on_epoch: as in ``train``; the whole network runs each time then.
         cache: train the head on features computed once, where that changes nothing;
             else, and for heads that cannot be cut off, run the whole network.
         device, seed, test, checkpoint, progress: as in ``train``.
@@ -93,7 +95,7 @@ def finetune(
     device = torch.device(device) if device is not None else model_device(model)
     model.to(device)
     common = {"seed": seed, "device": device, "progress": progress}
-    common["checkpoint"] = checkpoint
+    common |= {"checkpoint": checkpoint, "on_epoch": on_epoch}
     if scope == "full":
         return train(
             model,
@@ -117,7 +119,7 @@ def finetune(
     if scope == "head":
         names = modules_after(model, layer, split.inputs[:2].to(device))
     began = time.perf_counter()
-    fixed = type(split) is Split and recipe.augment == "none" and batchnorm != "update"
+    fixed = type(split) is Split and recipe.augment == "none" and on_epoch is None
     head = cut_head(model, layer, names, split.inputs[:2]) if cache and fixed else None
     if head is None:
         return train(

@@ -128,27 +128,31 @@ def wilson(hits: int, n: int) -> tuple[float, float]:
 
 def detection(
     posterior: Tensor, high_quality: Tensor, is_corrupted: Tensor
-) -> dict[str, float]:
+) -> dict[str, float | None]:
     """How well a partition found the corrupted samples, all arguments (N,).
 
     auroc (with auroc_low, auroc_high), average_precision, accuracy, purity (share of
     the high-quality part that is clean), recall_clean (share of the clean samples that
-    were kept) and retained (its size).
+    were kept) and retained (its size). None for what needs samples of a kind that there
+    are none of: clean ones, or corrupted ones.
     """
     from sklearn.metrics import average_precision_score
 
     truth = is_corrupted.cpu().bool()
     kept = high_quality.cpu().bool()
     suspicion = 1 - posterior.double().cpu()
-    area = auroc(suspicion, truth)
+    area, precision = Estimate(None, None, None), None
+    if truth.any() and not truth.all():
+        area = auroc(suspicion, truth)
+        precision = float(average_precision_score(truth, suspicion))
     return {
         "auroc": area.value,
         "auroc_low": area.low,
         "auroc_high": area.high,
-        "average_precision": float(average_precision_score(truth, suspicion)),
+        "average_precision": precision,
         "accuracy": (kept == ~truth).double().mean().item(),
         "purity": (~truth[kept]).double().mean().item(),
-        "recall_clean": kept[~truth].double().mean().item(),
+        "recall_clean": None if truth.all() else kept[~truth].double().mean().item(),
         "retained": int(kept.sum()),
     }
 

@@ -1,107 +1,56 @@
-"""Arms: the networks that one run compares, and how each is trained."""
+"""Arms: the networks that one run compares, how each is trained, how all are judged."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from rlap import models
+from rlap.algorithm import Stopwatch
 from rlap.data import Split
-from rlap.experiments.parameters import Cifar10Parameters, SpeechParameters
+from rlap.experiments.checked import Parameters
 from rlap.experiments.records import code_digest
-from rlap.experiments.study_parameters import StudyParameters
 from rlap.files import paths
-from rlap.finetuning import FULL_RECIPE, HEAD_RECIPE
-from rlap.metrics import evaluate
+from rlap.metrics import classification
 from rlap.models import WHITENING
+from rlap.training.inference import predict
 from rlap.training.loop import History, train
 from rlap.training.recipe import Recipe
 
-# how a fresh network is trained, by the name of the data set
-FRESH = {
-    "cifar10": Recipe(schedule="onecycle", augment="crop+flip"),
-    "speech_commands": Recipe(
-        batch_size=64,
-        optimizer="adam",
-        weight_decay=0.0,
-        schedule="onecycle",
-        precision="fp32",
-    ),
-}
-# the released retrain of speech, to be had with batchnorm="first epoch" and the test
-# set as monitor (audit 1.4, 36 and 38)
-RELEASED_RETRAIN = Recipe(
-    batch_size=64,
-    optimizer="adam",
-    lr=5e-4,
-    weight_decay=0.0,
-    schedule="plateau",
-    gamma=0.5,
-    patience=5,
-    precision="fp32",
-)
-
-
-def recipes(run: Cifar10Parameters | SpeechParameters) -> dict[str, Recipe]:
-    """The recipe of every arm under the controlled protocol.
-
-    All shuffle and let the learning rate go to zero, and images are augmented; retrain
-    and oracle get as many epochs as initial training and fine-tuning together. Only
-    the head is tuned without augmentation: its features are computed once. Speech has
-    the released retrain as well, which does otherwise.
-    """
-    initial = replace(FRESH[run.data_set], epochs=run.epochs, lr=run.lr)
-    longer = replace(initial, epochs=run.epochs + run.finetune_epochs)
-    tuned = {
-        "epochs": run.finetune_epochs,
-        "schedule": "cosine",
-        "precision": initial.precision,
-    }
-    found = {
-        "initial": initial,
-        "L-FT": replace(HEAD_RECIPE, **tuned),
-        "F-FT": replace(FULL_RECIPE, augment=initial.augment, **tuned),
-        "retrain": longer,
-        "oracle": longer,
-    }
-    if isinstance(run, SpeechParameters):
-        found["retrain (released)"] = replace(
-            RELEASED_RETRAIN, epochs=run.released_epochs
-        )
-    return found
+PRECISION = "auto"  # of every final judgement, as of the training
 
 
 def fit(
-    run: Cifar10Parameters | SpeechParameters | StudyParameters,
+    run: Parameters,
     split: Split,
     recipe: Recipe,
-    test: Split | None,
     device: torch.device | str,
+    *,
+    seed: int | None = None,
     **options: Any,
 ) -> tuple[nn.Module, History]:
-    """A fresh network, trained on ``split``; the same seed gives the same start.
-
-    ``options`` go to ``train``: what it monitors, say.
+    """A fresh network of ``run``, trained on ``split``; the same seed (by default the
+    run's) gives the same start. ``options`` go to ``train``: what it is tested on, say.
     """
+    seed = run.seed if seed is None else seed
     # as the network will see them: of noise drawn at every access, ``split.inputs`` has
     # none, and whitened by clean images it would come out five times too large
     first = torch.arange(min(WHITENING, len(split)))
-    seen = split.subset(first).to_tensors(seed=run.seed).inputs
     net = models.build(
         run.model,
         split.num_classes,
-        seed=run.seed,
+        seed=seed,
         in_channels=split.inputs.shape[1],
         width=getattr(run, "width", None),
-        whiten=seen,
+        whiten=split.subset(first).to_tensors(seed=seed).inputs,
     ).to(device)
     options = {"checkpoint": shared_networks(), **options}
-    return net, train(net, split, recipe, seed=run.seed, test=test, **options)
+    return net, train(net, split, recipe, seed=seed, **options)
 
 
 def shared_networks() -> Path | None:
@@ -113,10 +62,31 @@ def shared_networks() -> Path | None:
     return paths.networks_folder(code_digest())
 
 
+def count_resumed(watch: Stopwatch, arm: str, history: History) -> None:
+    """Count what an arm took though another run has trained it."""
+    if history.resumed:
+        watch[arm] = history.total_seconds + sum(history.test_seconds)
+
+
 class Arms(dict):
     """Name of an arm -> its scores, seconds and history."""
 
-    def table(self):
+    def judge(
+        self, arm: str, net: nn.Module, test: Split, history: History | None = None
+    ) -> Tensor:
+        """Score ``net`` on ``test``, and return its logits there (N, C); an arm without
+        a history cost no training."""
+        history = history or History()
+        logits = predict(net, test.inputs, precision=PRECISION)
+        self[arm] = {
+            **classification(logits, test.labels).as_dict(),
+            "samples": history.samples,
+            "seconds": history.total_seconds,
+            "history": asdict(history),
+        }
+        return logits
+
+    def table(self) -> Any:
         """A pandas table, one row an arm, in percent and seconds."""
         import pandas as pd
 
@@ -130,20 +100,10 @@ class Arms(dict):
 
 
 def compare(
-    networks: Mapping[str, nn.Module],
-    histories: Mapping[str, History],
-    test: Split,
-    *,
-    precision: str = "fp32",
+    networks: Mapping[str, nn.Module], histories: Mapping[str, History], test: Split
 ) -> Arms:
-    """Evaluate every network on ``test``; an arm without a history cost no training."""
+    """Every network judged on ``test``."""
     arms = Arms()
     for name, network in networks.items():
-        history = histories.get(name, History())
-        arms[name] = {
-            **evaluate(network, test, precision=precision).as_dict(),
-            "samples": history.samples,
-            "seconds": history.total_seconds,
-            "history": asdict(history),
-        }
+        arms.judge(name, network, test, histories.get(name))
     return arms

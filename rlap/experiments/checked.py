@@ -13,7 +13,7 @@ import math
 import types
 import typing
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from functools import cache
 from typing import ClassVar
 
@@ -96,6 +96,18 @@ class Parameters:
             raise ParameterError(
                 f"unknown parameter {name!r}{hint} (known: {', '.join(cls.names())})"
             )
+
+    def filled(self, usual: Mapping[str, object]) -> typing.Self:
+        """The same with every ``None`` replaced by the value of that name in
+        ``usual``, if there is one."""
+        return replace(
+            self,
+            **{
+                name: usual[name]
+                for name in self.names()
+                if getattr(self, name) is None and name in usual
+            },
+        )
 
     def identity(self) -> dict[str, object]:
         """All that decides the result: not ``out``, where the record goes."""

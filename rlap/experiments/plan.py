@@ -1,15 +1,19 @@
 """What a protocol means for one run: every setting of every stage, spelled out.
 
-``plan`` is the only place that reads the fields of a ``Protocol``; the study does what
-the plan says. So a test can show for each field what it changes, and that it changes
+``plan`` is the only place that reads the fields of a ``Protocol``; a run does what the
+plan says. So a test can show for each field what it changes, and that it changes
 nothing else.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from torch import nn
 
 from rlap.corruption.corrupted import INPUT_KINDS
+from rlap.experiments import released
 from rlap.experiments.protocol import CIFAR10, SPEECH, Protocol, protocol_of
 from rlap.experiments.study_parameters import StudyParameters
 from rlap.finetuning import FULL_RECIPE, HEAD_RECIPE
@@ -20,6 +24,8 @@ CONTROLS = ("random", "magnitude")
 # of the mixture, as released. It needs no field: every fit that is recorded had
 # converged before
 MAX_ITER = 100
+
+Hook = Callable[[nn.Module, int], None] | None  # ``on_epoch`` of ``train``
 
 
 @dataclass(frozen=True)
@@ -34,10 +40,9 @@ class Plan:
         roles: "right" or "swapped" retain and forget set, for ``RIVALS``.
         pruning: criterion -> (number of units, whether the bias goes too).
         mask: hold pruned units at zero.
-        head_batchnorm: of L-FT, as ``finetune`` takes it.
-        head_scope: of L-FT, as ``finetune`` takes it: "head" or "layer".
+        tuning: "L-FT" and "F-FT" -> scope and ``on_epoch`` of ``finetune``.
+        retraining: ``on_epoch`` of every retraining.
         monitor: what a plateau schedule follows: "test", "validation" or "none".
-        retrain_batchnorm: of every retraining, as ``train`` takes it.
         recipes: arm -> ``Recipe``.
     """
 
@@ -53,17 +58,18 @@ class Plan:
     roles: str
     pruning: dict[str, tuple[int, bool]]
     mask: bool
-    head_batchnorm: str
-    head_scope: str
+    tuning: dict[str, tuple[str, Hook]]
+    retraining: Hook
     monitor: str
-    retrain_batchnorm: str
-    recipes: dict[str, Recipe] = field(default_factory=dict)
+    recipes: dict[str, Recipe]
 
 
 def plan(run: StudyParameters) -> Plan:
     """The settings of ``run`` (resolved) under its protocol."""
     protocol, speech = protocol_of(run.protocol), run.dataset == SPEECH
     eval_mode = speech and protocol.retrain_mode == "eval"
+    moving = protocol.head_batchnorm == "update"
+    head = "layer" if speech and protocol.head == "first" else "head"
     return Plan(
         load=run.data_options,
         redraw=protocol.redraw and run.kind in INPUT_KINDS,
@@ -78,22 +84,20 @@ def plan(run: StudyParameters) -> Plan:
         roles=protocol.roles,
         pruning=pruning(protocol, run.units),
         mask=protocol.mask,
-        head_batchnorm=protocol.head_batchnorm,
-        head_scope="layer" if speech and protocol.head == "first" else "head",
+        tuning={
+            "L-FT": (head, released.moving_statistics if moving else None),
+            "F-FT": ("full", None),
+        },
+        retraining=released.eval_after_first if eval_mode else None,
         monitor=protocol.monitor if speech else "none",
-        retrain_batchnorm="first epoch" if eval_mode else "train",
         recipes=recipes(protocol, run),
     )
 
 
 def pruning(protocol: Protocol, units: int) -> dict[str, tuple[int, bool]]:
-    """How many units each criterion prunes, and whether with their bias.
-
-    As released, the rivals prune one unit less (39 and 40 of 256) but their bias too,
-    so that their units stay dead without a mask, while the paper's own grow back.
-    """
+    """How many units each criterion prunes, and whether with their bias."""
     own = (units, protocol.bias)
-    rival = own if protocol.equal_pruning else (units - 1, True)
+    rival = own if protocol.equal_pruning else released.rival_pruning(units)
     return {
         "regression": own,
         **dict.fromkeys(RIVALS, rival),

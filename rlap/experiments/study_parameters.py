@@ -1,8 +1,9 @@
-"""The parameters of the notebook of all arms, and what its tiers make of them."""
+"""The parameters of a run, and what its tier makes of them: told here once, for the
+notebook of all arms and for the walkthroughs."""
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import Self
 
 from rlap.corruption.corrupted import INPUT_KINDS, KINDS
@@ -44,11 +45,10 @@ class StudyParameters(Parameters):
 
     def resolved(self) -> Self:
         """The same with every ``None`` replaced by what tier and data set choose."""
-        given = {k: v for k, v in asdict(self).items() if v is not None}
-        filled = {**DEFAULTS[self.dataset], **STUDY_TIERS[self.dataset][self.tier]}
-        if given.get("model") not in (None, filled["model"]):
-            filled.pop("width", None)  # it belongs to the tier's network
-        run = replace(self, **{**filled, **given})
+        usual = {**DEFAULTS[self.dataset], **STUDY_TIERS[self.dataset][self.tier]}
+        if self.model not in (None, usual["model"]):
+            usual.pop("width", None)  # it belongs to the tier's network
+        run = self.filled(usual)
         return run if run.kind in INPUT_KINDS else replace(run, level=None)
 
     @property
@@ -58,31 +58,35 @@ class StudyParameters(Parameters):
 
     @property
     def data_options(self) -> dict[str, object]:
-        """Options of ``rlap.load``; where smoke has to make clips, few and plain."""
+        """Options of ``rlap.load``."""
         if self.dataset != SPEECH:
             return {}
         protocol = protocol_of(self.protocol)
         options = {"frames": protocol.frames, "split": protocol.split}
-        if self.tier == "smoke":
-            options |= {"clips": 1_000, "difficulty": "plain"}
-        return options
+        return options | quick_clips(self.tier)
+
+
+def quick_clips(tier: str) -> dict[str, object]:
+    """Where the smoke tier has to synthesise clips, few and plain ones."""
+    return {"clips": 1_000, "difficulty": "plain"} if tier == "smoke" else {}
 
 
 DEFAULTS: dict[str, dict[str, object]] = {
     CIFAR10: {"kind": "gaussian_clamped", "level": 8.0, "units": 40},
     SPEECH: {"kind": "gaussian", "level": 15.0, "units": 20},
 }
+# smoke: shows that everything runs, on no more than what a network learns from at all;
 # small: a quarter of the paper's images, a network that a CPU can train, and as in the
 # paper twice as many epochs of initial training as of fine-tuning (some minutes a run);
 # paper: its network and sizes (a GPU's work)
 STUDY_TIERS: dict[str, dict[str, dict[str, object]]] = {
     CIFAR10: {
         "smoke": {
-            "train_size": 2_500,
+            "train_size": 4_000,
             "test_size": 1_000,
             "model": "small",
-            "epochs": 4,
-            "finetune_epochs": 2,
+            "epochs": 6,
+            "finetune_epochs": 3,
         },
         "small": {
             "train_size": 12_500,
@@ -101,11 +105,12 @@ STUDY_TIERS: dict[str, dict[str, dict[str, object]]] = {
     },
     SPEECH: {
         "smoke": {
-            "train_size": 600,
+            "train_size": 1_000,
             "test_size": 300,
-            "model": "speech_cnn",
-            "epochs": 4,
-            "finetune_epochs": 2,
+            "model": "speech_res8",
+            "width": 16,
+            "epochs": 10,
+            "finetune_epochs": 5,
         },
         "small": {"model": "speech_cnn", "epochs": 40, "finetune_epochs": 20},
         "paper": {"model": "speech_cnn", "epochs": 300, "finetune_epochs": 150},

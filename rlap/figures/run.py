@@ -273,8 +273,25 @@ def chosen_units(
         return figure
 
 
-def arms(values: Mapping[str, Sequence[float]], stamp: str) -> Figure:
-    """Accuracy of each arm, a dot a run; a bar marks the mean of several."""
+def attributions(values: Mapping[str, tuple[float, float]], stamp: str) -> Figure:
+    """Area under the ROC curve of each attribution's partition, with the seconds that
+    the attribution took: name -> (area, seconds)."""
+    with drawing(stamp, figsize=(6.4, 0.36 * len(values) + 1.2)) as (figure, ax):
+        ax.plot([area for area, _ in values.values()], list(values), "o", color=BLUE)
+        for name, (_, seconds) in values.items():
+            place = {"xycoords": ("axes fraction", "data"), "va": "center"}
+            ax.annotate(f"{seconds:.2g} s", (1.01, name), **place)
+        ax.axvline(0.5, color=GREY, lw=0.8, ls=":")
+        ax.set(xlabel="area under the ROC curve (dotted: chance)", xlim=(0, 1.02))
+        ax.set_ylim(len(values) - 0.5, -0.5)
+        return figure
+
+
+def arms(
+    values: Mapping[str, Sequence[float]], stamp: str, *, guess: float | None = None
+) -> Figure:
+    """Accuracy of each arm, a dot a run; a bar marks the mean of several, a dotted line
+    what guessing gives."""
     names = list(values)
     with drawing(stamp, figsize=(6.4, 0.36 * len(names) + 1.2)) as (figure, ax):
         for row, name in enumerate(names):
@@ -290,6 +307,8 @@ def arms(values: Mapping[str, Sequence[float]], stamp: str) -> Figure:
                 va="center",
             )
         ax.set_yticks(range(len(names)), names)
+        if guess is not None:
+            ax.axvline(guess, color=GREY, lw=0.8, ls=":")
         ax.set(xlabel="accuracy on the clean test set", ylim=(len(names) - 0.5, -0.5))
         ax.grid(axis="x", color=GREY, alpha=0.25)
         return figure

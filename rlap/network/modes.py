@@ -12,7 +12,7 @@ from rlap.checks import check_one_of
 from rlap.data.base import Split, check_split
 
 BATCHNORM = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
-BATCHNORM_MODES = ("train", "eval", "update", "first epoch")  # see ``train``
+BATCHNORM_MODES = ("train", "eval")  # see ``train``
 FROZEN = "no parameter to train: all are frozen or the model has none"
 
 
@@ -25,9 +25,9 @@ def check_trainable(split: Split, batchnorm: str) -> None:
 
 def trainable(
     model: nn.Module, modules: Sequence[str] | None, batchnorm: str
-) -> tuple[Callable[[int], None], list[nn.Parameter]]:
-    """A function that sets every submodule's mode for an epoch (from 0), and the
-    parameters to update."""
+) -> tuple[Callable[[], None], list[nn.Parameter]]:
+    """A function that sets every submodule's mode for an epoch, and the parameters to
+    update."""
     named = dict(model.named_modules())
     if modules is None:
         active = set(named.values())
@@ -38,12 +38,10 @@ def trainable(
             raise KeyError(f"the model has no module {missing[0]!r}")
         active = {m for name in modules for m in named[name].modules()}
 
-    def set_mode(epoch: int) -> None:
-        once = batchnorm == "first epoch"
+    def set_mode() -> None:
         for module in named.values():
-            module.training = module in active and not (once and epoch > 0)
-            if isinstance(module, BATCHNORM) and batchnorm in ("eval", "update"):
-                module.training = batchnorm == "update"
+            fixed = batchnorm == "eval" and isinstance(module, BATCHNORM)
+            module.training = module in active and not fixed
 
     unique = {id(p): p for m in active for p in m.parameters(recurse=False)}
     # in the model's own order, whatever the order of the set above

@@ -110,6 +110,7 @@ def train(
     penalty: Callable[[nn.Module], Tensor] | None = None,
     modules: Sequence[str] | None = None,
     batchnorm: str = "train",
+    on_epoch: Callable[[nn.Module, int], None] | None = None,
     checkpoint: str | Path | None = None,
     progress: bool | str = False,
 ) -> History:
@@ -123,16 +124,16 @@ def train(
         seed: of the order, the augmentation, redrawn noise and dropout.
         test: evaluated after each epoch when given; decides nothing.
         monitor: the split by whose accuracy the schedule "plateau" goes, and that
-            schedule's alone: a validation part (the released code took the test set).
+            schedule's alone: a validation part.
         mask: pruned units, held at zero exactly after every step.
         penalty: what it returns for the model, a scalar, is added to every step's loss
             (and to ``History.loss``); its repr tells it from others in a checkpoint.
         modules: dotted names; only their parameters are trained and the rest is
             frozen in eval mode. None trains every parameter that requires a gradient.
-        batchnorm: "train", or "eval" to freeze the statistics of every BatchNorm;
-            "update" lets those of frozen modules move as well (released L-FT);
-            "first epoch" trains in train mode once and then wholly in eval mode, no
-            dropout either (released retrain of speech, audit 36).
+        batchnorm: "train", or "eval" to freeze the statistics of every BatchNorm.
+        on_epoch: called with the model and the epoch (from 0) when the modules have
+            their modes and before the first batch: what it sets holds for that epoch.
+            Its name tells it from others in a checkpoint.
         checkpoint: a file written after every epoch and resumed from when it exists,
             whatever weights ``model`` has by then (a name belongs to one run); of a
             folder, the file that belongs to this very run (start, data, recipe, seed,
@@ -156,13 +157,13 @@ def train(
     optimizer = make_optimizer(recipe, parameters)
     precision = resolve_precision(recipe.precision, model, device)
     history = History(samples=len(split), precision=precision)
-    run = TrainingRun(
-        model, split.to(device), recipe, optimizer, history, set_mode, device, penalty
-    )
+    given = (split.to(device), recipe, optimizer, history, set_mode, device)
+    run = TrainingRun(model, *given, penalty, on_epoch)
     run.generator.manual_seed(seed)
     watched = monitor and fingerprint(monitor)
     told = (asdict(recipe), seed, modules, batchnorm, watched)
     told += (mask and mask.describe(), penalty and repr(penalty))
+    told += (on_epoch and f"{on_epoch.__module__}.{on_epoch.__qualname__}",)
     with (
         torch.enable_grad(),
         alone(model),
@@ -191,9 +192,10 @@ class TrainingRun:
     recipe: Recipe
     optimizer: torch.optim.Optimizer
     history: History
-    set_mode: Callable[[int], None]
+    set_mode: Callable[[], None]
     device: torch.device
     penalty: Callable[[nn.Module], Tensor] | None = None
+    on_epoch: Callable[[nn.Module, int], None] | None = None
     generator: torch.Generator = field(default_factory=torch.Generator)
     top_label: int = 0
     plateau: ReduceLROnPlateau | None = None
@@ -216,7 +218,9 @@ class TrainingRun:
         batches = list(order.split(recipe.batch_size))
         if len(batches) > 1 and len(batches[-1]) == 1 < recipe.batch_size:
             batches.pop()  # BatchNorm has no variance over one sample
-        self.set_mode(epoch)
+        self.set_mode()
+        if self.on_epoch is not None:
+            self.on_epoch(self.model, epoch)
         loss_sum = hits = torch.zeros((), device=self.device)
         for i, index in enumerate(batches):
             lr = self.set_rate(epoch * len(batches) + i, len(batches))

@@ -3,7 +3,7 @@ them."""
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass
 from typing import ClassVar, Self
 
 from rlap.data.images import CIFAR10_CLASSES
@@ -38,10 +38,7 @@ class ForgettingParameters(Parameters):
 
     def resolved(self) -> Self:
         """The same with every ``None`` replaced by its tier's value."""
-        given = {k: v for k, v in asdict(self).items() if v is not None}
-        usual = FORGETTING_TIERS[self.tier].items()
-        filled = {k: v for k, v in usual if k in self.names()}
-        return replace(self, **{**filled, **given})
+        return self.filled(FORGETTING_TIERS[self.tier])
 
     @property
     def label(self) -> int:
