@@ -1,6 +1,6 @@
 """Print constraints that pin every requirement of pyproject.toml to its lower bound.
 
-    pip install -c <(python .ci/lower_bounds.py) -e ".[test]"
+pip install -c <(python .ci/lower_bounds.py) -e ".[test]"
 """
 
 import re

@@ -58,15 +58,14 @@ import rlap
 from rlap.algorithm import Stopwatch
 from rlap.experiments import records
 from rlap.experiments.forgetting import ground as forgetting
-from rlap.unlearning import settings
 from rlap.experiments.forgetting.account import examined, title
 from rlap.experiments.parameters import RelevanceParameters
 from rlap.figures import forgetting as figures
 from rlap.files import paths
-from rlap.unlearning import METHODS, relevance
+from rlap.unlearning import METHODS, relevance, settings
 from rlap.unlearning.common.begin import last_linear
-from rlap.unlearning.examiner.cost import measured
 from rlap.unlearning.common.features import features
+from rlap.unlearning.examiner.cost import measured
 from rlap.unlearning.methods.lra_npp import SELECTIONS, chosen_units
 from rlap.unlearning.methods.oneshot import dampened, importances
 from rlap.unlearning.methods.svd import directions, projected

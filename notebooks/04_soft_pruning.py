@@ -58,7 +58,6 @@ import rlap
 from rlap.algorithm import Stopwatch
 from rlap.experiments import records
 from rlap.experiments.forgetting import ground as forgetting
-from rlap.unlearning import settings
 from rlap.experiments.forgetting.account import Account, examined, title
 from rlap.experiments.parameters import SoftPruningParameters
 from rlap.figures import forgetting as figures
@@ -67,11 +66,12 @@ from rlap.unlearning import (
     METHODS,
     KernelOrthogonality,
     class_statistics,
+    settings,
     soft_prune,
 )
 from rlap.unlearning.common.begin import last_linear
-from rlap.unlearning.examiner.cost import measured
 from rlap.unlearning.common.features import features
+from rlap.unlearning.examiner.cost import measured
 from rlap.unlearning.methods.orthogonality import (
     channel_correlation,
     gram_parts,

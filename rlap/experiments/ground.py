@@ -115,9 +115,7 @@ def prepare(run: StudyParameters, device: torch.device | str = "cpu") -> Ground:
 
 def watched(test: Split) -> Split:
     """The test samples that watch every epoch, the same in all runs."""
-    return test.subset(
-        stratified_indices(test.labels, min(WATCHED, len(test)), seed=0)
-    )
+    return test.subset(stratified_indices(test.labels, min(WATCHED, len(test)), seed=0))
 
 
 def fit_initial(

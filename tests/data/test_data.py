@@ -585,9 +585,7 @@ def test_a_cache_that_cannot_be_written_hides_nothing(folders, tiny, monkeypatch
     made = npm_archive(folders / "data", tiny)
     (folders / "file").write_text("no folder")
     monkeypatch.setenv("RLAP_CACHE", str(folders / "file" / "cache"))
-    with pytest.warns(
-        UserWarning, match="is not kept decoded: cannot create"
-    ):
+    with pytest.warns(UserWarning, match="is not kept decoded: cannot create"):
         got = data.load("cifar10", allow_stand_in=False)
     assert_is_tiny(got, tiny)
     assert got.source == f"{made.name} in RLAP_DATA"
