@@ -15,8 +15,8 @@ from rlap.partition import Partition
 # 50 % was meant, but a percentage is compared with 0.5
 ALL_BUT_NEVER_RIGHT = 0.005
 CONSTANT_TARGET = (
-    "the class-indexed target is constant, so that the regression's slopes are rounding "
-    "noise: the units were drawn at random"
+    "the class-indexed target is constant, so that the regression's slopes are "
+    "rounding noise: the units were drawn at random"
 )
 
 

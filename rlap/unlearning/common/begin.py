@@ -7,8 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from rlap.algorithm import check_outputs
-from rlap.checks import check_model
+from rlap.checks import check_logit_values, check_model
 from rlap.data.base import Split
 from rlap.network.copying import copy_of
 from rlap.network.layers import (
@@ -82,8 +81,8 @@ def begin(
     if both and retain is None:
         raise TypeError("this method needs the retain set: retain must be a Split")
     new = copy_of(model).eval()
-    check_outputs(new, forget.inputs[:8], None)
-    logits, last = last_layer(new, forget.inputs[:1])
+    logits, last = last_layer(new, forget.inputs[:8])
+    check_logit_values(logits)
     labels = forgotten_classes(forget, retain, logits.shape[1])
     if trains:
         check_train_mode(model, (forget if retain is None else retain).inputs[:2])
