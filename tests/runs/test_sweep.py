@@ -101,7 +101,7 @@ def start(folder: Path, *options: str) -> subprocess.Popen:
     )
 
 
-def until(condition, seconds: float = 30) -> None:
+def until(condition, seconds: float = 120) -> None:
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, "waited in vain"
