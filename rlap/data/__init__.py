@@ -152,6 +152,9 @@ def available(name: str, **options: Any) -> tuple[str, str] | None:
 
     Raises:
         TypeError, ValueError: unknown name or option.
+
+    >>> available("digits")[0]
+    'scikit-learn load_digits'
     """
     return _source(name, options).available(**options)
 
@@ -164,5 +167,8 @@ def data_digest(name: str, **options: Any) -> str:
     Raises:
         TypeError, ValueError: unknown name or option.
         DataUnavailable: speech of which nothing is here, not even the synthesiser.
+
+    >>> data_digest("digits") == load("digits", train_size=50).digest
+    True
     """
     return _source(name, options).digest(**options)

@@ -15,7 +15,11 @@ S = TypeVar("S", bound="Split")
 
 
 class StandInDataWarning(UserWarning):
-    """The data asked for could not be had, and other data took its place."""
+    """The data asked for could not be had, and other data took its place.
+
+    >>> import warnings
+    >>> warnings.simplefilter("error", StandInDataWarning)  # to stop there instead
+    """
 
 
 @dataclass(frozen=True)
@@ -24,6 +28,10 @@ class Normalisation:
 
     Raises:
         ValueError: lengths differ, or a standard deviation is not positive.
+
+    >>> half = Normalisation(mean=(0.5,), std=(0.25,))
+    >>> half.apply(torch.tensor([[[1.0]]]))
+    tensor([[[2.]]])
     """
 
     mean: tuple[float, ...]
@@ -200,6 +208,10 @@ def stratified_indices(labels: Tensor, size: int, seed: int = 0) -> Tensor:
 
     Raises:
         ValueError: ``size`` out of range.
+
+    >>> labels = torch.tensor([0, 0, 0, 0, 1, 1, 1, 1, 2, 2])
+    >>> labels[stratified_indices(labels, 5)]
+    tensor([0, 0, 1, 1, 2])
     """
     labels = checks.check_labels(labels, len(labels)).cpu()
     classes, counts = labels.unique(return_counts=True)

@@ -18,11 +18,22 @@ _BLOCK = 1 << 20
 
 
 class DataUnavailable(RuntimeError):
-    """Data could not be had or did not verify; the message says what to do."""
+    """Data could not be had or did not verify; the message says what to do.
+
+    >>> try:
+    ...     raise DataUnavailable("no CIFAR-10 here; set RLAP_DATA to its folder")
+    ... except RuntimeError as error:
+    ...     print(error)
+    no CIFAR-10 here; set RLAP_DATA to its folder
+    """
 
 
 class DamagedData(DataUnavailable):
-    """A file that is there is not what it should be; the message names it."""
+    """A file that is there is not what it should be; the message names it.
+
+    >>> issubclass(DamagedData, DataUnavailable)  # but nothing stands in for it
+    True
+    """
 
 
 def offline() -> bool:

@@ -17,7 +17,7 @@ from torch import nn
 
 import rlap
 
-ROOMS = ("rlap", "rlap.training", "rlap.corruption", "rlap.models")
+ROOMS = ("rlap", "rlap.data", "rlap.training", "rlap.corruption", "rlap.models")
 # where every example that there is must run, also of names that few will look up
 READ = ("rlap.network",)
 
