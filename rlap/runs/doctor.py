@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import re
 from importlib import metadata
@@ -59,6 +60,8 @@ def report() -> tuple[list[str], bool]:
     bf16 = "native" if native_bf16(kind) else "not native: fp32 is used"
     lines += [f"  bfloat16 {bf16}", "", "Data (searched in this order)"]
     lines += [f"  {folder}" for folder in paths.data_folders()]
+    if "RLAP_DATA" not in os.environ:
+        lines.append("  (RLAP_DATA is not set: it may name a folder with your copies)")
     for name in NAMES:
         line, found = data_line(name)
         fine = fine and found

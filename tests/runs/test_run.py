@@ -324,7 +324,8 @@ def test_doctor_tells_versions_data_and_remedies(capsys, monkeypatch, tmp_path):
     monkeypatch.setenv("RLAP_CACHE", str(tmp_path))
     monkeypatch.delenv("RLAP_DATA", raising=False)
     main(["doctor"])
-    assert "cifar10: not here yet" in capsys.readouterr().out
+    told = capsys.readouterr().out
+    assert "cifar10: not here yet" in told and "RLAP_DATA is not set" in told
     import rlap.runs.doctor as doctor
 
     monkeypatch.setitem(doctor.EXTRAS, "no-such-package", "the moon: pip install moon")

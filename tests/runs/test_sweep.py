@@ -19,7 +19,7 @@ from rlap.cli import main
 from rlap.experiments import records
 from rlap.experiments.parameters import CIFAR10_TIERS
 from rlap.runs import grid
-from rlap.runs.estimate import START_UP
+from rlap.runs.estimate import START_UP, Costs
 from rlap.runs.locks import lock
 from rlap.runs.pool import Pool
 from rlap.runs.sweep import arguments, states, sweep
@@ -259,6 +259,28 @@ def test_what_other_code_made_is_kept_and_said_or_run_again(folder, capsys):
     asked["parameters"]["train_size"] = SMOKE_SIZE
     records.write(asked, first.folder)
     assert listed()[0][0] == "done"
+
+
+def test_odd_records_never_end_a_sweep(folder):
+    """They are told by their file, and neither the listing nor the estimate stops."""
+    job, *_ = jobs(folder)
+    finished(job)
+    whole = json.loads((job.folder / "record.json").read_text())
+    odd = [whole | {name: value} for name in whole for value in (None, [], "x")]
+    texts = [json.dumps({**r, "digest": records.content_digest(r)}) for r in odd]
+    texts += ["", "null", '{"schema": 1, "x": NaN}', "[" * 10**5]
+    for text in texts:
+        (job.folder / "record.json").write_text(text)
+        (state,) = states([job], force=False, stale="keep")
+        if state.done:  # what decides nothing may be anything
+            continue
+        assert state.why.startswith("its record is unusable"), text
+        assert str(job.folder / "record.json") in state.why
+        assert Costs(folder / "results").of(job).seconds >= START_UP
+    (job.folder / "record.json").unlink()
+    (job.folder / "record.json").mkdir()
+    assert not states([job], force=False, stale="keep")[0].done
+    assert Costs(folder / "results").of(job).seconds >= START_UP
 
 
 def test_a_tier_that_chooses_otherwise_now_makes_old_records_stale(folder):
