@@ -237,7 +237,8 @@ SHAPE = {
 
 def check_shape(record: Mapping[str, object]) -> None:
     """Raise an error that says which part of a record is missing, of the wrong kind, or
-    has a value that its notebook does not know."""
+    has a value that its notebook does not know. (Parameters that its notebook has no
+    more are left alone: it had them when the record was made.)"""
     for name, (kind, inner) in SHAPE.items():
         part = record.get(name)
         if not isinstance(part, kind):
@@ -249,7 +250,8 @@ def check_shape(record: Mapping[str, object]) -> None:
         raise TypeError("data does not say whether they stand in for others")
     if record["notebook"] not in NOTEBOOKS:
         raise ValueError(f"there is no notebook {record['notebook']!r}")
-    NOTEBOOKS[record["notebook"]].from_mapping(record["parameters"])
+    kind, asked = NOTEBOOKS[record["notebook"]], record["parameters"]
+    kind.from_mapping({name: asked[name] for name in kind.names() if name in asked})
 
 
 def read_all(folder: str | Path) -> list[dict[str, object]]:

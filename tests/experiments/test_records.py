@@ -100,7 +100,6 @@ ODD = [
     ("parameters", {"tier": "huge"}, "tier"),
     ("parameters", {"kind": "snow"}, "kind"),
     ("parameters", {"rate": 7}, "rate"),
-    ("parameters", {"flavour": 1}, "unknown parameter 'flavour'"),
 ]
 
 
@@ -115,6 +114,11 @@ def test_a_record_of_another_version_is_told_by_its_file(tmp_path, name, value, 
     records.write(record, tmp_path)
     with pytest.raises(RecordError, match=f"{name} is None"):
         records.read(path)
+
+
+def test_parameters_that_a_notebook_had_once_are_left_alone(tmp_path):
+    record = make(parameters={"seed": 3, "flavour": 1})
+    assert records.read(records.write(record, tmp_path))["parameters"]["flavour"] == 1
 
 
 def test_a_protocol_that_nobody_knows_is_told(tmp_path):
