@@ -178,20 +178,19 @@ def add_ledger_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--results", help="folder of records (default: those of this checkout)"
     )
-    parser.add_argument("--json", action="store_true", help="print the rows as JSON")
-    parser.add_argument(
-        "--claims",
+    add = parser.add_argument
+    add("--all", action="store_true", help="the counts of all places, and every claim")
+    add("--claims", action="store_true", help="every claim of the three papers")
+    add("--json", action="store_true", help="the rows, or with --claims those, as JSON")
+    add("--table", type=int, choices=range(1, 7))
+    add("--protocol", help="released, described or controlled")
+    add("--tier", help='for example "small" or "small/resnet18-16"')
+    add("--tidy", metavar="CSV", help="write every measured number, one a line")
+    add(
+        "--write-manifest",
+        "--manifest",  # its older name
         action="store_true",
-        help="the claims of the three papers instead of the numbers of the first",
-    )
-    parser.add_argument("--table", type=int, choices=range(1, 7))
-    parser.add_argument("--protocol", help="released, described or controlled")
-    parser.add_argument("--tier", help='for example "small" or "small/resnet18-16"')
-    parser.add_argument(
-        "--tidy", metavar="CSV", help="write every measured number, one a line"
-    )
-    parser.add_argument(
-        "--manifest", action="store_true", help="list the records in MANIFEST.json"
+        help="list the records in MANIFEST.json, which vouches for them",
     )
 
 

@@ -1,22 +1,26 @@
-"""``rlap ledger``: the verdicts in the terminal, as JSON, and as a tidy table."""
+"""``rlap ledger``: the verdicts on one screen, in full, as JSON, and as a table."""
 
 from __future__ import annotations
 
 import argparse
-import csv
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from rlap.experiments.protocol import near
 from rlap.files import paths
-from rlap.files.download import atomic
-from rlap.ledger import claims, integrity, summary
-from rlap.ledger import rows as ledger
-from rlap.ledger.forgetting_rows import claim_rows
+from rlap.ledger import counts, tables
+from rlap.ledger.counts import amount
 from rlap.ledger.verdicts import NOT_RUN, VERDICTS
-from rlap.pages.markup import network_told
+
+SMALL = "small"
+# the ten claims of the one screen: two papers' and two controls of the first paper
+TEN = ("gain-10", "time-total", "separates", "names", "criteria", "do-nothing",
+       "pruning-adds", "npp-forgets", "npp-relevance", "osp-forgets")  # fmt: skip
+MORE = """
+more: --claims (every claim and what decided it), --all (and the counts of all places),
+--json, --help; what the verdicts mean is in book/ledger.md"""
 
 
 def command(options: argparse.Namespace) -> int:
@@ -24,75 +28,90 @@ def command(options: argparse.Namespace) -> int:
     folder = Path(options.results or paths.results_folder())
     if not folder.is_dir():
         raise FileNotFoundError(f"there is no folder {folder}")
-    if options.manifest:
+    if options.write_manifest:
         return manifest(folder)
     if options.claims and options.table is not None:
         raise ValueError("--claims go over all tables: leave out --table")
-    book = ledger.build(folder)
+    book = tables.listed(folder)
     for name in ("protocol", "tier"):
-        check_known(name, getattr(options, name), book)
+        check_known(name, getattr(options, name), book["rows"])
     wanted = {k: getattr(options, k) for k in ("table", "protocol", "tier")}
+    rows = counts.select(book["rows"], **wanted)
+    claims = counts.select(book["claims"], **{**wanted, "table": None})
     if options.tidy:
-        count = write_tidy(book.records, Path(options.tidy))
-        print(f"{options.tidy}: {count:,} lines from {len(book.records)} records")
+        lines = tables.export(Path(options.tidy), folder)
+        print(f"{options.tidy}: {lines:,} lines")
     elif options.json:
-        rows = all_claims(book, wanted) if options.claims else book.select(**wanted)
-        print(json.dumps(ledger.as_dicts(rows), indent=1, allow_nan=False))
-    else:
-        if not options.claims:
-            print_counts(book.select(**wanted))
+        shown = claims if options.claims else rows
+        print(json.dumps([vars(row) for row in shown], indent=1, allow_nan=False))
+    elif options.claims:
+        print_claims(claims)
+    elif options.all or any(value is not None for value in wanted.values()):
+        print_counts(rows)
         if options.table is None:
-            print_claims(all_claims(book, wanted))
-    for line in integrity.lines(book.findings):
-        print(f"rlap: {line}", file=sys.stderr)
-    return int(any(f.kind != "unlisted" for f in book.findings))
-
-
-def all_claims(
-    book: ledger.Ledger, wanted: Mapping[str, object]
-) -> list[claims.ClaimRow]:
-    """The claims of all three papers in a protocol and tier; None stands for any. Runs
-    that forget a class have no protocol."""
-    asked = {name: wanted[name] for name in ("protocol", "tier")}
-    rows = claims.judged_claims(book) + claim_rows(book.records)
-    return ledger.select(rows, **asked)
+            print_claims(claims)
+    else:
+        print_screen(len(book["runs"]), rows, claims)
+    for finding in book["findings"]:
+        text = f"{finding.kind}: {finding.where}: {finding.text}"
+        print(f"rlap: {text}", file=sys.stderr)
+    return int(any(f.kind != "unlisted" for f in book["findings"]))
 
 
 def manifest(folder: Path) -> int:
     """Write the manifest and say what is new in it."""
+    from rlap.ledger import integrity
+
     path, news = integrity.write_manifest(folder)
     print("\n".join([*news, f"{path}: {len(json.loads(path.read_text()))} records"]))
     return 0
 
 
-def check_known(name: str, value: str | None, book: ledger.Ledger) -> None:
+def check_known(name: str, value: str | None, rows: Sequence) -> None:
     """Raise ``FileNotFoundError`` for a protocol or tier without rows."""
-    known = list(dict.fromkeys(getattr(r, name) for r in book.rows))
+    known = list(dict.fromkeys(getattr(r, name) for r in rows))
     if value is not None and value not in known:
         raise FileNotFoundError(
             f"the ledger has no {name} {value!r}{near(value, known)}; it has {known}"
         )
 
 
+def print_screen(records: int, rows: Sequence, claims: Sequence) -> None:
+    """What came out, on one screen: the places that were run, and ten claims."""
+    print(f"{records} records; the paper's numbers where they were run:")
+    run = {(r.protocol, r.tier) for r in rows if r.n}
+    main = [place for place in run if "+" not in place[1]]
+    print_counts([r for r in rows if (r.protocol, r.tier) in main])
+    if others := len(run) - len(main):
+        print(f"(not counted here: {others} places of other numbers of epochs)")
+    print(f"\nten claims that matter ({SMALL} tier):")
+    for key in TEN:
+        here = [c for c in claims if c.key == key and (c.tier == SMALL or not c.n)]
+        found = " · ".join(f"{place}: {amount(c)} {c.verdict}" for c in here if c.n
+                           for place in [c.protocol or network_told(c)])  # fmt: skip
+        print(f"  {here[0].words}\n      {found or NOT_RUN}")
+    print(MORE)
+
+
 def print_counts(rows: Sequence) -> None:
     """How many numbers have which verdict, a line a protocol and tier."""
-    lines = ledger.counts(rows)
+    lines = counts.counts(rows)
     wide = 2 + max((len(line["tier"]) for line in lines), default=20)
     print(f"{'protocol':12}{'tier':{wide}}{''.join(f'{v:>14}' for v in VERDICTS)} of")
     for line in lines:
         numbers = "".join(f"{line[v]:>14}" for v in VERDICTS)
         print(f"{line['protocol']:12}{line['tier']:{wide}}{numbers} {line['total']}")
-    found, numbers = ledger.decided(rows), {ledger.key(r) for r in rows}
+    found, numbers = counts.decided(rows), {counts.key(r) for r in rows}
     told = ", ".join(f"{found[v]} {v}" for v in VERDICTS if v != NOT_RUN)
     print(f"in at least one of them: {found['any']} of {len(numbers)} run; {told}")
-    copied = sum(bool(r.copy_of) for r in rows) // max(1, len(ledger.counts(rows)))
+    copied = len({counts.key(r) for r in rows if r.copy_of})
     if copied:
         print(f"({copied} of them are printed twice: copies of another table)")
 
 
-def print_claims(rows: Sequence[claims.ClaimRow]) -> None:
+def print_claims(rows: Sequence) -> None:
     """The claims by where they were run, those with records in full."""
-    heads: dict[str, list[claims.ClaimRow]] = {}
+    heads: dict[str, list] = {}
     for row in rows:
         heads.setdefault(place_told(row), []).append(row)
     for head, here in heads.items():
@@ -100,7 +119,7 @@ def print_claims(rows: Sequence[claims.ClaimRow]) -> None:
             continue
         print(f"\n{head}")
         for row in (r for r in here if r.verdict != NOT_RUN):
-            could = claims.amount(row, "detectable", sign=False)
+            could = amount(row, "detectable", sign=False)
             detail = f"{shown(row)}, n = {row.n}" + (could and f", can tell {could}")
             print(f"  {row.verdict:13} {row.words}\n{'':16}{detail}; {row.reason}")
         idle = [r.words for r in here if r.verdict == NOT_RUN]
@@ -112,27 +131,22 @@ def print_claims(rows: Sequence[claims.ClaimRow]) -> None:
             print(f"  {NOT_RUN:13} {words}")
 
 
-def place_told(row: claims.ClaimRow) -> str:
+def place_told(row) -> str:
     """Where a claim was run: "controlled protocol, small tier"; of the papers on
-    forgetting a class "LRA-NPP: small network, small"."""
-    if row.about == claims.RLAP:
+    forgetting a class "LRA-NPP: small network, small tier"."""
+    if row.protocol:
         return f"{row.protocol} protocol, {row.tier} tier"
-    return f"{row.about}: {network_told(row.network, row.tier, row.strength)}"
+    return f"{row.about}: {network_told(row)}, {row.tier} tier"
 
 
-def shown(row: claims.ClaimRow) -> str:
+def network_told(row) -> str:
+    """ "small network", with the strength of the penalty in training if it has one."""
+    strength = "" if row.strength is None else f", λ = {row.strength:g}"
+    return f"{row.network} network{strength}"
+
+
+def shown(row) -> str:
     """ "+7.9 points [+7.2 points, +8.6 points]"."""
     if row.low is None:
-        return claims.amount(row)
-    low, high = (claims.amount(row, name) for name in ("low", "high"))
-    return f"{claims.amount(row)} [{low}, {high}]"
-
-
-def write_tidy(found: Sequence[Mapping], path: Path) -> int:
-    """Write the tidy table of records; returns the number of its lines."""
-    rows = summary.tidy(found)
-    with atomic(path) as temporary, open(temporary, "w", newline="") as file:
-        writer = csv.DictWriter(file, summary.TIDY)
-        writer.writeheader()
-        writer.writerows(rows)
-    return len(rows)
+        return amount(row)
+    return f"{amount(row)} [{amount(row, 'low')}, {amount(row, 'high')}]"

@@ -1,254 +1,224 @@
-"""Which records speak about which cell of the paper, and what they say.
+"""The records of all three papers, by place, by what was varied, and by seed.
 
-A record answers a cell when it was run at the cell's setting. Records are filed by
-protocol and scale; a scale is a tier and whatever the run does differently from that
-tier's own choices: "small", "small/resnet18-16" (by model and width), "paper",
-"small+epochs=20", "paper+data=other" (speech of the small test archive).
+A place of the first paper is a protocol and a scale (``rlap.ledger.cells``); one of the
+two papers on forgetting is a notebook, a tier and a network. What is varied is the
+setting of data and noise, or the class that is forgotten.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from functools import cache
-from types import MappingProxyType
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from statistics import fmean
 
-import numpy as np
-
-from rlap.experiments.protocol import CIFAR10, SPEECH
-from rlap.experiments.study_parameters import ARMS, StudyParameters
-from rlap.ledger.paper import ARM, UNITS, Cell, by_key
+from rlap.data.images import CIFAR10_CLASSES
+from rlap.experiments.forgetting.parameters import METHODS
+from rlap.experiments.parameters import NOTEBOOKS
+from rlap.experiments.protocol import CIFAR10, PROTOCOLS
+from rlap.experiments.study_parameters import ARMS
+from rlap.ledger.cells import Setting, headline, is_full, scale_of, setting_of
+from rlap.ledger.verdicts import MIN_SEEDS
 
 NOTEBOOK = "05_protocols"
-FULL, TEST = 50_000, 10_000  # training (full size) and test images of the paper
-CLAMPED = "gaussian_clamped"
-# what a table varies, or what has no bearing on the result
-VARIED = ("tier", "seed", "dataset", "protocol", "arms", "kind", "rate", "level")
+NPP, OSP = "03_relevance", "04_soft_pruning"
+FREE = {"seed", "forget", "model", "methods", "tier", "strength"}  # of forgetting
 SMOKE = "smoke"  # shows that everything runs; never a result
+SCALES = ("small", "small/resnet18-16", "paper")  # planned
+
+Quantity = Callable[[Mapping], float | None]  # of one record
 
 
-@dataclass(frozen=True)
-class Setting:
-    """Data and noise of a run. ``size`` counts training images on the paper's scale: a
-    quarter of a tier's full size stands for 12,500. None for speech."""
+@dataclass(frozen=True, order=True)
+class Place:
+    """A notebook's runs with one network in one tier and, for OSP, one ``strength`` of
+    the penalty in training."""
 
-    dataset: str
-    kind: str
-    rate: float
-    level: float | None
-    size: int | None
-
-    def __str__(self) -> str:
-        size = "" if self.size is None else f", size {self.size:,}"
-        level = "" if self.level is None else f", level {self.level:g}"
-        return f"{self.dataset}{size}, {self.kind} rate {self.rate:g}{level}"
+    notebook: str
+    tier: str
+    model: str
+    strength: float | None = None
 
 
-def headline(dataset: str = CIFAR10) -> Setting:
-    """The setting that the paper's first table opens with; for speech its only one."""
-    if dataset == SPEECH:
-        return Setting(SPEECH, "gaussian", 0.5, 15.0, None)
-    return Setting(CIFAR10, CLAMPED, 0.5, 8.0, FULL)
-
-
-def setting_for(cell: Cell) -> Setting:
-    """The setting at which a cell was measured (audit of the released code, 1.6)."""
-    at = cell.setting_value
-    if cell.table in (1, 2):
-        return Setting(CIFAR10, CLAMPED, 0.5, 8.0, int(at))
-    if cell.table == 3:
-        return Setting(CIFAR10, CLAMPED, 0.5, float(at), FULL)
-    if cell.table == 4:
-        return Setting(CIFAR10, CLAMPED, float(at), 2.0, FULL)
-    if cell.table == 5:
-        return Setting(CIFAR10, CLAMPED, 0.5, 4.5, FULL)
-    return headline(SPEECH)
-
-
-def setting_of(record: Mapping) -> Setting:
-    """The setting of a record."""
+def is_usual(record: Mapping) -> bool:
+    """Whether all that forgetting does not leave free is what the tier chooses."""
     asked = record["parameters"]
-    size = None
-    if asked["dataset"] == CIFAR10:
-        size = round(asked["train_size"] * FULL / choices(record)["train_size"])
-    level = asked["level"]
-    return Setting(asked["dataset"], asked["kind"], asked["rate"], level, size)
+    given = {k: v for k, v in asked.items() if k in FREE}
+    chosen = NOTEBOOKS[record["notebook"]].from_mapping(given).resolved().identity()
+    return chosen == dict(asked)
 
 
-def choices(record: Mapping) -> Mapping[str, object]:
-    """What the record's tier would have chosen for every parameter."""
-    asked = record["parameters"]
-    return usual(*(asked[k] for k in VARIED))
+@dataclass
+class Runs:
+    """Records of one place, by what was varied (a ``Setting``, a forgotten class) and
+    seed."""
+
+    place: Hashable = ("", "")
+    found: dict[Hashable, dict[int, Mapping]] = field(default_factory=dict)
+
+    def at(self, setting: Hashable) -> dict[int, Mapping]:
+        """Records of a setting by seed; empty when there are none."""
+        return self.found.get(setting, {})
+
+    def all(self) -> list[Mapping]:
+        """Every record, seed by seed."""
+        return [record for found in self.seeds.values() for record in found.values()]
+
+    @property
+    def seeds(self) -> dict[int, dict[Hashable, Mapping]]:
+        """The same records, by seed first."""
+        by_seed: dict[int, dict[Hashable, Mapping]] = {}
+        for setting, seeds in self.found.items():
+            for seed, record in seeds.items():
+                by_seed.setdefault(seed, {})[setting] = record
+        return by_seed
+
+    def each(
+        self, settings: Sequence[Setting], of: Quantity
+    ) -> dict[Setting, dict[int, float]]:
+        """A quantity by setting and seed, where there are any; the settings are those
+        that were run, with their true number of images."""
+        found = {}
+        for own in (s for wanted in settings for s in self.found if s == wanted):
+            seeds = {s: of(r) for s, r in self.found[own].items()}
+            if seeds := {s: v for s, v in seeds.items() if v is not None}:
+                found[own] = seeds
+        return found
+
+    def values(
+        self, of: Quantity, over: Callable[[list[float]], float] = fmean
+    ) -> tuple[list[float], int]:
+        """A value a seed, and over how many classes.
+
+        Every seed has to have the same classes. Not all have: some seeds are of few
+        methods, and a sweep may be under way; see ``common``.
+        """
+        table = {
+            seed: {name: v for name, r in found.items() if (v := of(r)) is not None}
+            for seed, found in self.seeds.items()
+        }
+        seeds, classes = common(table)
+        return [over([table[s][c] for c in classes]) for s in seeds], len(classes)
+
+    def only(self, arms: Sequence[str]) -> Runs:
+        """The records that have all these arms."""
+        kept = {
+            setting: {s: r for s, r in seeds.items() if set(arms) <= set(r["arms"])}
+            for setting, seeds in self.found.items()
+        }
+        return Runs(self.place, {k: seeds for k, seeds in kept.items() if seeds})
+
+    def headline(self, dataset: str = CIFAR10) -> Setting:
+        """The headline setting. At the paper's own scale, where the full size takes a
+        GPU, the largest size of Table 1 that was run stands in for it."""
+        first = headline(dataset)
+        sizes = [s.size for s in self.found if s == replace(first, size=s.size)]
+        if is_full(self.place[1]) and sizes:
+            return replace(first, size=max(sizes))
+        return first
 
 
-@cache  # asked for several times a record, and many have the same
-def usual(*varied: object) -> Mapping[str, object]:
-    """What a tier chooses where the parameters in ``VARIED`` are these."""
-    given = dict(zip(VARIED, varied, strict=True))
-    return MappingProxyType(StudyParameters(**given).resolved().identity())
-
-
-def scale_of(record: Mapping) -> str:
-    """Tier, network if it is not the tier's, and other departures from the tier; of the
-    paper's tier also data that say of themselves that they are not the paper's."""
-    asked, chosen = record["parameters"], choices(record)
-    free = {*VARIED, "train_size"}
-    other = {k: v for k, v in asked.items() if k not in free and v != chosen[k]}
-    model, width = other.pop("model", None), other.pop("width", None)
-    name = asked["tier"]
-    if model or width:
-        name += f"/{model or asked['model']}" + (f"-{width}" if width else "")
-    if is_full(asked["tier"]) and record["data"].get("banner"):
-        other["data"] = "other"
-    return "+".join([name, *(f"{k}={v}" for k, v in sorted(other.items()))])
-
-
-def is_full(scale: str) -> bool:
-    """Whether a scale is the paper's own: its network, data, sizes and epochs."""
-    return scale == "paper"
+def common(table: Mapping[int, Mapping[str, object]]) -> tuple[list[int], list[str]]:
+    """Seeds, and the classes that all of them have: of the choices with as many seeds
+    as a verdict needs the one with the most classes, then the most seeds."""
+    ordered = sorted(table, key=lambda seed: (-len(table[seed]), seed))
+    best: tuple[list[int], list[str]] = [], []
+    rank = (0, 0, 0)
+    for n in range(1, len(ordered) + 1):
+        shared = set.intersection(*(set(table[seed]) for seed in ordered[:n]))
+        worth = min(n, MIN_SEEDS), len(shared), n
+        if shared and worth > rank:
+            best = sorted(ordered[:n]), [c for c in CIFAR10_CLASSES if c in shared]
+            rank = worth
+    return best
 
 
 @dataclass
 class Evidence:
-    """Records by (protocol, scale), setting and seed.
+    """Records by place. ``twice`` lists records that claim the same seed of the same
+    setting: which one holds is not known, so neither is used."""
 
-    ``twice`` lists records that claim the same seed of the same setting: which one
-    holds is not known, so neither is used.
-    """
-
-    files: dict[tuple[str, str], dict[Setting, dict[int, Mapping]]] = field(
-        default_factory=dict
-    )
+    files: dict[Hashable, Runs] = field(default_factory=dict)
     twice: list[tuple[Mapping, Mapping]] = field(default_factory=list)
+
+    def runs(self, *place: str) -> Runs:
+        """The runs of a protocol and scale; none, if there are none."""
+        return self.files.get(place, Runs(place))
 
     def at(self, protocol: str, scale: str, setting: Setting) -> dict[int, Mapping]:
         """Records of a setting by seed; empty when there are none."""
-        return self.files.get((protocol, scale), {}).get(setting, {})
+        return self.runs(protocol, scale).at(setting)
 
     def settings(self, protocol: str, scale: str) -> list[Setting]:
         """The settings that were run."""
-        return list(self.files.get((protocol, scale), {}))
+        return list(self.runs(protocol, scale).found)
+
+    def places(self) -> list[tuple[str, str]]:
+        """Protocols and scales that have a place in the ledger: the named protocols, at
+        the planned scales and at any other that was run by that protocol."""
+        return [
+            (protocol, scale)
+            for protocol in PROTOCOLS
+            for scale in dict.fromkeys(
+                [*SCALES, *sorted(s for name, s in self.files if name == protocol)]
+            )
+        ]
 
     def __iter__(self) -> Iterator[Mapping]:
-        for settings in self.files.values():
-            for seeds in settings.values():
+        for runs in self.files.values():
+            for seeds in runs.found.values():
                 yield from seeds.values()
 
 
-def file_records(records: Sequence[Mapping]) -> Evidence:
-    """Sort records of the notebook of all arms into ``Evidence``.
+def file_records(
+    records: Sequence[Mapping], notebooks: Sequence[str] = (NOTEBOOK,)
+) -> Evidence:
+    """Sort the records of some notebooks into ``Evidence``.
 
-    Left out: other notebooks, the smoke tier, stand-in data. Of two runs of one seed
-    that differ only in which arms they have, the one with more arms is taken.
+    Left out: the smoke tier, stand-in data and, where a class is forgotten, settings
+    that are not the tier's own. Of two runs of one seed that differ only in which arms
+    they have, the one with more arms is taken.
     """
     evidence, clashing = Evidence(), set()
     for record in records:
-        if (
-            record["notebook"] != NOTEBOOK
-            or record["tier"] == SMOKE
-            or record["data"]["stand_in"]
-        ):
+        unfit = record["tier"] == SMOKE or record["data"]["stand_in"]
+        if record["notebook"] not in notebooks or unfit:
             continue
-        place = (record["protocol"], scale_of(record))
-        setting, seed = setting_of(record), record["seed"]
-        seeds = evidence.files.setdefault(place, {}).setdefault(setting, {})
+        if (where := address(record)) is None:
+            continue
+        (place, setting), seed = where, record["seed"]
+        runs = evidence.files.setdefault(place, Runs(place))
+        seeds = runs.found.setdefault(setting, {})
         other = seeds.get(seed)
-        if other is None:
+        if other is None or rank(other) < rank(record):
             seeds[seed] = record
         elif rank(other) == rank(record):
             evidence.twice.append((other, record))
             clashing.add((place, setting, seed))
-        elif rank(other) < rank(record):
-            seeds[seed] = record
     for place, setting, seed in clashing:
-        del evidence.files[place][setting][seed]
+        del evidence.files[place].found[setting][seed]
     return evidence
 
 
+def file_forgetting(records: Sequence[Mapping]) -> dict[Place, Runs]:
+    """The runs of the two notebooks that forget a class, by place."""
+    return dict(sorted(file_records(records, (NPP, OSP)).files.items()))
+
+
+def address(record: Mapping) -> tuple[Hashable, Hashable] | None:
+    """Place and setting of a record; None for one that belongs nowhere."""
+    if record["notebook"] == NOTEBOOK:
+        return (record["protocol"], scale_of(record)), setting_of(record)
+    if not is_usual(record):
+        return None
+    asked = record["parameters"]
+    where = record["notebook"], record["tier"], asked["model"], asked.get("strength")
+    return Place(*where), asked["forget"]
+
+
 def rank(record: Mapping) -> int:
-    """How many of the arms a record has: main, criteria, all."""
-    return ARMS.index(record["parameters"]["arms"])
-
-
-def arm_of(cell: Cell) -> str:
-    """The arm of our records that a cell's method and criterion are."""
-    arm = ARM[cell.method]
-    return arm if cell.variant == "ours" else f"{arm}/{cell.variant}"
-
-
-def measured(record: Mapping, cell: Cell) -> float | None:
-    """What a record says about a cell: a fraction or seconds an epoch; None if it does
-    not have the arm."""
-    arm = arm_of(cell)
-    if cell.table == 5 and float(cell.setting_value) > 0:
-        at_rates = record.get("attacked", {}).get(arm, {})
-        scores = at_rates.get(f"{float(cell.setting_value):g}", {})
-        return scores.get(cell.metric)
-    scores = record["arms"].get(arm)
-    if scores is None:
-        return None
-    if cell.is_time:
-        tests = tests_an_epoch(record) if cell.method == "initial" else 0.0
-        return epoch_seconds(scores["history"], tests)
-    return scores.get("top3" if cell.metric == "top3_accuracy" else cell.metric)
-
-
-def epoch_seconds(history: Mapping, tests: float = 0.0) -> float | None:
-    """Mean seconds an epoch as the paper counts: training, and ``tests`` times the test
-    of each epoch. What was computed once is spread over the epochs."""
-    seconds = history["seconds"]
-    if not seconds:
-        return None
-    total = math.fsum(seconds) + history.get("setup_seconds", 0.0)
-    total += tests * math.fsum(history.get("test_seconds", []))
-    return total / len(seconds)
-
-
-def tests_an_epoch(record: Mapping) -> float:
-    """The share of our test pass that the paper's initial epoch would have.
-
-    The paper tests on 10,000 images after each epoch of 50,000, 25,000 or 12,500. We
-    test on as many while the training set is smaller, which would make the initial
-    epoch dear, and everything measured by it cheap.
-    """
-    size = setting_of(record).size
-    if size is None:  # speech: nobody knows the paper's test set
-        return 1.0
-    of_paper = TEST / size
-    tested = record.get("watched", record["data"]["n_test"])
-    of_ours = tested / record["parameters"]["train_size"]
-    return of_paper / of_ours
-
-
-def reference(cell: Cell) -> Cell:
-    """The initial model's cell at the same setting. Table 2 prints none: its runs are
-    those of Table 1."""
-    table = 1 if cell.table == 2 else cell.table
-    return by_key()[(table, cell.setting_value, "initial", "ours", cell.metric)]
-
-
-def in_units(cell: Cell, value: float) -> float:
-    """A fraction in the unit that the cell is printed in."""
-    return value * UNITS[cell.unit]
-
-
-def values(
-    seeds: Mapping[int, Mapping], cell: Cell
-) -> tuple[list[float], list[float], list[int]]:
-    """Over the seeds that have them: the cell's values, those of its reference, and the
-    seeds."""
-    own, base, used = [], [], []
-    for seed, record in sorted(seeds.items()):
-        value, start = measured(record, cell), measured(record, reference(cell))
-        if value is not None and start is not None:
-            own.append(value)
-            base.append(start)
-            used.append(seed)
-    return own, base, used
-
-
-def seed_mean(seeds: Sequence[Mapping[int, float]]) -> list[float]:
-    """Mean over settings of a quantity for each seed that all settings have."""
-    common = set.intersection(*(set(s) for s in seeds)) if seeds else set()
-    return [float(np.mean([s[seed] for s in seeds])) for seed in sorted(common)]
+    """Where a record's choice of arms, or of methods, stands from few to many."""
+    asked = record["parameters"]
+    for name, order in (("arms", ARMS), ("methods", METHODS)):
+        if asked.get(name) in order:
+            return order.index(asked[name])
+    return 0

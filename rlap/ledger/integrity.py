@@ -38,24 +38,24 @@ class Finding:
         return f"{self.kind}: {self.where}: {self.text}"
 
 
-def examine(folder: str | Path) -> tuple[list[dict[str, object]], list[Finding]]:
-    """The sound records under ``folder``, in the order of their paths, and the faults
-    of the others."""
+def examine(folder: str | Path) -> tuple[dict[str, dict[str, object]], list[Finding]]:
+    """The sound records under ``folder`` by the name of their folder, in the order of
+    their paths, and the faults of the others."""
     folder = Path(folder)
     found, findings = read_each(folder)
+    own = {name: texts for name, r in found.items() if (texts := faults(r))}
     findings += [
-        Finding("wrong number", name, text)
-        for name, record in found.items()
-        for text in faults(record)
+        Finding("wrong number", name, text) for name in own for text in own[name]
     ]
-    findings += twice(found)
+    findings += twice({name: r for name, r in found.items() if name not in own})
     findings += against_manifest(folder, found)
     bad = {f.where for f in findings if f.kind != "unlisted"}
-    return [record for name, record in found.items() if name not in bad], findings
+    return {name: r for name, r in found.items() if name not in bad}, findings
 
 
 def read_each(folder: Path) -> tuple[dict[str, dict[str, object]], list[Finding]]:
-    """Every readable record by the name of its folder, and those that are not."""
+    """Every readable record by the name of its folder, and those that are not: damaged,
+    with numbers that are none, nested too deep, or no file at all."""
     found, findings = {}, []
     for path in sorted(folder.rglob(records.FILE)):
         inside = path.parent.relative_to(folder)
@@ -65,17 +65,22 @@ def read_each(folder: Path) -> tuple[dict[str, dict[str, object]], list[Finding]
             continue  # a run that is going on, or that failed
         try:
             found[inside.as_posix()] = records.read(path)
-        except RecordError as error:
+        except (ValueError, RecursionError, OSError) as error:
             text = str(error).replace(f"{folder}/", "")
             findings.append(Finding("unreadable", inside.as_posix(), text))
     return found, findings
+
+
+# what a record may raise whose parts are not what they should be
+ODD = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError,
+       ValueError)  # fmt: skip
 
 
 def faults(record: Mapping) -> list[str]:
     """What in a record cannot be: one line each."""
     try:
         return [*identity_faults(record), *number_faults(record)]
-    except (KeyError, TypeError, AttributeError, ValueError) as error:
+    except ODD as error:
         return [f"it is not complete ({type(error).__name__}: {error})"]
 
 
@@ -186,8 +191,11 @@ def against_manifest(folder: Path, found: Mapping[str, Mapping]) -> Iterator[Fin
         return
     try:
         listed = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
+    except (ValueError, RecursionError, OSError) as error:
         yield Finding("unreadable", MANIFEST, str(error))
+        return
+    if not isinstance(listed, dict):
+        yield Finding("unreadable", MANIFEST, "it is no mapping of names to digests")
         return
     for name, digest in listed.items():
         if name not in found:

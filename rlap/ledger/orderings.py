@@ -15,7 +15,8 @@ from dataclasses import dataclass
 from itertools import groupby, pairwise, product
 
 from rlap.ledger import paper
-from rlap.ledger.evidence import Evidence, setting_for
+from rlap.ledger.cells import setting_for
+from rlap.ledger.evidence import Evidence
 from rlap.ledger.paper import Cell
 from rlap.ledger.rows import differences, short
 from rlap.ledger.verdicts import (

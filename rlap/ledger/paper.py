@@ -114,6 +114,35 @@ def of_table(table: int) -> list[Cell]:
     return found
 
 
+def printed_gap(table: int, first: str, second: str) -> float:
+    """Mean difference in accuracy that a table prints, as a fraction."""
+    scores = {m: [] for m in (first, second)}
+    for cell in of_table(table):
+        if cell.metric == "accuracy" and cell.method in scores:
+            scores[cell.method].append(cell.value / UNITS[cell.unit])
+    return float(np.mean(scores[first]) - np.mean(scores[second]))
+
+
+def printed_saving(method: str) -> float:
+    """Share of retraining's seconds an epoch saved in Table 1, full size."""
+    own, base = beside_retraining(method, "time")
+    return 1 - own / base
+
+
+def printed_lead(method: str) -> float:
+    """Accuracy over retraining's in Table 1, full size, as a fraction."""
+    own, base = beside_retraining(method, "accuracy")
+    return own - base
+
+
+def beside_retraining(method: str, metric: str) -> tuple[float, float]:
+    """A method's number and retraining's in Table 1, full size; fractions, seconds."""
+    known = by_key()
+    cells = [known[1, "50000", m, "ours", metric] for m in (method, "retrain")]
+    own, base = (cell.value / UNITS[cell.unit] for cell in cells)
+    return own, base
+
+
 @cache
 def copies() -> dict[tuple, tuple]:
     """Cells that repeat a cell of another table: key -> key of the first.

@@ -1,4 +1,4 @@
-"""The ledger: every number of the paper beside ours, with a verdict.
+"""The ledger's rows: every number of the paper beside ours, with a verdict.
 
 One row for each of the 471 cells in each protocol and tier (``rows``), and one for each
 difference that the tables imply (``gains``). The rules are in
@@ -9,16 +9,14 @@ difference that the tables imply (``gains``). The rules are in
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields, replace
+from itertools import cycle
 from pathlib import Path
 
-from rlap.experiments.protocol import PROTOCOLS
 from rlap.files import paths
 from rlap.ledger import integrity, paper
-from rlap.ledger.evidence import (
-    Evidence,
-    file_records,
+from rlap.ledger.cells import (
     in_units,
     is_full,
     measured,
@@ -26,15 +24,19 @@ from rlap.ledger.evidence import (
     setting_for,
     values,
 )
+from rlap.ledger.claims import ClaimRow, forgetting_claims, judged_claims
+from rlap.ledger.counts import select
+from rlap.ledger.evidence import NPP, OSP, Evidence, file_records
 from rlap.ledger.paper import Cell
 from rlap.ledger.summary import interval
 from rlap.ledger.verdicts import (
     CONTRADICTED,
     INCONCLUSIVE,
-    MIN_SEEDS,
+    MARGIN,
     NOT_RUN,
     REPRODUCED,
-    VERDICTS,
+    Corrected,
+    Judged,
     Judgement,
     corrected,
     judge_faster,
@@ -42,10 +44,12 @@ from rlap.ledger.verdicts import (
     judge_pace,
     judge_value,
     not_run,
+    tail,
+    tidy_float,
     too_few,
 )
 
-SCALES = ("small", "small/resnet18-16", "paper")
+TABLES = range(1, 7)
 # differences that the tables imply: (method, variant) minus (method, variant)
 GAINS = (
     (("f_ft", "ours"), ("retrain", "ours")),
@@ -58,15 +62,14 @@ GAINS = (
 )  # fmt: skip
 
 
-@dataclass(frozen=True)
-class Row:
+@dataclass(frozen=True, kw_only=True)
+class Row(Judged):
     """A cell of the paper in one protocol and tier.
 
-    ``paper``, ``ours``, ``low`` and ``high`` (95 % interval of our mean, cut where no
-    value can be) and ``values`` (ours, by seed) are in the cell's ``unit``. ``test``
-    names the rule; ``tested_*`` hold what it compared, which is not the number itself
-    where the rule is "gain" or "pace". ``copy_of`` is set when the paper prints the
-    same block in an earlier table.
+    ``paper``, ``ours``, ``low``, ``high`` (cut where no value can be) and ``values``
+    (ours, by seed) are in the cell's ``unit``. ``test`` names the rule; ``tested_*``
+    hold what it compared, which is not the number itself where the rule is "gain" or
+    "pace". ``copy_of`` is set when the paper prints the same block in an earlier table.
     """
 
     table: int
@@ -79,26 +82,19 @@ class Row:
     paper: float
     protocol: str
     tier: str
-    n: int
-    ours: float | None
-    low: float | None
-    high: float | None
-    verdict: str
-    reason: str
     test: str
     tested_paper: float | None
     tested_ours: float | None
     tested_low: float | None
     tested_high: float | None
-    detectable: float | None
     seeds: tuple[int, ...]
     values: tuple[float, ...]
     note: str
     copy_of: str
 
 
-@dataclass(frozen=True)
-class Gain:
+@dataclass(frozen=True, kw_only=True)
+class Gain(Corrected):
     """A difference between two methods at one setting, in accuracy (fractions)."""
 
     table: int
@@ -108,23 +104,21 @@ class Gain:
     paper: float
     protocol: str
     tier: str
-    n: int
-    ours: float | None
-    low: float | None
-    high: float | None
-    verdict: str
-    reason: str
-    detectable: float | None
-    p_holm: float | None
 
 
 @dataclass(frozen=True)
 class Ledger:
-    """Everything at once; ``findings`` are faults in records, which are left out."""
+    """Everything at once; ``findings`` are faults in records, which are left out.
+
+    ``evidence`` holds the runs of the first paper, ``forgetting`` those of the other
+    two, ``claims`` the claims of all three.
+    """
 
     rows: list[Row]
     gains: list[Gain]
+    claims: list[ClaimRow]
     evidence: Evidence
+    forgetting: Evidence
     records: list[Mapping] = field(repr=False)
     findings: list[integrity.Finding] = field(default_factory=list)
 
@@ -134,24 +128,107 @@ class Ledger:
 
 
 def build(folder: str | Path | None = None) -> Ledger:
-    """The ledger of the records under ``folder`` (default: the committed results)."""
+    """The ledger of the records under ``folder`` (default: the committed results).
+
+    A record that cannot be judged, such as one of another version, is a finding; the
+    others are judged without it.
+    """
     folder = Path(folder) if folder is not None else paths.results_folder()
     sound, findings = integrity.examine(folder)
-    evidence = file_records(sound)
-    findings += [integrity.repeated(a, b) for a, b in evidence.twice]
-    places = list(places_of(evidence))
-    rows = [row(cell, evidence, *p) for p in places for cell in paper.cells()]
-    gains = [g for p in places for g in all_gains(evidence, *p)]
-    return Ledger(rows, gains, evidence, sound, findings)
+    try:
+        book = judged_records(list(sound.values()))
+    except integrity.ODD:
+        odd = {name: why for name, record in sound.items() if (why := trial(record))}
+        if not odd:
+            raise
+        findings += [integrity.Finding("unreadable", k, why) for k, why in odd.items()]
+        book = judged_records([r for name, r in sound.items() if name not in odd])
+    twice = [*book.evidence.twice, *book.forgetting.twice]
+    findings += [integrity.repeated(a, b) for a, b in twice]
+    return replace(book, findings=findings)
 
 
-def places_of(evidence: Evidence) -> Iterator[tuple[str, str]]:
-    """Protocols and tiers that have a place in the ledger: the named protocols, at the
-    planned tiers and at any other that was run by that protocol."""
-    for protocol in PROTOCOLS:
-        run = sorted(scale for name, scale in evidence.files if name == protocol)
-        for scale in dict.fromkeys([*SCALES, *run]):
-            yield protocol, scale
+def trial(record: Mapping) -> str:
+    """Why a record cannot be judged; "" for one that can."""
+    try:
+        judged_records([record])
+    except integrity.ODD as error:
+        return f"it cannot be judged ({type(error).__name__}: {error})"
+    return ""
+
+
+def judged_records(records: list[Mapping]) -> Ledger:
+    """The ledger of records without a fault of their own."""
+    evidence = file_records(records)
+    forgetting = file_records(records, (NPP, OSP))
+    rows = [row(c, evidence, *p) for p in evidence.places() for c in paper.cells()]
+    judged = judged_at(evidence, forgetting, MARGIN)
+    return Ledger(rows, *judged, evidence, forgetting, records)
+
+
+def judged_at(
+    evidence: Evidence, forgetting: Evidence, margin: float
+) -> tuple[list[Gain], list[ClaimRow]]:
+    """The differences and claims as they are judged with a margin."""
+    gains = [g for p in evidence.places() for g in all_gains(evidence, *p, margin)]
+    claims = judged_claims(evidence, margin) + forgetting_claims(forgetting, margin)
+    return gains, claims
+
+
+SURE = (REPRODUCED, CONTRADICTED)
+MARGINS = tuple(points / 200 for points in range(11))  # 0 to 5 points
+
+
+def by_margin(
+    book: Ledger, margins: Sequence[float] = MARGINS
+) -> list[dict[str, object]]:
+    """How the verdicts move with the margin: a line for each margin and each of the
+    paper's accuracies ("numbers"), the differences and the claims.
+
+    ``reproduced``, ``contradicted`` and ``inconclusive`` count all that ran. Of the
+    ``of`` that are decided at ``MARGIN``, ``same`` have the same verdict here and
+    ``turned`` the opposite one; ``every`` have the same at each of the margins.
+    """
+    tested = [(r, c) for r, c in zip(book.rows, cycle(paper.cells()), strict=False)
+              if r.n and not c.is_time]  # fmt: skip
+    found: dict[str, dict[float, list[str]]] = {}
+    for margin in dict.fromkeys([MARGIN, *margins]):
+        gains, claims = judged_at(book.evidence, book.forgetting, margin)
+        verdicts = {
+            "numbers": [verdict_at(book, r, c, margin) for r, c in tested],
+            "differences": [g.verdict for g in gains if g.n],
+            "claims": [c.verdict for c in claims if c.n],
+        }
+        for what, here in verdicts.items():
+            found.setdefault(what, {})[margin] = here
+    return [
+        {"what": what, "margin": margin, **moved(at[MARGIN], at[margin])}
+        | {"every": sum(a in SURE and {a} == set(rest) for a, *rest in
+                        zip(at[MARGIN], *map(at.get, margins), strict=True))}
+        for what, at in found.items()
+        for margin in margins
+    ]  # fmt: skip
+
+
+def moved(before: Sequence[str], now: Sequence[str]) -> dict[str, int]:
+    """How many verdicts of each kind there are now, and what became of the sure ones of
+    before."""
+    sure = [pair for pair in zip(before, now, strict=True) if pair[0] in SURE]
+    return {v: now.count(v) for v in (*SURE, INCONCLUSIVE)} | {
+        "of": len(sure),
+        "same": sum(a == b for a, b in sure),
+        "turned": sum(a != b and b in SURE for a, b in sure),
+    }
+
+
+def verdict_at(book: Ledger, row: Row, cell: Cell, margin: float) -> str:
+    """The verdict that the number of a row has with a margin."""
+    seeds = book.evidence.at(row.protocol, row.tier, setting_for(cell))
+    own, base, _ = values(seeds, cell)
+    return judge(cell, own, base, row.tier, margin)[2].verdict
+
+
+# --- the numbers ---------------------------------------------------------------------
 
 
 def row(cell: Cell, evidence: Evidence, protocol: str, scale: str) -> Row:
@@ -163,33 +240,28 @@ def row(cell: Cell, evidence: Evidence, protocol: str, scale: str) -> Row:
         judged = replace(judged, reason="these runs do not have this arm")
     inside = [in_units(cell, v) for v in own]
     ours = interval(inside).within(0, most(cell)) if own else None
-    two = ours is not None and ours.n > 1
-    found = judged.found
-    both = found is not None and found.n > 1
-    shown = ("setting_name", "setting_value", "method", "variant", "metric", "unit")
+    tested = tail(judged)
     return Row(
-        table=cell.table,
-        **{name: getattr(cell, name) for name in shown},
+        **named(cell, "table setting_name setting_value method variant metric unit"),
         paper=cell.value,
         protocol=protocol,
         tier=scale,
-        n=len(own),
-        ours=tidy_float(ours.mean) if ours else None,
-        low=tidy_float(ours.low) if two else None,
-        high=tidy_float(ours.high) if two else None,
-        verdict=judged.verdict,
-        reason=judged.reason,
+        **tail(judged, ours),
         test=test,
         tested_paper=tidy_float(tested_paper),
-        tested_ours=tidy_float(found.mean) if found else None,
-        tested_low=tidy_float(found.low) if both else None,
-        tested_high=tidy_float(found.high) if both else None,
-        detectable=tidy_float(judged.detectable) if both else None,
+        tested_ours=tested["ours"],
+        tested_low=tested["low"],
+        tested_high=tested["high"],
         seeds=tuple(used),
         values=tuple(map(tidy_float, inside)),
         note=paper.notes().get(cell.key, ""),
         copy_of=place_of_copy(cell),
     )
+
+
+def named(thing: object, names: str) -> dict[str, object]:
+    """Some attributes by their names."""
+    return {name: getattr(thing, name) for name in names.split()}
 
 
 def most(cell: Cell) -> float:
@@ -198,10 +270,14 @@ def most(cell: Cell) -> float:
 
 
 def judge(
-    cell: Cell, own: Sequence[float], base: Sequence[float], scale: str
+    cell: Cell,
+    own: Sequence[float],
+    base: Sequence[float],
+    scale: str,
+    margin: float = MARGIN,
 ) -> tuple[str, float | None, Judgement]:
     """The rule for a cell at a scale, the paper's number as that rule sees it, and the
-    judgement."""
+    judgement. The ``margin`` is that of accuracies; times have a factor."""
     start, is_start = reference(cell), cell.method == "initial"
     if cell.is_time and not is_start:
         (low, high), (first, last) = cell.bounds, start.bounds
@@ -213,13 +289,13 @@ def judge(
     unit = in_units(cell, 1.0)
     if is_full(scale) and not cell.is_time:
         low, high = cell.bounds
-        judged = judge_value(own, (low / unit, high / unit))
+        judged = judge_value(own, (low / unit, high / unit), margin)
         return "value", cell.value / unit, judged
     if is_start:
         return "none", None, nothing_to_compare(cell, own)
     gain = (cell.value - start.value) / unit
     gains = [v - s for v, s in zip(own, base, strict=True)]
-    return "gain", gain, judge_gain(gains, gain)
+    return "gain", gain, judge_gain(gains, gain, margin)
 
 
 def nothing_to_compare(cell: Cell, own: Sequence[float]) -> Judgement:
@@ -233,11 +309,16 @@ def nothing_to_compare(cell: Cell, own: Sequence[float]) -> Judgement:
     return Judgement(INCONCLUSIVE, f"{what} cannot be tested", found)
 
 
-def all_gains(evidence: Evidence, protocol: str, scale: str) -> list[Gain]:
+# --- the differences -----------------------------------------------------------------
+
+
+def all_gains(
+    evidence: Evidence, protocol: str, scale: str, margin: float = MARGIN
+) -> list[Gain]:
     """Every difference of every table in one protocol and tier; Holm's correction runs
     over the settings of one table and difference."""
     found = []
-    for table in range(1, 7):
+    for table in TABLES:
         cells = [c for c in paper.of_table(table) if c.metric == "accuracy"]
         known = {(c.setting_value, c.method, c.variant): c for c in cells}
         for first, second in GAINS:
@@ -246,43 +327,37 @@ def all_gains(evidence: Evidence, protocol: str, scale: str) -> list[Gain]:
                 for v in dict.fromkeys(c.setting_value for c in cells)
                 if (v, *first) in known and (v, *second) in known
             ]
-            found += family(pairs, evidence, protocol, scale)
+            found += family(pairs, evidence, protocol, scale, margin)
     return found
 
 
 def family(
-    pairs: Sequence[tuple[Cell, Cell]], evidence: Evidence, protocol: str, scale: str
+    pairs: Sequence[tuple[Cell, Cell]],
+    evidence: Evidence,
+    protocol: str,
+    scale: str,
+    margin: float = MARGIN,
 ) -> list[Gain]:
     """One difference at all settings of a table, corrected together."""
     printed, judged = [], []
     for first, second in pairs:
-        unit = in_units(first, 1.0)
-        printed.append((first.value - second.value) / unit)
+        printed.append((first.value - second.value) / in_units(first, 1.0))
         seeds = evidence.at(protocol, scale, setting_for(first))
-        judged.append(judge_gain(differences(seeds, first, second), printed[-1]))
-    rows = []
-    for (first, second), gain, j in zip(pairs, printed, corrected(judged), strict=True):
-        found, two = j.found, j.found is not None and j.found.n > 1
-        rows.append(
-            Gain(
-                table=first.table,
-                setting_name=first.setting_name,
-                setting_value=first.setting_value,
-                difference=f"{short(first)} minus {short(second)}",
-                paper=tidy_float(gain),
-                protocol=protocol,
-                tier=scale,
-                n=found.n if found else 0,
-                ours=tidy_float(found.mean) if found else None,
-                low=tidy_float(found.low) if two else None,
-                high=tidy_float(found.high) if two else None,
-                verdict=j.verdict,
-                reason=j.reason,
-                detectable=tidy_float(j.detectable) if two else None,
-                p_holm=tidy_float(j.p) if two else None,
-            )
+        values = differences(seeds, first, second)
+        judged.append(judge_gain(values, printed[-1], margin))
+    return [
+        Gain(
+            **named(first, "table setting_name setting_value"),
+            difference=f"{short(first)} minus {short(second)}",
+            paper=tidy_float(gain),
+            protocol=protocol,
+            tier=scale,
+            **tail(j, family=True),
         )
-    return rows
+        for (first, second), gain, j in zip(
+            pairs, printed, corrected(judged), strict=True
+        )
+    ]
 
 
 def differences(seeds: Mapping[int, Mapping], first: Cell, second: Cell) -> list[float]:
@@ -304,67 +379,11 @@ def place_of_copy(cell: Cell) -> str:
     return f"table {first[0]}, {first[1]}" if first else ""
 
 
-def tidy_float(value: float | None) -> float | None:
-    """Six significant digits, as the records have."""
-    return None if value is None else float(f"{value:.6g}")
-
-
-def select(rows: Sequence, **wanted: object) -> list:
-    """The rows whose fields have these values; None stands for any."""
-    asked = {k: v for k, v in wanted.items() if v is not None}
-    return [r for r in rows if all(getattr(r, k) == v for k, v in asked.items())]
-
-
-def counts(rows: Sequence) -> list[dict[str, object]]:
-    """For each protocol and tier: how many rows have each verdict, and in all."""
-    found: dict[tuple[str, str], dict[str, object]] = {}
-    for r in rows:
-        line = found.setdefault(
-            (r.protocol, r.tier),
-            {"protocol": r.protocol, "tier": r.tier}
-            | dict.fromkeys(VERDICTS, 0)
-            | {"total": 0},
-        )
-        line[r.verdict] += 1
-        line["total"] += 1
-    return list(found.values())
-
-
-OPEN = ("nothing to compare", "too few seeds", "not sure")
-
-
-def why_open(rows: Sequence[Row]) -> list[dict[str, object]]:
-    """Inconclusive rows by protocol and tier, and why: off the paper's scale an initial
-    model has nothing to be compared with; there are fewer seeds than a verdict needs;
-    or the seeds differ too much."""
-    found: dict[tuple[str, str], dict[str, object]] = {}
-    for r in rows:
-        if r.verdict == INCONCLUSIVE:
-            place = {"protocol": r.protocol, "tier": r.tier}
-            line = found.setdefault(
-                (r.protocol, r.tier), place | dict.fromkeys(OPEN, 0)
-            )
-            few = OPEN[1] if r.n < MIN_SEEDS else OPEN[2]
-            line[OPEN[0] if r.test == "none" else few] += 1
-    return list(found.values())
-
-
-def decided(rows: Sequence[Row]) -> dict[str, int]:
-    """Over all protocols and tiers: how many of the paper's numbers have each verdict
-    somewhere; "any", those with a verdict of any kind but "not run"; and "both", those
-    reproduced in one place and contradicted in another."""
-    found = {v: {key(r) for r in rows if r.verdict == v} for v in VERDICTS}
-    ran = {key(r) for r in rows if r.verdict != NOT_RUN}
-    both = found[REPRODUCED] & found[CONTRADICTED]
-    count = {v: len(keys) for v, keys in found.items()}
-    return count | {"any": len(ran), "both": len(both)}
-
-
-def key(row: Row) -> tuple:
-    """Which cell of the paper a row is about."""
-    return row.table, row.setting_value, row.method, row.variant, row.metric
-
-
 def as_dicts(rows: Sequence) -> list[dict[str, object]]:
-    """Rows as plain dictionaries, for JSON and pandas."""
-    return [asdict(r) for r in rows]
+    """Rows as plain dictionaries, for JSON and pandas: what they are about first."""
+    last = {f.name for f in fields(Corrected)}
+    found = []
+    for whole in map(asdict, rows):
+        own = {k: v for k, v in whole.items() if k not in last}
+        found.append(own | whole)
+    return found

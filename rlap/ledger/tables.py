@@ -16,18 +16,18 @@ of this package, so whoever asks second reads them in well under a second.
 
 from __future__ import annotations
 
+import csv
+import hashlib
 import json
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
-from rlap.experiments import records as recorded
-from rlap.experiments.records import precision_of
 from rlap.files import paths
-from rlap.ledger import integrity
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -43,7 +43,7 @@ RUN = (
 )
 # the columns of numbers; all others are text
 NUMBERS = ("rate", "level", "size_true", "size_paper", "strength", "seed")
-LISTS = ("rows", "gains", "orderings", "claims", "findings")
+LISTS = ("runs", "rows", "gains", "orderings", "claims", "findings", "margins")
 
 
 @dataclass(frozen=True)
@@ -60,9 +60,10 @@ class Tables:
             ("1a2b3c4d5e, changed" where the tree was not clean).
         rows: ``rlap.ledger.rows.Row``, the paper's 471 numbers in each protocol, tier.
         gains: ``rlap.ledger.rows.Gain``, the differences that its tables imply.
-        orderings: ``rlap.ledger.orderings.Ordering``.
+        orderings: ``rlap.ledger.orderings.Ordering``, the orders.
         claims: ``ClaimRow``, of all three papers.
         findings: kind, where and text of each fault in the records.
+        margins: how many verdicts hold at each margin; ``rlap.ledger.rows.by_margin``.
     """
 
     records: pd.DataFrame
@@ -71,6 +72,7 @@ class Tables:
     orderings: pd.DataFrame
     claims: pd.DataFrame
     findings: pd.DataFrame
+    margins: pd.DataFrame
 
 
 def load(folder: str | Path | None = None) -> Tables:
@@ -80,32 +82,33 @@ def load(folder: str | Path | None = None) -> Tables:
     kept = keep(folder)
     parts = json.loads((kept / "ledger.json").read_text("utf-8"))
     tables = {name: pd.DataFrame(parts[name]) for name in LISTS}
-    return Tables(records=read_records(kept), **tables)
+    runs = pd.DataFrame(tables.pop("runs"), columns=RUN)
+    types = dict.fromkeys(VALUE, str) | {"attack": float, "value": float}
+    values = pd.read_csv(kept / "values.csv", dtype=types, keep_default_na=False)
+    return Tables(records=joined(runs, values), **tables)
 
 
-def listed(folder: str | Path | None = None) -> dict[str, list[dict[str, object]]]:
-    """The same but for ``records`` as lists of dictionaries: needs no pandas."""
-    return json.loads((keep(folder) / "ledger.json").read_text("utf-8"))
+def listed(folder: str | Path | None = None) -> dict[str, list[SimpleNamespace]]:
+    """The same as lists of rows, without pandas, in a blink: ``runs`` instead of the
+    table of records."""
+    parts = json.loads((keep(folder) / "ledger.json").read_text("utf-8"))
+    return {k: [SimpleNamespace(**row) for row in parts[k]] for k in LISTS}
 
 
 def records_table(records: Sequence[Mapping]) -> pd.DataFrame:
     """The tidy table of these records; see ``Tables.records``."""
-    return joined(*parts_of(records))
-
-
-def parts_of(records: Sequence[Mapping]) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """The runs, one row each, and their values: a third of the size of the whole."""
     import pandas as pd
 
     runs = pd.DataFrame([run_row(r) for r in records], columns=RUN)
-    values = pd.DataFrame((v for r in records for v in values_of(r)), columns=VALUE)
-    return runs.astype(dict.fromkeys(NUMBERS, float)), values
+    values = pd.DataFrame(values_of_all(records), columns=VALUE)
+    return joined(runs, values.astype({"run": str}))
 
 
 def joined(runs: pd.DataFrame, values: pd.DataFrame) -> pd.DataFrame:
     """Values with the columns of their run."""
-    found = values.merge(runs, on="run", how="left")[[*RUN, *VALUE[1:]]]
-    return found.astype({"seed": int})
+    typed = runs.astype({name: float if name in NUMBERS else str for name in RUN})
+    typed = typed.astype({"seed": int})
+    return values.merge(typed, on="run", how="left")[[*RUN, *VALUE[1:]]]
 
 
 def sources(records: pd.DataFrame) -> pd.DataFrame:
@@ -122,7 +125,8 @@ def sources(records: pd.DataFrame) -> pd.DataFrame:
 
 def run_row(record: Mapping) -> dict[str, object]:
     """What a record is about and where it comes from: the columns ``RUN``."""
-    from rlap.ledger import evidence
+    from rlap.experiments.records import precision_of
+    from rlap.ledger import cells, evidence
 
     asked, data, made = record["parameters"], record["data"], record["provenance"]
     study = record["notebook"] == evidence.NOTEBOOK
@@ -130,12 +134,12 @@ def run_row(record: Mapping) -> dict[str, object]:
     return {
         "run": record["identity"]["id"],
         **{name: record[name] for name in ("notebook", "protocol", "tier", "seed")},
-        "scale": evidence.scale_of(record) if study else record["tier"],
+        "scale": cells.scale_of(record) if study else record["tier"],
         "dataset": data["name"],
         "kind": noise.get("kind", ""),
         **{name: noise.get(name) for name in ("rate", "level")},
         "size_true": data["n_train"],
-        "size_paper": evidence.setting_of(record).size if study else None,
+        "size_paper": cells.setting_of(record).size if study else None,
         "forget": asked.get("forget", ""),
         "strength": asked.get("strength"),
         "model": asked["model"],
@@ -186,7 +190,7 @@ def beside_arms(record: Mapping) -> Iterator[tuple[str, str, float]]:
 def numbers(scores: Mapping, prefix: str = "") -> Iterator[tuple[str, float]]:
     """The numbers in a mapping, those within another one as "relative.accuracy"; of a
     training's history only its seconds an epoch."""
-    from rlap.ledger.evidence import epoch_seconds
+    from rlap.ledger.cells import epoch_seconds
 
     for name, value in scores.items():
         if name == "history":
@@ -235,49 +239,63 @@ def keep(folder: str | Path | None = None) -> Path:
 
 def state_of(folder: Path) -> str:
     """Digest of the records under ``folder``, their manifest and this package."""
-    found = [*folder.rglob(recorded.FILE), folder / integrity.MANIFEST]
-    parts: list[str | bytes] = [str(folder.resolve())]
+    found = [*folder.rglob("record.json"), folder / "MANIFEST.json"]
+    digest = hashlib.sha256(str(folder.resolve()).encode())
     for path in sorted(found) + sorted(PACKAGE.rglob("*.[pcy]*")):
         if path.is_file():
-            parts += [str(path), path.read_bytes()]
-    return recorded.sha(*parts)
+            digest.update(f"\0{path}\0".encode() + path.read_bytes())
+    return digest.hexdigest()[:16]
 
 
 def write(folder: Path, kept: Path) -> None:
     """Compute the tables of ``folder`` and write them into ``kept``."""
-    from rlap.ledger import claims, orderings, paper
+    from rlap.ledger import orderings
     from rlap.ledger import rows as ledger
-    from rlap.ledger.forgetting_rows import claim_rows
 
     book = ledger.build(folder)
-    places = list(ledger.places_of(book.evidence))
-    tables = sorted({cell.table for cell in paper.cells()})
+    places = book.evidence.places()
     lists = {
         "rows": book.rows,
         "gains": book.gains,
         "orderings": [
-            o for t in tables for o in orderings.orderings(book.evidence, places, t)
+            order
+            for table in ledger.TABLES
+            for order in orderings.orderings(book.evidence, places, table)
         ],
-        "claims": claims.judged_claims(book) + claim_rows(book.records),
+        "claims": book.claims,
         "findings": book.findings,
     }
-    whole = {name: [asdict(row) for row in found] for name, found in lists.items()}
+    whole: dict[str, list] = {k: ledger.as_dicts(rows) for k, rows in lists.items()}
+    whole["runs"] = [run_row(record) for record in book.records]
+    whole["margins"] = ledger.by_margin(book)
     (kept / "ledger.json").write_text(json.dumps(whole), encoding="utf-8")
-    for name, table in zip(("runs", "values"), parts_of(book.records), strict=True):
-        table.to_csv(kept / f"{name}.csv", index=False)
+    write_csv(kept / "values.csv", VALUE, values_of_all(book.records))
 
 
-def read_records(kept: Path) -> pd.DataFrame:
-    """The table of records that ``write`` has left."""
-    import pandas as pd
+def values_of_all(records: Sequence[Mapping]) -> Iterator[tuple]:
+    """The values of all records, one after another."""
+    for record in records:
+        yield from values_of(record)
 
-    def read(name: str, columns: Sequence[str], of_numbers: Sequence[str]):
-        return pd.read_csv(
-            kept / name,
-            dtype={c: float if c in of_numbers else str for c in columns},
-            keep_default_na=False,
-            na_values=dict.fromkeys(of_numbers, [""]),
-        )
 
-    runs = read("runs.csv", RUN, NUMBERS)
-    return joined(runs, read("values.csv", VALUE, ("attack", "value")))
+def write_csv(path: Path, head: Sequence[str], lines: Iterable[Sequence]) -> int:
+    """Write lines of values under their names; returns how many."""
+    with open(path, "w", newline="", encoding="utf-8") as file:
+        writer, count = csv.writer(file), 0
+        writer.writerow(head)
+        for line in lines:
+            writer.writerow(line)
+            count += 1
+    return count
+
+
+def export(path: Path, folder: str | Path | None = None) -> int:
+    """Write the table of records as one CSV file; returns the number of its rows."""
+    kept = keep(folder)
+    found = json.loads((kept / "ledger.json").read_text("utf-8"))["runs"]
+    runs = {run["run"]: [run[name] for name in RUN] for run in found}
+    with open(kept / "values.csv", newline="", encoding="utf-8") as file:
+        values = csv.reader(file)
+        next(values)
+        lines = ([*runs[run], *value] for run, *value in values)
+        return write_csv(path, [*RUN, *VALUE[1:]], lines)

@@ -78,6 +78,61 @@ class Judgement:
     p: float | None = None
 
 
+@dataclass(frozen=True, kw_only=True)
+class Judged:
+    """The columns that every row of the ledger ends with.
+
+    ``ours`` is the mean of ``n`` seeds, ``low`` and ``high`` its 95 % interval; these
+    and ``detectable`` are None where there are too few. ``verdict`` and ``reason`` are
+    those of the ``Judgement``.
+    """
+
+    n: int
+    ours: float | None
+    low: float | None
+    high: float | None
+    verdict: str
+    reason: str
+    detectable: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Corrected(Judged):
+    """The same for a row of a family: ``p_holm`` is its p-value after correction."""
+
+    p_holm: float | None
+
+
+def tail(
+    judged: Judgement, shown: Interval | None = None, *, family: bool = False
+) -> dict[str, object]:
+    """The columns of ``Judged``, or of ``Corrected`` for one of a ``family``; ``shown``
+    is the interval in other units or cut to its range, if it is not the judgement's."""
+    shown = judged.found if shown is None else shown
+    two = shown is not None and shown.n > 1
+    columns = {
+        "n": shown.n if shown else 0,
+        "ours": tidy_float(shown.mean) if shown else None,
+        "low": tidy_float(shown.low) if two else None,
+        "high": tidy_float(shown.high) if two else None,
+        "verdict": judged.verdict,
+        "reason": judged.reason,
+        "detectable": tidy_float(judged.detectable) if two else None,
+    }
+    if family:
+        columns["p_holm"] = tidy_float(judged.p) if two else None
+    return columns
+
+
+def tidy_float(value: float | None) -> float | None:
+    """Six significant digits, as the records have.
+
+    >>> tidy_float(2 / 3)
+    0.666667
+    """
+    return None if value is None else float(f"{value:.6g}")
+
+
 def not_run(reason: str) -> Judgement:
     """The judgement on what has no records."""
     return Judgement(NOT_RUN, reason)

@@ -12,9 +12,10 @@ from collections.abc import Mapping, Sequence
 from html import escape
 
 from rlap.experiments.records import precision_of
-from rlap.ledger.claims import printed_saving
-from rlap.ledger.evidence import NOTEBOOK, epoch_seconds
-from rlap.ledger.quantities import BETWEEN, seconds_between
+from rlap.ledger.cells import epoch_seconds
+from rlap.ledger.claims.quantities import BETWEEN, seconds_between
+from rlap.ledger.evidence import NOTEBOOK
+from rlap.ledger.paper import printed_saving
 from rlap.ledger.summary import counted
 from rlap.pages.markup import NETWORKS, html, table, table_of
 

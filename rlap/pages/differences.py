@@ -11,8 +11,9 @@ from html import escape
 
 from rlap.experiments.protocol import PROTOCOLS, Protocol, spelled
 from rlap.ledger import differences
+from rlap.ledger.cells import headline
 from rlap.ledger.differences import Difference, Effect
-from rlap.ledger.evidence import Evidence, headline
+from rlap.ledger.evidence import Evidence
 from rlap.ledger.verdicts import NOT_RUN
 from rlap.pages.markup import html, mark, of_change, table
 

@@ -11,15 +11,8 @@ from rlap.experiments.forgetting.account import title
 from rlap.experiments.forgetting.parameters import SoftPruningParameters
 from rlap.figures.forgetting import STILL_KNOWN
 from rlap.ledger.claims import PAPER, ClaimRow
-from rlap.ledger.forgetting_evidence import (
-    KNOWN,
-    Place,
-    Runs,
-    common,
-    correlation,
-    nearer_by,
-    selectivity,
-)
+from rlap.ledger.claims.quantities import KNOWN, correlation, nearer_by, selectivity
+from rlap.ledger.evidence import Place, Runs, common
 from rlap.ledger.summary import counted, interval
 from rlap.ledger.verdicts import NOT_RUN
 from rlap.pages.ledger import claim_bounds, run_told
@@ -50,7 +43,7 @@ MEASURES = {
 
 def verdicts(rows: Sequence[ClaimRow], about: str) -> object:
     """The claims of a paper, a column of verdicts for each network, tier and strength;
-    ``rows`` of ``forgetting_ledger.claim_rows``."""
+    ``rows`` of ``rlap.ledger.claims.forgetting_claims``."""
     columns: dict[str, dict[str, ClaimRow]] = {}
     for row in rows:
         if row.about == about and row.network:

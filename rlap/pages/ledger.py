@@ -10,8 +10,8 @@ import json
 from collections.abc import Sequence
 from html import escape
 
+from rlap.ledger import counts as counted_up
 from rlap.ledger import paper
-from rlap.ledger import rows as ledger
 from rlap.ledger.claims import ClaimRow, amount
 from rlap.ledger.orderings import Ordering
 from rlap.ledger.rows import Gain, Ledger, Row
@@ -35,7 +35,7 @@ METRIC = {"accuracy": "accuracy", "precision": "precision", "f1": "F1",
 
 def counts(rows: Sequence) -> object:
     """How many rows have which verdict, by protocol and tier."""
-    lines = [[str(v) for v in line.values()] for line in ledger.counts(rows)]
+    lines = [[str(v) for v in line.values()] for line in counted_up.counts(rows)]
     for line in lines:
         line[1] = breakable(line[1])
     header = ["protocol", "tier", *(f"{MARKS[v]} {v}" for v in VERDICTS), "in all"]
@@ -65,8 +65,8 @@ def tiers_with_records(rows: Sequence) -> list[str]:
 
 def why_open(rows: Sequence[Row]) -> object:
     """Why rows are inconclusive, by protocol and tier."""
-    lines = ledger.why_open(rows)
-    header = ["inconclusive: protocol", "tier", *ledger.OPEN]
+    lines = counted_up.why_open(rows)
+    header = ["inconclusive: protocol", "tier", *counted_up.OPEN]
     return html(table(header, [[str(v) for v in line.values()] for line in lines]))
 
 
@@ -76,12 +76,12 @@ def side_by_side(book: Ledger, number_of_table: int, tier: str) -> object:
     protocols = list(dict.fromkeys(r.protocol for r in rows))
     lines: dict[tuple, list[str]] = {}
     for row in rows:
-        cell = paper.by_key()[ledger.key(row)]
+        cell = paper.by_key()[counted_up.key(row)]
         note = f' <abbr title="{escape(row.note)}">!</abbr>' if row.note else ""
         method = paper.ARM[row.method]
         method += "" if row.variant == "ours" else f" ({row.variant})"
         line = lines.setdefault(
-            ledger.key(row),
+            counted_up.key(row),
             [row.setting_value, method, METRIC[row.metric], cell.printed + note],
         )
         ours = with_bounds(row)

@@ -12,10 +12,11 @@ from itertools import product
 from statistics import fmean
 
 from rlap.experiments.protocol import PROTOCOLS, name_of
-from rlap.ledger.claims import FAIR_AUROC
-from rlap.ledger.evidence import Evidence, Setting, scale_of, setting_of
-from rlap.ledger.findings import is_noisy_images
-from rlap.ledger.quantities import accuracy, auroc, gap
+from rlap.ledger.cells import Setting, scale_of, setting_of
+from rlap.ledger.claims.noise import FAIR_AUROC
+from rlap.ledger.claims.quantities import accuracy, auroc, gap
+from rlap.ledger.differences.findings import is_noisy_images
+from rlap.ledger.evidence import Evidence
 from rlap.ledger.summary import counted, interval
 from rlap.pages.markup import points, table_of
 from rlap.partition import STARTS

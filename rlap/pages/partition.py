@@ -7,9 +7,10 @@ from collections.abc import Mapping, Sequence
 from html import escape
 
 from rlap.experiments.protocol import CIFAR10, PROTOCOLS, SPEECH, changed_name
-from rlap.ledger.claims import LEVELS, RATES, SIZES
-from rlap.ledger.evidence import CLAMPED, FULL, Evidence, Setting, headline
-from rlap.ledger.quantities import gap
+from rlap.ledger.cells import CLAMPED, FULL, Setting, headline
+from rlap.ledger.claims.noise import LEVELS, RATES, SIZES
+from rlap.ledger.claims.quantities import gap
+from rlap.ledger.evidence import Evidence
 from rlap.ledger.summary import interval
 from rlap.ledger.verdicts import NOT_RUN
 from rlap.pages.markup import of_interval, plain, table_of

@@ -7,9 +7,9 @@ from statistics import fmean
 
 from rlap.ledger import orderings
 from rlap.ledger import rows as ledger
-from rlap.ledger.evidence import scale_of, setting_for
+from rlap.ledger.cells import scale_of, setting_for
+from rlap.ledger.claims.quantities import accuracy, auroc
 from rlap.ledger.paper import of_table
-from rlap.ledger.quantities import accuracy, auroc
 from rlap.ledger.summary import counted
 from rlap.pages import figures as figures_ledger
 from rlap.pages import ledger as pages

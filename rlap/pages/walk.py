@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from rlap.experiments.protocol import steps
-from rlap.ledger import rows as ledger
-from rlap.ledger.evidence import Evidence, Setting
-from rlap.ledger.quantities import accuracy, auroc
+from rlap.ledger import evidence as filed
+from rlap.ledger.cells import Setting
+from rlap.ledger.claims.quantities import accuracy, auroc
+from rlap.ledger.evidence import Evidence
 from rlap.ledger.summary import Interval, interval
 from rlap.ledger.verdicts import (
     ALPHA,
@@ -27,7 +28,7 @@ from rlap.pages.markup import html, mark, of_change, of_interval, plain, table, 
 def best_tier(evidence: Evidence, setting: Setting) -> str:
     """The tier in which most steps of the walk were run (else the first planned)."""
     names = [name for name, _ in steps("released", "controlled", setting.dataset)]
-    tiers = dict.fromkeys([*ledger.SCALES, *(tier for _, tier in evidence.files)])
+    tiers = dict.fromkeys([*filed.SCALES, *(tier for _, tier in evidence.files)])
     return max(
         tiers, key=lambda t: sum(bool(evidence.at(n, t, setting)) for n in names)
     )

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from types import SimpleNamespace
 
 import made_up
 import pytest
 from test_ledger import AT_8, build, claim
 
-from rlap.ledger import claim_rules, claims
-from rlap.ledger import rows as ledger
-from rlap.ledger.evidence import headline, scale_of, setting_of
+from rlap.ledger import counts
+from rlap.ledger.cells import headline, scale_of, setting_of
+from rlap.ledger.claims import noise, rules
+from rlap.ledger.evidence import Runs
 from rlap.ledger.verdicts import judge_above
 from rlap.pages import outcomes as pages_outcomes
 from rlap.runs.grid import jobs_of
@@ -35,10 +35,9 @@ def test_all_together_need_no_correction_but_one_that_contradicts_does():
     good, bad = [0.10, 0.11, 0.12], [-0.10, -0.11, -0.12]
 
     def judged(*of_settings):
-        found = dict(zip(claims.T4, of_settings, strict=True))
-        evidence = SimpleNamespace(at=lambda p, t, s: dict(enumerate(found[s])))
-        rule = claim_rules.at_every(claims.T4, {"": lambda value: value}, 0.0, 0.0)
-        return rule(evidence, "released", "small")
+        found = dict(zip(noise.T4, map(dict, map(enumerate, of_settings)), strict=True))
+        rule = rules.at_every(noise.T4, {"": lambda value: value}, 0.0, 0.0)
+        return rule(Runs(("released", "small"), found))
 
     every, one = judged(*[good] * 5), judged(*[good] * 4, bad)
     assert every.verdict == "reproduced" and one.verdict == "contradicted"
@@ -138,8 +137,8 @@ REDUCED = {"model": "resnet18", "width": 16, "epochs": 20, "finetune_epochs": 10
 
 def reduced(book, key):
     """The one row of a claim about the authors' notebook, reduced."""
-    (row,) = ledger.select(claims.judged_claims(book), key=key)
-    assert (row.protocol, row.tier) == claims.REDUCED
+    (row,) = counts.select(book.claims, key=key)
+    assert (row.protocol, row.tier) == noise.REDUCED
     return row
 
 
@@ -163,7 +162,7 @@ def test_the_rules_on_the_authors_notebook_are_about_its_grid():
     runs = [{"parameters": parameters} for parameters in asked]
     assert [r["parameters"]["seed"] for r in runs] == [0, 1, 2, 3, 4]
     for run in runs:
-        assert (run["parameters"]["protocol"], scale_of(run)) == claims.REDUCED
+        assert (run["parameters"]["protocol"], scale_of(run)) == noise.REDUCED
         assert setting_of(run) == headline()
 
 

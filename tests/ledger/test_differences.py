@@ -10,10 +10,11 @@ import made_up
 import pytest
 
 from rlap.experiments.protocol import protocol_of, steps
-from rlap.ledger import claims, differences
+from rlap.ledger import counts, differences
 from rlap.ledger import rows as ledger
-from rlap.ledger.evidence import headline
-from rlap.ledger.quantities import saved_in_all
+from rlap.ledger.cells import headline
+from rlap.ledger.claims import PAPER
+from rlap.ledger.claims.quantities import saved_in_all
 from rlap.pages import compute as pages_time
 from rlap.pages import differences as pages_differences
 from rlap.pages import figures as figures_ledger
@@ -196,7 +197,7 @@ def test_a_line_of_the_register_has_all_arms_of_its_runs(tmp_path):
     other = made_up.seeds(3, {"L-FT": 0.63}, protocol=name, level=4.5)
     book = book_of(tmp_path, *base, *other)
     (line,) = pages_differences.together(differences.effects(book.evidence, entry(15)))
-    assert line.startswith("released, small, cifar10, size 50,000, gaussian_clamped")
+    assert line.startswith("released, small, cifar10, 12,500 images (paper: 50,000)")
     assert "level 4.5: head_batchnorm=eval, n = 3: pruned none; L-FT +3.0" in line
     assert line.endswith("F-FT none; retrain none; initial none")
 
@@ -279,7 +280,7 @@ def test_every_page_can_be_made_with_and_without_records(tmp_path, capsys, run):
         part()
     said = capsys.readouterr().out
     assert ("3 records" if run else "no records yet") in said
-    shown = pages.claims(claims.judged_claims(book), family=claims.PAPER).data
+    shown = pages.claims(book.claims, family=PAPER).data
     assert ('class="verdict contradicted"' in shown) == run
     told = [
         pages_differences.register(book.evidence),
@@ -293,7 +294,7 @@ def test_every_page_can_be_made_with_and_without_records(tmp_path, capsys, run):
     assert all("<" in t.data for t in told)
     figures_ledger.effect_bars(differences.strongest(book.evidence), "stamp")
     figures_ledger.what_arms_take(pages_time.parts_by_arm(book.records), "stamp")
-    decided = ledger.decided(book.rows)
+    decided = counts.decided(book.rows)
     assert decided["any"] == (16 + 16 + 9 if run else 0)
 
 

@@ -11,16 +11,11 @@ import pytest
 from rlap.data.images import CIFAR10_CLASSES
 from rlap.experiments import records
 from rlap.experiments.parameters import NOTEBOOKS
-from rlap.ledger.claims import amount
-from rlap.ledger.forgetting_claims import CLAIMS, CONTROL, PAPER, judged
-from rlap.ledger.forgetting_evidence import (
+from rlap.ledger.claims import CONTROL, PAPER, amount, by_family, forgetting_claims
+from rlap.ledger.claims.forgetting import ABOUT, claims
+from rlap.ledger.claims.quantities import (
     KNOWN,
-    NPP,
-    OSP,
-    Place,
-    Runs,
     decorrelated,
-    filed,
     kept,
     more_selective,
     nearer_by,
@@ -28,10 +23,28 @@ from rlap.ledger.forgetting_evidence import (
     saved_with_preparation,
     selectivity,
 )
-from rlap.ledger.forgetting_rows import claim_rows
+from rlap.ledger.evidence import NPP, OSP, Place, Runs, file_records
 from rlap.ledger.verdicts import CONTRADICTED, INCONCLUSIVE, NOT_RUN, REPRODUCED
 from rlap.pages import forgetting as pages
 from rlap.unlearning.methods.lra_npp import SELECTIONS
+
+CLAIMS = claims()
+
+
+def filed(made: list[dict]) -> dict[Place, Runs]:
+    """The runs of made-up records by place."""
+    return dict(sorted(file_records(made, (NPP, OSP)).files.items()))
+
+
+def claim_rows(made: list[dict]) -> list:
+    """The rows of the claims on made-up records."""
+    return forgetting_claims(file_records(made, (NPP, OSP)))
+
+
+def judged(place: Place, runs: Runs) -> list:
+    """The claims of a place's notebook with their judgements."""
+    here = [claim for claim in CLAIMS if claim.about == ABOUT[place.notebook]]
+    return by_family(here, runs)
 
 
 def arm(
@@ -387,7 +400,7 @@ def test_every_claim_says_what_decides():
     for claim in CLAIMS:
         assert "reproduced" in claim.rule and "contradicted" in claim.rule
         assert bool(claim.source) or claim.family == CONTROL
-        assert claim.family in (PAPER, CONTROL) and claim.notebook in (NPP, OSP)
+        assert claim.family in (PAPER, CONTROL) and claim.about in ABOUT.values()
 
 
 def test_the_page_with_and_without_records():
@@ -465,10 +478,10 @@ def test_rows_of_the_ledger():
     assert {(row.verdict, row.n, row.network) for row in nothing} == {(NOT_RUN, 0, "")}
     rows = claim_rows([*all_classes(NPP), record(OSP, strength=0.001)])
     counts = Counter((r.about, r.network, r.strength) for r in rows)
-    per_paper = Counter(c.notebook for c in CLAIMS)
+    per_paper = Counter(c.about for c in CLAIMS)
     assert counts == {
-        ("LRA-NPP", "small", None): per_paper[NPP],
-        ("OSP", "small", 0.001): per_paper[OSP],
+        ("LRA-NPP", "small", None): per_paper["LRA-NPP"],
+        ("OSP", "small", 0.001): per_paper["OSP"],
     }
     by_key = {row.key: row for row in rows}
     for claim, found in judged(*next(iter(filed(all_classes(NPP)).items()))):
@@ -483,7 +496,6 @@ def test_rows_of_the_ledger():
 
 def test_a_record_of_these_notebooks_is_no_fault(tmp_path):
     """The ledger reads all records: these must not trip it."""
-    from rlap.ledger.evidence import file_records
     from rlap.ledger.integrity import number_faults
 
     made = record(NPP)

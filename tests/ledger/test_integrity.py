@@ -12,6 +12,7 @@ from rlap.experiments import records
 from rlap.experiments.records import RecordError
 from rlap.files import paths
 from rlap.ledger import integrity
+from rlap.ledger import rows as ledger
 
 
 def kinds(folder) -> list[str]:
@@ -35,14 +36,14 @@ def test_sound_records_have_no_findings(tmp_path):
     made_up.save(tmp_path, *made_up.seeds(2))
     found, findings = integrity.examine(tmp_path)
     assert len(found) == 2 and not findings
-    assert all("digest" in r for r in found)
+    assert all("digest" in r for r in found.values())
 
 
 def test_a_number_changed_by_hand_is_noticed_and_left_out(tmp_path):
     path, _ = made_up.save(tmp_path, *made_up.seeds(2))
     replant(path, set_accuracy(0.7001), sign=False)
     found, findings = integrity.examine(tmp_path)
-    assert [r["seed"] for r in found] == [1]
+    assert [r["seed"] for r in found.values()] == [1]
     assert [f.kind for f in findings] == ["unreadable"]
     assert "changed after it was written" in findings[0].text
     with pytest.raises(RecordError, match="changed after"):
@@ -118,7 +119,7 @@ def test_an_exchanged_and_a_new_record_are_noticed(tmp_path):
     made_up.save(tmp_path / "more", made_up.record(1))
     found, findings = integrity.examine(tmp_path)
     assert sorted(f.kind for f in findings) == ["changed", "unlisted"]
-    assert [r["seed"] for r in found] == [1]  # unlisted, but sound
+    assert [r["seed"] for r in found.values()] == [1]  # unlisted, but sound
     _, news = integrity.write_manifest(tmp_path)
     assert len(news) == 2
     assert kinds(tmp_path) == []
@@ -157,7 +158,7 @@ def test_damaged_files_and_running_runs(tmp_path):
     records.write(made_up.record(5), tmp_path / ".s5.17.tmp")
     records.write(made_up.record(6), tmp_path / "s6.failed")
     found, findings = integrity.examine(tmp_path)
-    assert [r["seed"] for r in found] == [0]
+    assert [r["seed"] for r in found.values()] == [0]
     assert [f.kind for f in findings] == ["unreadable", "unreadable"]
     assert integrity.lines(findings)[0].startswith("unreadable: broken")
 
@@ -176,3 +177,101 @@ def test_a_record_without_a_digest_is_still_read(tmp_path):
 def test_the_committed_records_are_sound_and_listed():
     found, findings = integrity.examine(paths.results_folder())
     assert found and not findings, integrity.lines(findings)
+
+
+def unknown(name: str, value: object):
+    """Another version's value, told alike wherever a record tells it."""
+
+    def change(record: dict) -> None:
+        record["parameters"][name] = value
+        if name in record:
+            record[name] = value
+
+    return change
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda r: r.update(identity=[]),
+        lambda r: r.update(identity=None),
+        lambda r: r.update(parameters=None),
+        lambda r: r.update(arms=None),
+        lambda r: r["arms"].update({"F-FT": None}),
+        lambda r: r["arms"]["F-FT"].pop("history"),
+        lambda r: r["arms"]["F-FT"].update(accuracy="0.7"),
+        lambda r: r["arms"].pop("initial"),
+        lambda r: r.update(attacked=[1, 2]),
+        lambda r: r.update(partition=None),
+        lambda r: r["partition"].update(detection="none"),
+        lambda r: r["partition"].pop("oriented_right"),
+        lambda r: r.update(seconds={"data": "long"}),
+        lambda r: r.update(noise=None),
+        lambda r: r.update(provenance={}),
+        lambda r: r.update(data=7),
+        unknown("protocol", "of-tomorrow"),
+        unknown("protocol", ["released"]),
+        unknown("tier", "enormous"),
+        unknown("kind", "sepia"),
+        unknown("dataset", "imagenet"),
+        unknown("arms", "everything"),
+        unknown("level", "loud"),
+        unknown("seed", "three"),
+        lambda r: r["parameters"].pop("rate"),
+    ],
+)
+def test_an_odd_record_is_a_finding_and_the_rest_goes_on(tmp_path, change):
+    """Such as another version may write, its digest right."""
+    sound, odd = made_up.save(tmp_path, *made_up.seeds(2))
+    replant(odd, change, sign=True)
+    book = ledger.build(tmp_path)
+    assert [r["seed"] for r in book.records] in ([0], [0, 1])
+    assert len([r for r in book.rows if r.n]) >= 16
+    told = {f.where for f in book.findings}
+    if len(book.records) == 1:
+        assert told == {odd.parent.name}
+    else:  # nothing that is asked of it is missing
+        assert not told
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"schema": 1, "value": NaN}',
+        '{"schema": 1, "digest": "0", "value": NaN}',
+        '{"schema": 1, "digest": "0", "value": 1e999}',
+        '{"schema": 1, "value": ' + "[" * 100_000 + "]" * 100_000 + "}",
+        "[]",
+        "null",
+        "",
+        "\ud800".encode("utf-8", "surrogatepass"),
+        b"\xff\xfe\x00",
+    ],
+)
+def test_a_file_that_is_no_record_is_one_finding(tmp_path, text):
+    made_up.save(tmp_path, made_up.record())
+    (tmp_path / "odd").mkdir()
+    content = text if isinstance(text, bytes) else text.encode()
+    (tmp_path / "odd" / "record.json").write_bytes(content)
+    book = ledger.build(tmp_path)
+    assert len(book.records) == 1
+    assert [f.where for f in book.findings] == ["odd"]
+
+
+def test_a_folder_in_the_place_of_a_record_or_a_manifest_is_a_finding(tmp_path):
+    made_up.save(tmp_path, made_up.record())
+    (tmp_path / "odd" / "record.json").mkdir(parents=True)
+    (tmp_path / integrity.MANIFEST).mkdir()
+    book = ledger.build(tmp_path)
+    assert len(book.records) == 1
+    assert {f.where for f in book.findings} == {"odd", integrity.MANIFEST}
+
+
+@pytest.mark.parametrize("text", ["[]", "7", "[" * 100_000, '{"a": NaN}', "null"])
+def test_an_odd_manifest_is_a_finding(tmp_path, text):
+    made_up.save(tmp_path, made_up.record())
+    (tmp_path / integrity.MANIFEST).write_text(text)
+    book = ledger.build(tmp_path)
+    assert len(book.records) == 1 and book.findings
+    assert all(f.where in (integrity.MANIFEST, "a") or f.kind == "unlisted"
+               for f in book.findings)  # fmt: skip

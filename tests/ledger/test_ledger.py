@@ -11,9 +11,17 @@ import made_up
 import pytest
 
 from rlap import cli
-from rlap.ledger import claims, evidence, paper, quantities
+from rlap.ledger import counts, paper
 from rlap.ledger import rows as ledger
-from rlap.ledger.evidence import Setting, scale_of, setting_of
+from rlap.ledger.cells import (
+    Setting,
+    epoch_seconds,
+    headline,
+    scale_of,
+    setting_of,
+)
+from rlap.ledger.claims import PAPER, noise
+from rlap.ledger.claims.quantities import decayed_gap
 from rlap.pages import figures as figures_ledger
 from rlap.pages import ledger as pages
 from rlap.pages import outcomes as pages_outcomes
@@ -40,13 +48,13 @@ def cell(book, table, value, method, metric="accuracy", variant="ours", **more):
 
 def test_without_records_every_number_is_not_run(tmp_path):
     book = ledger.build(tmp_path)
-    lines = ledger.counts(book.rows)
+    lines = counts.counts(book.rows)
     assert len(lines) == 9
     assert {line["not run"] for line in lines} == {line["total"] for line in lines}
     assert {line["total"] for line in lines} == {471}
     assert all(r.ours is None and r.n == 0 for r in book.rows)
     assert {g.verdict for g in book.gains} == {"not run"}
-    assert {c.verdict for c in claims.judged_claims(book)} == {"not run"}
+    assert {c.verdict for c in book.claims} == {"not run"}
 
 
 def test_one_setting_answers_every_table_that_has_it(tmp_path):
@@ -113,7 +121,7 @@ def test_one_seed_is_never_more_than_inconclusive(tmp_path):
     run = [r for r in book.rows if r.n]
     assert run and {r.verdict for r in run} == {"inconclusive"}
     assert all(r.low is None and r.detectable is None for r in run)
-    run = [c for c in claims.judged_claims(book) if c.n]
+    run = [c for c in book.claims if c.n]
     assert {c.verdict for c in run} == {"inconclusive"}
 
 
@@ -121,7 +129,7 @@ def test_open_rows_say_why(tmp_path):
     wide = [made_up.record(s, {"F-FT": a}, level=8.0)
             for s, a in enumerate((0.2, 0.9, 0.5))]  # fmt: skip
     book = build(tmp_path, *wide, made_up.record(0, level=3.0))
-    lines = {(x["protocol"], x["tier"]): x for x in ledger.why_open(book.rows)}
+    lines = {(x["protocol"], x["tier"]): x for x in counts.why_open(book.rows)}
     found = lines["released", "small"]
     # level 8: accuracy, precision, F1 and time of the initial model in Tables 1 and 3;
     # level 3: the same, and three arms with one seed
@@ -129,7 +137,7 @@ def test_open_rows_say_why(tmp_path):
     assert found["too few seeds"] == 12
     assert found["not sure"] > 0
     rows = book.select(protocol="released", tier="small", verdict="inconclusive")
-    assert sum(found[name] for name in ledger.OPEN) == len(rows)
+    assert sum(found[name] for name in counts.OPEN) == len(rows)
     assert "too few seeds" in pages.why_open(book.rows).data
 
 
@@ -159,10 +167,10 @@ def test_a_pace_off_the_papers_scale_is_a_direction(tmp_path):
 
 def test_setup_is_part_of_an_epochs_seconds():
     history = {"seconds": [1.0, 1.0], "setup_seconds": 3.0, "test_seconds": [0.5, 0.5]}
-    assert evidence.epoch_seconds(history) == 2.5
-    assert evidence.epoch_seconds(history, tests=1.0) == 3.0
-    assert evidence.epoch_seconds(history, tests=0.5) == 2.75
-    assert evidence.epoch_seconds({"seconds": []}, tests=1.0) is None
+    assert epoch_seconds(history) == 2.5
+    assert epoch_seconds(history, tests=1.0) == 3.0
+    assert epoch_seconds(history, tests=0.5) == 2.75
+    assert epoch_seconds({"seconds": []}, tests=1.0) is None
 
 
 def test_attacks_on_the_test_set_answer_table_5(tmp_path):
@@ -296,7 +304,7 @@ def test_an_area_ends_at_one(tmp_path):
 
 def claim(book, key, **where):
     where = {"protocol": "released", "tier": "small", **where}
-    rows = ledger.select(claims.judged_claims(book), key=key, **where)
+    rows = counts.select(book.claims, key=key, **where)
     return rows[0]
 
 
@@ -367,7 +375,7 @@ def test_command_prints_counts_then_claims(tmp_path, capsys):
     code, out, err = run(capsys, "--results", tmp_path)
     assert code == 0 and not err
     (line,) = [s for s in out.splitlines() if s.split()[:2] == ["released", "small"]]
-    known = ledger.counts(ledger.build(tmp_path).rows)[0]
+    known = counts.counts(ledger.build(tmp_path).rows)[0]
     assert line.split()[2:] == [
         str(known[v]) for v in ("reproduced", "contradicted", "inconclusive", "not run")
     ] + ["471"]
@@ -382,7 +390,7 @@ def test_the_book_and_the_command_count_alike(tmp_path, capsys):
     shown = pages.counts(rows).data
     of_book = [re.findall(r"<td>(.*?)</td>", row) for row in shown.split("<tr>")]
     of_book = [[c.replace("<wbr>", "") for c in row] for row in of_book if row]
-    _, out, _ = run(capsys, "--results", tmp_path)
+    _, out, _ = run(capsys, "--results", tmp_path, "--all")
     of_command = [line.split() for line in out.splitlines()[1 : 1 + len(of_book)]]
     assert of_command == of_book
     assert len(of_book) == 3 * 3 + 1 and {row[-1] for row in of_book} == {"471"}
@@ -444,10 +452,11 @@ def test_command_writes_the_manifest_and_tidy_tables(tmp_path, capsys):
     assert code == 1 and "missing" in err
     code, out, _ = run(capsys, "--results", tmp_path, "--tidy", tmp_path / "t.csv")
     lines = (tmp_path / "t.csv").read_text().splitlines()
-    assert lines[0].startswith("notebook,protocol,tier,dataset,kind,rate,level")
-    # one record: five arms with six metrics, four arms at four rates with four, five
-    # numbers on the partition, six stages
-    assert len(lines) == 1 + 5 * 6 + 4 * 4 * 4 + 5 + 6
+    assert lines[0].startswith("run,notebook,protocol,tier,scale,dataset,kind,rate")
+    # one record: five arms with seven metrics and seconds an epoch, four arms at four
+    # rates with four, six numbers on the partition, two detectors, six stages; rate of
+    # the noise and the attribution's distance
+    assert len(lines) == 1 + 5 * 8 + 4 * 4 * 4 + 6 + 2 + 6 + 2
 
 
 def test_command_refuses_what_there_is_not(tmp_path, capsys):
@@ -470,12 +479,12 @@ def test_command_is_quiet_when_nobody_reads_on(tmp_path):
 
 
 def test_every_claim_is_stated_in_full():
-    keys = [c.key for c in claims.CLAIMS]
+    keys = [c.key for c in noise.claims()]
     assert len(set(keys)) == len(keys)
-    for c in claims.CLAIMS:
+    for c in noise.claims():
         assert c.words and c.rule
-        assert bool(c.source) == (c.family == claims.PAPER)
-    assert claims.printed_saving("l_ft") == pytest.approx(1 - 7.98 / 15)
+        assert bool(c.source) == (c.family == PAPER)
+    assert paper.printed_saving("l_ft") == pytest.approx(1 - 7.98 / 15)
     assert paper.by_key()[1, "50000", "retrain", "ours", "time"].printed == "15"
 
 
@@ -488,7 +497,7 @@ def test_more_epochs_are_the_same_network_only(tmp_path):
         *made_up.seeds(3, **AT_8, model="resnet18", width=16),
         *made_up.seeds(3, **AT_8, epochs=32, units=20),
     )
-    setting = evidence.headline()
+    setting = headline()
     found = pages_walk.by_epochs(
         book.evidence, "released", "small", setting, ("initial", "F-FT")
     )
@@ -538,9 +547,7 @@ def test_every_arm_that_ran_is_shown(tmp_path):
     made += made_up.seeds(2, **AT_8, protocol="described")
     made += made_up.seeds(1, {"elsewhere": 0.8}, rate=0.5, level=2.0)
     book = build(tmp_path, *made)
-    shown = pages_outcomes.every_arm(
-        book.evidence, evidence.headline(), ("small", "paper")
-    ).data
+    shown = pages_outcomes.every_arm(book.evidence, headline(), ("small", "paper")).data
     rows = [re.findall(r"<t[dh].*?>(.*?)</t[dh]>", row) for row in shown.split("<tr>")]
     rows = {row[0]: row[1:] for row in rows if row}
     assert rows.pop("arm, accuracy in %") == ["released, small", "described, small"]
@@ -586,7 +593,7 @@ def test_gaps_by_partition_are_those_of_the_runs(tmp_path):
 
 
 def test_the_decayed_retrain_is_the_protocols_own_where_that_decays():
-    quantity = quantities.decayed_gap("F-FT")
+    quantity = decayed_gap("F-FT")
     arms = {"F-FT": {"accuracy": 0.7}, "retrain": {"accuracy": 0.6}}
     for protocol, expected in {
         "controlled": 0.1,
@@ -603,7 +610,7 @@ def test_the_decayed_retrain_is_the_protocols_own_where_that_decays():
 
 def test_a_claim_in_words_has_its_unit_and_bounds(tmp_path):
     book = build(tmp_path, *made_up.seeds(3, **AT_8))
-    made = claims.judged_claims(book)
+    made = book.claims
     words = pages.claim_words(made, "gains", "released", "small")
     assert words == "+10.0 [+10.0, +10.0] points"
     assert pages.claim_words(made, "gains", "controlled", "small") == "not run"

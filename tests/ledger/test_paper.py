@@ -85,5 +85,5 @@ def test_the_numbers_travel_with_a_wheel(tmp_path):
     assert done.returncode == 0, done.stderr
     (wheel,) = tmp_path.glob("*.whl")
     names = zipfile.ZipFile(wheel).namelist()
-    assert "rlap/experiments/paper_results.csv" in names
-    assert "rlap/experiments/differences.yml" in names
+    assert "rlap/ledger/paper_results.csv" in names
+    assert "rlap/ledger/differences/differences.yml" in names

@@ -6,7 +6,7 @@ import made_up
 import pytest
 
 from rlap.ledger import rows as ledger
-from rlap.ledger.evidence import headline
+from rlap.ledger.cells import headline
 from rlap.pages import figures as figures_ledger
 from rlap.pages import partition as pages_partition
 from rlap.partition import STARTS

@@ -10,8 +10,8 @@ import yaml
 from rlap.experiments.parameters import NOTEBOOKS, Cifar10Parameters, ParameterError
 from rlap.experiments.protocol import CIFAR10, PROTOCOLS, steps
 from rlap.ledger import paper
+from rlap.ledger.cells import scale_of, setting_for, setting_of
 from rlap.ledger.differences import register
-from rlap.ledger.evidence import scale_of, setting_for, setting_of
 from rlap.runs import grid
 from rlap.runs.grid import folder_name, jobs_of
 

@@ -19,7 +19,6 @@ import yaml
 from rlap.experiments.protocol import (
     CIFAR10,
     PROTOCOLS,
-    SPEECH,
     Protocol,
     acts_on,
     changed_name,
@@ -27,11 +26,11 @@ from rlap.experiments.protocol import (
     spelled,
     steps,
 )
-from rlap.ledger import paper
-from rlap.ledger.claims import RIVALS, printed_gap, printed_lead, printed_saving
-from rlap.ledger.evidence import Evidence, Setting, headline
-from rlap.ledger.findings import FINDINGS
-from rlap.ledger.quantities import accuracy, gap
+from rlap.ledger.cells import Setting
+from rlap.ledger.claims.noise import RIVALS
+from rlap.ledger.claims.quantities import accuracy, gap
+from rlap.ledger.differences.findings import FINDINGS, TABLES
+from rlap.ledger.evidence import Evidence
 from rlap.ledger.summary import Interval, interval
 
 NOT_RUN = "not run"
@@ -89,7 +88,9 @@ class Effect:
 @cache
 def register() -> tuple[Difference, ...]:
     """The findings in order; ``ValueError`` for one that is not complete."""
-    text = files("rlap.ledger").joinpath("differences.yml").read_text("utf-8")
+    text = (
+        files("rlap.ledger.differences").joinpath("differences.yml").read_text("utf-8")
+    )
     found = []
     for entry in yaml.safe_load(text):
         ways = [k for k in ("field", "arms", "tables", "none") if k in entry]
@@ -115,7 +116,7 @@ def from_records(evidence: Evidence, difference: Difference) -> list[str]:
 def effects(evidence: Evidence, difference: Difference) -> list[Effect]:
     """What the records say about a finding; empty when nothing was run."""
     if difference.arms:
-        return arm_effects(evidence, *difference.arms, headline(difference.dataset))
+        return arm_effects(evidence, *difference.arms, difference.dataset)
     found = [e for name in difference.fields for e in field_effects(evidence, name)]
     return [e for e in found if answers(difference, e.what)]
 
@@ -191,21 +192,19 @@ def between(
     return found
 
 
-def arm_effects(
-    evidence: Evidence, arm: str, other: str, setting: Setting
-) -> list[Effect]:
-    """One arm minus another in the same runs, in each named protocol and tier."""
+def arm_effects(evidence: Evidence, arm: str, other: str, dataset: str) -> list[Effect]:
+    """One arm minus another in the same runs at the headline setting, in each named
+    protocol and tier."""
     found, of = [], gap(arm, other)
-    for text, scale in evidence.files:
-        runs = evidence.at(text, scale, setting).items()
-        pairs = [(s, of(r)) for s, r in sorted(runs) if of(r) is not None]
+    for (text, scale), runs in evidence.files.items():
+        setting = runs.headline(dataset)
+        pairs = [(s, of(r)) for s, r in sorted(runs.at(setting).items())]
+        pairs = [pair for pair in pairs if pair[1] is not None]
         if text in PROTOCOLS and pairs:
             seeds, gaps = zip(*pairs, strict=True)
-            found.append(
-                Effect(
-                    f"minus {other}", text, scale, arm, setting, interval(gaps), seeds
-                )
-            )
+            what = f"minus {other}"
+            worth = interval(gaps)
+            found.append(Effect(what, text, scale, arm, setting, worth, seeds))
     return found
 
 
@@ -240,68 +239,11 @@ def about(name: str) -> Mapping:
     return {f.name: f.metadata for f in fields(Protocol)}[name]
 
 
-def dataset_of(difference: Difference) -> str:
-    """The data set on which a finding's field acts."""
-    if difference.field and not acts_on(difference.field, CIFAR10):
-        return SPEECH if acts_on(difference.field, SPEECH) else CIFAR10
-    return difference.dataset
-
-
 def from_tables(name: str) -> str:
     """A finding about the printed numbers, in words with numbers computed from them."""
-    kinds = [a.kind for a in paper.anomalies()]
-    if name == "copies":
-        return f"{len(paper.copies())} of {len(paper.cells())} numbers are copies"
-    if name == "impossible":
-        total = len(list(paper.triples()))
-        return f"{kinds.count('impossible triple')} of {total} triples are impossible"
-    if name == "slips":
-        equal = kinds.count("F1 equal to accuracy")
-        return f"{kinds.count('slip in a copy')} slip; F1 equals accuracy {equal} times"
-    if name == "off_line":
-        return "; ".join(a.text for a in paper.off_their_line())
-    if name == "mixtures":
-        off = [off for *_, off in paper.own_lines()]
-        return (
-            f"the numbers of each of {len(off)} methods above share 0 lie within "
-            f"{max(off):.4f} of a line: mixtures of two accuracies"
-        )
-    if name == "saving_lft":
-        return f"L-FT saves {printed_saving('l_ft'):.1%} an epoch in Table 1"
-    if name == "arms_apart":
-        return "Table 1, full size: " + "; ".join(
-            f"{paper.ARM[arm]} gains {100 * printed_lead(arm):+.1f} points "
-            f"over retraining and saves {printed_saving(arm):.1%} an epoch"
-            for arm in ("f_ft", "l_ft")
-        )
-    if name == "gain":
-        means = [(t, printed_gap(t, "f_ft", "retrain")) for t in (1, 3, 4, 6)]
-        return "F-FT minus retrain: " + ", ".join(
-            f"{100 * mean:+.1f} points in Table {t}" for t, mean in means
-        )
-    if name == "same_times":
-        times = [c.printed for c in paper.of_table(3) if c.is_time
-                 and c.method == "initial"]  # fmt: skip
-        most = max(set(times), key=times.count)
-        return f"{most} s at {times.count(most)} of {len(times)} noise levels"
-    if name == "criteria_lead":
-        return criteria_lead()
-    raise ValueError(f"nothing computes {name!r} from the tables")
-
-
-def criteria_lead() -> str:
-    """At how many sizes the paper's own criterion is first, as printed in Table 2."""
-    cells = [c for c in paper.of_table(2) if c.metric == "accuracy"]
-    firsts = []
-    for method in ("pruned", "l_ft", "f_ft"):
-        sizes = dict.fromkeys(c.setting_value for c in cells)
-        best = [
-            max((c for c in cells if (c.method, c.setting_value) == (method, size)),
-                key=lambda c: c.value).variant
-            for size in sizes
-        ]  # fmt: skip
-        firsts.append(f"{paper.ARM[method]} {best.count('ours')} of {len(best)}")
-    return "first among five: " + ", ".join(firsts)
+    if name not in TABLES:
+        raise ValueError(f"nothing computes {name!r} from the tables")
+    return TABLES[name]()
 
 
 def strongest(evidence: Evidence, arm: str = "F-FT") -> list[Effect]:

@@ -1,0 +1,390 @@
+"""A claim, and the rules that decide one over the runs of a place.
+
+A rule makes a judgement of a quantity (``rlap.ledger.claims.quantities``) over the
+seeds of one or several settings, or forgotten classes; ``rlap.ledger.verdicts`` has the
+statistics. All rules are fixed before the runs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from statistics import fmean
+
+import numpy as np
+
+from rlap.corruption.corrupted import INPUT_KINDS
+from rlap.data.images import CIFAR10_CLASSES
+from rlap.experiments.protocol import CIFAR10
+from rlap.ledger.cells import Setting, headline
+from rlap.ledger.claims.quantities import accuracy, auroc
+from rlap.ledger.evidence import Quantity, Runs
+from rlap.ledger.summary import Interval, counted, interval
+from rlap.ledger.verdicts import (
+    ALPHA,
+    CONTRADICTED,
+    INCONCLUSIVE,
+    MARGIN,
+    MIN_SEEDS,
+    REPRODUCED,
+    Corrected,
+    Judgement,
+    all_of,
+    corrected,
+    judge_above,
+    judge_none,
+    not_run,
+    too_few,
+)
+from rlap.metrics import wilson
+
+Rule = Callable[[Runs], Judgement]
+Settings = Sequence[Setting] | Callable[[Runs], Sequence[Setting]]
+PAPER, CONTROL = "the paper's claims", "controls"
+RLAP = "RLAP"
+GOOD_SHARE = 0.9
+IDENTICAL = 1e-3  # two standardised features that differ by less are the same
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A claim and how it is decided.
+
+    ``words`` in ours, ``source`` where the paper says it (for a control: why it is
+    asked, if that needs saying), ``rule`` in words, ``judge`` the same in code,
+    ``printed`` the paper's own figure computed from its tables, ``unit`` "points",
+    "share", "ms", "correlation" or "". ``place`` is the one protocol and scale that it
+    is about, None for all of them; ``about`` names the paper.
+    """
+
+    key: str
+    words: str
+    source: str
+    rule: str
+    judge: Rule
+    printed: float | None = None
+    unit: str = "points"
+    place: tuple[str, str] | None = None
+    family: str = PAPER
+    about: str = RLAP
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClaimRow(Corrected):
+    """A claim in one protocol and tier; ours, low, high (cut where no value can be) and
+    detectable are fractions, or seconds where the unit is "ms".
+
+    ``about`` names the paper. Runs that forget a class have no protocol, but a
+    ``network`` and, for OSP, a ``strength`` of the penalty in training.
+    """
+
+    key: str
+    family: str
+    words: str
+    source: str
+    rule: str
+    unit: str
+    paper: float | None
+    protocol: str
+    tier: str
+    about: str
+    network: str = ""
+    strength: float | None = None
+
+
+# --- over settings of data and noise -------------------------------------------------
+
+
+def at_headline(dataset: str = CIFAR10) -> Callable[[Runs], Sequence[Setting]]:
+    """The headline setting of a place; see ``Runs.headline``."""
+    return lambda runs: [runs.headline(dataset)]
+
+
+def chosen(settings: Settings, runs: Runs) -> Sequence[Setting]:
+    """The settings that a rule is about, at one place."""
+    return settings(runs) if callable(settings) else settings
+
+
+def on_average(
+    settings: Settings, of: Quantity, threshold: float, margin: float = MARGIN
+) -> Rule:
+    """Rule: the mean over the settings, for each seed that all of them have; no verdict
+    while a setting has not been run."""
+
+    def judge(runs: Runs) -> Judgement:
+        wanted = chosen(settings, runs)
+        found = runs.each(wanted, of)
+        judged = judge_above(seed_mean(list(found.values())), threshold, margin)
+        return elsewhere(partly(judged, found, wanted), found)
+
+    return judge
+
+
+def seed_mean(seeds: Sequence[Mapping[int, float]]) -> list[float]:
+    """Mean over settings of a quantity for each seed that all settings have."""
+    common = set.intersection(*(set(s) for s in seeds)) if seeds else set()
+    return [float(np.mean([s[seed] for s in seeds])) for seed in sorted(common)]
+
+
+def partly(judged: Judgement, found: Sequence, wanted: Sequence) -> Judgement:
+    """The judgement on a claim about settings, of which perhaps only some were run."""
+    if not found or len(found) == len(wanted):
+        return judged
+    reason = f"{len(found)} of {len(wanted)} settings run; {judged.reason}"
+    return replace(judged, verdict=INCONCLUSIVE, reason=reason)
+
+
+def elsewhere(judged: Judgement, found: Iterable[Setting]) -> Judgement:
+    """Says so where another size stands in for the headline's."""
+    first, *others = [*found, None]
+    full = headline()
+    if first is None or others != [None] or first.size in (None, full.size):
+        return judged
+    if first != replace(full, size=first.size):
+        return judged
+    return replace(judged, reason=f"{first.images:,} images; {judged.reason}")
+
+
+def at_every(
+    settings: Settings,
+    quantities: Mapping[str, Quantity],
+    threshold: float,
+    margin: float = MARGIN,
+) -> Rule:
+    """Rule: in every setting and for every quantity; see ``worst_of``."""
+
+    def judge(runs: Runs) -> Judgement:
+        wanted = chosen(settings, runs)
+        tests = {}
+        for name, of in quantities.items():
+            for setting, seeds in runs.each(wanted, of).items():
+                values = [v for _, v in sorted(seeds.items())]
+                where = f"{name}, {setting}" if name else f"{setting}"
+                tests[where] = judge_above(values, threshold, margin)
+        if not tests:
+            return not_run("no records")
+        judged = worst_of(tests)
+        whole = [None] * (len(wanted) * len(quantities))
+        return judged if judged.verdict != REPRODUCED else partly(judged, tests, whole)
+
+    return judge
+
+
+def worst_of(tests: Mapping[str, Judgement]) -> Judgement:
+    """The judgement on a claim that has to hold in all of several tests, by name.
+
+    One contradicts, after Holm's correction over all of them; only all together
+    reproduce, which needs no correction. The interval shown is the worst one's.
+    """
+    verdict = all_of(list(tests.values()))
+    if verdict != REPRODUCED:
+        tests = dict(zip(tests, corrected(list(tests.values())), strict=True))
+        verdict = all_of(list(tests.values()))
+    deciding = {k: j for k, j in tests.items() if j.verdict == verdict}
+    name = min(deciding, key=lambda k: worst_first(deciding[k]))
+    worst = deciding[name]
+    reason = f"worst of {len(tests)}: {name}; {worst.reason}"
+    ps = [j.p for j in deciding.values() if j.p is not None]
+    p = max(ps, default=None) if verdict == REPRODUCED else worst.p
+    return replace(worst, verdict=verdict, reason=reason, p=p)
+
+
+def worst_first(judged: Judgement) -> tuple[float, float]:
+    """How to order judgements of one verdict: what contradicts by the surest, others
+    by the smallest mean."""
+    surest = judged.p if judged.verdict == CONTRADICTED else 0.0
+    return surest or 0.0, judged.found.mean
+
+
+def beside(
+    rule: Rule,
+    settings: Settings,
+    quantities: Mapping[str, Quantity],
+    least: float = 0.0,
+) -> Rule:
+    """The same rule, with the means of other quantities told in the reason.
+
+    Where none of them reaches ``least`` in size, what the rule compares hardly acted,
+    and it decides nothing: inconclusive.
+    """
+
+    def judge(runs: Runs) -> Judgement:
+        judged, told, largest = rule(runs), [], 0.0
+        for name, of in quantities.items():
+            found = runs.each(chosen(settings, runs), of)
+            values = [v for seeds in found.values() for v in seeds.values()]
+            if values:
+                mean = float(np.mean(values))
+                largest = max(largest, abs(mean))
+                told.append(f"{name} {100 * mean:+.1f} points")
+        if judged.found is None or not told:
+            return judged
+        reason = f"{judged.reason}; {', '.join(told)}"
+        if largest < least and judged.verdict in (REPRODUCED, CONTRADICTED):
+            reason += ": what is compared hardly acts"
+            return replace(judged, verdict=INCONCLUSIVE, reason=reason)
+        return replace(judged, reason=reason)
+
+    return judge
+
+
+def flat_over(settings: Sequence[Setting], margin: float = MARGIN) -> Rule:
+    """Rule: the straight line through F-FT's accuracy changes by less than the margin
+    from the lowest level to the highest, for each seed that has five levels or more."""
+    span = max(s.level for s in settings) - min(s.level for s in settings)
+
+    def judge(runs: Runs) -> Judgement:
+        found = runs.each(settings, lambda r: accuracy(r, "F-FT"))
+        by_seed: dict[int, list[tuple[float, float]]] = {}
+        for setting, seeds in found.items():
+            for seed, value in seeds.items():
+                by_seed.setdefault(seed, []).append((setting.level, value))
+        changes = [
+            float(np.polyfit(*zip(*points, strict=True), 1)[0]) * span
+            for _, points in sorted(by_seed.items())
+            if len(points) >= 5
+        ]
+        if by_seed and not changes:
+            return not_run("no seed has five levels or more")
+        return partly(judge_none(changes, margin), found, settings)
+
+    return judge
+
+
+def identical_features(runs: Runs) -> Judgement:
+    """Rule: contradicted when the largest difference between standardised attribution
+    and standardised activation is numerically nothing in every run."""
+    found = [r.get("identity_difference") for r in runs.all()]
+    found = [value for value in found if value is not None]
+    if not found:
+        return not_run("no records")
+    shown = interval(found)
+    if len(found) < MIN_SEEDS:
+        return too_few(shown)
+    same = max(found) < IDENTICAL
+    reason = f"largest difference in {len(found)} runs: {max(found):.1g}"
+    return Judgement(CONTRADICTED if same else REPRODUCED, reason, shown)
+
+
+def takes_the_purer(least: float) -> Rule:
+    """Rule: every run keeps the purer part (Wilson's interval of the share), where the
+    partition separates: an AUROC of ``least`` or more, whichever part it calls good."""
+
+    def judge(runs: Runs) -> Judgement:
+        noisy = [r for r in runs.all() if r["parameters"]["kind"] in INPUT_KINDS]
+        told = [r for r in noisy if (auroc(r) or 0.0) >= least]
+        right = [bool(r["partition"]["oriented_right"]) for r in told]
+        if not right:
+            return not_run(f"no run has an AUROC of {least:g} or more")
+        n, hits = len(right), sum(right)
+        shown = Interval(hits / n, *wilson(hits, n), n)
+        reason = f"{hits} of {counted(n, 'run')} keep the purer part"
+        if n < MIN_SEEDS:
+            return too_few(shown)
+        verdict = REPRODUCED if shown.low > GOOD_SHARE else INCONCLUSIVE
+        return Judgement(verdict if all(right) else CONTRADICTED, reason, shown)
+
+    return judge
+
+
+def where_noisy_kept(
+    settings: Settings, of: Quantity, least: float, threshold: float
+) -> Rule:
+    """Rule: the mean over the runs that kept the noisy part lies above ``threshold``,
+    where the partition separates: an AUROC of ``least`` or more."""
+
+    def noisy(record: Mapping) -> float | None:
+        found = (auroc(record) or 0.0) >= least
+        swapped = found and not record["partition"]["oriented_right"]
+        return of(record) if swapped else None
+
+    def judge(runs: Runs) -> Judgement:
+        if not runs.each(chosen(settings, runs), of):
+            return not_run("no records")
+        judged = on_average(settings, noisy, threshold, 0.0)(runs)
+        if judged.found is None:
+            return not_run("no run kept the noisy part")
+        return judged
+
+    return judge
+
+
+def label_noise(runs: Runs) -> list[Setting]:
+    """The settings with wrong labels that were run."""
+    return [setting for setting in runs.found if setting.kind not in INPUT_KINDS]
+
+
+def near_chance(of: Quantity, margin: float) -> Rule:
+    """Rule: over the settings with wrong labels, the quantity is a half, or as good."""
+
+    def judge(runs: Runs) -> Judgement:
+        found = runs.each(label_noise(runs), of)
+        judged = judge_none([v - 0.5 for v in seed_mean(list(found.values()))], margin)
+        if judged.found is None:
+            return judged
+        shown = [judged.found.mean, judged.found.low, judged.found.high]
+        moved = Interval(*(v + 0.5 for v in shown), judged.found.n)
+        return replace(judged, found=moved)
+
+    return judge
+
+
+# --- over the classes forgotten ------------------------------------------------------
+
+
+def above(
+    of: Quantity,
+    threshold: float = 0.0,
+    margin: float = MARGIN,
+    over: Callable[[list[float]], float] = fmean,
+) -> Rule:
+    """Rule: surely above the threshold; contradicted: else, surely below threshold and
+    margin. For each seed the mean over the classes is taken, or their worst (``min``).
+    """
+
+    def judge(runs: Runs) -> Judgement:
+        found, classes = runs.values(of, over)
+        judged = judge_above(found, threshold, margin)
+        return of_classes(judged, classes, one_decides=over is min)
+
+    return judge
+
+
+def above_each(quantities: Mapping[str, Quantity], margin: float = MARGIN) -> Rule:
+    """Rule: all of them surely above zero; one that falls short contradicts. The
+    interval shown is the worst one's.
+
+    That all hold needs no correction for their number: each is tested at 5 %, and all
+    have to pass. That any one falls short needs one (Bonferroni's).
+    """
+
+    def judge(runs: Runs) -> Judgement:
+        found = {name: above(of, 0.0, margin)(runs) for name, of in quantities.items()}
+        if any(j.found is None for j in found.values()):
+            return not_run("no records")
+        verdict = all_of(list(found.values()))
+        deciding = {k: j for k, j in found.items() if j.verdict == verdict}
+        name = min(deciding, key=lambda k: worst_first(deciding[k]))
+        worst = deciding[name]
+        # those of too few seeds have no p-value
+        p = max((j.p for j in deciding.values() if j.p is not None), default=None)
+        if verdict == CONTRADICTED:
+            p = min(1.0, len(found) * worst.p)
+            verdict = CONTRADICTED if p <= ALPHA else INCONCLUSIVE
+        reason = f"worst of {len(found)}: {name}; {worst.reason}"
+        return replace(worst, verdict=verdict, p=p, reason=reason)
+
+    return judge
+
+
+def of_classes(judged: Judgement, classes: int, one_decides: bool = False) -> Judgement:
+    """The judgement with the number of classes. Only all of them decide, either way;
+    but where the worst class is asked for, any one contradicts (``one_decides``)."""
+    if judged.found is None:
+        return judged
+    reason = f"{classes} of {len(CIFAR10_CLASSES)} classes; {judged.reason}"
+    known = classes == len(CIFAR10_CLASSES)
+    known = known or (one_decides and judged.verdict == CONTRADICTED)
+    return replace(
+        judged, reason=reason, verdict=judged.verdict if known else INCONCLUSIVE
+    )
