@@ -23,7 +23,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from rlap.checks import check_inputs, check_labels, check_one_of
-from rlap.network.copying import copy_of
 from rlap.network.head import Head, batched_gradient, connected, run_head
 from rlap.network.layers import (
     get_layer,
@@ -33,6 +32,8 @@ from rlap.network.layers import (
     unit_sum,
     usable,
 )
+from rlap.network.modular import modular
+from rlap.network.watching import watching
 
 CAPTUM = {
     "captum:gradient_x_activation": "LayerGradientXActivation",
@@ -50,6 +51,7 @@ METHODS = (
     *CAPTUM,
 )
 NEEDS_LABELS = ("gradient_x_activation_label", "loss_gradient_x_activation")
+ADDS_UP = 0.01  # share of DeepLift's attributions that may be missing
 MAX_ELEMENTS = 2**24  # of one batched gradient (classes, B, ...): bounds the memory
 
 
@@ -134,7 +136,7 @@ def scan(
     if labels is not None:
         given = check_labels(labels, len(inputs)).split(size)
     if method in CAPTUM:  # its DeepLift leaves attributes behind: give it a copy
-        model = copy_of(model)
+        model = modular(model)
     rows: list[tuple[Tensor, Tensor, Tensor]] = []
     # leaving inference mode, if the caller is in it: gradients are needed here
     with (
@@ -163,7 +165,7 @@ def scan_batch(
         check_labels(labels, len(x), head.logits.shape[1])
     if method in CAPTUM:
         target = head.logits.argmax(1) if labels is None else labels
-        scores = captum_attribution(model, x, module, method, target)
+        scores = captum_attribution(model, x, layer, method, target)
     else:
         scores = head_attribution(head, module, method, labels, fast)
     z = head.z.detach()
@@ -220,14 +222,48 @@ def unit_sum_batched(values: Tensor, module: nn.Module) -> Tensor:
 
 
 def captum_attribution(
-    model: nn.Module, x: Tensor, module: nn.Module, method: str, target: Tensor
+    model: nn.Module, x: Tensor, layer: str, method: str, target: Tensor
 ) -> Tensor:
-    """|attribution| (B, d) of the target class's logit by one of captum's methods."""
+    """|attribution| (B, d) of the target class's logit by one of captum's methods;
+    ``model`` is a ``modular`` copy."""
     try:
         import captum.attr
     except ImportError as error:
         raise ImportError(f"{method!r} needs captum: pip install captum") from error
+    module = get_layer(model, layer)
     explain: Callable = getattr(captum.attr, CAPTUM[method])(model, module)
-    result = explain.attribute(x, target=target)
-    result = result[0] if isinstance(result, tuple) else result
+    if method == "captum:deeplift":
+        result, delta = explain.attribute(
+            x, target=target, return_convergence_delta=True
+        )
+        check_adds_up(model, x, layer, result, delta)
+    else:
+        result = explain.attribute(x, target=target)
+        result = result[0] if isinstance(result, tuple) else result
     return unit_sum(result.detach(), module).abs()
+
+
+@torch.no_grad()
+def check_adds_up(
+    model: nn.Module, x: Tensor, layer: str, result: Tensor, delta: Tensor
+) -> None:
+    """Raise ``ValueError`` where DeepLift's attributions (B, ...) miss the change of
+    the logit by ``delta`` (B,), though all of it passes the layer.
+
+    What passes beside the layer they cannot account for, and need not.
+    """
+    baseline: list[Tensor] = []
+    with watching(model, [layer], lambda call: baseline.append(call.output)):
+        least = model(torch.zeros_like(x))
+    with watching(model, [layer], lambda call: baseline[0]):
+        beside = model(x)
+    if not torch.allclose(beside, least, rtol=1e-4, atol=1e-5):
+        return
+    size = result.abs().flatten(1).sum(1)
+    worst = float((delta.abs() / size.clamp(min=1e-6)).max())
+    if worst > ADDS_UP:
+        raise ValueError(
+            f"captum's DeepLift does not add up here (off by {worst:.0%}): it knows no "
+            "rule for a nonlinearity behind the layer (GELU, for example), or torch.fx "
+            "cannot trace the network to make a module of it; take another method"
+        )

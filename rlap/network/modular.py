@@ -1,0 +1,86 @@
+"""A copy of a network in which every nonlinearity is a module of its own.
+
+captum's DeepLift sees modules only, and each may run once: a ReLU that is called as a
+function it takes for linear, without a word.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections import Counter
+
+from torch import fx, nn
+
+from rlap.network.copying import copy_of
+from rlap.network.tracing import Tracer, called
+
+MODULES = {
+    "relu": nn.ReLU,
+    "elu": nn.ELU,
+    "leaky_relu": nn.LeakyReLU,
+    "sigmoid": nn.Sigmoid,
+    "tanh": nn.Tanh,
+    "softplus": nn.Softplus,
+    "softmax": nn.Softmax,
+    "max_pool1d": nn.MaxPool1d,
+    "max_pool2d": nn.MaxPool2d,
+    "max_pool3d": nn.MaxPool3d,
+}
+IN_PLACE = {operator.iadd: operator.add, operator.imul: operator.mul}
+
+
+def modular(model: nn.Module) -> nn.Module:
+    """A copy in eval mode that computes the same, nothing of it in place.
+
+    Where torch.fx cannot trace the network, its functions stay functions.
+
+    >>> from torch import nn
+    >>> class Functional(nn.Linear):
+    ...     def forward(self, x):
+    ...         return super().forward(x).relu_()
+    >>> [type(module).__name__ for module in modular(Functional(2, 3)).children()]
+    ['ReLU']
+    """
+    new = copy_of(model).eval()
+    for module in new.modules():
+        if getattr(module, "inplace", False) is True:
+            module.inplace = False
+    try:
+        graph = Tracer().trace(new)
+    except Exception:  # fx raises whatever the forward raised
+        return new
+    seen: Counter[str] = Counter()
+    for i, node in enumerate(list(graph.nodes)):
+        if node.op == "call_function" and node.target in IN_PLACE:
+            node.target = IN_PLACE[node.target]
+        module = _module_for(node, new, seen)
+        if module is None:
+            continue
+        name = f"_nonlinearity_{i}"
+        new.add_module(name, module.eval())
+        with graph.inserting_before(node):
+            call = graph.call_module(name, (node.all_input_nodes[0],))
+        node.replace_all_uses_with(call)
+        graph.erase_node(node)
+    return fx.GraphModule(new, graph)
+
+
+def _module_for(node: fx.Node, root: nn.Module, seen: Counter[str]) -> nn.Module | None:
+    """The module to put in the place of a call, if one is needed."""
+    if node.op == "call_module":
+        seen[node.target] += 1
+        module = root.get_submodule(node.target)
+        again = seen[node.target] > 1 and isinstance(module, tuple(MODULES.values()))
+        return copy_of(module) if again else None
+    make = MODULES.get(called(node).removesuffix("_"))
+    if make is None or len(node.all_input_nodes) != 1:
+        return None
+    apart = ("input", "inplace", "_stacklevel")
+    given = {k: v for k, v in node.kwargs.items() if k not in apart and v is not None}
+    try:
+        module = make(*node.args[1:], **given)
+    except TypeError:  # a setting that only the function has
+        return None
+    if hasattr(module, "inplace"):
+        module.inplace = False
+    return module
