@@ -18,9 +18,9 @@ from rlap.data import Split
 from rlap.experiments import released
 from rlap.experiments.arms import PRECISION, Arms, count_resumed, fit, shared_networks
 from rlap.experiments.ground import LAYER, Ground, monitored, watching_initial
+from rlap.experiments.parameters import StudyParameters
 from rlap.experiments.plan import CONTROLS, RIVALS
-from rlap.experiments.quality import identity_difference, partition_quality
-from rlap.experiments.study_parameters import StudyParameters
+from rlap.experiments.telling import identity_difference, partition_quality
 from rlap.finetuning import finetune
 from rlap.metrics import classification
 from rlap.network.modes import BATCHNORM

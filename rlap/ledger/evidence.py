@@ -16,8 +16,8 @@ from types import MappingProxyType
 
 import numpy as np
 
+from rlap.experiments.parameters import ARMS, StudyParameters
 from rlap.experiments.protocol import CIFAR10, SPEECH
-from rlap.experiments.study_parameters import ARMS, StudyParameters
 from rlap.ledger.paper import ARM, UNITS, Cell, by_key
 
 NOTEBOOK = "05_protocols"

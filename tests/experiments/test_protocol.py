@@ -7,6 +7,7 @@ from dataclasses import asdict, fields, replace
 import pytest
 
 from rlap.experiments.checked import ParameterError
+from rlap.experiments.parameters import StudyParameters
 from rlap.experiments.plan import plan
 from rlap.experiments.protocol import (
     CIFAR10,
@@ -20,7 +21,6 @@ from rlap.experiments.protocol import (
     spelled,
     steps,
 )
-from rlap.experiments.study_parameters import StudyParameters
 
 RELEASED = PROTOCOLS["released"]
 

@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from rlap.experiments.study import Study
 
 import rlap
 from rlap.corruption.corrupted import corrupt
@@ -15,9 +16,8 @@ from rlap.data import Dataset, Split
 from rlap.experiments import contest as arms
 from rlap.experiments import records
 from rlap.experiments.contest import Contest, conduct, recalibrated, under_attack
+from rlap.experiments.parameters import StudyParameters
 from rlap.experiments.plan import CONTROLS, RIVALS
-from rlap.experiments.study import Study
-from rlap.experiments.study_parameters import StudyParameters
 from rlap.metrics import classification
 from rlap.partition import Partition
 from rlap.training.inference import predict
