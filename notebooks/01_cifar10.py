@@ -334,7 +334,8 @@ figures.chosen_units(
 # * **oracle**: a fresh network on the images that really are clean, as long as retrain.
 
 # %%
-good, clean = train.subset(parts.high_quality), train.subset(~truth)
+good = train.subset(parts.high_quality)
+clean = None if truth.all() else train.subset(~truth)
 shown = watched(data.test)  # they watch every epoch; all of them judge
 models = {"initial": initial, "pruned": pruned}
 for name, start, part, held in (
@@ -356,7 +357,7 @@ for name, start, part, held in (
             test=shown,
         )
 for name, part in (("retrain", good), ("oracle", clean)):
-    if len(part) == 0:
+    if part is None:
         print(f"no image to train {name} on")
         continue
     with watch(name):
