@@ -16,8 +16,9 @@
 # # One protocol, all arms
 #
 # The walkthroughs do every step with care. The paper's numbers were made by code that
-# differs from its words, and both differ from good practice. This notebook is what the
-# ledger's runs execute: one setting, one *protocol*, and every network that has a say.
+# differs from its words, and both differ from good practice. This notebook is what every
+# result in this book was run by: one setting, one *protocol*, and every network that has
+# a say.
 #
 # A protocol is a list of choices, one field for each difference that we know of.
 # `released` does what the public code does {cite:p}`jin2025code`, mistakes included;
@@ -52,17 +53,14 @@ import torch
 from IPython.display import display
 
 from rlap import figures
-from rlap.experiments import records
-from rlap.experiments.contest import Contest
+from rlap.experiments import records, telling
+from rlap.experiments.contest import contest, measured
+from rlap.experiments.ground import prepare
 from rlap.experiments.parameters import StudyParameters
 from rlap.experiments.protocol import PROTOCOLS, protocol_of
-from rlap.experiments.study import Study
 from rlap.files import paths
 
 run = StudyParameters.from_notebook(globals()).resolved()
-device = "cuda" if torch.cuda.is_available() else "cpu"
-contest = Contest(Study(run, device))
-study = contest.study
 pprint(run)
 
 # %% [markdown]
@@ -78,41 +76,25 @@ fields = pd.DataFrame(fields)
 fields[fields.nunique(axis=1) > 1]
 
 # %% [markdown]
-# ## The data, and what goes wrong with them
+# ## The ground: data, noise, the first network, its partition
 
 # %%
-study.load()
-print(study.data.banner or f"{study.data.name} from {study.data.source}")
+device = "cuda" if torch.cuda.is_available() else "cpu"
+ground = prepare(run, device)
+data, classes = ground.data, ground.data.classes
+print(data.banner or f"{data.name} from {data.source}")
 print(
-    f"{len(study.data.train):,} training samples, "
-    f"{study.noise.realised_rate:.1%} of them corrupted; "
-    f"{len(study.data.test):,} test samples"
+    f"{len(data.train):,} training samples, "
+    f"{ground.noise.realised_rate:.1%} of them corrupted; "
+    f"{len(data.test):,} test samples"
 )
-
-# %% [markdown]
-# ## The initial network, and the partition that it suggests
-
-# %%
-contest.initial()
-study.inspect()
-quality = study.partition_quality()
-about = {
-    "tier": run.tier,
-    "seed": run.seed,
-    "data": records.data_section(study.data),
-    "noise": {"kind": run.kind, "rate": run.rate, "level": run.level},
-    "identity": {"code": records.code_digest()},
-}
+print(telling.of_partition(ground.parts, ground.truth, data.train.labels))
+about = telling.about(run, data, ground.noise)
 stamp = f"{run.protocol} · {figures.stamp_of(about)}"
-pd.Series(quality["detection"]).round(3)
 
 # %% mystnb={"figure": {"caption": "The partition against the truth, and by class.", "name": "fig-protocols-confusion"}, "image": {"alt": "Left, a two by two table of clean and corrupted against high and low quality; right, bars of the share of each class called high quality"}}
 figures.confusion(
-    study.parts,
-    study.truth,
-    study.train.labels,
-    study.data.classes,
-    stamp,
+    ground.parts, ground.truth, ground.train.labels, classes, stamp
 )
 
 # %% [markdown]
@@ -127,16 +109,17 @@ figures.confusion(
 # decays; and a network that saw the truly clean part only.
 
 # %%
-contest.main()
-if run.arms != "main":
-    contest.criteria()
-if run.arms == "all":
-    contest.controls()
-display(contest.arms.table())
-print(*study.notes, sep="\n")
+arms = contest(ground)
+print(telling.of_arms(arms, len(data.test), len(classes)))
+display(arms.table())
+print(*arms.notes, sep="\n")
 
-# %% mystnb={"figure": {"caption": "Accuracy of every arm in this one run.", "name": "fig-protocols-arms"}, "image": {"alt": "Accuracy on clean test samples of every arm of the run"}}
-figures.arms({k: [v["accuracy"]] for k, v in contest.arms.items()}, stamp)
+# %% mystnb={"figure": {"caption": "Accuracy of every arm in this one run; dotted: guessing.", "name": "fig-protocols-arms"}, "image": {"alt": "Accuracy on clean test samples of every arm of the run"}}
+figures.arms(
+    {name: [arm["accuracy"]] for name, arm in arms.items()},
+    stamp,
+    guess=1 / len(classes),
+)
 
 # %% [markdown]
 # The paper also adds noise to a share of the *test* images. One network has two
@@ -147,7 +130,7 @@ figures.arms({k: [v["accuracy"]] for k, v in contest.arms.items()}, stamp)
 pd.DataFrame(
     {
         arm: {rate: scores["accuracy"] for rate, scores in rates.items()}
-        for arm, rates in contest.attacked.items()
+        for arm, rates in arms.attacked.items()
     }
 ).rename_axis("share of noisy test samples")
 
@@ -158,9 +141,9 @@ pd.DataFrame(
 record = records.new_record(
     run,
     notebook="05_protocols",
-    data=study.data,
+    data=data,
     protocol=run.protocol,
-    measured=contest.measured(),
+    measured=measured(arms),
 )
 folder = (
     run.out

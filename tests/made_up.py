@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from rlap.experiments import records
-from rlap.experiments.study_parameters import StudyParameters
+from rlap.experiments.parameters import StudyParameters
 from rlap.ledger.evidence import NOTEBOOK
 
 ENVIRONMENT = {"torch": "0.0", "numpy": "0.0", "python": "3.11", "device": "cpu"}

@@ -18,9 +18,9 @@ from rlap.data import Split
 from rlap.experiments import released
 from rlap.experiments.arms import PRECISION, Arms, count_resumed, fit, shared_networks
 from rlap.experiments.ground import LAYER, Ground, monitored, watching_initial
-from rlap.experiments.plan import CONTROLS, RIVALS
-from rlap.experiments.quality import identity_difference, partition_quality
-from rlap.experiments.study_parameters import StudyParameters
+from rlap.experiments.parameters import StudyParameters
+from rlap.experiments.plan import CONTROLS, RIVALS, Hook
+from rlap.experiments.telling import identity_difference, partition_quality
 from rlap.finetuning import finetune
 from rlap.metrics import classification
 from rlap.network.modes import BATCHNORM
@@ -72,7 +72,7 @@ def contest(ground: Ground) -> Contenders:
         arms.retrain("retrain short", kept, recipe="retrain short")
         arms.retrain("retrain all", everything, recipe="retrain short")
         arms.decayed()
-        arms.retrain("oracle", everything.subset(~ground.truth))
+        arms.retrain("oracle", some(everything, ~ground.truth))
     return arms
 
 
@@ -104,12 +104,12 @@ class Contenders(Arms):
             if arm in ATTACKED and run.kind in INPUT_KINDS:
                 self.attacked[arm] = under_attack(net, logits, test, run)
 
-    def tune(self, arm: str, part: Split, start: Start) -> None:
+    def tune(self, arm: str, part: Split | None, start: Start) -> None:
         """Fine-tune a copy of ``start`` on ``part``: its head if the arm is an L-FT,
         else everything."""
         settings, run = self.ground.plan, self.ground.run
-        if self.is_empty(arm, part):
-            return
+        if part is None:
+            return self.leave_out(arm)
         net, mask = copy.deepcopy(start[0]), start[1]
         kind = "L-FT" if arm.startswith("L-FT") else "F-FT"
         scope, hook = settings.tuning[kind]
@@ -128,12 +128,12 @@ class Contenders(Arms):
             )
         self.enter(arm, net, history)
 
-    def fit(self, arm: str, part: Split, recipe: str, hook=None) -> None:
+    def fit(self, arm: str, part: Split | None, recipe: str, hook: Hook = None) -> None:
         """Train a fresh network on ``part`` by the plan's ``recipe``; ``hook`` is an
         ``on_epoch`` of ``train``."""
         ground = self.ground
-        if self.is_empty(arm, part):
-            return
+        if part is None:
+            return self.leave_out(arm)
         told, test = ground.plan.recipes[recipe], ground.data.test
         part, monitor = monitored(ground.run, ground.plan, part, told, test)
         given = {"test": ground.watched, "monitor": monitor, "on_epoch": hook}
@@ -141,7 +141,7 @@ class Contenders(Arms):
             net, history = fit(ground.run, part, told, ground.device, **given)
         self.enter(arm, net, history)
 
-    def retrain(self, arm: str, part: Split, *, recipe: str = "retrain") -> None:
+    def retrain(self, arm: str, part: Split | None, *, recipe: str = "retrain") -> None:
         """Train a fresh network as the protocol retrains, in its mode."""
         self.fit(arm, part, recipe, self.ground.plan.retraining)
 
@@ -153,11 +153,9 @@ class Contenders(Arms):
             self.fit("retrain decayed", self.ground.kept, "decayed")
         self.fit("initial decayed", self.ground.train, "decayed")
 
-    def is_empty(self, arm: str, part: Split) -> bool:
-        """Whether there is nothing to train on, which is noted."""
-        if len(part) == 0:
-            self.notes.append(f"no sample to train {arm!r} on")
-        return len(part) == 0
+    def leave_out(self, arm: str) -> None:
+        """Note that there is nothing to train an arm on."""
+        self.notes.append(f"no sample to train {arm!r} on")
 
     def pruned(self, criterion: str) -> Start:
         """A pruned copy of the initial network, and the mask."""
@@ -193,7 +191,7 @@ class Contenders(Arms):
         swapped = criterion in RIVALS and settings.roles == "swapped"  # audit 18
         return (~low if swapped else low), criterion
 
-    def subsets(self) -> dict[str, Split]:
+    def subsets(self) -> dict[str, Split | None]:
         """Other parts of the training set to fine-tune on: a random one of the same
         size, the truly clean one, that of a trivial detector (clamped noise: values at
         0 or 1, else a small loss), and the cluster that was not chosen."""
@@ -210,7 +208,14 @@ class Contenders(Arms):
         except ValueError as error:  # everybody on one side: all clean, or all noisy
             self.notes.append(f"no trivial subset: {error}")
         found["wrong cluster"] = ground.parts.low_quality
-        return {name: train.subset(part) for name, part in found.items()}
+        return {name: some(train, part) for name, part in found.items()}
+
+
+def some(split: Split, chosen: Tensor) -> Split | None:
+    """The ``chosen`` samples, by number or (N,) bool; None if there are none."""
+    if chosen.dtype == torch.bool and not chosen.any():
+        return None
+    return split.subset(chosen)
 
 
 def under_attack(

@@ -20,9 +20,9 @@ from rlap.corruption.corrupted import Corrupted, corrupt
 from rlap.data import Dataset, Split
 from rlap.data.base import stratified_indices
 from rlap.experiments.arms import count_resumed, fit
+from rlap.experiments.parameters import StudyParameters
 from rlap.experiments.plan import Plan, plan
 from rlap.experiments.released import component_one
-from rlap.experiments.study_parameters import StudyParameters
 from rlap.partition import Partition, partition, sample_scores, share_at_bounds
 from rlap.training.loop import History
 from rlap.training.recipe import Recipe

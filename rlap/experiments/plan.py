@@ -14,8 +14,8 @@ from torch import nn
 
 from rlap.corruption.corrupted import INPUT_KINDS
 from rlap.experiments import released
+from rlap.experiments.parameters import StudyParameters
 from rlap.experiments.protocol import CIFAR10, SPEECH, Protocol, protocol_of
-from rlap.experiments.study_parameters import StudyParameters
 from rlap.finetuning import FULL_RECIPE, HEAD_RECIPE
 from rlap.training.recipe import Recipe
 

@@ -14,8 +14,8 @@ from dataclasses import dataclass, field
 from functools import cache
 from types import MappingProxyType
 
+from rlap.experiments.parameters import StudyParameters
 from rlap.experiments.protocol import CIFAR10, SPEECH
-from rlap.experiments.study_parameters import StudyParameters
 from rlap.ledger.paper import ARM, UNITS, Cell, by_key
 
 FULL, TEST = 50_000, 10_000  # training (full size) and test images of the paper

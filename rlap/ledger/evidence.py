@@ -13,9 +13,8 @@ from statistics import fmean
 
 from rlap.data.images import CIFAR10_CLASSES
 from rlap.experiments.forgetting.parameters import METHODS
-from rlap.experiments.parameters import NOTEBOOKS
+from rlap.experiments.parameters import ARMS, NOTEBOOKS
 from rlap.experiments.protocol import CIFAR10, PROTOCOLS
-from rlap.experiments.study_parameters import ARMS
 from rlap.ledger.cells import Setting, headline, is_full, scale_of, setting_of
 from rlap.ledger.verdicts import MIN_SEEDS
 

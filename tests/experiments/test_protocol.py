@@ -7,6 +7,7 @@ from dataclasses import asdict, fields, replace
 import pytest
 
 from rlap.experiments.checked import ParameterError
+from rlap.experiments.parameters import StudyParameters
 from rlap.experiments.plan import plan
 from rlap.experiments.protocol import (
     CIFAR10,
@@ -20,7 +21,7 @@ from rlap.experiments.protocol import (
     spelled,
     steps,
 )
-from rlap.experiments.study_parameters import StudyParameters
+from rlap.experiments.released import eval_after_first, moving_statistics
 
 RELEASED = PROTOCOLS["released"]
 
@@ -62,7 +63,10 @@ EFFECTS = {
     "mask": (True, {"mask": (False, True)}),
     "redraw": (False, {"redraw": (True, False)}),
     "shuffle": (True, {"recipes.initial.shuffle": (False, True)}),
-    "head_batchnorm": ("eval", {"head_batchnorm": ("update", "eval")}),
+    "head_batchnorm": (
+        "eval",
+        {"tuning.L-FT": (("head", moving_statistics), ("head", None))},
+    ),
     "decay": (
         "onecycle",
         {
@@ -99,7 +103,10 @@ EFFECTS = {
     ),
 }
 SPEECH_EFFECTS = {
-    "head": ("whole", {"head_scope": ("layer", "head")}),
+    "head": (
+        "whole",
+        {"tuning.L-FT": (("layer", moving_statistics), ("head", moving_statistics))},
+    ),
     "frames": (32, {"load.frames": (130, 32)}),
     "split": ("speaker", {"load.split": ("random", "speaker")}),
     "monitor": (
@@ -115,7 +122,7 @@ SPEECH_EFFECTS = {
             }.items()
         },
     ),
-    "retrain_mode": ("train", {"retrain_batchnorm": ("first epoch", "train")}),
+    "retrain_mode": ("train", {"retraining": (eval_after_first, None)}),
 }
 
 
