@@ -25,6 +25,7 @@ from rlap.checks import (
 )
 from rlap.mixture import BEST, STARTS, Mixture, Samples, fit, standardise
 from rlap.network.layers import check_logits
+from rlap.network.precision import own_precision
 
 # score a rule reads -> whether a larger value means a better sample
 ONE_DIMENSIONAL = {"loss": False, "margin": True, "confidence": True}
@@ -232,6 +233,7 @@ def check_quality(quality: Tensor | None, n: int) -> Tensor | None:
     return value
 
 
+@own_precision()
 def _fit(data: Samples, start: str, options: dict) -> tuple[str, Mixture]:
     """The start of the fit of the highest likelihood, and the fit."""
     total = data.values.sum(1, dtype=torch.float64)
@@ -241,6 +243,7 @@ def _fit(data: Samples, start: str, options: dict) -> tuple[str, Mixture]:
     return best, fits[best]
 
 
+@own_precision()
 def _good_component(
     data: Samples, mixture: Mixture, rule: str, quality: Tensor | None
 ) -> tuple[Tensor, dict[str, object]]:

@@ -12,7 +12,7 @@ They hold the one mask that they are given: what an earlier mask zeroed, that of
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -85,8 +85,20 @@ class Mask:
     @torch.no_grad()
     def apply(self, model: nn.Module) -> None:
         """Set the masked rows of ``model`` to zero, in place."""
-        for parameter in self.parameters(model).values():
-            parameter[self.units.to(parameter.device)] = 0
+        self.holder(model)()
+
+    def holder(self, model: nn.Module) -> Callable[[], None]:
+        """``apply`` for this model, to be called after each step: its parameters are
+        looked up once."""
+        found = list(self.parameters(model).values())
+        units = [self.units.to(parameter.device) for parameter in found]
+
+        @torch.no_grad()
+        def hold() -> None:
+            for parameter, rows in zip(found, units, strict=True):
+                parameter.index_fill_(0, rows, 0)
+
+        return hold
 
     @own_precision()
     @torch.no_grad()

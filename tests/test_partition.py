@@ -344,6 +344,15 @@ def test_both_starts_agree_where_there_is_one_difference():
     assert torch.equal(partition(constant, start="total").high_quality, TRUTH)
 
 
+def test_a_callers_autocast_does_not_make_it_coarse():
+    scores, _ = classes_and_noise()
+    plain = partition(scores, start="best")
+    with torch.autocast("cpu", torch.bfloat16):
+        got = partition(scores, start="best")
+    assert torch.equal(got.posterior, plain.posterior)
+    assert got.diagnostics == plain.diagnostics
+
+
 def test_global_state_is_left_alone():
     with untouched(torch.nn.ReLU()):
         partition(two_blobs(), n_init=2)

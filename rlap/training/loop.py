@@ -7,8 +7,9 @@ resumed from its checkpoint equals the uninterrupted one.
 
 from __future__ import annotations
 
+import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -38,6 +39,7 @@ from rlap.network.precision import autocast, own_precision
 from rlap.network.strips import strips_for
 from rlap.training.checkpoint import Checkpoint, fingerprint
 from rlap.training.inference import accuracy
+from rlap.training.perceptron import Perceptron
 from rlap.training.recipe import (
     Recipe,
     augment,
@@ -50,6 +52,9 @@ from rlap.training.recipe import (
 
 if TYPE_CHECKING:
     from rlap.pruning import Mask
+
+
+GATHERED = 2**19  # values that are gathered at once from a split that does not change
 
 
 class TrainingDiverged(RuntimeError):
@@ -174,9 +179,10 @@ def train(
         saved = Checkpoint(checkpoint, run, told, test)
         start = saved.restore()
         if mask is not None:
-            mask.apply(model)
+            run.hold = mask.holder(model)
+        run.hold()
         for epoch in _bar(range(start, recipe.epochs), progress, history):
-            run.epoch(epoch, mask)
+            run.epoch(epoch)
             run.evaluate(test, monitor)
             saved.write()
     model.eval()
@@ -199,6 +205,8 @@ class TrainingRun:
     generator: torch.Generator = field(default_factory=torch.Generator)
     top_label: int = 0
     plateau: ReduceLROnPlateau | None = None
+    hold: Callable[[], None] = lambda: None  # pruned units at zero
+    perceptron: Perceptron | None = None
     place: Callable[[Tensor], Tensor] = field(init=False)
     strips: AbstractContextManager = field(init=False)
 
@@ -208,39 +216,61 @@ class TrainingRun:
         self.top_label = int(self.split.labels.max())
         self.plateau = make_plateau(self.recipe, self.optimizer)
 
-    def epoch(self, epoch: int, mask: Mask | None) -> None:
+    def epoch(self, epoch: int) -> None:
         """One pass over the data."""
-        recipe, n = self.recipe, len(self.split)
         began = time.perf_counter()
-        order = torch.arange(n)
-        if recipe.shuffle:
-            order = torch.randperm(n, generator=self.generator)
-        batches = list(order.split(recipe.batch_size))
-        if len(batches) > 1 and len(batches[-1]) == 1 < recipe.batch_size:
-            batches.pop()  # BatchNorm has no variance over one sample
+        order = self.order()
+        steps = -(-len(order) // self.recipe.batch_size)
         self.set_mode()
         if self.on_epoch is not None:
             self.on_epoch(self.model, epoch)
-        loss_sum = hits = torch.zeros((), device=self.device)
-        for i, index in enumerate(batches):
-            lr = self.set_rate(epoch * len(batches) + i, len(batches))
-            index = index.to(self.device)
-            loss, correct = self.step(index)
-            if mask is not None:
-                mask.apply(self.model)
-            loss_sum = loss_sum + loss * len(index)
-            hits = hits + correct
-        seen = sum(len(b) for b in batches)
-        mean_loss = loss_sum.item() / seen  # waits for the device: the time is real
-        if not torch.isfinite(loss_sum):
+        self.perceptron = self.by_hand()
+        loss_sum, hits = (torch.zeros((), device=self.device) for _ in range(2))
+        for i, (inputs, labels) in enumerate(self.batches(order)):
+            lr = self.set_rate(epoch * steps + i, steps)
+            loss, logits = self.step(inputs, labels)
+            loss_sum += loss * len(labels)
+            hits += (logits.argmax(1) == labels).sum()
+        mean_loss = loss_sum.item() / len(order)  # waits for the device: real time
+        if not math.isfinite(mean_loss):
             raise TrainingDiverged(
                 f"the loss is {mean_loss} in epoch {epoch}; lower the learning rate "
-                f"(now {recipe.lr}) or check the inputs"
+                f"(now {self.recipe.lr}) or check the inputs"
             )
         self.history.loss.append(mean_loss)
-        self.history.accuracy.append(hits.item() / seen)
+        self.history.accuracy.append(hits.item() / len(order))
         self.history.lr.append(lr)
         self.history.seconds.append(time.perf_counter() - began)
+
+    def by_hand(self) -> Perceptron | None:
+        """The model as a perceptron, where its gradients can be written out."""
+        if self.penalty is not None or self.split.inputs.dim() != 2:
+            return None
+        found = Perceptron.of(self.model, self.history.precision)
+        enough = found is not None and found.layers[-1].out_features > self.top_label
+        return found if enough else None  # what is wrong, ``backward`` tells
+
+    def order(self) -> Tensor:
+        """The samples of an epoch, one batch after the other."""
+        n, size = len(self.split), self.recipe.batch_size
+        order = torch.arange(n)
+        if self.recipe.shuffle:
+            order = torch.randperm(n, generator=self.generator)
+        # BatchNorm has no variance over one sample
+        return order[:-1] if n > size > 1 and n % size == 1 else order
+
+    def batches(self, order: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+        """Inputs (B, ...) and labels (B,) of each step. Small samples are gathered for
+        many steps at once, where nothing is drawn at each access."""
+        split, size = self.split, self.recipe.batch_size
+        at_once = size
+        if type(split) is Split:
+            values = size * split.inputs[0].numel()
+            at_once *= max(1, GATHERED // max(1, values))
+        for index in order.split(at_once):
+            index = index.to(self.device)
+            inputs = split.at(index, self.generator).split(size)
+            yield from zip(inputs, split.labels[index].split(size), strict=True)
 
     def set_rate(self, step: int, steps_per_epoch: int) -> float:
         """Set the learning rate of ``step`` and return it."""
@@ -251,28 +281,35 @@ class TrainingRun:
             group["lr"] = lr
         return lr
 
-    def step(self, index: Tensor) -> tuple[Tensor, Tensor]:
-        """One update on the samples ``index`` (B,): loss and number of hits."""
-        inputs = self.split.at(index, self.generator)
+    def step(self, inputs: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """One update on a batch: the loss, and logits (B, C)."""
         inputs = augment(inputs, self.recipe, self.generator)
-        labels = self.split.labels[index]
+        backward = self.backward
+        if self.perceptron is not None:
+            backward = self.perceptron.backward
+        logits, loss = backward(inputs, labels, self.recipe.label_smoothing)
+        self.optimizer.step()
+        self.hold()
+        return loss, logits
+
+    def backward(
+        self, inputs: Tensor, labels: Tensor, smoothing: float
+    ) -> tuple[Tensor, Tensor]:
+        """Logits (B, C) and loss of a batch; the gradients are left for a step."""
         with autocast(self.history.precision, self.device), self.strips:
             output = self.model(self.place(inputs))
-            logits = check_logits(output, len(index)).float()  # (B, C)
+            logits = check_logits(output, len(labels)).float()
         if logits.shape[1] <= self.top_label:
             raise ValueError(
                 f"the model returns logits {tuple(logits.shape)}; labels up to "
                 f"{self.top_label} need (B, C) with C > {self.top_label}"
             )
-        loss = F.cross_entropy(
-            logits, labels, label_smoothing=self.recipe.label_smoothing
-        )
+        loss = F.cross_entropy(logits, labels, label_smoothing=smoothing)
         if self.penalty is not None:
             loss = loss + self.penalty(self.model)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
-        self.optimizer.step()
-        return loss.detach(), (logits.detach().argmax(1) == labels).sum()
+        return logits.detach(), loss.detach()
 
     def evaluate(self, test: Split | None, monitor: Split | None) -> None:
         """Accuracy on both after an epoch; the schedule hears of the second."""
