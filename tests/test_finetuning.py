@@ -321,6 +321,22 @@ def test_batchnorm_of_the_backbone(scope, batchnorm, moves):
     assert torch.equal(net.conv.weight, before["conv.weight"]) == (scope == "head")
 
 
+@pytest.mark.parametrize(
+    ("scope", "moves"), [("head", False), ("layer", False), ("full", True)]
+)
+@pytest.mark.parametrize("cache", [True, False])
+def test_statistics_inside_the_head_stand_still_unless_all_is_trained(
+    scope, moves, cache
+):
+    """By default L-FT freezes them, and F-FT trains as usual."""
+    layers = [nn.Linear(6, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Linear(8, 3)]
+    net = seeded(lambda: nn.Sequential(*layers))
+    before = net[1].running_mean.clone()
+    finetune(net, blobs(), scope=scope, layer="0", recipe=ADAM, cache=cache)
+    assert torch.equal(net[1].running_mean, before) != moves
+    assert net[1].num_batches_tracked.item() > 0 or not moves
+
+
 @pytest.mark.parametrize(("batchnorm", "moves"), [("eval", False), ("update", True)])
 def test_syncbatchnorm_is_a_batchnorm(batchnorm, moves):
     """Set and read without a step: in train mode it runs on several GPUs alone."""

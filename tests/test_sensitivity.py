@@ -72,6 +72,16 @@ def test_collinear_units_share_their_slope():
     assert more_units_than_samples.abs().max() < 10
 
 
+def test_units_equal_but_for_rounding_share_it_too():
+    """Their difference is rounding: a slope on it would be as large as it is empty."""
+    x = randn(300, 3)
+    y = x[:, 0] + 0.1 * randn(300, seed=1) > 0.4
+    nearly = torch.cat([x, x[:, :1] + 1e-7 * randn(300, 1, seed=2)], 1)
+    assert torch.allclose(
+        regression(nearly, y), regression(torch.cat([x, x[:, :1]], 1), y), atol=1e-5
+    )
+
+
 @pytest.mark.parametrize("value", [0.0, 0.3, -1e4 / 3, 1e6])
 @pytest.mark.parametrize("chunk", [7, 4096])
 def test_a_unit_that_never_moves_has_no_slope(value, chunk, monkeypatch):
@@ -102,6 +112,15 @@ def test_planted_noise_units_are_found_and_the_class_target_misses_them():
     by_class = noisy[labels]
     wrong = top_units(sensitivity(z, by_class), planted)
     assert len(planted_set & set(wrong.tolist())) < 12
+
+
+def test_units_that_are_dead_on_one_side_by_hand():
+    """The released ratio divides by the retain set's statistic plus 1e-8."""
+    a = torch.tensor([[2.0, 0.0, 0.0], [2.0, 0.0, 0.0], [0.0, 0.0, 3.0]])
+    low = torch.tensor([True, True, False])
+    for criterion, first in (("abs", 2e8), ("rms", 2e8), ("freq", 1e8), ("std", 0.0)):
+        got = sensitivity(a, low, criterion=criterion)
+        assert got.tolist() == pytest.approx([first, 0.0, 0.0], rel=1e-12)
 
 
 def test_statistics_by_hand():
@@ -138,6 +157,8 @@ def test_magnitude_and_random():
     assert torch.allclose(-got, conv.weight.double().flatten(1).norm(dim=1))
     assert not got.requires_grad
     drawn = [sensitivity(A, LOW, criterion="random", seed=s) for s in (1, 1, 2)]
+    first = sensitivity(A, LOW, criterion="random", seed=0)
+    assert torch.equal(sensitivity(A, LOW, criterion="random"), first)
     assert torch.equal(drawn[0], drawn[1]) and not torch.equal(drawn[0], drawn[2])
 
 
