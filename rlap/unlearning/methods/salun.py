@@ -5,7 +5,9 @@ Source: Fan et al. (ICLR 2024).
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -104,6 +106,10 @@ class Unsalient:
         for name, salient in self.salient.items():
             parameter = model.get_parameter(name)
             parameter.copy_(torch.where(salient, parameter, self.values[name]))
+
+    def holder(self, model: nn.Module) -> Callable[[], None]:
+        """``apply`` for this model, to be called after each step."""
+        return partial(self.apply, model)
 
     def describe(self) -> tuple:
         """What is masked, for the identity of a checkpoint."""
