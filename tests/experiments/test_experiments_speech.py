@@ -1,4 +1,4 @@
-"""The noise of the second experiment, its simple scores, and how its arms train."""
+"""The noise of the second experiment, and its simple scores."""
 
 from __future__ import annotations
 
@@ -10,12 +10,7 @@ from rlap.data import Split
 from rlap.data.speech.keywords import Waveforms
 from rlap.data.speech.mfcc import mfcc
 from rlap.experiments import speech
-from rlap.experiments.arms import fit, recipes
-from rlap.experiments.parameters import (
-    SPEECH_KINDS,
-    Cifar10Parameters,
-    SpeechParameters,
-)
+from rlap.experiments.parameters import SPEECH_KINDS, SpeechParameters
 
 LABELS = torch.arange(20) % 10
 
@@ -72,42 +67,3 @@ def test_simple_scores_by_hand():
     assert torch.allclose(scores["fine coefficients"], torch.tensor([0.0, 0.4]))
     assert torch.allclose(scores["energy in the padding"], torch.tensor([0.0, 0.2]))
     assert "energy in the padding" not in speech.simple_scores(x[..., :32])
-
-
-def test_recipes_share_one_budget_and_the_released_retrain_has_its_own():
-    run = SpeechParameters(tier="small").resolved()
-    found = recipes(run)
-    both = run.epochs + run.finetune_epochs
-    assert found["retrain"].epochs == found["oracle"].epochs == both
-    assert found["L-FT"].epochs == found["F-FT"].epochs == run.finetune_epochs
-    assert {r.precision for r in found.values()} == {"fp32"}
-    assert {r.augment for r in found.values()} == {"none"}
-    released = found.pop("retrain (released)")
-    assert all(r.shuffle and r.schedule != "constant" for r in found.values())
-    # audit 1.4 and 14: Adam at 5e-4, halved on a plateau, shuffled batches of 64
-    assert (released.optimizer, released.lr, released.batch_size) == ("adam", 5e-4, 64)
-    assert (released.schedule, released.gamma, released.patience) == ("plateau", 0.5, 5)
-    assert released.shuffle and released.weight_decay == 0
-    assert released.epochs == run.released_epochs
-
-
-def test_recipes_for_images_are_as_before():
-    run = Cifar10Parameters(tier="small").resolved()
-    found = recipes(run)
-    assert set(found) == {"initial", "L-FT", "F-FT", "retrain", "oracle"}
-    start = found["initial"]
-    assert (start.optimizer, start.lr, start.schedule) == ("sgd", 0.1, "onecycle")
-    assert (start.augment, start.batch_size) == ("crop+flip", 128)
-    assert (found["F-FT"].augment, found["L-FT"].augment) == ("crop+flip", "none")
-    assert {r.precision for r in found.values()} == {"auto"}
-
-
-def test_fit_passes_on_what_training_is_told(clips):
-    split = features(clips, 32)
-    run = SpeechParameters(released_epochs=2).resolved()
-    released = recipes(run)["retrain (released)"]
-    net, history = fit(
-        run, split, released, None, "cpu", monitor=split, batchnorm="first epoch"
-    )
-    assert len(history.monitor_accuracy) == 2 and history.test_accuracy == []
-    assert int(net.bn.num_batches_tracked) == 1  # one batch, in the first epoch alone

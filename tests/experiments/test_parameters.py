@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 
 from rlap.experiments.checked import ParameterError, assigned_names
 from rlap.experiments.parameters import (
-    CIFAR10_TIERS,
-    SPEECH_TIERS,
+    STUDY_TIERS,
     TIERS,
     Cifar10Parameters,
     OwnModelParameters,
     SpeechParameters,
+    StudyParameters,
 )
+from rlap.experiments.plan import plan
 
 NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
 
@@ -30,14 +30,16 @@ def parameter_cell(notebook: str) -> str:
 @pytest.mark.parametrize(
     ("notebook", "kind"),
     [
-        ("01_cifar10.ipynb", Cifar10Parameters),
         ("00_own_model.ipynb", OwnModelParameters),
+        ("01_cifar10.ipynb", Cifar10Parameters),
+        ("02_speech.ipynb", SpeechParameters),
+        ("05_protocols.ipynb", StudyParameters),
     ],
 )
 def test_the_cell_is_the_dataclass(notebook, kind):
     namespace: dict[str, object] = {}
     exec(parameter_cell(notebook), {}, namespace)
-    assert list(namespace) == kind.names()
+    assert sorted(namespace) == sorted(kind.names())
     assert kind(**namespace) == kind(), "defaults of the cell and the class differ"
 
 
@@ -104,14 +106,23 @@ def test_assigned_names_reads_the_last_of_each_kind():
     assert sorted(assigned_names(cells)) == ["b", "c"]
 
 
+@pytest.mark.parametrize("kind", [Cifar10Parameters, SpeechParameters])
 @pytest.mark.parametrize("tier", TIERS)
-def test_every_tier_resolves_all_choices_but_the_width(tier):
-    run = Cifar10Parameters(tier=tier).resolved()
-    unresolved = [k for k, v in asdict(run).items() if v is None]
-    assert unresolved == ["width"]
-    given = Cifar10Parameters(tier=tier, epochs=3).resolved()
-    assert given.epochs == 3
-    assert given.train_size == CIFAR10_TIERS[tier]["train_size"]
+def test_a_walkthrough_has_the_sizes_and_recipes_of_the_one_engine(kind, tier):
+    run, study = kind(tier=tier).resolved(), kind(tier=tier).study
+    assert study.protocol == "controlled" and study.dataset == kind.data_set
+    shared = {*study.names()} & {*run.names()}
+    assert {k: getattr(run, k) for k in shared} == {
+        k: getattr(study, k) for k in shared
+    }
+    usual = STUDY_TIERS[kind.data_set][tier]
+    assert {k: getattr(run, k) for k in usual} == usual
+    recipes = plan(run.study).recipes
+    assert recipes["initial"].epochs == run.epochs
+    assert recipes["retrain"].epochs == run.epochs + run.finetune_epochs
+    given = kind(tier=tier, epochs=3, train_size=300).resolved()
+    assert (given.epochs, given.train_size) == (3, 300)
+    assert plan(given.study).recipes["retrain"].epochs == 3 + run.finetune_epochs
 
 
 def test_label_noise_has_no_level_and_out_is_not_part_of_the_identity():
@@ -126,29 +137,11 @@ def test_label_noise_has_no_level_and_out_is_not_part_of_the_identity():
 # --- speech -------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("tier", TIERS)
-def test_speech_resolves_to_the_tiers_epochs_and_the_whole_set(tier):
-    run = SpeechParameters(tier=tier).resolved()
-    sizes = {"train_size": None, "test_size": None}
-    given = {k: getattr(run, k) for k in SPEECH_TIERS[tier] | sizes}
-    assert given == sizes | SPEECH_TIERS[tier]
-    assert SpeechParameters(tier=tier, train_size=300).resolved().train_size == 300
-    assert (run.train_size is None) == (tier != "smoke")
-    unresolved = [k for k, v in asdict(run).items() if v is None]
-    assert unresolved == ([] if tier == "smoke" else ["train_size", "test_size"])
-
-
-def test_the_stronger_network_has_its_own_budget():
-    run = SpeechParameters(tier="small", model="speech_res8").resolved()
-    assert (run.epochs, run.finetune_epochs, run.lr) == (16, 8, 2e-3)
-    given = SpeechParameters(tier="small", model="speech_res8", epochs=3, lr=0.1)
-    assert (given.resolved().epochs, given.resolved().lr) == (3, 0.1)
-
-
-def test_the_released_budget_is_the_paper_tiers():
-    run = SpeechParameters(tier="paper").resolved()
-    assert (run.epochs, run.finetune_epochs) == (300, 150)
-    assert run.released_epochs == run.epochs
+def test_another_network_leaves_the_width_of_the_tiers_own():
+    assert SpeechParameters().resolved().width == 16
+    run = SpeechParameters(model="speech_cnn").resolved()
+    assert (run.model, run.width) == ("speech_cnn", None)
+    assert SpeechParameters(model="speech_res8").resolved().width == 16
 
 
 @pytest.mark.parametrize(

@@ -220,9 +220,9 @@ def test_all_grids_together_run_each_setting_once():
     assert max(len(job.folder.name) for job in jobs) < 100
 
 
-def test_the_recorded_walkthrough_is_the_walkthrough_grid():
+def test_the_recorded_runs_of_wrong_labels_are_their_grid():
     """The committed records lie where the sweep looks for them."""
-    (path,) = [p for p in GRIDS if p.stem == "walkthrough"]
+    (path,) = [p for p in GRIDS if p.stem == "labels"]
     assert all((job.folder / "record.json").is_file() for job in jobs_of([path]))
 
 

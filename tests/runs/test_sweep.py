@@ -17,7 +17,7 @@ import yaml
 
 from rlap.cli import main
 from rlap.experiments import records
-from rlap.experiments.parameters import CIFAR10_TIERS
+from rlap.experiments.parameters import STUDY_TIERS
 from rlap.runs import grid
 from rlap.runs.estimate import START_UP, Costs
 from rlap.runs.locks import lock
@@ -26,7 +26,7 @@ from rlap.runs.sweep import arguments, states, sweep
 
 ROOT = Path(__file__).parents[2]
 REAL = ROOT / "notebooks" / "01_cifar10.ipynb"
-SMOKE_SIZE = CIFAR10_TIERS["smoke"]["train_size"]
+SMOKE_SIZE = STUDY_TIERS["cifar10"]["smoke"]["train_size"]
 
 # A kernel that does not import torch, so that it starts at once. It notes its process
 # id, waits while the folder holds a file "wait", and seed 13 fails.
@@ -347,7 +347,7 @@ def test_snakemake_plans_the_same_commands(tmp_path):
     """Where Snakemake is installed (it is an extra): a dry run over one grid."""
     pytest.importorskip("snakemake")
     rlap = f"{sys.executable} -m rlap.cli"
-    given = ["grids=grids/walkthrough.yaml", f"rlap={rlap}", "options=--seeds 90"]
+    given = ["grids=grids/labels.yaml", f"rlap={rlap}", "options=--seeds 90"]
     command = [sys.executable, "-m", "snakemake", "--dry-run", "--profile"]
     command += [str(ROOT / "workflow" / "profiles" / "local"), "--config", *given]
     done = subprocess.run(
@@ -357,5 +357,6 @@ def test_snakemake_plans_the_same_commands(tmp_path):
     )
     told = done.stdout + done.stderr
     assert done.returncode == 0, told
-    assert "--out results/01_cifar10/small-symmetric_exclusive-r0.4-s90" in told
-    assert told.count("rlap.cli run notebooks/01_cifar10.ipynb") == 2
+    folder = "results/05_protocols/released-small-symmetric_exclusive-r0.4-s90"
+    assert f"--out {folder}" in told
+    assert told.count("rlap.cli run notebooks/05_protocols.ipynb") == 4

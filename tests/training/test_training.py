@@ -562,10 +562,8 @@ def test_only_the_named_modules_are_trained():
     [
         ("train", None, True),
         ("eval", None, False),
-        ("update", None, True),
         ("train", ["fc"], False),
         ("eval", ["fc"], False),
-        ("update", ["fc"], True),
         ("train", ["bn", "fc"], True),
         ("eval", ["bn", "fc"], False),
     ],
@@ -589,28 +587,22 @@ def test_batchnorm_statistics(batchnorm, modules, moves):
     assert torch.equal(after["bn.weight"], before["bn.weight"]) != trained
 
 
-def test_first_epoch_alone_in_train_mode():
-    """As the released retrain of speech: then eval mode, and BatchNorm stands still."""
-    net, modes, means = convnet(), [], []
+def test_a_hook_sets_modes_for_an_epoch():
+    """It is called when the modules have their modes, and before the first batch."""
+    net, seen, modes = convnet(), [], []
+
+    def hook(model, epoch):
+        seen.append((model is net, epoch, net.bn.training))
+        net.bn.train(epoch == 1)
 
     def look(module, args):
         if torch.is_grad_enabled():  # a step, not the look at the memory layout
-            modes.append((net.bn.training, net.drop.training, module.training))
-            means.append(net.bn.running_mean.clone())
+            modes.append(net.bn.training)
 
     net.fc.register_forward_pre_hook(look)
-    train(net, pictures(), PLAIN, batchnorm="first epoch")  # 24 samples: 3 batches
-    assert modes == [(True,) * 3] * 3 + [(False,) * 3] * 6
-    assert not torch.equal(means[0], means[2])  # the first pass moved it already
-    assert all(torch.equal(mean, means[2]) for mean in means[3:])
-    # one epoch is as usual, and all parameters go on moving in the others
-    once, usual = convnet(), convnet()
-    one = replace(PLAIN, epochs=1)
-    train(once, pictures(), one, batchnorm="first epoch")
-    train(usual, pictures(), one)
-    assert same_state(once, state(usual))
-    for name, parameter in net.named_parameters():
-        assert not torch.equal(parameter, once.get_parameter(name)), name
+    train(net, pictures(), PLAIN, modules=["fc"], on_epoch=hook)
+    assert seen == [(True, epoch, False) for epoch in range(3)]
+    assert modes == [False] * 3 + [True] * 3 + [False] * 3  # 24 samples: 3 batches
 
 
 # --- prediction ---------------------------------------------------------------------
