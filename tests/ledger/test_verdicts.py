@@ -249,6 +249,8 @@ def test_p_values_of_each_verdict_are_of_what_was_tested():
     assert open_.p == pytest.approx(verdicts.p_value(0.015, error, 3))
     inside = judge_none(around(0.01, 0.001), 0.02)  # as sure as the nearer end
     assert inside.p == pytest.approx(verdicts.p_value(0.01, 0.001 / math.sqrt(3), 3))
+    outside = judge_none(around(0.05, 0.001), 0.02)
+    assert outside.p == pytest.approx(verdicts.p_value(0.03, 0.001 / math.sqrt(3), 3))
 
 
 def test_the_columns_of_a_row():
