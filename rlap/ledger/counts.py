@@ -4,9 +4,11 @@ or anything with the same columns as attributes."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from statistics import median
 
+from rlap.ledger.summary import standard_error
 from rlap.ledger.verdicts import (
     CONTRADICTED,
     INCONCLUSIVE,
@@ -16,6 +18,9 @@ from rlap.ledger.verdicts import (
     REPRODUCED,
     VERDICTS,
 )
+
+TEST = 10_000  # images, of the paper and of ours
+Z95 = 1.959963984540054
 
 
 def select(rows: Sequence, **wanted: object) -> list:
@@ -92,6 +97,37 @@ def seen(rows: Iterable, margin: float = MARGIN) -> list[dict[str, object]]:
         | {"within": sum(size <= margin for size in sizes)}
         for (protocol, tier, n), sizes in sorted(found.items())
     ]
+
+
+def single_runs(rows: Iterable) -> list[dict[str, object]]:
+    """How far two single runs of one and the same thing fall apart, for each protocol
+    and tier: the reason for the margin, as the paper prints single runs.
+
+    Of the accuracies (``Row``) with three seeds or more, ``spread`` is the median
+    standard deviation between seeds and ``apart`` the difference that two runs stay
+    within 95 times in 100; ``sampling`` is as much from drawing ``TEST`` other test
+    images alone. Fractions.
+    """
+    found: dict[tuple[str, str], list[tuple[float, float]]] = {}
+    for row in rows:
+        if row.metric == "accuracy" and row.unit == "fraction" and row.n >= MIN_SEEDS:
+            deviation = standard_error(row.values) * math.sqrt(row.n)
+            found.setdefault((row.protocol, row.tier), []).append((deviation, row.ours))
+    lines = []
+    for (protocol, tier), pairs in found.items():
+        deviations, means = zip(*pairs, strict=True)
+        one, mean = median(deviations), median(means)
+        lines.append(
+            {"protocol": protocol, "tier": tier, "accuracies": len(pairs)}
+            | {"spread": one, "apart": apart(one)}
+            | {"sampling": apart(math.sqrt(mean * (1 - mean) / TEST))}
+        )
+    return lines
+
+
+def apart(deviation: float) -> float:
+    """Within how much two draws of one standard deviation stay 95 times in 100."""
+    return Z95 * math.sqrt(2) * deviation
 
 
 def amount(row, name: str = "ours", *, sign: bool = True) -> str:

@@ -28,6 +28,7 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 from rlap.files import paths
+from rlap.files.download import atomic
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -43,7 +44,7 @@ RUN = (
 )
 # the columns of numbers; all others are text
 NUMBERS = ("rate", "level", "size_true", "size_paper", "strength", "seed")
-LISTS = ("runs", "rows", "gains", "orderings", "claims", "findings", "margins")
+LISTS = ("runs", "rows", "gains", "orderings", "claims", "findings")
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,6 @@ class Tables:
         orderings: ``rlap.ledger.orderings.Ordering``, the orders.
         claims: ``ClaimRow``, of all three papers.
         findings: kind, where and text of each fault in the records.
-        margins: how many verdicts hold at each margin; ``rlap.ledger.rows.by_margin``.
     """
 
     records: pd.DataFrame
@@ -72,7 +72,6 @@ class Tables:
     orderings: pd.DataFrame
     claims: pd.DataFrame
     findings: pd.DataFrame
-    margins: pd.DataFrame
 
 
 def load(folder: str | Path | None = None) -> Tables:
@@ -109,6 +108,21 @@ def joined(runs: pd.DataFrame, values: pd.DataFrame) -> pd.DataFrame:
     typed = runs.astype({name: float if name in NUMBERS else str for name in RUN})
     typed = typed.astype({"seed": int})
     return values.merge(typed, on="run", how="left")[[*RUN, *VALUE[1:]]]
+
+
+def margins(folder: str | Path | None = None) -> pd.DataFrame:
+    """How many verdicts hold at each margin (``rlap.ledger.rows.by_margin``); computed
+    when it is asked for first, which takes some seconds."""
+    import pandas as pd
+
+    from rlap.ledger import rows
+
+    file = keep(folder) / "margins.json"
+    if not file.exists():
+        found = rows.by_margin(rows.build(folder))
+        with atomic(file) as temporary:
+            temporary.write_text(json.dumps(found), encoding="utf-8")
+    return pd.DataFrame(json.loads(file.read_text("utf-8")))
 
 
 def sources(records: pd.DataFrame) -> pd.DataFrame:
@@ -267,7 +281,6 @@ def write(folder: Path, kept: Path) -> None:
     }
     whole: dict[str, list] = {k: ledger.as_dicts(rows) for k, rows in lists.items()}
     whole["runs"] = [run_row(record) for record in book.records]
-    whole["margins"] = ledger.by_margin(book)
     (kept / "ledger.json").write_text(json.dumps(whole), encoding="utf-8")
     write_csv(kept / "values.csv", VALUE, values_of_all(book.records))
 

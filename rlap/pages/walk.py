@@ -13,14 +13,13 @@ from rlap.ledger import evidence as filed
 from rlap.ledger.cells import Setting
 from rlap.ledger.claims.quantities import accuracy, auroc
 from rlap.ledger.evidence import Evidence
-from rlap.ledger.summary import Interval, interval
+from rlap.ledger.summary import Interval, interval, standard_error
 from rlap.ledger.verdicts import (
     ALPHA,
     MIN_SEEDS,
     NOT_RUN,
     holm,
     p_value,
-    standard_error,
 )
 from rlap.pages.markup import html, mark, of_change, of_interval, plain, table, table_of
 

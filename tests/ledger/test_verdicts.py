@@ -157,3 +157,111 @@ def test_p_value_by_hand():
     assert verdicts.p_value(2.0, 1.0, 3) == pytest.approx(1 - 2 / math.sqrt(6))
     assert verdicts.p_value(0.1, 0.0, 3) == 0
     assert verdicts.p_value(0.0, 0.0, 3) == 1
+
+
+def half(spread: float) -> float:
+    """Half width of the interval of ``around(mean, spread)``: t(.975, 2) / sqrt(3)."""
+    return 4.302652729749462 / math.sqrt(3) * spread
+
+
+TINY = 1e-9  # on either side of a boundary
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+@pytest.mark.parametrize(("beyond", "verdict"), [(-TINY, True), (TINY, False)])
+def test_value_is_reproduced_up_to_the_margin_and_no_further(sign, beyond, verdict):
+    """The far end of the interval lies on the margin beyond the rounded number."""
+    edge = max(PRINTED) if sign > 0 else min(PRINTED)
+    mean = edge + sign * (0.02 - half(0.002) + beyond)
+    found = judge_value(around(mean, 0.002), PRINTED)
+    assert found.verdict == ("reproduced" if verdict else "inconclusive")
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+@pytest.mark.parametrize("spread", [0.001, 0.02])
+@pytest.mark.parametrize(("beyond", "verdict"), [(-TINY, False), (TINY, True)])
+def test_value_is_contradicted_beyond_margin_and_single_run(
+    sign, spread, beyond, verdict
+):
+    """With little spread the margin decides, with much of it one more run."""
+    edge = max(PRINTED) if sign > 0 else min(PRINTED)
+    wide = max(half(spread) + 0.02, 2 * half(spread))  # sqrt(3 + 1) half widths
+    found = judge_value(around(edge + sign * (wide + beyond), spread), PRINTED)
+    assert found.verdict == ("contradicted" if verdict else "inconclusive")
+    assert found.detectable == pytest.approx(wide)
+
+
+@pytest.mark.parametrize(
+    ("printed", "mean", "verdict"),
+    [
+        # half width .002484; a printed gain: zero, then the margin
+        (0.1, half(0.001) - TINY, "contradicted"),
+        (0.1, 0.02 - half(0.001) - TINY, "contradicted"),
+        (0.1, 0.02 - half(0.001) + TINY, "reproduced"),
+        (-0.1, -(0.02 - half(0.001) - TINY), "contradicted"),
+        (-0.1, -(0.02 - half(0.001) + TINY), "reproduced"),
+        # a printed nothing: up to the margin that itself counts as nothing
+        (0.02, 0.02 - half(0.001) - TINY, "reproduced"),
+        (0.02, 0.02 - half(0.001) + TINY, "inconclusive"),
+        (0.02, 0.02 + half(0.001) - TINY, "inconclusive"),
+        (0.02, 0.02 + half(0.001) + TINY, "contradicted"),
+        (-0.02, -0.02 - half(0.001) - TINY, "contradicted"),
+        (-0.02, -0.02 - half(0.001) + TINY, "inconclusive"),
+    ],
+)
+def test_gain_at_each_boundary(printed, mean, verdict):
+    assert judge_gain(around(mean, 0.001), printed).verdict == verdict
+
+
+def test_a_wide_gain_is_sure_of_its_direction_or_of_nothing():
+    wide = 0.02  # half width .0497: the margin is inside
+    for sign in (1, -1):
+        sure = around(sign * (half(wide) + TINY), wide)
+        assert judge_gain(sure, sign * 0.1).verdict == "reproduced"
+        unsure = around(sign * (half(wide) - TINY), wide)
+        assert judge_gain(unsure, sign * 0.1).verdict == "inconclusive"
+
+
+def test_the_margin_is_the_callers():
+    gains = around(0.03, 0.004)  # .020 to .040
+    assert judge_gain(gains, 0.1, 0.02).verdict == "reproduced"
+    assert judge_gain(gains, 0.1, 0.05).verdict == "contradicted"
+    assert judge_gain(gains, 0.04, 0.05).verdict == "reproduced"  # both are nothing
+    assert judge_value(around(0.83, 0.001), PRINTED, 0.04).verdict == "reproduced"
+    assert judge_value(around(0.83, 0.001), PRINTED, 0.02).verdict == "contradicted"
+
+
+def test_alpha_itself_survives_the_correction():
+    at, above = (Judgement("reproduced", "", p=p) for p in (0.05, 0.05 + TINY))
+    assert corrected([at])[0].verdict == "reproduced"
+    assert corrected([above])[0].verdict == "inconclusive"
+
+
+def test_p_values_of_each_verdict_are_of_what_was_tested():
+    values = around(0.03, 0.01)
+    error = 0.01 / math.sqrt(3)
+    sure = judge_above(values, 0.0, 0.02)
+    assert sure.p == pytest.approx(verdicts.p_value(0.03, error, 3))
+    short = judge_above(around(-0.03, 0.01), 0.0, 0.02)
+    assert short.p == pytest.approx(verdicts.p_value(0.05, error, 3))
+    open_ = judge_above(around(0.015, 0.01), 0.0, 0.02)  # the nearer of the two
+    assert open_.verdict == "inconclusive"
+    assert open_.p == pytest.approx(verdicts.p_value(0.015, error, 3))
+    inside = judge_none(around(0.01, 0.001), 0.02)  # as sure as the nearer end
+    assert inside.p == pytest.approx(verdicts.p_value(0.01, 0.001 / math.sqrt(3), 3))
+    outside = judge_none(around(0.05, 0.001), 0.02)
+    assert outside.p == pytest.approx(verdicts.p_value(0.03, 0.001 / math.sqrt(3), 3))
+
+
+def test_the_columns_of_a_row():
+    judged = judge_gain(around(0.1, 0.01), 0.1)
+    row = verdicts.tail(judged, family=True)
+    assert (row["n"], row["ours"], row["verdict"]) == (3, 0.1, "reproduced")
+    assert row["low"] == pytest.approx(0.1 - half(0.01), abs=1e-6)
+    assert row["detectable"] == pytest.approx(half(0.01), abs=1e-6)
+    assert row["p_holm"] == pytest.approx(judged.p, rel=1e-5)
+    one = verdicts.tail(judge_gain([0.1], 0.1), family=True)
+    assert (one["n"], one["ours"]) == (1, 0.1)
+    assert one["low"] is one["high"] is one["detectable"] is one["p_holm"] is None
+    none = verdicts.tail(judge_gain([], 0.1))
+    assert none["n"] == 0 and none["ours"] is None and "p_holm" not in none
