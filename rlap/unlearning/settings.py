@@ -36,7 +36,7 @@ from rlap.unlearning.methods.lra_layers import (
 )
 from rlap.unlearning.methods.lra_npp import chosen_units, zero_weights
 from rlap.unlearning.methods.oneshot import Importances, dampened
-from rlap.unlearning.methods.osp import last_stage, suited, sweep
+from rlap.unlearning.methods.osp import last_stage, soft_prune, suited
 from rlap.unlearning.methods.svd import Directions, kept, projected
 from rlap.unlearning.registry import METHODS
 
@@ -235,24 +235,14 @@ def osp_curves(
     row a floor, the gentlest first."""
     every = suited(statistics, reading)
     places = {"last stage": last_stage(model, every), "all layers": every}
-    measure = partial(both, data=trial.valid)
-    return {
-        f"{place}, {fraction:.0%}": [
-            {"layers": place, **row}
-            for row in sweep(
-                model,
-                statistics,
-                trial.data.labels[0],
-                measure,
-                fractions=(fraction,),
-                floors=OSP_FLOORS,
-                reading=reading,
-                layers=names,
-            )
-        ]
-        for place, names in places.items()
-        for fraction in OSP_FRACTIONS
-    }
+    prune = partial(soft_prune, model, statistics, trial.data.labels[0])
+    found = {}
+    for (place, names), fraction in product(places.items(), OSP_FRACTIONS):
+        make = partial(prune, reading=reading, layers=names)
+        tried = ({"fraction": fraction, "floor": floor} for floor in OSP_FLOORS)
+        rows = curve(make, tried, trial.valid)
+        found[f"{place}, {fraction:.0%}"] = [{"layers": place, **r} for r in rows]
+    return found
 
 
 def ssd_curve(model: nn.Module, trial: Trial, found: Importances) -> list[Row]:

@@ -231,7 +231,7 @@ def test_bad_sets_and_models():
     other = Split(forget.inputs, torch.full((3,), 7), None, 8)
     with pytest.raises(ValueError, match="the class to forget must be at most 2"):
         forget_lra_npp(net, other)
-    with pytest.raises(ValueError, match="scope is 'some'"):
+    with pytest.raises(ValueError, match="unknown scope 'some'"):
         forget_lra_npp(net, forget, scope="some")
     with pytest.raises(ValueError, match="prune_units must be at most 8"):
         forget_lra_npp(net, forget, prune_units=9)

@@ -355,7 +355,7 @@ def test_bad_values():
         relevance(net, x, target=3)
     with pytest.raises(KeyError, match="no layer 'fc3'"):
         relevance(net, x, layers=["fc3"])
-    with pytest.raises(ValueError, match="'absorb' or 'spread'"):
+    with pytest.raises(ValueError, match="unknown bias 'drop'"):
         relevance(net, x, bias="drop")
     with pytest.raises(ValueError, match="start"):
         relevance(net, x, start="half")

@@ -137,6 +137,10 @@ def class_statistics(
     Raises ``TypeError`` without convolutions or for a layer of another kind,
     ``ValueError`` for a named one that does not run exactly once, where none does, and
     for responses that are not finite.
+
+    >>> model = nn.Sequential(nn.Conv2d(3, 2, 3), nn.Flatten(), nn.Linear(1800, 10))
+    >>> class_statistics(model, data, pooling="mean").means["0"].shape
+    torch.Size([10, 2])
     """
     check_one_of(pooling, POOLINGS, "pooling")
     splits = [splits] if isinstance(splits, Split) else list(splits)

@@ -16,23 +16,37 @@ relevance propagation: an overview".
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields
 
 import torch
 from torch import Tensor, nn
 
-from rlap.checks import check_count, check_inputs, check_labels, check_level
+from rlap.checks import (
+    check_count,
+    check_inputs,
+    check_labels,
+    check_level,
+    check_one_of,
+)
 from rlap.network.layers import check_output, get_layer, model_device
 from rlap.network.precision import own_precision
 from rlap.unlearning.lrp.rules import Rule, per_sample
 from rlap.unlearning.lrp.trace import Trace
 
 STARTS = ("logit", "one")
+BIASES = ("absorb", "spread")
 
 
 class NotConserved(RuntimeError):
-    """Relevance was lost or made on the way: the result would mean nothing."""
+    """Relevance was lost or made on the way: the result would mean nothing.
+
+    >>> try:
+    ...     found = relevance(model, data.inputs, tolerance=0.0)
+    ... except NotConserved as error:
+    ...     print(str(error)[:26])
+    relevance is not conserved
+    """
 
 
 @dataclass
@@ -47,6 +61,10 @@ class Relevance:
         start: (N,) relevance at that logit.
         bias, stabiliser: (N,) what was taken on the way.
         error: (N,) |start - inputs - bias - stabiliser| / |start|.
+
+    >>> found = relevance(model, data.inputs[:4], bias="spread")
+    >>> found.inputs.shape, found.received.round().tolist()
+    (torch.Size([4, 3, 32, 32]), [1.0, 1.0, 1.0, 1.0])
     """
 
     layers: dict[str, Tensor]
@@ -117,10 +135,8 @@ def relevance(
     check_inputs(inputs)
     check_level(tolerance, "tolerance")
     check_count(batch_size, "batch_size")
-    if bias not in ("absorb", "spread"):
-        raise ValueError(f"bias is {bias!r}; use 'absorb' or 'spread'")
-    if start not in STARTS:
-        raise ValueError(f"start is {start!r}; choose one of {STARTS}")
+    check_one_of(bias, BIASES, "bias")
+    check_one_of(start, STARTS, "start")
     for name in (*(layers or ()), *(overrides or ())):
         get_layer(model, name)
     if target is not None and not isinstance(target, Tensor):
@@ -166,15 +182,9 @@ def propagate(
     ended = per_sample(back.inputs) + back.bias + back.stabiliser
     error = (begun - ended).abs() / begun.abs().clamp(min=torch.finfo(x.dtype).tiny)
     return Relevance(
-        back.layers,
-        back.inputs,
-        logits,
-        target,
-        begun,
-        back.bias,
-        back.stabiliser,
+        back.layers, back.inputs, logits, target, begun, back.bias, back.stabiliser,
         error,
-    )
+    )  # fmt: skip
 
 
 def refuse_leaks(part: Relevance, tolerance: float, first: int) -> None:
@@ -192,11 +202,14 @@ def refuse_leaks(part: Relevance, tolerance: float, first: int) -> None:
 
 def joined(parts: Sequence[Relevance]) -> Relevance:
     """Batches put together, in float32."""
-    names = ("inputs", "logits", "target", "start", "bias", "stabiliser", "error")
-    whole = {n: torch.cat([getattr(p, n) for p in parts]) for n in names}
-    whole = {n: v.float() if v.is_floating_point() else v for n, v in whole.items()}
-    layers = {
-        name: torch.cat([part.layers[name] for part in parts]).float()
-        for name in parts[0].layers
-    }
-    return Relevance(layers, **whole)
+
+    def whole(values: Iterable[Tensor]) -> Tensor:
+        joined = torch.cat(list(values))
+        return joined.float() if joined.is_floating_point() else joined
+
+    _, *others = (f.name for f in fields(Relevance))
+    layers = parts[0].layers
+    return Relevance(
+        {name: whole(part.layers[name] for part in parts) for name in layers},
+        *(whole(getattr(part, name) for part in parts) for name in others),
+    )

@@ -17,6 +17,7 @@ from torch.func import functional_call
 
 from rlap.network.copying import copy_of
 from rlap.network.modes import BATCHNORM
+from rlap.network.tracing import Tracer
 from rlap.unlearning.lrp import operations as ops
 from rlap.unlearning.lrp.rules import LinearMap, Rule, Shared, share
 
@@ -60,7 +61,7 @@ class Trace:
             )
         self.model = copy_of(model).eval().to(dtype).requires_grad_(False)
         try:
-            self.graph = fx.Tracer().trace(self.model)
+            self.graph = Tracer().trace(self.model)  # which keeps its constants
         except Exception as error:  # fx raises whatever the forward raised
             raise TypeError(
                 f"torch.fx cannot trace this network ({error}); relevance needs a "

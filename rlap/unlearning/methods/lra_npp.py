@@ -20,7 +20,7 @@ from rlap.checks import check_count, check_finite, check_one_of, check_seed
 from rlap.data.base import Split
 from rlap.finetuning import cache_features
 from rlap.network.modes import check_own_weights
-from rlap.unlearning.common.begin import Start, begin
+from rlap.unlearning.common.begin import begin
 
 SCOPES = ("all", "target")
 # how units are chosen: the method's way, then the controls
@@ -69,14 +69,12 @@ def forget_lra_npp(
     >>> int((new.weight == 0).all(0).sum())
     1
     """
-    if scope not in SCOPES:
-        raise ValueError(f"scope is {scope!r}; choose one of {SCOPES}")
-    check_selection(select, retain)
+    check_one_of(scope, SCOPES, "scope")
     start = begin(model, forget, retain)
-    last = start.last_linear()
-    layer = start.model.get_submodule(last)
-    check_own_weights(layer, last)
-    units = units_of(start, forget, retain, top, prune_units, select, seed)
+    layer = start.model.get_submodule(start.last_linear())
+    check_own_weights(layer, start.last)
+    given = {"top": top, "prune_units": prune_units, "select": select, "seed": seed}
+    units = chosen_units(start.model, forget, retain, **given)
     zero_weights(layer, units, start.labels if scope == "target" else None)
     return start.model
 
@@ -103,28 +101,10 @@ def chosen_units(
 ) -> Tensor:
     """The units, (at most k_p,) int64, that ``forget_lra_npp`` zeroes: inputs of the
     last linear layer, the first chosen first. Arguments and errors are the same."""
-    check_selection(select, retain)
-    start = begin(model, forget, retain)
-    return units_of(start, forget, retain, top, prune_units, select, seed)
-
-
-def check_selection(select: str, retain: Split | None) -> None:
-    """Raise ``ValueError`` for an unknown selection, or one that lacks its data."""
     check_one_of(select, SELECTIONS, "select")
     if select == "contrast" and retain is None:
         raise ValueError("the selection 'contrast' needs the retain set")
-
-
-def units_of(
-    start: Start,
-    forget: Split,
-    retain: Split | None,
-    top: int | None,
-    prune_units: int | None,
-    select: str,
-    seed: int,
-) -> Tensor:
-    """``chosen_units`` of a method that has begun."""
+    start = begin(model, forget, retain)
     new, last = start.model, start.last_linear()
     layer = new.get_submodule(last)
     x = cache_features(new, forget, last, "fp32").inputs  # (N, d)

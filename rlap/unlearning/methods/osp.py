@@ -12,9 +12,7 @@ and the three readings of "scaling a channel" are all there.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import partial
-from itertools import product
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -241,28 +239,3 @@ def scale_channels(
 def apply_gate(module: nn.Module, args: tuple, output: Tensor) -> Tensor:
     """A forward hook: the output (B, d, H, W) times the module's gate (d,)."""
     return output * module.gate.view(1, -1, 1, 1)
-
-
-def sweep(
-    model: nn.Module,
-    statistics: ClassStatistics,
-    label: int,
-    measure: Callable[[nn.Module], dict[str, float]],
-    *,
-    fractions: Iterable[float] = (0.05, 0.1, 0.15, 0.25, 0.4),
-    floors: Iterable[float] = (0.5, 0.75, 0.9, 1.0),
-    reading: str = "batchnorm",
-    layers: Sequence[str] | None = None,
-) -> list[dict[str, float]]:
-    """One row a setting: fraction, floor, and what ``measure`` says of the new model.
-
-    To choose a setting, measure on data that are neither trained nor tested on.
-    """
-    pruned = partial(
-        soft_prune, model, statistics, label, reading=reading, layers=layers
-    )
-    settings = [
-        {"fraction": fraction, "floor": floor}
-        for fraction, floor in product(fractions, floors)
-    ]
-    return [given | measure(pruned(**given)) for given in settings]
