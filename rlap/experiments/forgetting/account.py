@@ -98,12 +98,19 @@ def account_row(arm: Mapping[str, Any]) -> dict[str, object]:
         "class %": round(100 * arm["forget_test"], 1),
         "others %": round(100 * arm["retain_test"], 1),
         "class, by a probe %": round(100 * arm["probe_linear_forget"], 1),
-        "relearned %": round(100 * arm["relearn"], 1),
-        "with a new head %": round(100 * arm["relearn_fresh_head"], 1),
+        "relearned %": relearned(arm, "relearn"),
+        "with a new head %": relearned(arm, "relearn_fresh_head"),
         "seconds": f"{arm['seconds']:.2g}",
         "MB": "" if peak is None else f"{peak / 1e6:.0f}",
         "data": arm["data"],
     }
+
+
+def relearned(arm: Mapping[str, Any], name: str) -> float | str:
+    """How far the class was relearned, in percent; in words where that diverged: its
+    number says how soon."""
+    step = arm["curves"][name].get("diverged")
+    return round(100 * arm[name], 1) if step is None else f"diverged by step {step}"
 
 
 def examined(
