@@ -322,8 +322,11 @@ def test_statistics_inside_the_head_stand_still_unless_all_is_trained(
     scope, moves, cache
 ):
     """By default L-FT freezes them, and F-FT trains as usual."""
-    layers = [nn.Linear(6, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Linear(8, 3)]
-    net = seeded(lambda: nn.Sequential(*layers))
+    net = seeded(
+        lambda: nn.Sequential(
+            nn.Linear(6, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Linear(8, 3)
+        )
+    )
     before = net[1].running_mean.clone()
     finetune(net, blobs(), scope=scope, layer="0", recipe=ADAM, cache=cache)
     assert torch.equal(net[1].running_mean, before) != moves
