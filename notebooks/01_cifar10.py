@@ -371,7 +371,8 @@ figures.training_curves(histories, stamp)
 
 # %%
 arms = compare(models, histories, data.test)
-print(telling.of_arms(arms, len(data.test), len(data.classes)))
+counts = len(data.test), len(data.classes)
+print(telling.of_arms(arms, *counts))
 display(arms.table())
 
 # %% mystnb={"figure": {"caption": "Accuracy of every arm in this one run; dotted: guessing.", "name": "fig-arms"}, "image": {"alt": "Accuracy on clean test images of the arms initial, pruned, L-FT, F-FT, continue, retrain and oracle"}}
@@ -379,7 +380,7 @@ figures.arms(
     {name: [arm["accuracy"]] for name, arm in arms.items()},
     stamp,
     guess=1 / len(data.classes),
-)
+) if telling.learned(arms, *counts) else "no arm surely beats guessing"
 
 # %% [markdown]
 # ## Where the time went
