@@ -125,6 +125,17 @@ def same_at_margins(book: Book, what: str) -> str:
 
 
 @number
+def apart(book: Book, protocol: str) -> str:
+    """Within how many points two single runs of one and the same thing stay, 95 times
+    in 100: the reason for the margin."""
+    found = {(r["protocol"], r["tier"]): r["apart"]
+             for r in counts.single_runs(book.ledger.rows)}  # fmt: skip
+    if (protocol, "small") not in found:
+        raise LookupError(f"too few runs in {protocol!r} to tell them apart")
+    return words.fixed(100 * found[protocol, "small"], 1)
+
+
+@number
 def seen(book: Book, protocol: str) -> str:
     """How many differences of the small network have seeds enough to see the margin."""
     found = [r for r in counts.seen(book.ledger.gains)
