@@ -37,6 +37,7 @@ test: setup  ## run the tests
 
 book: setup  ## build the book into _build/html
 	$(BIN)/jupyter-book build book/ $(BOOKFLAGS)
+	@echo "Read it: $(CURDIR)/_build/html/index.html"
 
 sweep: setup  ## run what is missing of the grids (hours: try SWEEPFLAGS=--estimate)
 	$(BIN)/rlap sweep $(GRIDS) $(SWEEPFLAGS)

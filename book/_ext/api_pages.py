@@ -145,8 +145,31 @@ def skip_borrowed(
     return None
 
 
+# whose source is listed beside its documentation; the rest is in the repository
+LISTED = ("network", "training", "corruption", "models")
+
+
+def list_the_method(app: Any, env: Any, docnames: list[str]) -> None:
+    """Have viewcode list the method's source alone: all is a fifth of the site."""
+    known = env.__dict__.setdefault("_viewcode_modules", {})
+    for name in module_names():
+        inside = name.split(".")[1:]
+        if len(inside) > 1 and inside[0] not in LISTED:
+            known[name] = False
+
+
+def forget_unlisted(app: Any) -> list:
+    """Leave them out of viewcode's index, too; no page is added."""
+    known = getattr(app.env, "_viewcode_modules", {})
+    for name in [name for name, listed in known.items() if not listed]:
+        del known[name]
+    return []
+
+
 def setup(app: Any) -> dict[str, bool]:
     """Called by Sphinx."""
+    app.connect("env-before-read-docs", list_the_method)
+    app.connect("html-collect-pages", forget_unlisted, priority=1)
     app.connect("source-read", fill_page)
     app.connect("env-get-outdated", always_fresh)
     app.connect("autodoc-process-docstring", read_docstring, priority=100)

@@ -1,50 +1,35 @@
-"""Sphinx extension: run the pages of results before Sphinx reads them, two at a time.
+"""Sphinx extension: run the notebooks before Sphinx reads them, two at a time.
 
-Sphinx runs one page after the other, and most of a page's time goes into starting
-Python and importing torch. So pages are run here, next to one another, and their
-outputs are put into the notebook cache, where MyST-NB finds them. What they show
-depends on the records and on the code that shows them: outputs made from others are
-dropped first. A page that
-fails is left to MyST-NB, which runs it again and reports the error as usual.
+Sphinx runs one after the other, and half of a short run goes into starting Python and
+importing torch. So they are run here, next to one another, and their outputs are put
+into the notebook cache, where MyST-NB finds them. One that fails is left to MyST-NB,
+which runs it again and reports the error as usual. Pictures are drawn as SVG.
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import nbformat
 from jupyter_cache import get_cache
 from jupyter_cache.base import CacheBundleIn
 from jupyter_cache.executors.utils import single_nb_execution
-from myst_nb.core.read import is_myst_markdown_notebook, read_myst_markdown_notebook
 
 AT_ONCE = 2
-MADE_FROM = "results.txt"  # in the cache's folder: the digests of what pages show
+LONGEST_FIRST = ("03", "04", "02", "01", "05", "00")  # by what their names begin with
 
 
-def pages(env: Any) -> Iterator[tuple[Path, Any]]:
-    """Path and notebook of every page (.md) that has code to run."""
-    for name in sorted(env.found_docs):
-        path = Path(env.doc2path(name))
-        if path.suffix != ".md":
-            continue
-        text = path.read_text(encoding="utf-8")
-        if is_myst_markdown_notebook(text):
-            yield path, read_myst_markdown_notebook(text, path=path)
-
-
-def forget_others(cache: Any, folder: Path, results: str) -> None:
-    """Drop the outputs of pages from ``cache`` in ``folder`` unless they were made from
-    ``results``, and remember those."""
-    memory = folder / MADE_FROM
-    if memory.exists() and memory.read_text(encoding="utf-8") == results:
-        return
-    for record in cache.list_cache_records():
-        if record.uri.endswith(".md"):
-            cache.remove_cache(record.pk)
-    memory.write_text(results, encoding="utf-8")
+def notebooks(env: Any) -> Iterator[tuple[Path, Any]]:
+    """Path and content of every notebook, the longest run first."""
+    paths = [Path(env.doc2path(name)) for name in sorted(env.found_docs)]
+    found = [path for path in paths if path.suffix == ".ipynb"]
+    order = {start: i for i, start in enumerate(LONGEST_FIRST)}
+    for path in sorted(found, key=lambda p: order.get(p.name[:2], len(order))):
+        yield path, nbformat.read(path, 4)
 
 
 def is_cached(cache: Any, notebook: Any) -> bool:
@@ -58,10 +43,8 @@ def is_cached(cache: Any, notebook: Any) -> bool:
 
 def run_ahead(app: Any, env: Any, *about: set[str]) -> list[str]:
     """Run and cache what is not cached; no page has to be read for that."""
-    folder = Path(app.config.nb_execution_cache_path)
-    cache = get_cache(str(folder))
-    forget_others(cache, folder, app.rlap_results)
-    todo = [(path, nb) for path, nb in pages(env) if not is_cached(cache, nb)]
+    cache = get_cache(str(app.config.nb_execution_cache_path))
+    todo = [(path, nb) for path, nb in notebooks(env) if not is_cached(cache, nb)]
 
     def run(page: tuple[Path, Any]) -> Any:
         path, notebook = page
@@ -84,7 +67,24 @@ def run_ahead(app: Any, env: Any, *about: set[str]) -> list[str]:
     return []
 
 
+def configure(app: Any, config: Any) -> None:
+    """Have kernels draw SVG, and share the cores: as many threads as leave room."""
+    profile = Path(app.outdir).parent / "ipython" / "profile_default"
+    profile.mkdir(parents=True, exist_ok=True)
+    wanted = [
+        "c = get_config()",
+        'c.InlineBackend.figure_formats = {"svg"}',
+        "c.IPKernelApp.log_level = 40",  # no word on the transport in every run
+    ]
+    text = "\n".join(wanted) + "\n"
+    (profile / "ipython_kernel_config.py").write_text(text, encoding="utf-8")
+    os.environ["IPYTHONDIR"] = str(profile.parent)
+    threads = max(1, (os.cpu_count() or 1) // AT_ONCE)
+    os.environ.setdefault("OMP_NUM_THREADS", str(threads))
+
+
 def setup(app: Any) -> dict[str, bool]:
     """Called by Sphinx, which asks what is outdated when all pages are known."""
+    app.connect("config-inited", configure)
     app.connect("env-get-outdated", run_ahead)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -5,7 +5,7 @@ cells. So this copies notebooks/*.ipynb to book/notebooks/ before the table of
 contents is read, and puts the execution cache in a folder named after everything
 else that a notebook's output depends on: the code that computes and draws, the lock
 file and the data. New records, or new code that shows them, make Sphinx read the pages
-of results (.md), see ``run_ahead``. It also serves MathJax from the site itself.
+that show them, see ``results``. It also serves MathJax from the site itself.
 """
 
 from __future__ import annotations
@@ -154,29 +154,6 @@ def configure(app: Any, config: Any) -> None:
         app.connect("build-finished", install)
 
 
-def with_new_results(
-    app: Any, env: Any, added: set[str], changed: set[str], removed: set[str]
-) -> list[str]:
-    """Pages that Sphinx has to read again because there are other records now."""
-    before = getattr(env, "rlap_results", None)
-    env.rlap_results = app.rlap_results  # kept with the environment between builds
-    if before == app.rlap_results:
-        return []
-    return [name for name in env.found_docs if not name.startswith("notebooks/")]
-
-
-def no_launch_on_pages(
-    app: Any, pagename: str, templatename: str, context: dict, doctree: Any
-) -> None:
-    """Keep the Colab button to notebooks: Colab cannot open a page written in .md."""
-    if context.get("page_source_suffix") == ".md":
-        context["header_buttons"] = [
-            button
-            for button in context.get("header_buttons", [])
-            if button.get("label") != "launch-buttons"
-        ]
-
-
 def as_make_does(root: Path = ROOT) -> None:
     """Set what the Makefile sets, so that a build by hand is the same: the folder with
     data beside the checkout, and the allocator's settings for the kernels."""
@@ -198,7 +175,4 @@ def setup(app: Any) -> dict[str, bool]:
     as_make_does()
     stage(ROOT / "notebooks", BOOK / "notebooks")
     app.connect("config-inited", configure, priority=1)
-    app.connect("env-get-outdated", with_new_results)
-    # after the theme has added its buttons (priorities up to 501)
-    app.connect("html-page-context", no_launch_on_pages, priority=900)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -159,8 +159,22 @@ def feature_spaces(
         for ax, (title, features) in zip(axes[0], found.items(), strict=True):
             x = features.double().cpu().numpy()
             plane = PCA(2, random_state=0).fit_transform(x - x.mean(0))
-            ax.scatter(*plane[~chosen].T, s=3, color=BLUE, alpha=0.3, label="others")
-            ax.scatter(*plane[chosen].T, s=5, color=ORANGE, alpha=0.8, label=name)
+            ax.scatter(
+                *plane[~chosen].T,
+                s=3,
+                color=BLUE,
+                alpha=0.3,
+                label="others",
+                rasterized=True,
+            )
+            ax.scatter(
+                *plane[chosen].T,
+                s=5,
+                color=ORANGE,
+                alpha=0.8,
+                label=name,
+                rasterized=True,
+            )
             ax.set(title=title, xticks=[], yticks=[])
             ax.set(xlim=limits(plane[:, 0]), ylim=limits(plane[:, 1]))
         axes[0, 0].set(xlabel="first component", ylabel="second")

@@ -55,7 +55,8 @@ def drawing(stamp: str, *shape: int, **options: object) -> Iterator[tuple]:
     with plt.rc_context(STYLE):
         figure, axes = plt.subplots(*shape, layout="constrained", **options)
         yield figure, axes
-        figure.supxlabel(stamp, fontsize=7, color=GREY, x=0.01, ha="left")
+        if stamp:  # the book says it in words below its pictures
+            figure.supxlabel(stamp, fontsize=7, color=GREY, x=0.01, ha="left")
     plt.close(figure)  # shown once, by returning it from a cell
 
 
@@ -167,7 +168,14 @@ def projection(
                 (~bad, BLUE, names[0]),
                 (bad, ORANGE, names[1]),
             ):
-                ax.scatter(*plane[chosen].T, s=4, alpha=0.5, color=colour, label=name)
+                ax.scatter(
+                    *plane[chosen].T,
+                    s=4,
+                    alpha=0.5,
+                    color=colour,
+                    label=name,
+                    rasterized=True,
+                )  # thousands of dots
             ax.set(title=title, xlabel="first principal component")
             ax.legend(fontsize=8, markerscale=2)
         axes[0].set_ylabel("second")

@@ -54,7 +54,13 @@ def waveforms(rows: Mapping[str, Tensor], words: Sequence[str], stamp: str) -> F
         for line, (name, waves) in zip(axes, rows.items(), strict=True):
             line[0].set_ylabel(name)
             for ax, wave in zip(line, waves.cpu().numpy(), strict=True):
-                ax.plot(np.arange(len(wave)) / SAMPLE_RATE, wave, lw=0.4, color=BLUE)
+                ax.plot(
+                    np.arange(len(wave)) / SAMPLE_RATE,
+                    wave,
+                    lw=0.4,
+                    color=BLUE,
+                    rasterized=True,
+                )
                 ax.set_ylim(-1, 1)
         for ax, word in zip(axes[0], words, strict=True):
             ax.set_title(word)

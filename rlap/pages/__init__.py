@@ -1,1 +1,1 @@
-"""What the book shows. Decides nothing."""
+"""What the book shows: numbers in sentences, tables and pictures. Decides nothing."""

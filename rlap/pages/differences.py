@@ -1,71 +1,108 @@
-"""What the page on differences shows, made from the records.
-
-As in ``rlap.pages.ledger``, functions lay out what was computed elsewhere.
-"""
+"""The differences between the paper's words and its code, and what each is worth."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import fields
-from html import escape
+
+import pandas as pd
 
 from rlap.experiments.protocol import PROTOCOLS, Protocol, spelled
 from rlap.ledger import differences
 from rlap.ledger.cells import headline
 from rlap.ledger.differences import Difference, Effect
-from rlap.ledger.evidence import Evidence
 from rlap.ledger.verdicts import NOT_RUN
-from rlap.pages.markup import html, mark, of_change, table
+from rlap.pages import words
+from rlap.pages.asked import Book, Table, number, table
+from rlap.pages.html import Html, joined, lines, mark, small, tag
+
+GRIDS = ("differences", "waterfall", "table1", "table6")
 
 
-def register(evidence: Evidence) -> object:
-    """The 43 differences with what each is worth."""
-    lines = []
-    for d in differences.register():
-        how = " and ".join(f"<code>{name}</code>" for name in d.fields)
-        how = how or " minus ".join(d.arms or ())
-        how = "the printed numbers" if d.tables else how or "all runs" * bool(d.records)
-        where = differences.PLACES[d.where]
-        lines.append([str(d.number), escape(d.title), where, how, worth(evidence, d)])
-    header = ["no.", "difference", "where", "measured by", "effect on accuracy, points"]
-    return html(table(header, lines, "register"))
+@table
+def register(book: Book, place: str = "") -> Table:
+    """The differences of one place (a letter), or all, with what each is worth."""
+    if place and place not in differences.PLACES:
+        raise LookupError(f"no place {place!r}: {', '.join(differences.PLACES)}")
+    rows = [
+        [d.number, lines(d.title, how(d)), worth(book, d)]
+        for d in differences.register()
+        if place in ("", d.where)
+    ]
+    frame = pd.DataFrame(rows, columns=["no.", "difference", "effect, points"])
+    return Table(frame, list(book.evidence), GRIDS, "register")
 
 
-def worth(evidence: Evidence, d: Difference) -> str:
+def how(d: Difference) -> Html:
+    """By what a difference is measured."""
+    if d.fields:
+        names = " and ".join(d.fields)
+        return small(joined("protocol field ", tag("code", names)))
+    if d.arms:
+        return small(" minus ".join(map(words.arm, d.arms)))
+    return small("the printed numbers" if d.tables else "all runs" * bool(d.records))
+
+
+def worth(book: Book, d: Difference) -> Html:
     """What was measured of a difference, or why nothing was."""
     if d.none:
-        return f"{mark(NOT_RUN)}: {escape(d.none)}"
-    told = [escape(line) for line in differences.from_records(evidence, d)]
+        return joined(mark(NOT_RUN), ": ", d.none)
+    told = [words.told(t) for t in differences.from_records(book.evidence, d)]
     if d.tables:
-        return "<br>".join([escape(differences.from_tables(d.tables)), *told])
-    found = together(differences.effects(evidence, d))
+        return lines(differences.from_tables(d.tables), *told)
+    found = together(differences.effects(book.evidence, d))
     if found or (told and not d.fields):
-        return "<br>".join(told + found)
+        return main_first([*told, *found])
     names = differences.wanted(d)
-    todo = " or ".join(f"<code>{t}</code>" for t in names[:3])
-    todo += f" and {len(names) - 3} more" if len(names) > 3 else ""
-    return "<br>".join([*told, mark(NOT_RUN) + (f": would be {todo}" if todo else "")])
+    todo = f": would be {' or '.join(names[:3])}" if names else ""
+    return lines(*told, joined(mark(NOT_RUN), todo))
 
 
-def protocol_fields() -> object:
-    """Every field of a protocol: what it says, its values in the named ones, and the
-    numbers of the differences that it stands for."""
-    lines = []
-    for f in fields(Protocol):
-        values = [spelled(getattr(p, f.name)) for p in PROTOCOLS.values()]
-        numbers = ", ".join(map(str, f.metadata["audit"]))
-        says = escape(f.metadata["meaning"])
-        lines.append([f"<code>{f.name}</code>", says, *values, numbers])
-    return html(table(["field", "what it says", *PROTOCOLS, "no."], lines, "register"))
+def main_first(told: Sequence[str], most: int = 4) -> Html:
+    """Lines, those of the small network first; of many the rest can be opened."""
+    ordered = sorted(told, key=lambda t: not re.search(r", small[:,]", t))
+    if len(ordered) <= most:
+        return lines(*ordered)
+    rest = tag("summary", f"{len(ordered) - most} more"), lines(*ordered[most:])
+    return joined(lines(*ordered[:most]), tag("details", *rest))
 
 
 def together(found: Sequence[Effect]) -> list[str]:
     """Measured effects in words, a line for all arms of the same runs."""
-    lines: dict[str, list[str]] = {}
+    told: dict[str, list[str]] = {}
     for e in found:
         where = [differences.short_name(e.base, e.setting.dataset), e.tier]
         if e.setting != headline(e.setting.dataset):
-            where.append(str(e.setting))
+            where.append(words.setting(e.setting, e.tier))
         runs = f"{', '.join(where)}: {e.what}, n = {e.difference.n}"
-        lines.setdefault(runs, []).append(f"{e.arm} {of_change(e.difference)}")
-    return [f"{runs}: {'; '.join(arms)}" for runs, arms in lines.items()]
+        told.setdefault(runs, []).append(
+            f"{words.arm(e.arm)} {words.gap(e.difference)}"
+        )
+    return [f"{runs}: {'; '.join(arms)}" for runs, arms in told.items()]
+
+
+@table
+def protocol_fields(book: Book) -> Table:
+    """Every field of a protocol: what it says, and its values in the named ones."""
+    rows = []
+    for f in fields(Protocol):
+        numbers = ", ".join(map(str, f.metadata["audit"]))
+        told = lines(tag("code", f.name), small(f.metadata["meaning"]),
+                     small(f"no. {numbers}") if numbers else "")  # fmt: skip
+        rows.append([told, *(spelled(getattr(p, f.name)) for p in PROTOCOLS.values())])
+    return Table(pd.DataFrame(rows, columns=["field", *PROTOCOLS]), (), (), "register")
+
+
+@number
+def effect(book: Book, field: str, arm: str, base: str = "released") -> str:
+    """What changing one field of a named protocol does to an arm, in points."""
+    known = {f.name for f in fields(Protocol)}
+    if field not in known:
+        raise LookupError(f"no protocol field {field!r}: {', '.join(sorted(known))}")
+    found = [
+        e
+        for e in differences.field_effects(book.evidence, field)
+        if (e.base, e.arm, e.tier, e.setting) == (base, arm, "small", headline())
+    ]
+    return words.gap(found[0].difference) if found else NOT_RUN

@@ -1,33 +1,143 @@
-"""What the book's page on forgetting a class shows, made from the records."""
+"""Forgetting a class: what each method leaves, and the verdicts."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from html import escape
 from itertools import combinations
 from statistics import fmean
 
+import pandas as pd
+
 from rlap.experiments.forgetting.account import title
 from rlap.experiments.forgetting.parameters import SoftPruningParameters
-from rlap.figures.forgetting import STILL_KNOWN
-from rlap.ledger.claims import PAPER, ClaimRow
+from rlap.figures.forgetting import STILL_KNOWN, still_known
+from rlap.ledger.claims import PAPER
 from rlap.ledger.claims.quantities import KNOWN, correlation, nearer_by, selectivity
-from rlap.ledger.evidence import Place, Runs, common
+from rlap.ledger.evidence import NPP, OSP, Place, Runs, common
 from rlap.ledger.summary import counted, interval
 from rlap.ledger.verdicts import NOT_RUN
-from rlap.pages.ledger import claim_bounds, run_told
-from rlap.pages.markup import (
-    NETWORKS,
-    html,
-    mark,
-    network_told,
-    plain,
-    points,
-    table,
-    table_of,
-)
+from rlap.pages import words
+from rlap.pages.asked import Book, Picture, Table, number, picture, table
+from rlap.pages.html import OWN, because, lines, mark, small
 
+PAPERS = {"npp": NPP, "osp": OSP}
+ABOUT = {"npp": "LRA-NPP", "osp": "OSP"}
+GRIDS = {"npp": ("forgetting",), "osp": ("forgetting_osp",)}
 USUAL_STRENGTH = SoftPruningParameters().strength
+USUAL = (None, USUAL_STRENGTH)
+
+
+def where(book: Book, which: str, model: str = "") -> dict[Place, Runs]:
+    """The places of a paper (npp, osp), those of the usual strength of a penalty; of
+    one network if it is named. ``LookupError`` for names that are not there."""
+    if which not in PAPERS or (model and model not in words.NETWORKS):
+        raise LookupError(
+            f"no runs of {which!r} on {model!r}: npp or osp; small or vgg"
+        )
+    return {
+        p: r for p, r in book.places.items()
+        if p.notebook == PAPERS[which] and p.strength in USUAL
+        and model in ("", p.model)
+    }  # fmt: skip
+
+
+def one(book: Book, which: str, model: str) -> Runs:
+    """The runs of a paper's methods on a network; empty if there are none."""
+    found = list(where(book, which, model).values())
+    return found[0] if found else Runs()
+
+
+# --- claims -----------------------------------------------------------------------
+
+
+def claim_of(book: Book, key: str, network: str) -> pd.Series:
+    """A claim's row on a network; of penalties the usual strength."""
+    found = book.forgetting
+    if key not in set(found["key"]):
+        raise LookupError(f"no claim {key!r}; there is {sorted(found['key'].unique())}")
+    strength = found["strength"]
+    mine = found[(found["key"] == key) & (found["network"] == network)
+                 & (strength.isna() | (strength == USUAL_STRENGTH))]  # fmt: skip
+    if len(mine):
+        return mine.iloc[0]
+    row = found[found["key"] == key].iloc[0].copy()
+    row[["ours", "low", "high", "n", "verdict"]] = None, None, None, 0, NOT_RUN
+    return row
+
+
+@number
+def forgets(book: Book, key: str, network: str = "small") -> str:
+    """What a claim on forgetting came to on a network."""
+    return words.claim(claim_of(book, key, network))
+
+
+@number
+def forgets_verdict(book: Book, key: str, network: str = "small") -> str:
+    """The verdict on it, in the word for its family."""
+    row = claim_of(book, key, network)
+    said = row["verdict"]
+    return said if row["family"] == PAPER else OWN.get(said, said)
+
+
+@number
+def forgetting_images(book: Book) -> str:
+    """How many images the networks of these runs were trained on."""
+    sizes = {r["data"]["n_train"] for runs in book.places.values() for r in runs.all()}
+    return " or ".join(f"{n:,}" for n in sorted(sizes)) or NOT_RUN
+
+
+@table
+def in_short(book: Book, *keys: str) -> Table:
+    """Some claims on both networks."""
+    rows = []
+    for key in keys:
+        row = {"claim": claim_of(book, key, "small")["words"]}
+        for network in ("small", "vgg"):
+            row[words.NETWORKS[network]] = verdict(claim_of(book, key, network))
+        rows.append(row)
+    return Table(pd.DataFrame(rows), every(book), ("forgetting", "forgetting_osp"))
+
+
+def every(book: Book) -> list[Mapping]:
+    """All records on forgetting."""
+    return [r for runs in book.places.values() for r in runs.all()]
+
+
+def verdict(row: Mapping) -> str:
+    """A verdict with what was measured."""
+    own = row["family"] != PAPER
+    if not row["n"]:
+        return mark(NOT_RUN, own=own)
+    why = f"{row['reason']}; n = {row['n']}"
+    return lines(words.claim(row), because(row["verdict"], why, own=own))
+
+
+@table
+def verdicts(book: Book, which: str) -> Table:
+    """All claims of a paper and our controls on it, a column a network."""
+    where(book, which)
+    found = book.forgetting[book.forgetting["about"] == ABOUT[which]]
+    rows = []
+    for key in found["key"].unique():
+        first = found[found["key"] == key].iloc[0]
+        source = first["source"]
+        kind = source if first["family"] == PAPER else "control"
+        row = {"claim": lines(first["words"], small(f"{kind}: {first['rule']}"))}
+        for network in ("small", "vgg"):
+            row[words.NETWORKS[network]] = verdict(claim_of(book, key, network))
+        rows.append(row)
+    used = [r for runs in where(book, which).values() for r in runs.all()]
+    return Table(pd.DataFrame(rows), used, GRIDS[which], "claims")
+
+
+# --- what each method leaves ------------------------------------------------------
+
+LEFT = {
+    "forget_test": "class",
+    "retain_test": "other classes",
+    "probe_linear_forget": "class, by a probe",
+    "relearn_fresh_head": "class, relearned",
+}
 MEASURES = {
     "forget_test": "class",
     "retain_test": "other classes",
@@ -35,105 +145,16 @@ MEASURES = {
     "probe_nearest_mean_forget": "class, nearest mean",
     "relearn": "relearned",
     "relearn_fresh_head": "with a new head",
-    "mia_efficacy_svc_confidence": "MIA-efficacy",
     "told_from_retrain_auc": "told from retrained",
     "average_gap": "average gap",
 }
-
-
-def verdicts(rows: Sequence[ClaimRow], about: str) -> object:
-    """The claims of a paper, a column of verdicts for each network, tier and strength;
-    ``rows`` of ``rlap.ledger.claims.forgetting_claims``."""
-    columns: dict[str, dict[str, ClaimRow]] = {}
-    for row in rows:
-        if row.about == about and row.network:
-            columns.setdefault(run_told(row), {})[row.key] = row
-    if not columns:
-        return nothing()
-    lines = [
-        [
-            escape(claim.words),
-            source(claim),
-            *(verdict(found[claim.key]) for found in columns.values()),
-            f"<small>{escape(claim.rule)}</small>",
-        ]
-        for claim in next(iter(columns.values())).values()
-    ]
-    return html(table(["claim", "source", *columns, "rule"], lines, "whole"))
-
-
-def nothing() -> object:
-    """What stands where no run is recorded yet."""
-    return html(f"<p>{mark(NOT_RUN)}: no run is recorded yet</p>")
-
-
-def told(rows: Sequence[ClaimRow], network: str, tier: str) -> dict[str, str]:
-    """Claim -> what it came to on a network in a tier, for a sentence: "-13.5 [-14.5,
-    -12.6] points, n = 3: contradicted"; of penalties the usual strength."""
-    found = {row.key: NOT_RUN for row in rows}
-    for row in rows:
-        usual = row.strength in (None, USUAL_STRENGTH)
-        if (row.network, row.tier) == (network, tier) and usual and row.n:
-            found[row.key] = f"{plain(with_n(row))}: {row.verdict}"
-    return found
-
-
-def source(claim: ClaimRow) -> str:
-    """Where a claim is made, or that it is a control and why."""
-    said = escape(claim.source)
-    if claim.family == PAPER:
-        return said
-    return f"control<br><small>{said}</small>" if said else "control"
-
-
-def heading(place: Place) -> str:
-    """The network and tier of a place, with the penalty's strength where it has one."""
-    return network_told(place.model, place.tier, place.strength)
-
-
-def verdict(row: ClaimRow) -> str:
-    """A verdict with what was measured."""
-    sign = mark(row.verdict, row.reason)
-    return f"{sign}<br>{with_n(row)}" if row.n else sign
-
-
-def with_n(row: ClaimRow) -> str:
-    """Mean and interval in a claim's unit, and the number of seeds."""
-    return f"{claim_bounds(row)}, n = {row.n}"
-
-
-def arms_of(runs: Runs) -> list[str]:
-    """The arms of the records, those that fewer classes have last."""
-    names: dict[str, None] = {}
-    for record in sorted(runs.all(), key=lambda r: len(r["arms"])):
-        names |= dict.fromkeys(record["arms"])
-    return list(names)
-
-
-def everywhere(runs: Runs) -> list[str]:
-    """The arms that every record has."""
-    return [arm for arm in arms_of(runs) if all(arm in r["arms"] for r in runs.all())]
-
-
-def parts(runs: Runs) -> list[Runs]:
-    """The same classes for all arms of a table: all records with the arms that all
-    have, and apart those that have every arm, where some have not."""
-    arms = arms_of(runs)
-    fuller = runs.only(arms)
-    few = len(everywhere(runs)) < len(arms)
-    return [runs, fuller] if few and fuller.seeds else [runs]
-
-
-OTHER_MEASURES = {
+OTHER = {
     "ua": ("UA, %", 100, 1),
     "ra": ("RA, %", 100, 1),
     "ta": ("TA, %", 100, 1),
     "mia_efficacy_svc_confidence": ("MIA-efficacy, %", 100, 0),
     "mia_efficacy_svc_confidence_held_out": ("its accuracy, %", 100, 0),
-    "mia_logreg_entropy_member_rate": ("called members by entropy, %", 100, 0),
-    "mia_logreg_entropy_member_rate_held_out": ("its accuracy, %", 100, 0),
-    "loss_auc": ("loss attack, AUC", 1, 2),
-    "loss_tpr_at_1_fpr": ("TPR at 1 % FPR, %", 100, 1),
+    "loss_auc": ("loss attack, AUROC", 1, 2),
     "output_distance_forget": ("output distance, class", 1, 2),
     "output_distance_retain": ("others", 1, 2),
     "forgetting_rate_svc_original": ("Fr", 1, 2),
@@ -141,39 +162,129 @@ OTHER_MEASURES = {
 }
 
 
-def other_measures(runs: Runs) -> object:
-    """What else the examiner measures of the methods that all runs have, as it is:
-    means over the classes that all seeds have, and over seeds; and the memory."""
+def everywhere(runs: Runs) -> list[str]:
+    """The arms that every record has."""
+    found = runs.all()
+    names = dict.fromkeys(a for r in found for a in r["arms"])
+    return [arm for arm in names if all(arm in r["arms"] for r in found)]
+
+
+def fullest(runs: Runs) -> Runs:
+    """The records that have every arm that any has; all where none has."""
+    arms = {arm for r in runs.all() for arm in r["arms"]}
+    fuller = runs.only(list(arms))
+    return fuller if fuller.seeds else runs
+
+
+@table
+def left(book: Book, which: str, model: str) -> Table:
+    """What the methods that all runs have leave, in per cent: means over the classes
+    that all seeds have, and over seeds."""
+    runs = one(book, which, model)
     rows = []
     for arm in everywhere(runs):
-        row = []
-        for key, (_, scale, digits) in OTHER_MEASURES.items():
-            values, _ = runs.values(lambda r, a=arm, k=key: r["arms"][a].get(k))
-            row.append(f"{scale * fmean(values):.{digits}f}" if values else "")
-        peaks = [a["peak_bytes"] for a in rows_of(runs, arm)]
-        known = None not in peaks
-        row.append(f"{fmean(peaks) / 1e6:.0f}" if known else "")
-        rows.append([escape(title(arm)), *row])
-    header = ["method", *(name for name, *_ in OTHER_MEASURES.values()), "memory, MB"]
-    return html(table(header, rows, "whole"))
+        found = [runs.values(lambda r, a=arm, k=k: r["arms"][a][k])[0] for k in LEFT]
+        rows.append([title(arm), *(words.fixed(100 * fmean(v), 1) for v in found)])
+    header = ["method, %", *LEFT.values()]
+    return Table(pd.DataFrame(rows, columns=header), runs.all(), GRIDS[which])
 
 
-def controls(runs: Runs) -> object:
-    """The controls of the records: accuracy on the class and on the others, and the
-    selectivity with its interval over seeds."""
-    names = dict.fromkeys(name for r in runs.all() for name in r["controls"])
+def over(runs: Runs) -> str:
+    """Over which classes and seeds means go."""
+    seeds, classes = common(runs.seeds)
+    return f"{counted(len(classes), 'class').replace('classs', 'classes')}, " + counted(
+        len(seeds), "seed"
+    )
+
+
+@number
+def forgetting_over(book: Book, which: str, model: str) -> str:
+    """Over how many classes and seeds the means of a place go."""
+    return over(one(book, which, model))
+
+
+@table
+def account(book: Book, which: str, model: str, methods: str = "") -> Table:
+    """Methods as differences from the retrained networks, with half their interval over
+    seeds. ``methods``: "all", for the classes that have every method."""
+    runs = one(book, which, model)
+    runs = fullest(runs) if methods == "all" else runs
     rows = []
-    for name in names:
+    for arm in everywhere(runs):
+        cells = []
+        for key in MEASURES:
+            values, _ = runs.values(lambda r, a=arm, k=key: relative(r, a, k))
+            cells.append(half_told(values))
+        taken = fmean(r["arms"][arm]["seconds"] for r in runs.all())
+        rows.append([title(arm), *cells, words.seconds(taken)])
+    header = ["method", *MEASURES.values(), "seconds"]
+    return Table(pd.DataFrame(rows, columns=header), runs.all(), GRIDS[which], "wide")
+
+
+def relative(record: Mapping, arm: str, key: str) -> float | None:
+    """A measure of an arm against the retrained networks; None where it lacks one."""
+    return record["arms"].get(arm, {}).get("relative", {}).get(key)
+
+
+def half_told(values: Sequence[float]) -> str:
+    """A difference in points with half its interval over seeds."""
+    if not values:
+        return ""
+    found = interval(values)
+    half = words.fixed(100 * (found.high - found.mean), 1)
+    return f"{words.points(found.mean)} ±{half}" if half else words.points(found.mean)
+
+
+@table
+def other_measures(book: Book, which: str, model: str) -> Table:
+    """What else the examiner measures, as it is: means over classes and seeds."""
+    runs = one(book, which, model)
+    rows = []
+    for arm in everywhere(runs):
+        cells = []
+        for key, (_, scale, digits) in OTHER.items():
+            values, _ = runs.values(lambda r, a=arm, k=key: r["arms"][a].get(k))
+            cells.append(words.fixed(scale * fmean(values), digits) if values else "")
+        peaks = [r["arms"][arm]["peak_bytes"] for r in runs.all()]
+        known = None not in peaks
+        rows.append([title(arm), *cells, words.fixed(fmean(peaks) / 1e6, 0) if known
+                     else ""])  # fmt: skip
+    header = ["method", *(name for name, *_ in OTHER.values()), "memory, MB"]
+    return Table(pd.DataFrame(rows, columns=header), runs.all(), GRIDS[which], "wide")
+
+
+@table
+def against_mask(book: Book, which: str, model: str) -> Table:
+    """By how much each method is nearer to the retrained networks than a logit mask of
+    the same network, in points; an interval that holds zero is no difference."""
+    runs, rows = one(book, which, model), []
+    for arm in everywhere(runs):
+        network, _, name = arm.rpartition("/")
+        mask = f"{network}/logit_mask" if network else "logit_mask"
+        if name in ("logit_mask", "original") or name.startswith("retrained"):
+            continue
+        found = [runs.values(nearer_by(arm, mask, keys))[0] for keys in KNOWN.values()]
+        rows.append([title(arm), *map(half_told, found)])
+    header = ["nearer than the mask, by", *KNOWN]
+    return Table(pd.DataFrame(rows, columns=header), runs.all(), GRIDS[which])
+
+
+@table
+def controls(book: Book, which: str, model: str) -> Table:
+    """The controls: accuracy on the class and on the others, and the selectivity with
+    half its interval over seeds."""
+    runs, rows = one(book, which, model), []
+    for name in dict.fromkeys(n for r in runs.all() for n in r["controls"]):
         cells = []
         for part in ("forget", "retain"):
             values, _ = runs.values(
                 lambda r, n=name, p=part: r["controls"].get(n, {}).get(p)
             )
-            cells.append(f"{100 * fmean(values):.1f}" if values else "")
+            cells.append(words.fixed(100 * fmean(values), 1) if values else "")
         found, _ = runs.values(lambda r, n=name: control_selectivity(r, n))
-        rows.append([escape(name), *cells, relative_cell(found)])
+        rows.append([name, *cells, half_told(found)])
     header = ["control", "class, %", "others, %", "selectivity, points"]
-    return html(table(header, rows, "whole"))
+    return Table(pd.DataFrame(rows, columns=header), runs.all(), GRIDS[which])
 
 
 def control_selectivity(record: Mapping, name: str) -> float | None:
@@ -182,176 +293,62 @@ def control_selectivity(record: Mapping, name: str) -> float | None:
     return selectivity(record, f"controls: {name}") if known else None
 
 
-def rows_of(runs: Runs, arm: str) -> list[Mapping]:
-    """What the records say of an arm, one row a run."""
-    return [record["arms"][arm] for record in runs.all()]
-
-
-def account(runs: Runs) -> object:
-    """The methods that all runs have, as differences from the retrained networks: means
-    over the classes that all seeds have, and over seeds with their interval; then
-    seconds and data."""
-    rows = []
-    for arm in everywhere(runs):
-        row = []
-        for key in MEASURES:
-            values, _ = runs.values(lambda r, a=arm, k=key: relative(r, a, k))
-            row.append(relative_cell(values))
-        found = rows_of(runs, arm)
-        seconds = fmean(a["seconds"] for a in found)
-        shown = f"{seconds:.1f}" if seconds >= 1 else f"{seconds:.2g}"
-        rows.append([escape(title(arm)), *row, shown, escape(found[0]["data"])])
-    header = ["method", *MEASURES.values(), "seconds", "data"]
-    seeds, classes = common(runs.seeds)
-    over = f"Means over {', '.join(classes)}; {counted(len(seeds), 'seed')}."
-    return html(f"<p>{over}</p>{table(header, rows, 'whole')}")
-
-
-HEADLINE = {
-    "forget_test": "class",
-    "retain_test": "others",
-    "probe_linear_forget": "probe",
-    "relearn_fresh_head": "relearned",
-}
-
-
-def headline(places: Mapping[Place, Runs], notebook: str) -> object:
-    """The methods that all runs of a notebook have, on all networks side by side, as
-    they are: means in per cent over the classes that all seeds have, and over seeds.
-    Of penalties the usual strength."""
-    here = {
-        place: runs
-        for place, runs in places.items()
-        if place.notebook == notebook and place.strength in (None, USUAL_STRENGTH)
-    }
-    having = [everywhere(runs) for runs in here.values()]
-    first = having[0] if having else []
-    arms = [arm for arm in first if all(arm in names for names in having)]
-    lines = []
-    for arm in arms:
-        cells = [escape(title(arm))]
-        for runs in here.values():
-            for key in HEADLINE:
-                found, _ = runs.values(lambda r, a=arm, k=key: r["arms"][a][k])
-                cells.append(f"{100 * fmean(found):.1f}")
-        lines.append(cells)
-    header = ["method, %"]
-    for place in here:
-        name = NETWORKS.get(place.model, place.model)
-        header += [f"{name}: {word}" for word in HEADLINE.values()]
-    if not lines:
-        return nothing()
-    return html(table(header, lines, "whole"))
-
-
-def against_mask(runs: Runs) -> object:
-    """By how much each method is nearer to the retrained networks than a logit mask of
-    the same network, in points; an interval that holds zero is no difference."""
-    rows = []
-    for arm in everywhere(runs):
-        network, _, name = arm.rpartition("/")
-        mask = f"{network}/logit_mask" if network else "logit_mask"
-        if name in ("logit_mask", "original") or name.startswith("retrained"):
-            continue
-        found = [runs.values(nearer_by(arm, mask, keys))[0] for keys in KNOWN.values()]
-        rows.append([escape(title(arm)), *map(relative_cell, found)])
-    return html(table(["nearer than the mask, by", *KNOWN], rows, "whole"))
-
-
-def orthogonality(places: Mapping[Place, Runs]) -> object:
+@table
+def orthogonality(book: Book) -> Table:
     """What the penalty did to kernels and to channels: means over layers and runs."""
     rows = []
-    for place, runs in places.items():
-        if place.strength is None:
-            continue
-        for kind in ("plain", "orthogonal"):
+    for place, runs in book.places.items():
+        for kind in ("plain", "orthogonal") if place.strength is not None else ():
             found = [record["mechanism"][kind] for record in runs.all()]
             parts = [part for m in found for part in m["gram_parts"].values()]
-            together = [correlation(m) for m in found]
-            shared = [overlap(r["channels"][kind]) for r in runs.all()]
-            numbers = (
+            cells = (
                 fmean(part["cosine"] for part in parts),
                 fmean(part["norm"] for part in parts),
-                fmean(together),
-                fmean(shared),
+                fmean(correlation(m) for m in found),
+                fmean(overlap(r["channels"][kind]) for r in runs.all()),
             )
-            rows.append([heading(place), kind, *(f"{v:.3f}" for v in numbers)])
-    header = ["runs", "network", "mean |cosine| of two kernels"]
-    header += ["deviation of squared lengths from 1", "mean |correlation| of channels"]
-    header += ["share of a class's channels that are another's, too"]
-    return table_of(header, rows)
+            told = words.network(place.model, place.tier, place.strength)
+            rows.append([f"{told}: {kind}", *(words.fixed(v, 3) for v in cells)])
+    header = [
+        "runs",
+        "mean |cosine| of two kernels",
+        "squared lengths, off 1",
+        "mean |correlation| of channels",
+        "channels shared by classes",
+    ]
+    used = [r for p, runs in book.places.items() if p.strength is not None
+            for r in runs.all()]  # fmt: skip
+    return Table(pd.DataFrame(rows, columns=header), used, GRIDS["osp"])
 
 
 def overlap(channels: Mapping[str, Mapping[str, Sequence[int]]]) -> float:
     """Share of the channels chosen for a class that are chosen for another one, too:
     the mean over pairs of classes and over layers. ``channels``: class -> layer ->
     channels."""
-    shares = [
-        len(set(one[layer]) & set(other[layer])) / len(one[layer])
-        for one, other in combinations(channels.values(), 2)
-        for layer in one
-    ]
-    return fmean(shares)
-
-
-def told_apart(places: Mapping[Place, Runs]) -> object:
-    """What being told from a retrained network can say at most: two of them are."""
-    found = []
-    for place, runs in places.items():
-        names = ("retrained", "plain/retrained")
-        told = [
-            record["arms"][name]["told_from_retrain_auc"]
-            for record in runs.all()
-            for name in names
-            if name in record["arms"]
-        ]
-        found.append(f"{fmean(told):.2f} ({heading(place)})")
-    if not found:
-        return html("<p>No run is recorded yet.</p>")
-    return html(
-        "<p>Two retrained networks are told from one another, too, with an area under "
-        f"the ROC curve of {', '.join(found)}, where 0.5 is chance. The higher that "
-        "is, the less room is left above it, and the less this measure can show.</p>"
+    return fmean(
+        len(set(first[layer]) & set(second[layer])) / len(first[layer])
+        for first, second in combinations(channels.values(), 2)
+        for layer in first
     )
 
 
-def relative_cell(values: list[float]) -> str:
-    """A difference in points with its interval over seeds."""
-    if not values:
-        return ""
-    found = interval(values)
-    if found.n < 2:
-        return points(found.mean)
-    return f"{points(found.mean)} <small>±{100 * (found.high - found.mean):.1f}</small>"
+@number
+def told_apart(book: Book, which: str, model: str) -> str:
+    """With which AUROC two retrained networks are told from one another."""
+    names = ("retrained", "plain/retrained")
+    told = [r["arms"][n]["told_from_retrain_auc"] for r in one(book, which, model).all()
+            for n in names if n in r["arms"]]  # fmt: skip
+    return words.fixed(fmean(told), 2) if told else NOT_RUN
 
 
-def relative(record: Mapping, arm: str, key: str) -> float | None:
-    """A measure of an arm against the retrained networks; None where it lacks one."""
-    return record["arms"].get(arm, {}).get("relative", {}).get(key)
-
-
-def mean_account(runs: Runs) -> dict[str, dict[str, float]]:
-    """What is known of the class by the arms that all runs have: means over these."""
-    return {
-        title(arm): {
-            key: fmean(a[key] for a in rows_of(runs, arm)) for key in STILL_KNOWN
-        }
+@picture
+def still_known_by(book: Book, which: str, model: str) -> Picture:
+    """What is known of the class after each method, over the classes that have all."""
+    runs = fullest(one(book, which, model))
+    known = {
+        title(arm): {k: fmean(r["arms"][arm][k] for r in runs.all())
+                     for k in STILL_KNOWN}
         for arm in everywhere(runs)
-    }
-
-
-def stamp(place: Place, runs: Runs) -> str:
-    """What stands under a figure of several runs."""
-    found = runs.all()
-    data = found[0]["data"]
-    classes = {record["parameters"]["forget"] for record in found}
-    return " · ".join(
-        [
-            f"{place.tier} tier",
-            f"{data['name']}, {data['n_train']:,} samples",
-            NETWORKS.get(place.model, place.model),
-            *([] if place.strength is None else [f"λ = {place.strength:g}"]),
-            f"{len(classes)} class{'es' if len(classes) > 1 else ''}",
-            f"{counted(len(runs.seeds), 'seed')}, {counted(len(found), 'run')}",
-        ]
-    )
+    }  # fmt: skip
+    data = pd.DataFrame(known).T.rename_axis("method").reset_index()
+    return Picture(still_known(known, ""), data.round(4), runs.all(), GRIDS[which])

@@ -1,248 +1,276 @@
-"""What the pages of the ledger and of the tables show, made from the ledger's rows.
-
-Every function takes what ``rlap.ledger.rows`` and its neighbours computed and
-only lays it out.
-"""
+"""The page of the ledger: counts, every row, the claims in words, the margin."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from html import escape
 
-from rlap.ledger import counts as counted_up
-from rlap.ledger import paper
-from rlap.ledger.claims import ClaimRow, amount
-from rlap.ledger.orderings import Ordering
-from rlap.ledger.rows import Gain, Ledger, Row
-from rlap.ledger.verdicts import NOT_RUN, VERDICTS
-from rlap.pages.markup import (
-    MARKS,
-    html,
-    mark,
-    network_told,
-    plain,
-    points,
-    points_bounds,
-    table,
-    table_of,
-    with_bounds,
-)
+import pandas as pd
 
-METRIC = {"accuracy": "accuracy", "precision": "precision", "f1": "F1",
-          "time": "s an epoch", "top3_accuracy": "top-3"}  # fmt: skip
+from rlap.figures import GREY, drawing
+from rlap.figures.run import GREEN, ORANGE
+from rlap.ledger import counts, differences, paper, rows, tables
+from rlap.ledger.claims import CONTROL, PAPER
+from rlap.ledger.claims.noise import LEADS
+from rlap.ledger.rows import Row
+from rlap.ledger.summary import counted
+from rlap.ledger.verdicts import MARGIN, NOT_RUN
+from rlap.pages import words
+from rlap.pages.asked import Book, Picture, Table, number, picture, table
+from rlap.pages.html import OWN, SIGNS, because, lines, mark, small
+from rlap.pages.tables import METRIC, in_unit, method_told, reason, value_told
 
 
-def counts(rows: Sequence) -> object:
-    """How many rows have which verdict, by protocol and tier."""
-    lines = [[str(v) for v in line.values()] for line in counted_up.counts(rows)]
-    for line in lines:
-        line[1] = breakable(line[1])
-    header = ["protocol", "tier", *(f"{MARKS[v]} {v}" for v in VERDICTS), "in all"]
-    return html(table(header, lines))
+@number
+def count(book: Book, what: str) -> str:
+    """How many there are of something; ``LookupError`` for what is not counted."""
+    found = counts.decided(book.ledger.rows)
+    at_paper = {counts.key(r) for r in book.ledger.select(tier="paper") if r.n}
+    own = book.claims[book.claims["family"] == PAPER]
+    known = {
+        "numbers": len(paper.cells()),
+        "copies": len(paper.copies()),
+        "numbers run": found["any"],
+        "both ways": found["both"],
+        "numbers at paper size": len(at_paper),
+        "records": len(book.ledger.records),
+        "records of the study": len(list(book.evidence)),
+        "ledger rows": len(book.ledger.rows),
+        "claims": own["words"].nunique(),
+        "differences": len(differences.register()),
+        "differences measured": sum(
+            differences.is_measured(book.evidence, d) for d in differences.register()
+        ),
+        "differences printed": sum(bool(d.tables) for d in differences.register()),
+    }
+    if what not in known:
+        raise LookupError(f"no count of {what!r}; there is {', '.join(known)}")
+    return f"{known[what]:,}"
 
 
-def breakable(tier: str) -> str:
-    """A tier's name in HTML; a long one may go over lines, or it would take a table's
-    room."""
-    return escape(tier).replace("+", "<wbr>+")
+@table
+def verdict_counts(book: Book, number_of_table: str = "") -> Table:
+    """How many of the paper's numbers have which verdict, by protocol and scale: where
+    anything was run."""
+    asked = int(number_of_table) if number_of_table else None
+    shown = [r for r in book.ledger.select(table=asked)]
+    ran = {(r.protocol, r.tier) for r in shown if r.n}
+    lines = counts.counts([r for r in shown if (r.protocol, r.tier) in ran])
+    frame = pd.DataFrame(lines).rename(columns={v: f"{SIGNS[v]} {v}" for v in SIGNS})
+    frame.insert(0, "run", frame.pop("protocol") + ", " + frame.pop("tier"))
+    return Table(frame.drop(columns="total"), list(book.evidence))
 
 
-def run_told(row: Row | Gain | Ordering | ClaimRow) -> str:
-    """The protocol and tier of a row; of those on forgetting network and tier."""
-    if isinstance(row, ClaimRow) and row.network:
-        return network_told(row.network, row.tier, row.strength)
-    return f"{row.protocol}, {breakable(row.tier)}"
+@table
+def why_open(book: Book) -> Table:
+    """Why rows are inconclusive."""
+    frame = pd.DataFrame(counts.why_open(book.ledger.rows))
+    frame.insert(0, "run", frame.pop("protocol") + ", " + frame.pop("tier"))
+    return Table(frame, list(book.evidence))
 
 
-def tiers_with_records(rows: Sequence) -> list[str]:
-    """Tiers that have anything; the first tier when none has. Those that depart from
-    one that was run ("small+epochs=16") are left to the ledger."""
-    run = list(dict.fromkeys(r.tier for r in rows if r.n))
-    shown = [t for t in run if "+" not in t or t.split("+")[0] not in run]
-    return shown or [rows[0].tier]
+@table
+def code_states(book: Book) -> Table:
+    """How many committed records come from which state of the code that computed
+    them."""
+    frame = tables.sources(book.tables.records)
+    frame = frame.assign(code=frame["code"].str[:8])
+    return Table(frame, book.ledger.records)
 
 
-def why_open(rows: Sequence[Row]) -> object:
-    """Why rows are inconclusive, by protocol and tier."""
-    lines = counted_up.why_open(rows)
-    header = ["inconclusive: protocol", "tier", *counted_up.OPEN]
-    return html(table(header, [[str(v) for v in line.values()] for line in lines]))
+@table
+def faults(book: Book) -> Table:
+    """Records that are not used, and why."""
+    found = [f for f in book.ledger.findings if f.kind != "unlisted"]
+    lines = [[f.kind, f.where, f.text] for f in found] or [["none", "", ""]]
+    return Table(pd.DataFrame(lines, columns=["fault", "record", "what"]))
 
 
-def side_by_side(book: Ledger, number_of_table: int, tier: str) -> object:
-    """A table of the paper beside ours in each protocol, one line a printed number."""
-    rows = book.select(table=number_of_table, tier=tier)
-    protocols = list(dict.fromkeys(r.protocol for r in rows))
-    lines: dict[tuple, list[str]] = {}
-    for row in rows:
-        cell = paper.by_key()[counted_up.key(row)]
-        note = f' <abbr title="{escape(row.note)}">!</abbr>' if row.note else ""
-        method = paper.ARM[row.method]
-        method += "" if row.variant == "ours" else f" ({row.variant})"
-        line = lines.setdefault(
-            counted_up.key(row),
-            [row.setting_value, method, METRIC[row.metric], cell.printed + note],
-        )
-        ours = with_bounds(row)
-        line.append(f"{ours}<br>{mark(row.verdict, reason(row))}" if ours else
-                    mark(row.verdict, row.reason))  # fmt: skip
-    name = rows[0].setting_name.replace("_", " ")
-    header, body = [name, "method", "metric", "paper", *protocols], [*lines.values()]
-    if len({line[0] for line in body}) == 1:  # a table of one setting
-        header, body = header[1:], [line[1:] for line in body]
-    return html(table(header, body))
+@number
+def recorded(book: Book, notebook: str) -> str:
+    """How many records a notebook left."""
+    known = {r["notebook"] for r in book.ledger.records}
+    if notebook not in known:
+        raise LookupError(f"no records of {notebook!r}; there is {sorted(known)}")
+    found = sum(r["notebook"] == notebook for r in book.ledger.records)
+    return counted(found, "record")
 
 
-def reason(row: Row) -> str:
-    """Why a row has its verdict, with what was compared."""
-    if row.tested_paper is None or row.tested_ours is None:
-        return row.reason
-    ours, low, high = row.tested_ours, row.tested_low, row.tested_high
-    if row.test == "gain":
-        what = "gain over the initial model, points"
-        shown = [points(v) for v in (row.tested_paper, ours, low, high)]
-    else:
-        what = "multiple of the initial epoch" if row.test == "pace" else "value"
-        shown = [f"{v:.3g}" if v is not None else "" for v in
-                 (row.tested_paper, ours, low, high)]  # fmt: skip
-    bounds = "" if low is None else f" [{shown[2]}, {shown[3]}]"
-    told = ""
-    if row.detectable is not None:
-        could = row.detectable
-        told = f"{100 * could:.1f}" if row.test == "gain" else f"{could:.3g}"
-        told = f" (could have told {told})"
-    return (
-        f"{what}: paper {shown[0]}, ours {shown[1]}{bounds}, n = {row.n}{told}: "
-        f"{row.reason}"
-    )
+@picture
+def margins(book: Book) -> Picture:
+    """How many verdicts stay as they are when the margin is another."""
+    data = pd.DataFrame(rows.by_margin(book.ledger))
+    kinds = list(dict.fromkeys(data["what"]))
+    size = {"figsize": (6.2, 2.4), "sharex": True}
+    with drawing("", 1, len(kinds), **size) as (figure, axes):
+        for ax, kind in zip(axes, kinds, strict=True):
+            mine = data[data["what"] == kind]
+            for name, colour in (("reproduced", GREEN), ("contradicted", ORANGE)):
+                at = 100 * mine["margin"]
+                ax.plot(at, mine[name], "o-", ms=3, color=colour, label=name)
+            ax.axvline(100 * MARGIN, color=GREY, lw=0.8, ls=":")
+            ax.set(title=kind, xlabel="margin, points", ylim=(0, None))
+        axes[0].set_ylabel("verdicts")
+        handles, names = axes[0].get_legend_handles_labels()
+        figure.legend(handles, names, loc="outside upper center", ncols=2, fontsize=8)
+    return Picture(figure, data, list(book.evidence))
 
 
-def claims(rows: Sequence[ClaimRow], *, family: str | None = None) -> object:
-    """Claims, of one family or all, in every protocol and tier that has any records for
-    them; one line each where nothing was run."""
-    lines = []
-    for words in dict.fromkeys(r.words for r in rows if family in (None, r.family)):
-        mine = [r for r in rows if r.words == words]
-        run = [r for r in mine if r.verdict != NOT_RUN] or mine[:1]
-        for i, row in enumerate(run):
-            ran = row.verdict != NOT_RUN
-            told = f"{escape(row.words)}<br><small>{escape(row.rule)}</small>"
-            lines.append(
-                [
-                    told if i == 0 else "",
-                    row.source if i == 0 else "",
-                    amount(row, "paper") if i == 0 else "",
-                    run_told(row) if ran else "",
-                    claim_bounds(row) + f", n = {row.n}" if ran else "",
-                    amount(row, "detectable", sign=False),
-                    mark(row.verdict, row.reason)
-                    + (f"<br><small>{escape(row.reason)}</small>" if ran else ""),
-                ]
-            )
-    header = [
-        "claim and rule",
-        "where",
-        "paper",
-        "run",
-        "ours",
-        "n can tell",
-        "verdict",
-    ]
-    return html(table(header, lines, "claims"))
+@number
+def same_at_margins(book: Book, what: str) -> str:
+    """How many of the decided verdicts are the same at every margin: "120 of 150"."""
+    found = [r for r in rows.by_margin(book.ledger) if r["what"] == what]
+    if not found:
+        raise LookupError(f"no verdicts on {what!r}: numbers, differences or claims")
+    return f"{found[0]['every']} of {found[0]['of']}"
 
 
-def claim_bounds(row: ClaimRow) -> str:
-    """A claim's number with its interval: "-2.8 [-4.1, -1.5] points"."""
-    if row.low is None:
-        return amount(row)
-    unit = next((word for word in (" points", " ms") if word in amount(row)), "")
-    ours, low, high = (
-        amount(row, name).removesuffix(unit) for name in ("ours", "low", "high")
-    )
-    return f"{ours} <small>[{low}, {high}]</small>{unit}"
+@number
+def apart(book: Book, protocol: str) -> str:
+    """Within how many points two single runs of one and the same thing stay, 95 times
+    in 100: the reason for the margin."""
+    found = {(r["protocol"], r["tier"]): r["apart"]
+             for r in counts.single_runs(book.ledger.rows)}  # fmt: skip
+    if (protocol, "small") not in found:
+        raise LookupError(f"too few runs in {protocol!r} to tell them apart")
+    return words.fixed(100 * found[protocol, "small"], 1)
 
 
-def claim_words(rows: Sequence[ClaimRow], key: str, protocol: str, tier: str) -> str:
-    """What a claim came to, for a sentence."""
-    (row,) = (r for r in rows if (r.key, r.protocol, r.tier) == (key, protocol, tier))
-    ran = row.verdict != NOT_RUN and row.ours is not None
-    return plain(claim_bounds(row)) if ran else NOT_RUN
+@number
+def seen(book: Book, protocol: str) -> str:
+    """How many differences of the small network have seeds enough to see the margin."""
+    found = [r for r in counts.seen(book.ledger.gains)
+             if (r["protocol"], r["tier"]) == (protocol, "small")]  # fmt: skip
+    if not found:
+        raise LookupError(f"no difference was run in {protocol!r}")
+    within, of = (sum(r[k] for r in found) for k in ("within", "differences"))
+    return f"{within} of {of}"
 
 
-def gains(rows: Sequence[Gain], number_of_table: int) -> object:
-    """The differences that a table implies, where they were run, and the smallest that
-    so many seeds would have told from none."""
-    mine = [g for g in rows if g.table == number_of_table and g.n]
-    header = ["setting", "difference", "paper", "run", "ours, points", "n can tell",
-              "p (Holm)", "verdict"]  # fmt: skip
-    lines = [
-        [
-            g.setting_value,
-            g.difference,
-            points(g.paper),
-            run_told(g),
-            points_bounds(g.ours, g.low, g.high) + f", n = {g.n}",
-            "" if g.detectable is None else f"{100 * g.detectable:.1f}",
-            "" if g.p_holm is None else f"{g.p_holm:.3f}",
-            mark(g.verdict, g.reason),
-        ]
-        for g in mine
-    ]
-    return html(table(header, lines) if lines else "<p>Not run.</p>")
+# --- claims in words ------------------------------------------------------------
+
+FAMILIES = {"paper": PAPER, "controls": CONTROL, "leads": LEADS}
 
 
-def orderings(rows: Sequence[Ordering]) -> object:
-    """The printed orders of a table's arms, where they were run."""
-    header = ["setting", "printed order", "run", "n", "verdict", "decided by, points"]
-    lines = [
-        [
-            o.setting_value,
-            escape(o.printed),
-            run_told(o),
-            str(o.n),
-            mark(o.verdict, o.reason),
-            escape(o.reason),
-        ]
-        for o in rows
-        if o.verdict != NOT_RUN
-    ]
-    return table_of(header, lines)
+def row_of(book: Book, key: str, protocol: str, scale: str) -> pd.Series:
+    """A claim's row; ``LookupError`` where there is none."""
+    found = book.claims
+    mine = found[(found["key"] == key) & (found["protocol"] == protocol)
+                 & (found["tier"] == scale)]  # fmt: skip
+    if len(mine) != 1:
+        known = sorted(found["key"].unique())
+        raise LookupError(f"no claim {key!r} in {protocol}, {scale}; there is {known}")
+    return mine.iloc[0]
 
 
-def anomalies(number_of_table: int) -> object:
-    """What the numbers of a table say against themselves."""
-    mine = [
-        a for a in paper.anomalies() if any(k[0] == number_of_table for k in a.keys)
-    ]
-    lines = "".join(f"<li>{a.kind}: {escape(a.text)}</li>" for a in mine)
-    return html(f"<ul>{lines}</ul>" if lines else "<p>None found.</p>")
+@number
+def claim(book: Book, key: str, protocol: str, scale: str = "small") -> str:
+    """What a claim came to: "−2.8 [−4.1, −1.5] points"."""
+    return words.claim(row_of(book, key, protocol, scale))
 
 
-# --- the whole ledger, for the page with filters ---------------------------------
+@number
+def verdict(book: Book, key: str, protocol: str, scale: str = "small") -> str:
+    """The verdict on a claim, in the word for its family."""
+    row = row_of(book, key, protocol, scale)
+    said = row["verdict"]
+    return said if row["family"] == PAPER else OWN.get(said, said)
 
-SENT = ("table", "setting_value", "method", "variant", "metric", "paper", "protocol",
-        "tier", "n", "ours", "low", "high", "verdict", "note", "copy_of")  # fmt: skip
+
+@number
+def printed(book: Book, key: str) -> str:
+    """What the paper's tables say of a claim, with its unit."""
+    found = book.claims[book.claims["key"] == key]
+    if found.empty or pd.isna(found.iloc[0]["paper"]):
+        raise LookupError(f"the paper prints nothing of a claim {key!r}")
+    row = found.iloc[0]
+    return words.amount(row["unit"], row["paper"]) + words.UNITS.get(row["unit"], "")
 
 
-def with_filters(rows: Sequence[Row]) -> object:
-    """All rows for ``ledger.js``, which shows and filters them in the reader's browser.
+@table
+def claims(book: Book, family: str) -> Table:
+    """The claims of a family, in every protocol and scale that has records for them;
+    one line each where nothing was run."""
+    if family not in FAMILIES:
+        raise LookupError(f"no family {family!r}; there is {', '.join(FAMILIES)}")
+    found = book.claims[book.claims["family"] == FAMILIES[family]]
+    return shown(book, found)
 
-    Each row is a list, and strings that repeat are numbered, so that the page stays
-    small and opens from a file.
-    """
-    words: dict[str, int] = {}
 
-    def code(value: object) -> object:
-        return (
-            [words.setdefault(value, len(words))] if isinstance(value, str) else value
-        )
+@table
+def claims_about(book: Book, *keys: str) -> Table:
+    """Some claims, where they were run."""
+    if unknown := set(keys) - set(book.claims["key"]):
+        raise LookupError(f"no claim {sorted(unknown)}")
+    return shown(book, book.claims[book.claims["key"].isin(keys)])
 
-    data = [[code(getattr(r, n)) for n in SENT] + [code(reason(r))] for r in rows]
-    content = {"names": [*SENT, "reason"], "words": list(words), "rows": data}
-    text = json.dumps(content, separators=(",", ":")).replace("<", "\\u003c")
-    return html(
-        '<div id="rlap-ledger"><p class="ledger-mute">The filters need JavaScript; '
-        "the pages of the six tables show the same rows without it.</p></div>"
-        f'<script type="application/json" id="rlap-ledger-data">{text}</script>'
-    )
+
+def shown(book: Book, found: pd.DataFrame) -> Table:
+    """Claims as a table: words and rule, where, ours, verdict."""
+    rows = []
+    for key in found["key"].unique():
+        mine = found[found["key"] == key]
+        first, run = mine.iloc[0], mine[mine["verdict"] != NOT_RUN]
+        for i, row in enumerate((run if len(run) else mine[:1]).to_dict("records")):
+            row["reason"] = words.told(row["reason"])
+            rows.append(line_of(row, first if i == 0 else None))
+    frame = pd.DataFrame(rows, columns=["claim", "paper", "run", "ours", "verdict"])
+    return Table(frame, list(book.evidence), (), "claims")
+
+
+def line_of(row: dict, first: pd.Series | None) -> list:
+    """A claim in one protocol and scale; its words stand in its first line alone."""
+    own, ran = row["family"] != PAPER, row["verdict"] != NOT_RUN
+    told = printed = ""
+    if first is not None:
+        told = lines(first["words"], small(first["rule"]))
+        printed = words.amount(row["unit"], row["paper"])
+        printed = lines(printed, small(row["source"]) if row["source"] else "")
+    run = f"{row['protocol']}, {row['tier']}" if ran else ""
+    if not ran:
+        return [told, printed, run, "", mark(NOT_RUN)]
+    why = f"{row['reason']}; n = {row['n']}"
+    return [told, printed, run, words.claim(row),
+            because(row["verdict"], why, own=own)]  # fmt: skip
+
+
+# --- every row ------------------------------------------------------------------
+
+COLUMNS = ("table", "setting", "method", "metric", "paper", "protocol", "scale", "ours",
+           "verdict", "why", "seeds", "name")  # fmt: skip
+
+
+def row_name(row: Row) -> str:
+    """A row's own name, for a link to it."""
+    return "/".join(map(str, (*counts.key(row), row.protocol, row.tier)))
+
+
+def row_told(row: Row) -> list[object]:
+    """A row in ``COLUMNS``, in the words of the other pages."""
+    bounds = (in_unit(row, v) for v in (row.ours, row.low, row.high))
+    notes = [reason(row) if row.verdict != NOT_RUN else row.reason, row.note]
+    notes.append(f"copy of {row.copy_of}" if row.copy_of else "")
+    printed = paper.by_key()[counts.key(row)].printed
+    return [
+        f"Table {row.table}", value_told(row, row.tier), method_told(row),
+        METRIC[row.metric], printed, row.protocol, row.tier,
+        words.bounded(*bounds) if row.ours is not None else "", row.verdict,
+        "; ".join(filter(None, notes)), row.n, row_name(row),
+    ]  # fmt: skip
+
+
+def rows_script(book: Book) -> str:
+    """The rows as a script that a page loads from disk: strings that repeat are
+    numbered."""
+    known: dict[str, int] = {}
+    rows = [
+        [known.setdefault(v, len(known)) if isinstance(v, str) else [v]
+         for v in row_told(row)]
+        for row in book.ledger.rows
+    ]  # fmt: skip
+    data = {"columns": COLUMNS, "words": list(known), "rows": rows}
+    return f"window.rlapLedger = {json.dumps(data, separators=(',', ':'))};\n"
+
+
+def rows_frame(book: Book) -> pd.DataFrame:
+    """All rows, as `rlap ledger --json` has them."""
+    return book.tables.rows

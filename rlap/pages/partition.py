@@ -1,31 +1,33 @@
-"""What the page on the partition shows: does it find the noise, do simpler scores?"""
+"""Does the partition find the noise, which part is kept, and where the fit starts."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from html import escape
+
+import pandas as pd
 
 from rlap.experiments.protocol import CIFAR10, PROTOCOLS, SPEECH, changed_name
+from rlap.figures import GREY, drawing
+from rlap.figures.run import BLUE, GREEN, ORANGE, PURPLE
 from rlap.ledger.cells import CLAMPED, FULL, Setting, headline
 from rlap.ledger.claims.noise import LEVELS, RATES, SIZES
 from rlap.ledger.claims.quantities import gap
-from rlap.ledger.evidence import Evidence
 from rlap.ledger.summary import interval
 from rlap.ledger.verdicts import NOT_RUN
-from rlap.pages.markup import of_interval, plain, table_of
+from rlap.pages import words
+from rlap.pages.asked import Book, Picture, Table, number, picture, table
 from rlap.partition import STARTS
 
-WHICHEVER = "partition"  # its area whichever part is called good
+WHICHEVER = "partition"  # its AUROC whichever part is called good
 SCORES = (WHICHEVER, "low confidence", "loss", "low total attribution",
           "values at 0 or 1")  # fmt: skip
+COLOURS = dict(zip(SCORES, (BLUE, ORANGE, GREEN, PURPLE, GREY), strict=True))
 MOVED = {"start": "total"}
 STARTED = {"kmeans": "k-means, as released", "total": "halves of the total attribution"}
 TABLE_5 = 4.5  # the noise level of that table, which it does not name
-# the arms by which a start is judged
-SHOWN = ("continue", "initial decayed", "F-FT", "retrain")
-PAIRS = (("F-FT", "continue"), ("retrain", "continue"), ("retrain", "initial decayed"))
-LABELS = Setting(CIFAR10, "symmetric_exclusive", 0.4, None, FULL)
+GRIDS = ("table*", "labels")
+SMALL = "small"
 
 # what varies -> the settings by how the axis calls them
 AXES: dict[str, dict[str, Setting]] = {
@@ -33,19 +35,23 @@ AXES: dict[str, dict[str, Setting]] = {
         f"{level:g}": Setting(CIFAR10, CLAMPED, 0.5, level, FULL)
         for level in sorted({*LEVELS, TABLE_5})
     },
-    "share of noisy images": {
+    "share of noisy images (level 2)": {
         f"{rate:g}": Setting(CIFAR10, CLAMPED, rate, 2.0, FULL) for rate in RATES
     },
-    "training images": {
-        f"{size / 1000:g}k": Setting(CIFAR10, CLAMPED, 0.5, 8.0, size)
-        for size in sorted(SIZES)
+    "training images (level 8)": {
+        words.images(s, SMALL).partition(" ")[0]: s
+        for s in (Setting(CIFAR10, CLAMPED, 0.5, 8.0, size) for size in sorted(SIZES))
     },
-    "other noise": {"labels": LABELS, "speech": headline(SPEECH)},
-}
+    "other": {
+        "labels": Setting(CIFAR10, "symmetric_exclusive", 0.4, None, FULL),
+        "speech": headline(SPEECH),
+    },
+}  # fmt: skip
+PLACES = {**AXES["noise level"], **AXES["other"]}
 
 
 def areas(record: Mapping) -> dict[str, float]:
-    """Area under the ROC curve of each score as a detector of the noise.
+    """AUROC of each score as a detector of the noise.
 
     The partition's is taken whichever part is called good: that rule is judged by
     itself. So chance is a little above one half for it.
@@ -55,162 +61,182 @@ def areas(record: Mapping) -> dict[str, float]:
     return {name: value for name, value in found.items() if not math.isnan(value)}
 
 
-def panels(
-    evidence: Evidence, protocol: str, tier: str
-) -> dict[str, dict[str, dict[str, list[float]]]]:
-    """Axis -> place -> score -> one area a seed; places without runs are left out."""
-    found: dict[str, dict[str, dict[str, list[float]]]] = {}
-    for axis, places in AXES.items():
-        for place, setting in places.items():
-            runs = [areas(r) for r in evidence.at(protocol, tier, setting).values()]
-            shown = {s: [a[s] for a in runs if s in a] for s in SCORES}
-            if runs:
-                here = {s: values for s, values in shown.items() if values}
-                found.setdefault(axis, {})[place] = here
-    return found
+def detectors(book: Book, protocol: str, scale: str = SMALL) -> pd.DataFrame:
+    """A row a run and score: what varies, where, and the AUROC."""
+    return pd.DataFrame(
+        [
+            {"axis": axis, "at": at, "seed": seed, "score": score, "AUROC": value}
+            for axis, places in AXES.items()
+            for at, setting in places.items()
+            for seed, run in book.evidence.at(protocol, scale, setting).items()
+            for score, value in areas(run).items()
+            if score in SCORES
+        ],
+        columns=["axis", "at", "seed", "score", "AUROC"],
+    )
 
 
-def parts(evidence: Evidence, tier: str) -> object:
-    """A line a setting: how pure the kept part was, how much of the clean it kept."""
-    settings = dict.fromkeys(s for places in AXES.values() for s in places.values())
+@number
+def auroc(book: Book, place: str, score: str, protocol: str = "controlled") -> str:
+    """Mean AUROC of a score at a noise level, of wrong labels or of speech."""
+    if place not in PLACES or score not in SCORES:
+        names = f"{', '.join(PLACES)}; {', '.join(SCORES)}"
+        raise LookupError(f"no AUROC of {score!r} at {place!r}: there is {names}")
+    runs = book.evidence.at(protocol, SMALL, PLACES[place]).values()
+    found = [areas(r)[score] for r in runs if score in areas(r)]
+    return words.fixed(sum(found) / len(found), 2) if found else NOT_RUN
+
+
+@picture
+def detection(book: Book, protocol: str) -> Picture:
+    """AUROC of five detectors by noise level, share, size and kind: a line joins the
+    means over seeds."""
+    import seaborn
+
+    data = detectors(book, protocol)
+    size = {"figsize": (6.2, 4.6), "sharey": True}
+    size["gridspec_kw"] = {"width_ratios": (1.7, 1)}
+    with drawing("", 2, 2, **size) as (figure, axes):
+        for ax, (axis, places) in zip(axes.flat, AXES.items(), strict=True):
+            mine = data[data["axis"] == axis].copy()
+            mine["at"] = pd.Categorical(mine["at"], list(places), ordered=True)
+            common = {"x": "at", "y": "AUROC", "hue": "score", "palette": COLOURS,
+                      "hue_order": SCORES, "ax": ax, "legend": False}  # fmt: skip
+            if axis != "other" and len(mine):
+                seaborn.lineplot(mine, errorbar=None, marker="_", ms=8, **common)
+            seaborn.stripplot(mine, size=3, jitter=False,
+                              dodge=axis == "other", **common)  # fmt: skip
+            ax.axhline(0.5, color=GREY, lw=0.7, ls=":")
+            ax.set(xlabel=axis, ylim=(0.3, 1.03), xlim=(-0.5, len(places) - 0.5))
+        handles = [figure.axes[0].plot([], [], color=c, lw=2, label=s)[0]
+                   for s, c in COLOURS.items()]  # fmt: skip
+        figure.legend(handles=handles, loc="outside upper center", ncols=3, fontsize=8)
+    return Picture(figure, data, book.evidence.runs(protocol, SMALL).all(), GRIDS)
+
+
+@table
+def kept_part(book: Book) -> Table:
+    """A line a setting: how pure the high-quality subset was."""
     lines = []
-    for setting in settings:
-        for protocol in PROTOCOLS:
-            runs = list(evidence.at(protocol, tier, setting).values())
-            if runs:
-                lines.append([escape(str(setting)), protocol, *kept(runs)])
-    header = [
-        "setting",
-        "protocol",
-        "seeds",
-        "AUROC, whichever part",
-        "kept the purer",
-        "purity of the kept part",
-        "clean samples kept",
-        "clean in all",
-    ]
-    return table_of(header, lines)
+    for setting, protocol, runs in settings(book):
+        found = [r["partition"]["detection"] for r in runs]
+        right = sum(r["partition"]["oriented_right"] for r in runs)
+        lines.append(
+            [
+                words.setting(setting, SMALL),
+                protocol,
+                words.spread([areas(r)[WHICHEVER] for r in runs]),
+                f"{right} of {len(runs)}",
+                words.spread([d["purity"] for d in found], 0, 100),
+            ]
+        )
+    header = ["setting", "protocol", "AUROC", "kept the purer part",
+              "of the kept part clean, %"]  # fmt: skip
+    used = [r for r in book.evidence if r["tier"] == SMALL]
+    return Table(pd.DataFrame(lines, columns=header), used, GRIDS)
 
 
-def starts(evidence: Evidence, tier: str) -> object:
-    """A line a setting and start: what the mixture finds from there, by the same
-    networks."""
-    settings = dict.fromkeys(s for places in AXES.values() for s in places.values())
-    lines = []
-    for setting in settings:
-        for protocol in PROTOCOLS:
-            # the same networks were partitioned by both protocols
-            moved = evidence.at(changed_name(protocol, MOVED), tier, setting)
-            noted = {
-                seed: record["partition"]["starts"]
-                for runs in (moved, evidence.at(protocol, tier, setting))
-                for seed, record in runs.items()
-                if "starts" in record["partition"]
-            }
-            both = list(noted.values())
-            for start in STARTS if both else ():
-                found = [s[start] for s in both if "error" not in s[start]]
-                lines.append([escape(str(setting)), protocol, STARTED[start]])
-                lines[-1] += found_from(found)
-    header = [
-        "setting",
-        "protocol",
-        "the fit starts from",
-        "networks",
-        "AUROC, whichever part",
-        "told by the noise",
-        "told by the class",
-        "log-likelihood",
-    ]
-    return table_of(header, lines)
+def settings(book: Book) -> list[tuple[Setting, str, list[Mapping]]]:
+    """Each setting of the axes in each named protocol that was run, with its runs."""
+    every = dict.fromkeys(s for places in AXES.values() for s in places.values())
+    found = [(s, p, list(book.evidence.at(p, SMALL, s).values()))
+             for s in every for p in PROTOCOLS]  # fmt: skip
+    return [entry for entry in found if entry[2]]
 
 
-def found_from(found: Sequence[Mapping]) -> list[str]:
-    """The cells of one line of ``starts``: means with the range over networks."""
-    if not found:
-        return ["0", "", "", "", ""]
-    told = {k: [f["told_by"][k] for f in found] for k in ("noise", "class")}
-    return [
-        str(len(found)),
-        spread([f["auroc"] for f in found], "{:.3f}"),
-        spread(told["noise"], "{:.0%}"),
-        spread(told["class"], "{:.0%}"),
-        spread([f["log_likelihood"] for f in found], "{:.0f}"),
-    ]
+# --- where the fit of the mixture starts ------------------------------------------
 
 
-def worth(evidence: Evidence, tier: str) -> object:
-    """What the arms come to from either start, where both were run: accuracies, and
-    differences paired by seed."""
-    lines = []
-    for base in PROTOCOLS:
-        for setting in evidence.settings(changed_name(base, MOVED), tier):
-            for start, runs in from_both(evidence, tier, setting, base).items():
-                lines.append([escape(str(setting)), base, start])
-                lines[-1] += [str(len(runs)), *arms_of(runs)]
-    header = ["setting", "protocol", "start", "seeds", *SHOWN]
-    return table_of([*header, *(f"{a} minus {b}" for a, b in PAIRS)], lines)
+@table
+def starts(book: Book) -> Table:
+    """What the mixture finds from either start, by the same networks."""
+    lines, used = [], []
+    for setting, protocol, runs in settings(book):
+        noted = {r["seed"]: r for r in runs if "starts" in r["partition"]}
+        moved = book.evidence.at(changed_name(protocol, MOVED), SMALL, setting)
+        noted |= {s: r for s, r in moved.items() if "starts" in r["partition"]}
+        used += noted.values()
+        for start in STARTS if noted else ():
+            every = [r["partition"]["starts"][start] for r in noted.values()]
+            found = [fit for fit in every if "error" not in fit]
+            told = [words.spread([f["told_by"][k] for f in found], 0, 100)
+                    for k in ("noise", "class")]  # fmt: skip
+            lines.append(
+                [f"{words.setting(setting, SMALL)}, {protocol}", STARTED[start],
+                 words.spread([f["auroc"] for f in found]), *told]
+            )  # fmt: skip
+    header = ["setting", "the fit starts from", "AUROC", "told by the noise, %",
+              "told by the class, %"]  # fmt: skip
+    return Table(pd.DataFrame(lines, columns=header), used, GRIDS)
 
 
-def from_both(
-    evidence: Evidence, tier: str, setting: Setting, base: str
-) -> dict[str, list[Mapping]]:
+def from_both(book: Book, setting: Setting, base: str) -> dict[str, list[Mapping]]:
     """Start -> runs of the seeds that both were run with; empty if there are none."""
     names = {"kmeans": base, "total": changed_name(base, MOVED)}
-    runs = {k: evidence.at(n, tier, setting) for k, n in names.items()}
+    runs = {k: book.evidence.at(n, SMALL, setting) for k, n in names.items()}
     seeds = sorted(runs["kmeans"].keys() & runs["total"].keys())
     return {k: [r[s] for s in seeds] for k, r in runs.items()} if seeds else {}
 
 
-def start_words(
-    evidence: Evidence, tier: str, setting: Setting, base: str = "controlled"
-) -> dict[str, str]:
-    """The same for a sentence: "kmeans auroc" -> "0.533 (0.500 to 0.580)",
-    "total F-FT minus continue" -> "-0.2 [-0.3, -0.1]", and so on."""
-    found = from_both(evidence, tier, setting, base)
-    said = {}
-    for start in STARTS:
-        runs = found.get(start, [])
-        area = [areas(r)[WHICHEVER] for r in runs]
-        said[f"{start} auroc"] = spread(area, "{:.3f}") if runs else NOT_RUN
-        cells = arms_of(runs)[len(SHOWN) :] if runs else [NOT_RUN] * len(PAIRS)
-        for (one, other), cell in zip(PAIRS, cells, strict=True):
-            said[f"{start} {one} minus {other}"] = cell or NOT_RUN
-    return {k: plain(text) for k, text in said.items()}
+@table
+def start_worth(book: Book) -> Table:
+    """What the arms come to from either start, where both were run, paired by seed."""
+    pairs = (("F-FT", "continue"), ("retrain", "continue"),
+             ("retrain", "initial decayed"))  # fmt: skip
+    lines, used = [], []
+    for base in PROTOCOLS:
+        for setting in book.evidence.settings(changed_name(base, MOVED), SMALL):
+            for start, runs in from_both(book, setting, base).items():
+                used += runs
+                told = f"{words.setting(setting, SMALL)}, {base}"
+                gaps = [gap_between(runs, *pair) for pair in pairs]
+                lines.append([told, STARTED[start], *gaps])
+    header = ["setting", "the fit starts from"]
+    header += [f"{words.arm(a)} minus {words.arm(b)}" for a, b in pairs]
+    return Table(pd.DataFrame(lines, columns=header), used, ("differences", "table*"))
 
 
-def arms_of(runs: Sequence[Mapping]) -> list[str]:
-    """The cells of one line of ``worth``; empty for an arm that some run lacks."""
-    cells = []
-    for arm in SHOWN:
-        values = [r["arms"][arm]["accuracy"] for r in runs if arm in r["arms"]]
-        full = len(values) == len(runs)
-        cells.append(f"{100 * sum(values) / len(values):.1f}" if full else "")
-    for one, other in PAIRS:
-        gaps = [g for r in runs if (g := gap(one, other)(r)) is not None]
-        cells.append(of_interval(interval(gaps)) if len(gaps) == len(runs) else "")
-    return cells
+def gap_between(runs: Sequence[Mapping], arm: str, other: str) -> str:
+    """One arm minus another over runs that all have both; else nothing."""
+    gaps = [gap(arm, other)(r) for r in runs]
+    return "" if None in gaps or not gaps else words.gap(interval(gaps))
 
 
-def kept(runs: Sequence[Mapping]) -> list[str]:
-    """The cells of one line of ``parts``: means with the range over seeds."""
-    found = [r["partition"]["detection"] for r in runs]
-    right = sum(r["partition"]["oriented_right"] for r in runs)
-    clean = [1 - r["noise"]["realised_rate"] for r in runs]
-    return [
-        str(len(runs)),
-        spread([areas(r)[WHICHEVER] for r in runs], "{:.3f}"),
-        f"{right} of {len(runs)}",
-        spread([d["purity"] for d in found], "{:.1%}"),
-        spread([d["recall_clean"] for d in found], "{:.1%}"),
-        f"{sum(clean) / len(clean):.0%}",
-    ]
+@number
+def start_auroc(
+    book: Book, level: str, start: str, protocol: str = "controlled"
+) -> str:
+    """AUROC of the partition from a start, at a noise level: mean and range."""
+    runs = started(book, level, start, protocol)
+    return words.spread([areas(r)[WHICHEVER] for r in runs]) or NOT_RUN
 
 
-def spread(values: Sequence[float], form: str) -> str:
-    """Mean and range, in ``form``."""
-    mean = form.format(sum(values) / len(values))
-    if len(values) == 1:
-        return mean
-    low, high = form.format(min(values)), form.format(max(values))
-    return f"{mean} <small>({low} to {high})</small>"
+@number
+def start_gap(
+    book: Book, level: str, start: str, arm: str, other: str,
+    protocol: str = "controlled",
+) -> str:  # fmt: skip
+    """One arm minus another from a start of the mixture, at a noise level."""
+    return gap_between(started(book, level, start, protocol), arm, other) or NOT_RUN
+
+
+def started(book: Book, level: str, start: str, protocol: str) -> list[Mapping]:
+    """Runs from a start at a noise level; ``LookupError`` where there is no such."""
+    if level not in AXES["noise level"] or start not in STARTS:
+        raise LookupError(f"no start {start!r} at level {level!r}: {', '.join(STARTS)}")
+    return from_both(book, AXES["noise level"][level], protocol).get(start, [])
+
+
+@number
+def labels(book: Book, arm: str, other: str, protocol: str = "controlled") -> str:
+    """One arm minus another with 40 % wrong labels, in points."""
+    runs = book.evidence.at(protocol, SMALL, PLACES["labels"]).values()
+    return gap_between(list(runs), arm, other) or NOT_RUN
+
+
+@number
+def identity(book: Book) -> str:
+    """How far standardised attribution and activation are apart at most, over runs."""
+    found = [r["identity_difference"] for r in book.evidence
+             if "identity_difference" in r]  # fmt: skip
+    return f"{max(found):.0e}" if found else NOT_RUN

@@ -2,26 +2,13 @@
 
 from __future__ import annotations
 
-import copy
-from collections import Counter
-from functools import partial
-
 import made_up
 import pytest
 
 from rlap.experiments.protocol import protocol_of, steps
-from rlap.ledger import counts, differences
+from rlap.ledger import differences
 from rlap.ledger import rows as ledger
 from rlap.ledger.cells import headline
-from rlap.ledger.claims import PAPER
-from rlap.ledger.claims.quantities import saved_in_all
-from rlap.pages import compute as pages_time
-from rlap.pages import differences as pages_differences
-from rlap.pages import figures as figures_ledger
-from rlap.pages import ledger as pages
-from rlap.pages import outcomes as pages_outcomes
-from rlap.pages import walk as pages_walk
-from rlap.pages.table import TablePage
 
 TABLES, FORGETTING = ("05_protocols",), ("03_relevance", "04_soft_pruning")
 
@@ -134,18 +121,10 @@ def test_a_finding_may_ask_for_one_value_of_a_field(tmp_path):
     book = book_of(tmp_path, *made)
     assert differences.effects(book.evidence, entry(1))
     assert differences.effects(book.evidence, entry(2)) == []
-    told = pages_differences.worth(book.evidence, entry(2))
-    assert "not run" in told and "released+cluster=truth" in told
-    assert "confidence" not in told
-
-
-def test_a_finding_on_the_tables_may_have_runs_beside_it(tmp_path):
-    book = book_of(tmp_path, *made_up.seeds(3, {"L-FT/none": 0.6}, rate=0.5, level=8.0))
-    told = pages_differences.worth(book.evidence, entry(27))
-    assert told.startswith("L-FT saves 46.8%")
-    assert "L-FT saves 0%, head fine-tuning without pruning 0%; n = 3" in told
-    told = pages_differences.worth(book.evidence, entry(35))
-    assert "F-FT gains +" in told and "L-FT gains +" in told
+    names = differences.wanted(entry(2))
+    assert "released+cluster=truth" in names and not any(
+        "confidence" in name for name in names
+    )
 
 
 def test_the_register_tells_what_every_run_shows(tmp_path):
@@ -160,14 +139,6 @@ def test_the_register_tells_what_every_run_shows(tmp_path):
     made = made_up.seeds(3, kind="symmetric_exclusive", rate=0.4, level=None)
     told = told_of(25, *made, folder=tmp_path / "labels")
     assert "40% wrong labels: area under the ROC curve 0.99" in told
-
-
-def test_what_records_tell_does_not_hide_a_field_that_was_not_run(tmp_path):
-    book = book_of(tmp_path, *made_up.seeds(3))
-    told = pages_differences.worth(book.evidence, entry(3))
-    assert "at most 1.0e-06 in 3 runs" in told
-    assert "not run" in told and "released+attribution=" in told
-    assert "not run" not in pages_differences.worth(book.evidence, entry(17))
 
 
 def test_the_register_tells_what_single_runs_hide(tmp_path):
@@ -189,180 +160,3 @@ def test_what_nobody_ran_is_not_measured(tmp_path):
     book = book_of(tmp_path)
     for difference in differences.register():
         assert not differences.is_measured(book.evidence, difference)
-
-
-def test_a_line_of_the_register_has_all_arms_of_its_runs(tmp_path):
-    base = made_up.seeds(3, {"L-FT": 0.6}, level=4.5)
-    name = "released+head_batchnorm=eval"
-    other = made_up.seeds(3, {"L-FT": 0.63}, protocol=name, level=4.5)
-    book = book_of(tmp_path, *base, *other)
-    (line,) = pages_differences.together(differences.effects(book.evidence, entry(15)))
-    assert line.startswith("released, small, cifar10, 12,500 images (paper: 50,000)")
-    assert "level 4.5: head_batchnorm=eval, n = 3: pruned none; L-FT +3.0" in line
-    assert line.endswith("F-FT none; retrain none; initial none")
-
-
-def test_the_walk_goes_from_released_to_controlled(tmp_path):
-    names = [name for name, _ in steps("released", "controlled", "cifar10")]
-    made = made_up.seeds(3, {"F-FT": 0.7}, protocol=names[0])
-    made += made_up.seeds(3, {"F-FT": 0.71}, protocol=names[1])
-    book = book_of(tmp_path, *made)
-    arms = ("F-FT", "retrain")
-    lines = pages_walk.walk(book.evidence, "small", headline(), arms)
-    assert [line["protocol"] for line in lines] == names
-    assert names[0] == "released" and names[-1] == "controlled"
-    assert [line["n"] for line in lines][:3] == [3, 3, 0]
-    assert [len(line["records"]) for line in lines][:3] == [3, 3, 0]
-    assert pages_walk.best_tier(book.evidence, headline()) == "small"
-    assert lines[1]["change"]["F-FT"].mean == pytest.approx(0.01)
-    table = pages_walk.walk_table(lines, arms).data
-    assert "not run" in table and "+1.0" in table
-    assert ">none<" in table and "+0.0" not in table  # retraining: the same numbers
-    assert len(figures_ledger.waterfall(lines, *arms, "stamp").axes) == 2
-
-
-def test_the_largest_step_of_the_walk_is_named(tmp_path):
-    names = [name for name, _ in steps("released", "controlled", "cifar10")]
-    made = []
-    # the third loses more than the second gains; the last but one is not run
-    for name, ours, other in zip(
-        names, (0.7, 0.72, 0.66, 0.66), (0.6, 0.67, 0.67, 0.67), strict=False
-    ):
-        made += made_up.seeds(3, {"F-FT": ours, "retrain": other}, protocol=name)
-    made += made_up.seeds(3, {"F-FT": 0.9, "retrain": 0.1}, protocol=names[-1])
-    book, arms = book_of(tmp_path, *made), ("F-FT", "retrain")
-    lines = pages_walk.walk(book.evidence, "small", headline(), arms)
-    fields = [line["field"] for line in lines]
-    told = pages_walk.largest_step(lines, "F-FT")
-    assert told.startswith(f"{fields[2]} (-6.0 [") and told.endswith(" points)")
-    assert pages_walk.largest_step(lines, "retrain").startswith(f"{fields[1]} (+7.0 [")
-    # 10, 5, -1, -1 points
-    gap = pages_walk.largest_step(lines, *arms)
-    assert gap.startswith(f"{fields[2]} (-6.0 [")
-    assert pages_walk.largest_step(lines[:1], "F-FT") == "not run"
-
-
-def test_a_step_that_may_be_nothing_is_not_named(tmp_path):
-    one, two = [name for name, _ in steps("released", "controlled", "cifar10")][:2]
-    made = made_up.seeds(3, {"F-FT": 0.7}, protocol=one)
-    after = made_up.seeds(3, {"F-FT": 0.7}, protocol=two)
-    for record, value in zip(after, (0.9, 0.5, 0.8), strict=True):
-        record["arms"]["F-FT"] = made_up.scores(value)
-    book = book_of(tmp_path, *made, *after)
-    lines = pages_walk.walk(book.evidence, "small", headline(), ("F-FT",))
-    assert pages_walk.largest_step(lines, "F-FT") == "none for sure"
-
-
-def test_among_many_steps_one_that_just_passes_is_not_named(tmp_path):
-    """1, 1.5 and 2 points: t = 5.2 with 2 degrees of freedom, p = .035; twice that is
-    more than .05."""
-    names = [name for name, _ in steps("released", "controlled", "cifar10")][:3]
-    by_seed = ((0.70, 0.70, 0.70), (0.71, 0.715, 0.72), (0.74, 0.70, 0.71))
-    made = [
-        made_up.record(seed, {"F-FT": value}, protocol=name)
-        for name, values in zip(names, by_seed, strict=True)
-        for seed, value in enumerate(values)
-    ]
-    book = book_of(tmp_path, *made)
-    lines = pages_walk.walk(book.evidence, "small", headline(), ("F-FT",))
-    alone = pages_walk.largest_step(lines[:2], "F-FT")
-    assert alone.startswith(f"{lines[1]['field']} (+1.5 [+0.3, +2.7]")
-    assert pages_walk.largest_step(lines, "F-FT") == "none for sure"
-
-
-@pytest.mark.parametrize("run", [False, True])
-def test_every_page_can_be_made_with_and_without_records(tmp_path, capsys, run):
-    made = made_up.seeds(3, level=8.0) if run else []
-    book = book_of(tmp_path, *made)
-    page = TablePage(3, tmp_path)
-    for part in (page.counts, page.values, page.grid, page.numbers, page.gains,
-                 page.orderings, page.anomalies, page.provenance):  # fmt: skip
-        part()
-    said = capsys.readouterr().out
-    assert ("3 records" if run else "no records yet") in said
-    shown = pages.claims(book.claims, family=PAPER).data
-    assert ('class="verdict contradicted"' in shown) == run
-    told = [
-        pages_differences.register(book.evidence),
-        pages_time.compute(book.records),
-        pages_time.stages(book.records, TABLES),
-        pages_time.time_to_accuracy(book.records),
-        pages_outcomes.orientation(book.records),
-        pages.with_filters(book.rows),
-        pages_differences.protocol_fields(),
-    ]
-    assert all("<" in t.data for t in told)
-    figures_ledger.effect_bars(differences.strongest(book.evidence), "stamp")
-    figures_ledger.what_arms_take(pages_time.parts_by_arm(book.records), "stamp")
-    decided = counts.decided(book.rows)
-    assert decided["any"] == (16 + 16 + 9 if run else 0)
-
-
-def test_times_are_compared_within_a_run():
-    """A machine four times as slow changes the bill and nothing else."""
-    quick = made_up.record(0, {"retrain": 0.62, "F-FT": 0.7, "L-FT": 0.5})
-    slow = copy.deepcopy(quick)
-    slow["seconds"] = {k: 4 * v for k, v in slow["seconds"].items()}
-    for arm in slow["arms"].values():
-        history = arm["history"]
-        history["seconds"] = [4 * s for s in history["seconds"]]
-        arm["seconds"] *= 4
-        history["precision"] = "bf16"
-    stages = partial(pages_time.stages, notebooks=TABLES)
-    for shown in (stages, pages_time.time_to_accuracy, pages_time.ways_of_counting):
-        assert shown([quick]).data == shown([slow]).data
-    took, own = 3.4, 3.2  # see the next test
-    assert f"{took / own:.2f}" in pages_time.time_to_accuracy([quick]).data
-    assert f"{0.1 / 2:.3f}" in stages([quick]).data
-    bill = pages_time.compute([quick, slow]).data
-    assert "bf16" in bill and "fp32" in bill
-
-
-def test_the_bill_has_every_committed_record():
-    """Of whatever notebook: those that forget a class name their arms differently."""
-    found = ledger.build().records
-    recorded = {r["notebook"] for r in found}
-    assert len(recorded) > 2
-    bill = pages_time.compute(found).data
-    assert all(r["notebook"] in bill for r in found)
-    for notebooks in (TABLES, FORGETTING):
-        shown = "<table" in pages_time.stages(found, notebooks).data
-        assert shown == bool(recorded & set(notebooks))
-    assert "not run" in pages_time.stages(found, ("none",)).data
-    assert pages_time.shares(
-        {
-            "seconds": {"data": 1.0, "original, plain": 0.1, "sweep": 6.0},
-            "arms": {"original": {"seconds": 20.0}},
-        }
-    ) == {"data": 0.05, "sweep": 0.3}  # 0.1 s: it was there already
-    assert "<table" in pages_time.time_to_accuracy(found).data
-
-
-def test_seconds_until_retraining_is_matched():
-    made = made_up.record(0, {"retrain": 0.62, "F-FT": 0.7, "L-FT": 0.5})
-    # initial 2.0, two stages of .1 that find the good part, one epoch
-    assert pages_time.seconds_until(made, "retrain") == pytest.approx(3.2)
-    # initial 2.0, four stages of .1, one epoch
-    assert pages_time.seconds_until(made, "F-FT") == pytest.approx(3.4)
-    assert pages_time.seconds_until(made, "L-FT") is None
-
-
-def test_four_ways_of_counting_by_hand():
-    """Initial training 2 s, two epochs of 1 s each after it, stages of 0.1 s: four
-    before fine-tuning, two before retraining."""
-    made = made_up.record(0, {"retrain": 0.62, "F-FT": 0.7})
-    found = pages_time.of_retraining(made, "F-FT")
-    by_hand = [1.0, 1.0, 2.4 / 2.2, 4.4 / 4.2]
-    assert list(found.values()) == pytest.approx(by_hand)
-    assert saved_in_all("F-FT")(made) == pytest.approx(1 - 2.4 / 2.2)
-    (arms,) = pages_time.parts_by_arm([made]).values()
-    assert list(arms["retrain"].values()) == pytest.approx([1.0, 0.1, 1.0])
-    assert "continue" not in arms
-    assert ">1.05<" in pages_time.ways_of_counting([made]).data
-
-
-def test_marks_say_why_and_escape():
-    shown = pages.mark("not run", 'a "b" <c>')
-    assert "– not run" in shown
-    assert "<c>" not in shown and "&quot;b&quot;" in shown
-    assert Counter(pages.MARKS.values()).most_common(1)[0][1] == 1

@@ -5,14 +5,17 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
+from dataclasses import asdict
+from types import SimpleNamespace
 
+import pandas as pd
 import pytest
 
 from rlap.data.images import CIFAR10_CLASSES
 from rlap.experiments import records
 from rlap.experiments.parameters import NOTEBOOKS
 from rlap.ledger.claims import CONTROL, PAPER, amount, by_family, forgetting_claims
-from rlap.ledger.claims.forgetting import ABOUT, claims
+from rlap.ledger.claims.forgetting import ABOUT, claims, npp_claims, npp_controls
 from rlap.ledger.claims.quantities import (
     KNOWN,
     decorrelated,
@@ -352,11 +355,9 @@ def test_every_seed_has_the_same_classes():
         lambda r: r["arms"].get("salun", {}).get("forget_test")
     )
     assert (len(values), classes) == (3, 2) and len(kept_of(runs)[0]) == 5
-    whole, fuller = pages.parts(runs)
-    assert whole is runs and len(fuller.all()) == 6
-    assert "salun" not in pages.everywhere(whole)
-    assert "SalUn" in pages.account(fuller).data
-    assert "SalUn" not in pages.account(whole).data
+    fuller = pages.fullest(runs)
+    assert len(fuller.all()) == 6 and "salun" in pages.everywhere(fuller)
+    assert "salun" not in pages.everywhere(runs)
     assert Runs().values(kept("lra_npp")) == ([], 0)
 
 
@@ -384,10 +385,6 @@ def test_what_is_left_out_and_which_run_is_taken():
         Place(OSP, "small", "small", 1e-3),
         Place(OSP, "small", "small", 1e-2),  # apart, not dropped
     ]
-    assert [pages.heading(p)[-9:] for p in list(places)[2:]] == [
-        "λ = 0.001",
-        " λ = 0.01",
-    ]
 
 
 def judged_nothing() -> dict[str, str]:
@@ -401,74 +398,6 @@ def test_every_claim_says_what_decides():
         assert "reproduced" in claim.rule and "contradicted" in claim.rule
         assert bool(claim.source) or claim.family == CONTROL
         assert claim.family in (PAPER, CONTROL) and claim.about in ABOUT.values()
-
-
-def test_the_page_with_and_without_records():
-    assert "no run is recorded yet" in pages.verdicts(claim_rows([]), "LRA-NPP").data
-    places = filed(all_classes(NPP))
-    ((place, runs),) = places.items()
-    page = pages.verdicts(claim_rows(all_classes(NPP)), "LRA-NPP").data
-    assert page.count("reproduced") > 6 and "small network, small" in page
-    assert "-0.5 <small>[-0.5, -0.5]</small> points, n = 3" in page  # what is kept
-    table = pages.account(runs).data
-    for words in ("LRA-NPP through layers", "logit mask", "with a new head", "+40.0"):
-        assert words in table
-    assert "Means over airplane, automobile, bird" in table and "; 3 seeds." in table
-    mask = pages.against_mask(runs).data
-    assert "LRA-NPP through layers" in mask and "<td>retrained" not in mask
-    assert "of 0.88 (small network, small), where" in pages.told_apart(places).data
-    assert "no run" in pages.told_apart({}).data.lower()
-    both = filed([record(OSP), record(OSP, strength=0.001)])
-    found = pages.orthogonality(both).data
-    assert found.count("λ = 0.01") == 2 and "0.300" in found and "0.500" in found
-    assert "<td>0.000</td></tr>" in found and "<td>0.500</td></tr>" in found  # shared
-    more = pages.other_measures(runs).data
-    assert "UA, %" in more and "<td>100.0</td>" in more and "<td>3</td></tr>" in more
-    shown = pages.controls(runs).data
-    assert "<td>random</td><td>30.0</td><td>70.0</td><td>+50.0 <small>" in shown
-    ((_, soft),) = filed(all_classes(OSP)).items()
-    assert "<td>plain, hard</td><td>10.0</td><td>20.0</td><td>+20.0" in (
-        pages.controls(soft).data
-    )
-    assert "not run" in pages.orthogonality(places).data
-    known = pages.mean_account(runs)
-    assert known["original"]["forget_test"] == pytest.approx(0.9)
-    assert known["retrained"]["relearn_fresh_head"] == pytest.approx(0.5)
-    assert "10 classes · 3 seeds, 30 runs" in pages.stamp(place, runs)
-
-
-def test_the_headline_has_all_networks_side_by_side():
-    assert "not run" in pages.headline({}, NPP).data
-    vgg = [r | {"arms": r["arms"] | {"original": arm(0.7, 0.6)}}
-           for r in all_classes(NPP, model="vgg")]  # fmt: skip
-    few = [record(NPP, methods="trained", seed=0)]  # an arm that not all runs have
-    few[0]["arms"]["salun"] = arm(0.0, 0.8)
-    places = filed([*all_classes(NPP), *few, *vgg, record(OSP)])
-    shown = pages.headline(places, NPP).data
-    assert shown.count("<th ") == 1 + 2 * len(pages.HEADLINE)
-    row = "<td>original</td><td>90.0</td><td>80.0</td><td>90.0</td><td>90.0</td>"
-    assert row + "<td>70.0</td><td>60.0</td>" in shown
-    assert "SalUn" not in shown
-    weak = filed([record(OSP, strength=0.001)])
-    assert "not run" in pages.headline(weak, OSP).data  # not the usual strength
-
-
-def test_what_a_claim_came_to_in_a_sentence():
-    runs = all_classes(NPP)
-    rows = claim_rows(runs)
-    found = pages.told(rows, "small", "small")
-    ((place, filed_runs),) = filed(runs).items()
-    (judgement,) = (j for c, j in judged(place, filed_runs) if c.key == "npp-mask")
-    assert found["npp-mask"].endswith(f"] points, n = 3: {judgement.verdict}")
-    assert "<small>" not in found["npp-mask"]
-    assert set(found) == {c.key for c in CLAIMS}
-    for elsewhere in (("vgg", "small"), ("small", "paper")):
-        assert set(pages.told(rows, *elsewhere).values()) == {NOT_RUN}
-    soft = all_classes(OSP)
-    both = claim_rows([*soft, record(OSP, strength=0.001)])
-    assert pages.told(both, "small", "small") == pages.told(
-        claim_rows(soft), "small", "small"
-    )
 
 
 def test_rows_of_the_ledger():
@@ -504,3 +433,45 @@ def test_a_record_of_these_notebooks_is_no_fault(tmp_path):
     made["provenance"] = {}
     assert list(file_records([made])) == []
     assert records.rounded(made)["arms"]["original"]["forget_test"] == 0.9
+
+
+def test_the_page_says_what_the_records_say():
+    made, soft = all_classes(NPP), all_classes(OSP)
+    weak = record(OSP, strength=0.001)
+    book = SimpleNamespace(
+        places=filed([*made, *soft, weak]),
+        forgetting=pd.DataFrame([asdict(r) for r in claim_rows([*made, *soft, weak])]),
+    )
+    left = pages.left(book, "npp", "small").frame.set_index("method, %")
+    assert left.loc["original"].to_list() == ["90.0", "80.0", "90.0", "90.0"]
+    account = pages.account(book, "npp", "small").frame.set_index("method")
+    assert "LRA-NPP through layers, chosen" in account.index and "+40.0" in str(
+        account.values
+    )
+    mask = pages.against_mask(book, "npp", "small").frame
+    assert not mask.iloc[:, 0].str.startswith(("retrained", "original")).any()
+    assert pages.told_apart(book, "npp", "small") == "0.88"
+    assert pages.told_apart(book, "npp", "vgg") == NOT_RUN
+    assert pages.forgetting_over(book, "npp", "small") == "10 classes, 3 seeds"
+    found = pages.orthogonality(book).frame
+    assert found.iloc[:, 0].str.contains("λ = 0.01").sum() == 2
+    shown = pages.controls(book, "npp", "small").frame.set_index("control")
+    assert shown.loc["random"].to_list()[:2] == ["30.0", "70.0"]
+    assert shown.loc["random"].iloc[2].startswith("+50.0")
+    more = pages.other_measures(book, "npp", "small").frame
+    assert "100.0" in more["UA, %"].to_list()
+    known = pages.still_known_by(book, "npp", "small").data.set_index("method")
+    assert known.loc["original", "forget_test"] == pytest.approx(0.9)
+    said = pages.forgets(book, "npp-mask")
+    assert said.endswith("] points")
+    assert pages.forgets(book, "npp-mask", "vgg") == NOT_RUN
+    assert pages.forgets_verdict(book, "npp-mask") in ("holds", "fails", "open")
+    verdicts = pages.verdicts(book, "npp").frame
+    assert len(verdicts) == len(npp_claims() + npp_controls())
+    nothing = SimpleNamespace(
+        places={}, forgetting=pd.DataFrame([asdict(r) for r in claim_rows([])])
+    )
+    assert pages.left(nothing, "npp", "small").frame.empty
+    assert "not run" in pages.verdicts(nothing, "npp").frame.iloc[0, 1]
+    with pytest.raises(LookupError, match="npp or osp"):
+        pages.left(book, "rlap", "small")

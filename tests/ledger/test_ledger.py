@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import subprocess
 import sys
 
@@ -16,17 +15,11 @@ from rlap.ledger import rows as ledger
 from rlap.ledger.cells import (
     Setting,
     epoch_seconds,
-    headline,
     scale_of,
     setting_of,
 )
 from rlap.ledger.claims import PAPER, noise
 from rlap.ledger.claims.quantities import decayed_gap
-from rlap.pages import figures as figures_ledger
-from rlap.pages import ledger as pages
-from rlap.pages import outcomes as pages_outcomes
-from rlap.pages import walk as pages_walk
-from rlap.pages.table import TablePage
 
 AT_8 = {"rate": 0.5, "level": 8.0}
 
@@ -138,7 +131,6 @@ def test_open_rows_say_why(tmp_path):
     assert found["not sure"] > 0
     rows = book.select(protocol="released", tier="small", verdict="inconclusive")
     assert sum(found[name] for name in counts.OPEN) == len(rows)
-    assert "too few seeds" in pages.why_open(book.rows).data
 
 
 def test_times_are_seconds_an_epoch_and_tested_as_a_pace(tmp_path):
@@ -188,9 +180,6 @@ def test_speech_is_in_percent(tmp_path):
     assert found.paper == 93.41
     assert found.tested_ours == pytest.approx(0.1)  # a fraction, as the margin is
     assert {r.table for r in book.rows if r.n} == {6}
-    shown = pages.side_by_side(book, 6, "small").data
-    assert "speech_commands_10" not in shown  # the only setting: no column for it
-    assert "train size" in pages.side_by_side(book, 1, "small").data
 
 
 @pytest.mark.parametrize(
@@ -230,10 +219,6 @@ def test_other_protocols_and_epochs_do_not_answer_cells(tmp_path):
     assert not book.findings
     assert not [r for r in book.rows if r.n and r.tier == "small"]
     assert "small+epochs=3" in {r.tier for r in book.rows}
-    assert pages.tiers_with_records(book.rows) == ["small+epochs=3"]
-    made_up.save(tmp_path, made_up.record(1))
-    rows = ledger.build(tmp_path).rows  # beside the tier itself they are not shown
-    assert pages.tiers_with_records(rows) == ["small"]
 
 
 def test_more_arms_win_and_a_second_run_of_a_seed_is_refused(tmp_path):
@@ -270,19 +255,6 @@ def test_gains_are_paired_and_corrected(tmp_path):
     assert {g.verdict for g in wide} == {"inconclusive"}  # .1, .2, .3
 
 
-def test_what_n_could_detect_of_a_gain_is_printed(tmp_path):
-    """Gains of 7, 8 and 9 points: t(.975, 2) * .01 / sqrt(3) = 2.48 points."""
-    made = [made_up.record(s, {"F-FT": 0.69 + 0.01 * s, "retrain": 0.62})
-            for s in range(3)]  # fmt: skip
-    shown = pages.gains(build(tmp_path, *made).gains, 1).data
-    assert "n can tell" in shown
-    (row,) = [r for r in shown.split("<tr>") if "F-FT minus retrain" in r
-              and "L-FT" not in r]  # fmt: skip
-    assert "<td>2.5</td>" in row
-    one = build(tmp_path / "one", made_up.record(**AT_8))
-    assert "nan" not in pages.gains(one.gains, 1).data
-
-
 def test_an_interval_ends_where_values_can_be(tmp_path):
     made = [made_up.record(s, {"F-FT": a}) for s, a in enumerate((0.1, 0.5, 0.9))]
     found = cell(build(tmp_path, *made), 1, "50000", "f_ft")
@@ -290,10 +262,6 @@ def test_an_interval_ends_where_values_can_be(tmp_path):
     assert found.values == (0.1, 0.5, 0.9) and found.seeds == (0, 1, 2)
     # only what is shown is cut: the gain that is tested keeps its interval
     assert found.tested_high - found.tested_low > 1.9
-    (ax,) = [ax for ax in figures_ledger.paper_and_ours([found], "stamp").axes
-             if ax.get_title() == "F-FT"]  # fmt: skip
-    (runs,) = [line for line in ax.lines if line.get_marker() == "."]
-    assert list(runs.get_ydata()) == pytest.approx([10, 50, 90])
 
 
 def test_an_area_ends_at_one(tmp_path):
@@ -382,29 +350,6 @@ def test_command_prints_counts_then_claims(tmp_path, capsys):
     assert out.index("471") < out.index("F-FT beats retraining by about 10 points")
 
 
-def test_the_book_and_the_command_count_alike(tmp_path, capsys):
-    """A line a protocol and tier, those that nobody planned included."""
-    reduced = made_up.seeds(3, **AT_8, model="resnet18", width=16, epochs=20)
-    made_up.save(tmp_path, *made_up.seeds(3, **AT_8), *reduced)
-    rows = ledger.build(tmp_path).rows
-    shown = pages.counts(rows).data
-    of_book = [re.findall(r"<td>(.*?)</td>", row) for row in shown.split("<tr>")]
-    of_book = [[c.replace("<wbr>", "") for c in row] for row in of_book if row]
-    _, out, _ = run(capsys, "--results", tmp_path, "--all")
-    of_command = [line.split() for line in out.splitlines()[1 : 1 + len(of_book)]]
-    assert of_command == of_book
-    assert len(of_book) == 3 * 3 + 1 and {row[-1] for row in of_book} == {"471"}
-
-
-def test_the_page_of_a_table_lists_no_departure_that_never_ran_there(tmp_path):
-    """The tiers themselves stay, run or not."""
-    reduced = made_up.seeds(3, **AT_8, model="resnet18", width=16, epochs=20)
-    made_up.save(tmp_path, *made_up.seeds(3, **AT_8), *reduced)
-    first, fifth = (TablePage(n, tmp_path).counts().data for n in (1, 5))
-    assert "epochs" in first and "epochs" not in fifth
-    assert first.count("<tr>") == 1 + 3 * 3 + 1 and fifth.count("<tr>") == 1 + 3 * 3
-
-
 def test_command_with_the_claims_of_all_papers(tmp_path, capsys):
     made_up.save(tmp_path, *made_up.seeds(3, **AT_8))
     code, out, _ = run(capsys, "--results", tmp_path, "--claims", "--json")
@@ -488,110 +433,6 @@ def test_every_claim_is_stated_in_full():
     assert paper.by_key()[1, "50000", "retrain", "ours", "time"].printed == "15"
 
 
-def test_more_epochs_are_the_same_network_only(tmp_path):
-    longer = {"epochs": 16, "finetune_epochs": 8}
-    book = build(
-        tmp_path,
-        *made_up.seeds(2, **AT_8),
-        *made_up.seeds(3, **AT_8, **longer),
-        *made_up.seeds(3, **AT_8, model="resnet18", width=16),
-        *made_up.seeds(3, **AT_8, epochs=32, units=20),
-    )
-    setting = headline()
-    found = pages_walk.by_epochs(
-        book.evidence, "released", "small", setting, ("initial", "F-FT")
-    )
-    assert {n: len(v["F-FT"]) for n, v in found.items()} == {8: 2, 16: 3}
-    assert set(found[8]) == {"initial", "F-FT"}
-    other = pages_walk.by_epochs(
-        book.evidence, "controlled", "small", setting, ("F-FT",)
-    )
-    assert other == {}
-    figure = figures_ledger.over_epochs({"released": found, "controlled": {}}, "stamp")
-    left, right = figure.axes
-    assert len(left.lines) == 2 * (1 + 2)  # an arm: its line, and points at two places
-    assert right.texts[0].get_text() == "not run"
-    text = pages_walk.epochs_table({"released": found}, "F-FT", ("initial",)).data
-    assert "<td>released</td><td>16</td><td>3</td>" in text and "+10.0" in text
-    told = pages_walk.epochs_told(found, "F-FT", "initial")
-    assert told.startswith("+10.0 [") and " after 8 epochs, +10.0 [" in told
-    assert told.endswith("] after 16")
-    assert pages_walk.epochs_told(other, "F-FT", "initial") == "not run"
-
-
-def test_gaps_are_told_by_what_the_partition_found_and_kept(tmp_path):
-    made = made_up.seeds(4, {"F-FT": 0.70, "retrain": 0.60}, **AT_8)
-    made += [made_up.record(0, kind="symmetric_exclusive", rate=0.4)]  # no such noise
-    areas = (0.95, 0.55, 0.10, 0.35)  # found, missed, swapped, missed
-    for record, area in zip(made, areas, strict=False):
-        record["partition"]["detection"]["auroc"] = area
-        record["partition"]["oriented_right"] = area > 0.5
-    book = build(tmp_path, *made)
-    lines = pages_outcomes.by_partition(
-        book.evidence, "small", "F-FT", ("retrain", "x")
-    )
-    found = pages_outcomes.by_outcome(lines, ("retrain", "x"))
-    counts = {name: len(gaps["retrain"]) for (_, name), gaps in found.items()}
-    assert counts == {
-        pages_outcomes.MISSED: 2,
-        pages_outcomes.KEPT_NOISY: 1,
-        pages_outcomes.KEPT_CLEAN: 1,
-    }
-    table = pages_outcomes.outcome_table(found, "F-FT", ("retrain", "x")).data
-    assert "2 runs)" in table and "no such run" in table
-    assert pages_outcomes.gaps_told([0.1, -0.02]) == "+4.0 (-2.0 to +10.0, 2 runs)"
-
-
-def test_every_arm_that_ran_is_shown(tmp_path):
-    made = made_up.seeds(3, {"oracle": 0.8}, **AT_8)
-    made += made_up.seeds(2, **AT_8, protocol="described")
-    made += made_up.seeds(1, {"elsewhere": 0.8}, rate=0.5, level=2.0)
-    book = build(tmp_path, *made)
-    shown = pages_outcomes.every_arm(book.evidence, headline(), ("small", "paper")).data
-    rows = [re.findall(r"<t[dh].*?>(.*?)</t[dh]>", row) for row in shown.split("<tr>")]
-    rows = {row[0]: row[1:] for row in rows if row}
-    assert rows.pop("arm, accuracy in %") == ["released, small", "described, small"]
-    assert rows.keys() == made[0]["arms"].keys()
-    assert rows["oracle"] == ["80.1 [79.9, 80.3], n = 3", ""]
-    assert rows["F-FT"][1].endswith("n = 2")
-
-
-def test_as_many_epochs_are_not_as_many_images(tmp_path):
-    made = made_up.seeds(2, **AT_8)
-    for record in made:
-        for arm, samples in (("initial", 1000), ("F-FT", 400), ("retrain", 400)):
-            record["arms"][arm]["samples"] = samples
-    arms = ("initial", "F-FT", "retrain", "absent")
-    shown = pages_outcomes.budgets({"released": made, "controlled": []}, arms).data
-    rows = [re.findall(r"<td>(.*?)</td>", row) for row in shown.split("<tr>")]
-    rows = {row[1]: row[2:] for row in rows if row}
-    assert rows["F-FT"] == ["400", "2", "800", "2,800", "2"]
-    assert rows["retrain"] == ["400", "2", "800", "800", "2"] and "absent" not in rows
-
-
-def test_gaps_by_partition_are_those_of_the_runs(tmp_path):
-    made = made_up.seeds(2, **AT_8) + made_up.seeds(1, rate=0.5, level=2.0)
-    made += made_up.seeds(1, **AT_8, protocol="released+start=total")
-    made += made_up.seeds(1, **AT_8, protocol="released+decay=steps")
-    for record, share in zip(made, (0.2, 0.5, 0.9, 0.99, 0.7), strict=True):
-        record["partition"]["detection"]["accuracy"] = share
-    book = build(tmp_path, *made)
-    others = ("retrain", "continue")
-    lines = pages_outcomes.by_partition(book.evidence, "small", "F-FT", others)
-    assert sorted(line["right"] for line in lines) == [0.2, 0.5, 0.9, 0.99]
-    at = {line["right"]: line["retrain"] for line in lines}
-    for record in made[:4]:
-        arms = {k: v["accuracy"] for k, v in record["arms"].items()}
-        share = record["partition"]["detection"]["accuracy"]
-        assert at[share] == pytest.approx(arms["F-FT"] - arms["retrain"])
-    figure = figures_ledger.gaps_by_partition(lines, "F-FT", others, "stamp")
-    plain, moved = figure.axes[0].lines[1:]
-    assert sorted(plain.get_xdata()) == [20, 50, 90]
-    assert list(moved.get_xdata()) == [99] and moved.get_fillstyle() == "none"
-    empty = figures_ledger.gaps_by_partition([], "F-FT", others, "stamp")
-    assert empty.axes[0].texts[0].get_text() == "not run"
-
-
 def test_the_decayed_retrain_is_the_protocols_own_where_that_decays():
     quantity = decayed_gap("F-FT")
     arms = {"F-FT": {"accuracy": 0.7}, "retrain": {"accuracy": 0.6}}
@@ -606,11 +447,3 @@ def test_the_decayed_retrain_is_the_protocols_own_where_that_decays():
     arms = arms | {"retrain decayed": {"accuracy": 0.75}}
     found = quantity({"protocol": "released", "arms": arms})
     assert found == pytest.approx(-0.05)
-
-
-def test_a_claim_in_words_has_its_unit_and_bounds(tmp_path):
-    book = build(tmp_path, *made_up.seeds(3, **AT_8))
-    made = book.claims
-    words = pages.claim_words(made, "gains", "released", "small")
-    assert words == "+10.0 [+10.0, +10.0] points"
-    assert pages.claim_words(made, "gains", "controlled", "small") == "not run"

@@ -7,8 +7,6 @@ import pytest
 
 from rlap.ledger import orderings
 from rlap.ledger import rows as ledger
-from rlap.pages import ledger as pages
-from rlap.pages.table import TablePage
 
 AT_8 = {"rate": 0.5, "level": 8.0}
 HERE = ("released", "small")
@@ -95,12 +93,3 @@ def test_criteria_are_ordered_at_each_stage(tmp_path):
     made = made_up.seeds(3, arms | {"F-FT/freq": 0.70}, **AT_8)
     (found,) = judged(tmp_path, 2, *made)  # the other stages lack the criteria
     assert found.verdict == "reproduced" and "F-FT (std)" in found.printed
-
-
-def test_pages_show_a_row_an_order(tmp_path):
-    assert "not run" in pages.orderings([]).data
-    made_up.save(tmp_path, *made_up.seeds(3, IN_ORDER, **AT_8))
-    shown = TablePage(1, tmp_path).orderings().data
-    assert shown.count("<tr>") == 2
-    assert "F-FT &gt; L-FT &gt; retrain &gt; initial" in shown
-    assert "released, small" in shown and "3 records" in shown

@@ -12,7 +12,6 @@ import sys
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 
-import made_up
 import pytest
 import yaml
 
@@ -22,7 +21,7 @@ from rlap.runs.run import KEEP_MEMORY
 ROOT = Path(__file__).resolve().parents[2]
 BOOK = ROOT / "book"
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
-PAGES = sorted(BOOK.glob("*.md"))
+PAGES = sorted(BOOK.rglob("*.md"))
 SKIPPED = {".git", ".venv", "_build", "__pycache__", ".ruff_cache", ".pytest_cache"}
 SKIPPED |= {
     ".hypothesis",
@@ -140,7 +139,9 @@ def test_the_table_of_contents_and_the_pages_agree():
         home = ROOT if name.startswith("notebooks/") else BOOK
         suffix = ".ipynb" if name.startswith("notebooks/") else ".md"
         assert (home / (name + suffix)).is_file(), f"{name} is not there"
-    unlisted = {p.stem for p in PAGES} - set(files)
+    unlisted = {p.relative_to(BOOK).with_suffix("").as_posix() for p in PAGES} - set(
+        files
+    )
     unlisted |= {f"notebooks/{p.stem}" for p in NOTEBOOKS} - set(files)
     assert not unlisted, f"{sorted(unlisted)} not in _toc.yml: no reader will find it"
 
@@ -279,79 +280,6 @@ def test_each_ingredient_is_named_and_changes_the_key_of_what_it_matters_to(
     same = staging.key_of(first) == staging.key_of(second)
     assert same == (part in ("results", "shown"))
     assert staging.explain(second, memory).startswith(f"{part} changed")
-
-
-def test_new_records_make_the_pages_run_again():
-    """New records have pages read; notebooks are left alone."""
-    staging = extension("stage_notebooks")
-    app = SimpleNamespace(rlap_results="one")
-    env = SimpleNamespace(found_docs={"intro", "gain", "notebooks/01_cifar10"})
-
-    def read():
-        return set(staging.with_new_results(app, env, set(), set(), set()))
-
-    assert read() == {"intro", "gain"}
-    assert read() == set()
-    app.rlap_results = "two"
-    assert read() == {"intro", "gain"}
-
-
-RESULTS_PAGE = """---
-jupytext:
-  text_representation:
-    extension: .md
-    format_name: myst
-kernelspec:
-  display_name: Python 3
-  language: python
-  name: python3
----
-
-# Results
-
-```{code-cell} ipython3
-from pathlib import Path
-
-Path("shown.txt").read_text()
-```
-"""
-
-
-def test_pages_are_run_ahead_and_again_when_there_are_other_records(tmp_path):
-    ahead = extension("run_ahead")
-    (tmp_path / "results.md").write_text(RESULTS_PAGE)
-    (tmp_path / "bad.md").write_text(RESULTS_PAGE.replace("shown.txt", "absent.txt"))
-    (tmp_path / "words.md").write_text("# Words alone")
-    (tmp_path / "shown.txt").write_text("first")
-    folder = tmp_path / "cache"
-    folder.mkdir()
-    about = {"nb_execution_cache_path": str(folder), "nb_execution_timeout": 60}
-    app = SimpleNamespace(config=SimpleNamespace(**about), rlap_results="one")
-    env = SimpleNamespace(
-        found_docs={"results", "bad", "words", "notebooks/01"},
-        doc2path=lambda name: tmp_path / f"{name}{'.ipynb' if '/' in name else '.md'}",
-    )
-
-    def shown():
-        assert ahead.run_ahead(app, env, set(), set(), set()) == []
-        found = dict(ahead.pages(env))
-        assert {path.name for path in found} == {"results.md", "bad.md"}
-        cache = ahead.get_cache(str(folder))
-        # what fails is left to MyST-NB, which reports it
-        assert not ahead.is_cached(cache, found[tmp_path / "bad.md"])
-        _, whole = cache.merge_match_into_notebook(found[tmp_path / "results.md"])
-        return whole.cells[-1].outputs[0]["data"]["text/plain"]
-
-    assert shown() == "'first'"
-    (tmp_path / "shown.txt").write_text("second")
-    assert shown() == "'first'"  # the same records: it is not run again
-    app.rlap_results = "two"
-    assert shown() == "'second'"
-
-
-def test_pages_of_results_may_be_cached():
-    for page in BOOK.rglob("*.md"):
-        assert "execution_mode" not in page.read_text(encoding="utf-8"), page
 
 
 def test_renaming_a_module_changes_the_key(tmp_path, monkeypatch):
@@ -524,67 +452,145 @@ def test_an_empty_folder_is_no_site(tmp_path):
     assert code == 1 and "build the book first" in said
 
 
-# pages whose every table and figure rests on records
-MEASURED = (
-    "intro",
-    "status",
-    "ledger",
-    "gain",
-    "partition",
-    "differences",
-    "compute",
-)
-SAYS = (
-    "sourced(", "provenance(", "provenance_line(", "source(", "rlap sweep", "stamp",
-    "figure(",
-)  # fmt: skip
+# --- pages that ask the ledger ---------------------------------------------------
+
+BROKEN = """# A page
+
+Right: {ledger}`count: numbers`.
+
+Wrong: {ledger}`count: apples`.
+
+```{ledger-table} claims: nobody
+A caption.
+```
+
+```{ledger-figure} verdict grid: 5
+:name: fig-grid
+:alt: A grid of verdicts
+The caption.
+```
+"""
 
 
-@pytest.mark.parametrize("page", MEASURED)
-def test_every_output_says_what_it_rests_on_and_how_to_make_it_again(page):
+def test_a_wrong_name_is_an_error_at_its_own_line(tmp_path):
+    """And what has a right name is there: text, table, picture and its downloads."""
+    source, site = tmp_path / "source", tmp_path / "site"
+    source.mkdir()
+    (source / "index.md").write_text(BROKEN)
+    (source / "conf.py").write_text(
+        f"import sys\nsys.path.insert(0, {str(BOOK / '_ext')!r})\n"
+        "extensions = ['myst_parser', 'results', 'remember']\nnumfig = True\n"
+        f"sys.path.insert(0, {str(source)!r})\n"
+    )
+    (source / "remember.py").write_text("def setup(app):\n    app.rlap_results = ''\n")
+    command = [sys.executable, "-m", "sphinx", "-b", "html", str(source), str(site)]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
+    told = [line for line in done.stderr.splitlines() if "ERROR" in line]
+    assert len(told) == 2, done.stderr
+    assert "index.md:5: ERROR: no count of 'apples'; there is numbers" in told[0]
+    assert "index.md:7: ERROR" in told[1] and "no family 'nobody'" in told[1]
+    page = (site / "index.html").read_text(encoding="utf-8")
+    assert "Right: 471." in page
+    assert "<title>A grid of verdicts</title>" in page and 'role="img"' in page
+    assert "Fig. 1" in page and "currentColor" in page
+    folder = site / "_downloads" / "figures"
+    assert (folder / "fig-grid.svg").read_text().startswith("<svg")
+    assert "verdict" in (folder / "fig-grid.csv").read_text().splitlines()[0]
+
+
+def test_new_records_make_the_pages_that_ask_be_read_again():
+    results = extension("results")
+    app = SimpleNamespace(rlap_results="one")
+    env = SimpleNamespace(found_docs={"gain", "method"}, rlap_pages={"gain", "gone"})
+
+    def read():
+        return results.outdated(app, env, set(), set(), set())
+
+    assert read() == ["gain"] and read() == []
+    app.rlap_results = "two"
+    assert read() == ["gain"]
+
+
+def test_notebooks_are_run_ahead_once(tmp_path):
+    import nbformat
+    from nbformat import v4
+
+    ahead = extension("run_ahead")
+    for name, code in {"01_good": "1 + 1", "02_bad": "1 / 0"}.items():
+        cells = [v4.new_code_cell(code)]
+        nbformat.write(v4.new_notebook(cells=cells), tmp_path / f"{name}.ipynb")
+    folder = tmp_path / "cache"
+    folder.mkdir()
+    about = {"nb_execution_cache_path": str(folder), "nb_execution_timeout": 60}
+    app = SimpleNamespace(config=SimpleNamespace(**about))
+    env = SimpleNamespace(
+        found_docs={"01_good", "02_bad", "page"},
+        doc2path=lambda name: (
+            tmp_path / f"{name}.{'md' if name == 'page' else 'ipynb'}"
+        ),
+    )
+    assert ahead.run_ahead(app, env) == []
+    found = dict(ahead.notebooks(env))
+    assert [path.name for path in found] == ["02_bad.ipynb", "01_good.ipynb"]
+    cache = ahead.get_cache(str(folder))
+    # what fails is left to MyST-NB, which reports it
+    assert not ahead.is_cached(cache, found[tmp_path / "02_bad.ipynb"])
+    _, whole = cache.merge_match_into_notebook(found[tmp_path / "01_good.ipynb"])
+    assert whole.cells[0].outputs[0]["data"]["text/plain"] == "2"
+
+
+def test_a_failed_cell_fails_the_build():
+    config = yaml.safe_load((ROOT / "_config.yml").read_text(encoding="utf-8"))
+    assert config["sphinx"]["config"]["nb_execution_raise_on_error"] is True
+    assert "allow_errors" not in config["execute"]
+
+
+def test_the_site_is_left_without_what_no_page_loads(tmp_path):
+    lean = extension("lean_site")
+    for name in ("a.js", "a.js.map", "styles/b.css.map", "locales/de/x.mo"):
+        path = tmp_path / "_static" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("")
+    builder = SimpleNamespace(format="html")
+    lean.tidy(SimpleNamespace(outdir=tmp_path, builder=builder), None)
+    left = {p.name for p in (tmp_path / "_static").rglob("*") if p.is_file()}
+    assert left == {"a.js"}
+    script = SimpleNamespace(
+        filename=None, attributes={"body": "const THEBE_JS_URL = 1"}
+    )
+    context = {"script_files": ["a.js", script, "sphinx-thebe.js"], "css_files": []}
+    lean.without_thebe(None, "p", "t", context, None)
+    assert context["script_files"] == ["a.js"]
+
+
+# --- what a reader meets first ----------------------------------------------------
+
+
+def words_of(text: str) -> int:
+    """Words of a page that a reader sees: without options, roles and code."""
+    text = re.sub(r"^:\w[\w-]*:.*$|^[:`]{3,}.*$", "", text, flags=re.MULTILINE)
+    text = re.sub(r"\{\w+(?::\w+)?\}`[^`]*`", "word", text)
+    return len(re.findall(r"[\w'’-]+", text))
+
+
+def test_the_front_page_is_short_and_has_one_picture():
+    text = (BOOK / "intro.md").read_text(encoding="utf-8")
+    assert words_of(text) <= 350
+    assert text.count("```{ledger-figure}") == 1
+    assert text.count(":::{grid-item}\n**") == 3 and text.count("grid-item-card") == 3
+    for said in ("6 GB", "170 MB", "make book", "make test", "{doc}`limits`"):
+        assert said in text
+
+
+@pytest.mark.parametrize("page", ["partition", "gain", "compute", "forgetting"])
+def test_a_page_of_results_opens_with_an_answer_and_a_picture(page):
     text = (BOOK / f"{page}.md").read_text(encoding="utf-8")
-    shown = [
-        cell
-        for cell in re.findall(r"```\{code-cell\}[^\n]*\n(.*?)```", text, re.DOTALL)
-        if "remove-cell" not in cell and "protocol_fields" not in cell
-    ]
-    assert shown
-    for cell in shown:
-        assert any(word in cell for word in SAYS), cell
+    opening, _, rest = text.partition("```{ledger-figure}")
+    assert rest and words_of(opening) < 90 and "{ledger}`" in opening
+    assert "```{ledger-table}" not in opening
 
 
-def test_a_pandas_table_can_say_what_it_rests_on():
-    import pandas as pd
-
-    from rlap.pages import markup
-
-    frame = pd.DataFrame({"seed 0": ["1 < 2", 3]}, index=["first", "second"])
-    shown = markup.sourced(markup.of_frame(frame), [made_up.record()], "g").data
-    assert "<td>first</td><td>1 &lt; 2</td>" in shown
-    assert "<td>second</td><td>3</td>" in shown and "grids/g.yaml" in shown
-
-
-def test_the_front_page_shows_the_count_of_the_ledger():
-    """Both pages lay out the same rows by the same function, and that of all rows."""
-    for page in ("intro", "ledger"):
-        text = (BOOK / f"{page}.md").read_text(encoding="utf-8")
-        assert "book = ledger.build()\n" in text
-        assert "pages.counts(book.rows)" in text
-
-
-def test_a_source_line_names_records_seeds_and_the_command():
-    from rlap.pages import markup
-
-    made = [made_up.record(seed) for seed in (0, 2)]
-    said = markup.source(made, "table1", "labels")
-    assert said == (
-        "2 records, seeds 0, 2 · "
-        "rlap sweep grids/table1.yaml grids/labels.yaml -j 2"
-    )  # fmt: skip
-    assert markup.source([]) == "0 records · rlap ledger"
-    shown = markup.sourced(markup.html("<table></table>"), made, "table1").data
-    assert shown.index("</table>") < shown.index("2 records")
-    for arm in made[1]["arms"].values():
-        if "history" in arm:
-            arm["history"]["precision"] = "bf16"
-    assert markup.source(made) == "2 records, seeds 0, 2, 1 in bf16 · rlap ledger"
+def test_no_page_but_a_notebook_needs_a_kernel():
+    for page in PAGES:
+        text = page.read_text(encoding="utf-8")
+        assert "code-cell" not in text and "{glue" not in text, page

@@ -1,0 +1,389 @@
+"""Where the gain comes from: the walk between protocols, longer training, what the
+partition did, and every arm."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import product
+from statistics import fmean
+
+import pandas as pd
+
+from rlap.experiments.protocol import PROTOCOLS, steps
+from rlap.figures import GREY, drawing
+from rlap.figures.run import BLUE, GREEN, ORANGE, PURPLE
+from rlap.ledger import differences
+from rlap.ledger.cells import headline
+from rlap.ledger.claims.noise import FAIR_AUROC
+from rlap.ledger.claims.quantities import accuracy, auroc
+from rlap.ledger.summary import counted, interval, standard_error
+from rlap.ledger.verdicts import (
+    ALPHA,
+    MIN_SEEDS,
+    NOT_RUN,
+    holm,
+    p_value,
+)
+from rlap.pages import words
+from rlap.pages.asked import Book, Picture, Table, number, picture, table
+from rlap.pages.headline import COLOUR, RIVALS, beside_rivals
+
+ENDS = ("released", "controlled")
+WALKED = ("initial", "L-FT", "F-FT", "retrain")
+
+
+# --- from the released protocol to the controlled one, a field at a time ----------
+
+
+def walk(book: Book, scale: str = "small") -> list[dict]:
+    """Each step's field and its records by seed.
+
+    All steps speak of the same seeds: those of every step that has enough of them.
+    One with fewer counts as not run.
+    """
+    names = list(steps(*ENDS, headline().dataset))
+    runs = [book.evidence.at(name, scale, headline()) for name, _ in names]
+    whole = [set(here) for here in runs if len(here) >= MIN_SEEDS]
+    seeds = sorted(set.intersection(*whole)) if whole else []
+    return [
+        {"field": field or "released",
+         "records": [here[s] for s in seeds] if set(seeds) <= set(here) else []}
+        for (_, field), here in zip(names, runs, strict=True)
+    ]  # fmt: skip
+
+
+def moved(book: Book, arm: str, other: str = "") -> dict[str, list[float]]:
+    """Field -> by how much it moved an arm, or its gap to another, by seed."""
+    found: dict[str, list[float]] = {}
+    before: list[float] = []
+    for step in walk(book):
+        here = [accuracy(r, arm) for r in step["records"]]
+        if other:
+            theirs = [accuracy(r, other) for r in step["records"]]
+            here = [a - b for a, b in zip(here, theirs, strict=True)]
+        if len(before) > 1 and here:
+            change = [a - b for a, b in zip(here, before, strict=True)]
+            found[step["field"]] = change
+        before = here
+    return found
+
+
+@number
+def step(book: Book, arm: str, other: str = "") -> str:
+    """The step of the walk that moves an arm most, or its gap to another: of those that
+    differ from zero after Holm's correction over all steps that ran."""
+    changes = moved(book, arm, other)
+    if not changes:
+        return NOT_RUN
+    found = {field: interval(change) for field, change in changes.items()}
+    ps = [p_value(found[f].mean, standard_error(c), len(c)) for f, c in changes.items()]
+    sure = [f for f, p in zip(changes, holm(ps), strict=True) if p <= ALPHA]
+    if not sure:
+        return "none for sure"
+    field = max(sure, key=lambda name: abs(found[name].mean))
+    return f"{field} ({words.gap(found[field])} points)"
+
+
+@table
+def walk_steps(book: Book) -> Table:
+    """The steps of the walk: what each changes, paired by seed, beside what its
+    partitions found (in brackets where the noisy part was kept)."""
+    changes = {arm: moved(book, arm) for arm in WALKED}
+    lines, used = [], []
+    for at in walk(book):
+        used += at["records"]
+        told = ", ".join(map(partition_told, at["records"])) or NOT_RUN
+        row = {"changed": at["field"], "AUROC by seed": told}
+        for arm in WALKED:
+            values = [accuracy(r, arm) for r in at["records"]]
+            mean = words.fixed(100 * fmean(values), 1) if values else ""
+            change = changes[arm].get(at["field"])
+            told = f" ({words.gap(interval(change))})" if change else ""
+            row[f"{words.arm(arm)}, %"] = mean + told
+        lines.append(row)
+    return Table(pd.DataFrame(lines), used, ("waterfall",), "wide")
+
+
+def partition_told(record: Mapping) -> str:
+    """A partition's AUROC; in brackets where the noisy part was kept."""
+    area = words.fixed(auroc(record), 2)
+    return area if record["partition"]["oriented_right"] else f"({area})"
+
+
+@picture
+def waterfall(book: Book) -> Picture:
+    """Both arms at each step of the walk, and how their gap moves."""
+    lines, used = [], []
+    for at in walk(book):
+        used += at["records"]
+        ends = {a: [accuracy(r, a) for r in at["records"]] for a in ("F-FT", "retrain")}
+        gaps = [a - b for a, b in zip(*ends.values(), strict=True)]
+        line = {"changed": at["field"]}
+        if gaps:
+            found = interval(gaps)
+            line |= {arm: 100 * fmean(v) for arm, v in ends.items()}
+            line |= {"gap": 100 * found.mean, "low": 100 * found.low,
+                     "high": 100 * found.high}  # fmt: skip
+        lines.append(line)
+    data = pd.DataFrame(lines)
+    size = {"figsize": (6.2, 0.3 * len(data) + 1.1), "sharey": True}
+    with drawing("", 1, 2, **size) as (figure, (left, right)):
+        before = None
+        for i, at in data.iterrows():
+            if "gap" not in data or pd.isna(at["gap"]):
+                right.text(0, i, NOT_RUN, va="center", ha="center", fontsize=8)
+                before = None  # what follows is not the worth of one field
+                continue
+            left.plot([at["retrain"], at["F-FT"]], [i, i], color=GREY, lw=1)
+            for arm, colour in (("retrain", ORANGE), ("F-FT", BLUE)):
+                left.plot(at[arm], i, "o", color=colour, ms=5,
+                          label=words.arm(arm) if i == 0 else None)  # fmt: skip
+            start = 0.0 if before is None else before
+            up = GREEN if at["gap"] >= start else PURPLE
+            colour = GREY if before is None else up
+            right.barh(i, at["gap"] - start, left=start, height=0.5, color=colour)
+            right.plot([at["low"], at["high"]], [i, i], color=GREY, lw=1.2)
+            before = at["gap"]
+        right.axvline(0, color=GREY, lw=0.8)
+        left.set_yticks(range(len(data)), data["changed"])
+        left.invert_yaxis()
+        left.set(xlabel="accuracy, %")
+        right.set(xlabel="F-FT minus retraining, points")
+        figure.legend(loc="outside upper left", ncols=2, fontsize=8)
+    return Picture(figure, data.round(4), used, ("waterfall",))
+
+
+@picture
+def single_fields(book: Book, most: str = "14") -> Picture:
+    """The effect on F-FT of changing one field, the largest first."""
+    effects = [
+        e
+        for e in differences.strongest(book.evidence)
+        if (e.setting, e.tier) == (headline(), "small")
+    ][: int(most)]
+    lines = [
+        {"change": f"{differences.short_name(e.base)}: {e.what}",
+         "base": e.base.split("+")[0], "seeds": e.difference.n,
+         **{k: 100 * getattr(e.difference, k) for k in ("mean", "low", "high")}}
+        for e in effects
+    ]  # fmt: skip
+    data = pd.DataFrame(lines)
+    with drawing("", figsize=(5.9, 0.24 * max(1, len(data)) + 0.9)) as (figure, ax):
+        for i, e in data.iterrows():
+            ax.plot([e["low"], e["high"]], [i, i], color=COLOUR[e["base"]])
+            ax.plot(e["mean"], i, "o", color=COLOUR[e["base"]], ms=5)
+        ax.set_yticks(range(len(data)), data["change"] if len(data) else [])
+        ax.axvline(0, color=GREY, lw=0.8)
+        ax.set(ylim=(max(1, len(data)) - 0.5, -0.5), xlabel="change of F-FT, points")
+    grids = ("differences", "waterfall")
+    return Picture(figure, data.round(4), list(book.evidence), grids)
+
+
+# --- more epochs ------------------------------------------------------------------
+
+
+def longer_scales(book: Book) -> list[tuple[str, str]]:
+    """Where the small network was trained as long as its tier says, or longer."""
+    counted_in = ("epochs", "finetune_epochs")
+    return [
+        (protocol, scale)
+        for protocol, scale in book.evidence.files
+        if protocol in ENDS and scale.split("+")[0] == "small"
+        and all(c.split("=")[0] in counted_in for c in scale.split("+")[1:])
+    ]  # fmt: skip
+
+
+def by_epochs(book: Book, arms: Sequence[str]) -> pd.DataFrame:
+    """The small network trained as long as its tier says, and longer: a row a run and
+    arm."""
+    lines = [
+        {"protocol": protocol, "epochs": run["parameters"]["epochs"],
+         "seed": run["seed"], "arm": words.arm(arm),
+         "accuracy": 100 * accuracy(run, arm)}
+        for protocol, scale in longer_scales(book)
+        for run in book.records(protocol, scale)
+        for arm in arms
+        if arm in run["arms"]
+    ]  # fmt: skip
+    names = ["protocol", "epochs", "seed", "arm", "accuracy"]
+    return pd.DataFrame(lines, columns=names).sort_values(names[:3])
+
+
+@picture
+def over_epochs(book: Book) -> Picture:
+    """Accuracy of four arms against the epochs of training."""
+    import seaborn
+
+    arms = ("initial", "F-FT", "continue", "retrain")
+    data = by_epochs(book, arms)
+    colours = dict(zip(map(words.arm, arms), (GREY, BLUE, GREEN, ORANGE), strict=True))
+    size = {"figsize": (5.9, 2.7), "sharey": True}
+    with drawing("", 1, 2, **size) as (figure, axes):
+        for ax, protocol in zip(axes, ENDS, strict=True):
+            mine = data[data["protocol"] == protocol]
+            common = {"x": "epochs", "y": "accuracy", "hue": "arm", "palette": colours,
+                      "hue_order": list(colours), "ax": ax}  # fmt: skip
+            seaborn.lineplot(mine, errorbar=None, legend=ax is axes[0], **common)
+            seaborn.scatterplot(mine, s=14, legend=False, **common)
+            ax.set(title=protocol, xlabel="epochs of training", ylabel="accuracy, %",
+                   xticks=sorted(mine["epochs"].unique()))  # fmt: skip
+        handles, names = axes[0].get_legend_handles_labels()
+        if axes[0].get_legend():
+            axes[0].get_legend().remove()
+        figure.legend(handles, names, loc="outside upper center", ncols=4, fontsize=8)
+    used = [r for p, s in longer_scales(book) for r in book.records(p, s)]
+    return Picture(figure, data.round(4), used, ("epochs", "table1"))
+
+
+@number
+def longer(book: Book, arm: str, other: str, protocol: str, epochs: str) -> str:
+    """One arm minus another after so many epochs, in points."""
+    found = by_epochs(book, (arm, other))
+    mine = found[(found["protocol"] == protocol) & (found["epochs"] == int(epochs))]
+    if mine.empty:
+        raise LookupError(f"nothing was trained for {epochs} epochs in {protocol!r}")
+    wide = mine.pivot(index="seed", columns="arm", values="accuracy")
+    gaps = (wide[words.arm(arm)] - wide[words.arm(other)]).dropna()
+    return words.gap(interval([g / 100 for g in gaps]))
+
+
+# --- by what the partition did ----------------------------------------------------
+
+MISSED, KEPT_CLEAN, KEPT_NOISY = (
+    "noise not found",
+    "found, clean part kept",
+    "found, noisy part kept",
+)
+
+
+def outcomes(book: Book) -> pd.DataFrame:
+    """``beside_rivals`` with whether the noise was found, and which part was kept."""
+    data = beside_rivals(book)
+    kept = data["clean kept"].map({True: KEPT_CLEAN, False: KEPT_NOISY})
+    data["the partition"] = kept.where(data["auroc"] >= FAIR_AUROC, MISSED)
+    return data
+
+
+@table
+def by_outcome(book: Book) -> Table:
+    """F-FT minus its rivals by what the partition did: mean and range over runs."""
+    data, lines = outcomes(book), []
+    for protocol, name in product(PROTOCOLS, (MISSED, KEPT_NOISY, KEPT_CLEAN)):
+        mine = data[(data["protocol"] == protocol) & (data["the partition"] == name)]
+        if len(mine):
+            told = [f"{signed_spread(mine[o])}" for o in RIVALS]
+            lines.append([protocol, name, *told, counted(len(mine), "run")])
+    header = ["protocol", "the partition", *(f"minus {words.arm(o)}" for o in RIVALS)]
+    used = [r for r in book.evidence if r["identity"]["id"] in set(data["run"])]
+    frame = pd.DataFrame(lines, columns=[*header, "runs"])
+    return Table(frame, used, ("table*", "differences"))
+
+
+def signed_spread(values: Sequence[float]) -> str:
+    """Mean and range of points, with signs."""
+    mean, low, high = (words.fixed(v, 1, sign=True)
+                       for v in (fmean(values), min(values), max(values)))  # fmt: skip
+    return f"{mean} ({low} to {high})" if low != high else mean
+
+
+@picture
+def by_partition(book: Book) -> Picture:
+    """F-FT minus its rivals against how well the partition found the noise."""
+    import seaborn
+
+    data = outcomes(book)
+    data["right"] = 100 * data["right"]
+    size = {"figsize": (5.9, 2.8), "sharey": True}
+    with drawing("", 1, 2, **size) as (figure, axes):
+        for ax, other in zip(axes, RIVALS, strict=True):
+            seaborn.scatterplot(data, x="right", y=other, hue="protocol", ax=ax, s=18,
+                                palette=COLOUR, style="start", legend=ax is axes[0],
+                                markers={"k-means": "o", "total attribution": "X"},
+                                alpha=0.8)  # fmt: skip
+            ax.axhline(0, color=GREY, lw=0.8)
+            ax.set(title=f"F-FT minus {words.arm(other)}", ylabel="points",
+                   xlabel="on their right side, %")  # fmt: skip
+        handles, names = axes[0].get_legend_handles_labels()
+        if axes[0].get_legend():
+            axes[0].get_legend().remove()
+        shown = [(h, n) for h, n in zip(handles, names, strict=True)
+                 if n not in ("protocol", "start")]  # fmt: skip
+        figure.legend(*zip(*shown, strict=True), loc="outside upper center", ncols=5,
+                      fontsize=8, handletextpad=0.2, columnspacing=1)  # fmt: skip
+    used = [r for r in book.evidence if r["identity"]["id"] in set(data["run"])]
+    return Picture(figure, data.round(4), used, ("table*", "differences"))
+
+
+@table
+def orientation(book: Book) -> Table:
+    """A line a released run that found the noise: which part it kept, and F-FT minus
+    the network that it starts from."""
+    data = outcomes(book)
+    mine = data[(data["protocol"] == "released") & (data["the partition"] != MISSED)]
+    runs = {r["identity"]["id"]: r for r in book.evidence}
+    frame = pd.DataFrame(
+        {
+            "setting": [f"{n:,} images, level {level:g}, {rate:.0%} noisy, seed {s}"
+                        for n, level, rate, s in zip(mine["images"], mine["level"],
+                                                     mine["rate"], mine["seed"],
+                                                     strict=True)],
+            "AUROC": [words.fixed(v, 2) for v in mine["auroc"]],
+            "part kept": mine["clean kept"].map({True: "clean", False: "noisy"}),
+            "F-FT minus initial": [
+                words.points(accuracy(runs[i], "F-FT") - accuracy(runs[i], "initial"))
+                for i in mine["run"]],
+            "minus retraining": [words.fixed(v, 1, sign=True) for v in mine["retrain"]],
+        }
+    )  # fmt: skip
+    return Table(frame, [runs[i] for i in mine["run"]], ("table*",))
+
+
+# --- every arm --------------------------------------------------------------------
+
+
+@table
+def every_arm(book: Book, scale: str = "small") -> Table:
+    """Every arm that ran at the headline: accuracy with its interval."""
+    places = [p for p in PROTOCOLS if book.records(p, scale)]
+    runs = {p: book.records(p, scale) for p in places}
+    arms = dict.fromkeys(a for found in runs.values() for r in found for a in r["arms"])
+    lines = []
+    for arm in arms:
+        row = {"arm": words.arm(arm)}
+        for protocol in places:
+            values = [accuracy(r, arm) for r in runs[protocol] if arm in r["arms"]]
+            row[f"{protocol}, %"] = words.accuracy(interval(values)) if values else ""
+        lines.append(row)
+    return Table(
+        pd.DataFrame(lines), [r for f in runs.values() for r in f], ("table1",)
+    )
+
+
+SCRATCH = ("initial", "retrain", "oracle")  # how arms that start anew are called
+COMPARED = ("initial", "F-FT", "F-FT/clean subset", "F-FT/random subset", "continue",
+            "initial decayed", "retrain", "retrain decayed")  # fmt: skip
+
+
+@table
+def budgets(book: Book, protocol: str) -> Table:
+    """How much each arm trains: samples times epochs, alone and with the initial
+    training that it starts from."""
+    lines, runs = [], book.records(protocol)
+    for arm in COMPARED:
+        own = [r for r in runs if "history" in r["arms"].get(arm, {})]
+        if own:
+            samples = fmean(r["arms"][arm]["samples"] for r in own)
+            alone, whole = (fmean(seen(r, arm, w) for r in own) for w in (False, True))
+            lines.append([words.arm(arm), f"{samples:,.0f}", f"{alone / samples:.0f}",
+                          f"{alone:,.0f}", f"{whole:,.0f}"])  # fmt: skip
+    header = ["arm", "images", "epochs", "images seen", "with the initial training"]
+    return Table(pd.DataFrame(lines, columns=header), runs, ("table1",))
+
+
+def seen(record: Mapping, arm: str, whole: bool) -> int:
+    """Samples times epochs of an arm, and with ``whole`` of the initial training, where
+    it starts from that."""
+    own = record["arms"][arm]
+    found = own["samples"] * len(own["history"]["seconds"])
+    goes_on = whole and not arm.startswith(SCRATCH)
+    return found + (seen(record, "initial", False) if goes_on else 0)

@@ -1,0 +1,82 @@
+"""What pages ask for by name is there, and a wrong name is told."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from rlap.pages import asked
+
+BOOK = Path(__file__).resolve().parents[2] / "book"
+ROLE = re.compile(r"\{ledger\}`([^`]+)`")
+BLOCK = re.compile(r"```\{ledger-(table|figure)\} ([^\n]+)\n(.*?)```", re.DOTALL)
+PAGES = sorted(BOOK.rglob("*.md"))
+
+
+@pytest.fixture(scope="module")
+def book():
+    """The committed records."""
+    return asked.Book()
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: p.stem)
+def test_every_number_and_table_of_a_page_is_answered(page, book):
+    text = page.read_text(encoding="utf-8")
+    for words in ROLE.findall(text):
+        said = asked.ask("number", words, book)
+        assert said and "-0.0" not in said and "nan" not in said, words
+    for kind, words, _ in BLOCK.findall(text):
+        if kind == "table":
+            found = asked.ask("table", words, book)
+            assert len(found.frame.columns) and found.frame.columns.all(), words
+            assert len(found.frame), f"{words}: no row"
+
+
+def test_tables_outside_folds_have_five_columns_at_most(book):
+    for page in PAGES:
+        for kind, words, options in BLOCK.findall(page.read_text(encoding="utf-8")):
+            if kind == "table" and ":fold:" not in options and page.stem != "records":
+                found = asked.ask("table", words, book)
+                assert len(found.frame.columns) <= 5, f"{page.name}: {words}"
+
+
+def test_every_picture_has_a_name_words_for_the_blind_and_a_caption():
+    names = []
+    for page in PAGES:
+        for kind, words, options in BLOCK.findall(page.read_text(encoding="utf-8")):
+            if kind == "figure":
+                assert re.search(r"^:alt: .{30}", options, re.MULTILINE), words
+                names += re.findall(r"^:name: (\S+)", options, re.MULTILINE)
+                assert options.strip().splitlines()[-1][0] != ":", f"{words}: caption"
+    assert len(names) > 20 and len(set(names)) == len(names)
+
+
+@pytest.mark.parametrize(
+    ("kind", "words", "told"),
+    [
+        ("number", "acuracy: F-FT, released", "there is accuracy"),
+        ("number", "accuracy: F-FT", "takes arm, protocol"),
+        ("number", "accuracy: FFT, released", "no run has such an arm"),
+        ("number", "wins: nobody", "over retrain or continue"),
+        ("number", "count: apples", "there is numbers"),
+        ("number", "auroc: 10, partition", "there is 2"),
+        ("number", "claim: nothing, released", "there is ["),
+        ("number", "forgets: nothing", "no claim"),
+        ("number", "effect: nothing, F-FT", "no protocol field"),
+        ("table", "numbers: 7", "no Table '7'"),
+        ("table", "claims: mine", "there is paper"),
+        ("table", "register: Z", "no place"),
+        ("picture", "headlin", "there is headline"),
+    ],
+)
+def test_a_wrong_name_is_told_with_what_there_is(kind, words, told, book):
+    with pytest.raises(LookupError, match=re.escape(told)):
+        asked.ask(kind, words, book)
+
+
+def test_two_functions_of_one_name_are_refused():
+    asked.ask("number", "count: numbers", asked.Book())
+    with pytest.raises(ValueError, match="two functions"):
+        asked.number(asked.KINDS["number"]["count"])

@@ -1,0 +1,184 @@
+"""Numbers, tables and pictures say what made-up records say."""
+
+from __future__ import annotations
+
+import made_up
+import pytest
+
+from rlap.pages import asked, gain, headline
+from rlap.pages.cost import of_retraining, seconds_until, shares
+from rlap.pages.partition import areas
+from rlap.partition import STARTS
+
+AT_8 = {"rate": 0.5, "level": 8.0}
+ARMS = {"F-FT": 0.7, "retrain": 0.62, "continue": 0.72, "F-FT/none": 0.69}
+
+
+def book_of(folder, *made) -> asked.Book:
+    """A book of these records."""
+    made_up.save(folder, *made)
+    return asked.Book(folder)
+
+
+def test_the_headline_is_paired_by_seed(tmp_path):
+    book = book_of(tmp_path, *made_up.seeds(3, ARMS, **AT_8))
+    assert asked.ask("number", "accuracy: F-FT, released", book) == "70.1\u00a0%"
+    assert asked.ask("number", "gap: F-FT, continue, released", book) == (
+        "−2.0 [−2.0, −2.0]"
+    )
+    assert asked.ask("number", "gap: F-FT, continue, controlled", book) == "not run"
+    assert asked.ask("number", "seeds: released", book) == "3"
+    assert asked.ask("number", "wins: retrain", book) == "3 of 3"
+    assert asked.ask("number", "wins: continue", book) == "0 of 3"
+    frame = asked.ask("table", "headline gaps", book).frame.set_index("F-FT minus …")
+    assert frame.loc["the same without pruning", "released, points"].startswith("+1.0")
+    drawn = asked.ask("picture", "headline", book)
+    assert set(drawn.data["arm"]) == {"initial network", "F-FT", "retraining",
+                                      "training on"}  # fmt: skip
+    assert len(drawn.data) == 12 and len(drawn.records) == 3
+
+
+def test_which_runs_count_among_all_runs(tmp_path):
+    """Named protocols and noisy images; from another start of the mixture apart."""
+    made = made_up.seeds(2, ARMS, **AT_8)
+    made += made_up.seeds(2, ARMS, protocol="released+shuffle=true", **AT_8)
+    made += made_up.seeds(1, ARMS, kind="symmetric_exclusive", rate=0.4, level=None)
+    moved = {"protocol": "controlled+start=total", **AT_8}
+    made += made_up.seeds(1, ARMS, **moved)
+    made += [made_up.record(5, {"F-FT": 0.7, "retrain": 0.6}, **AT_8)]  # no rival
+    book = book_of(tmp_path, *made)
+    every = headline.beside_rivals(book)
+    assert sorted(every["protocol"]) == ["controlled", "released", "released"]
+    assert asked.ask("number", "wins: retrain", book) == "2 of 2"
+    assert every["retrain"].to_list() == pytest.approx([8.0] * 3)
+
+
+def test_what_the_partition_did_divides_the_runs(tmp_path):
+    made = [made_up.record(i, ARMS, auroc=a, **AT_8)
+            for i, a in enumerate((0.5, 0.99, 0.02))]  # fmt: skip
+    book = book_of(tmp_path, *made)
+    found = gain.outcomes(book).set_index("seed")["the partition"]
+    assert found.to_dict() == {
+        0: gain.MISSED, 1: gain.KEPT_CLEAN, 2: gain.KEPT_NOISY
+    }  # fmt: skip
+    frame = asked.ask("table", "by outcome", book).frame
+    assert len(frame) == 3 and set(frame["runs"]) == {"1 run"}
+    kept = asked.ask("table", "orientation", book).frame["part kept"]
+    assert sorted(kept) == ["clean", "noisy"]
+
+
+def test_areas_are_taken_whichever_part_is_called_good():
+    unknown = [float("nan")] * 3
+    auroc = {"partition": [0.2, 0.1, 0.3], "loss": [0.3, 0.2, 0.4], "bounds": unknown}
+    record = {"partition": {"auroc": auroc}}
+    assert areas(record) == {"partition": 0.8, "loss": 0.3}
+
+
+def test_detectors_have_every_setting_that_was_run(tmp_path):
+    book = book_of(tmp_path, *made_up.seeds(3, **AT_8))
+    data = asked.ask("picture", "detection: released", book).data
+    assert set(zip(data["axis"], data["at"], strict=True)) == {
+        ("noise level", "8"), ("training images (level 8)", "12,500")
+    }  # fmt: skip
+    mine = data[(data["score"] == "partition") & (data["at"] == "8")]
+    assert mine["AUROC"].to_list() == [0.99] * 3
+    assert asked.ask("number", "auroc: 8, loss, released", book) == "0.90"
+    assert asked.ask("number", "auroc: 8, loss, controlled", book) == "not run"
+
+
+def test_what_a_fit_finds_from_either_start(tmp_path):
+    """Records from before it was noted, and fits that failed, are left out."""
+    made = made_up.seeds(4, **AT_8)
+    for record, area in zip(made[1:3], (0.6, 0.8), strict=True):
+        found = {"auroc": area, "told_by": {"noise": area / 2, "class": area / 4}}
+        record["partition"]["starts"] = {"kmeans": found, "total": found}
+    made[3]["partition"]["starts"] = dict.fromkeys(STARTS, {"error": "one side"})
+    frame = asked.ask("table", "starts", book_of(tmp_path, *made)).frame
+    assert frame["AUROC"].to_list() == ["0.70 (0.60 to 0.80)"] * 2
+    assert frame["told by the noise, %"].to_list() == ["35 (30 to 40)"] * 2
+
+
+def test_what_a_start_is_worth_is_paired_by_seed(tmp_path):
+    """The third seed has no partner; an arm that was not run leaves its cells empty."""
+    moved = "controlled+start=total"
+    made = made_up.seeds(3, {"F-FT": 0.6, "continue": 0.5}, protocol="controlled",
+                         **AT_8)  # fmt: skip
+    made += made_up.seeds(2, {"F-FT": 0.7, "continue": 0.5}, protocol=moved, **AT_8)
+    book = book_of(tmp_path, *made)
+    frame = asked.ask("table", "start worth", book).frame
+    assert frame["F-FT minus training on"].to_list() == [
+        "+10.0 [+10.0, +10.0]", "+20.0 [+20.0, +20.0]"
+    ]  # fmt: skip
+    assert set(frame["retraining minus initial decayed"]) == {""}
+    said = asked.ask("number", "start gap: 8, total, F-FT, continue", book)
+    assert said == "+20.0 [+20.0, +20.0]"
+    assert asked.ask("number", "start auroc: 8, kmeans", book) == "0.99"
+
+
+def test_times_are_multiples_within_a_run(tmp_path):
+    made = made_up.record(0, **AT_8)
+    arms = made["arms"]
+    arms["retrain"]["history"]["test_accuracy"] = [0.3, 0.6]
+    arms["F-FT"]["history"]["test_accuracy"] = [0.6, 0.7]
+    arms["L-FT"]["history"]["test_accuracy"] = [0.1, 0.2]
+    before = arms["initial"]["seconds"]
+    assert seconds_until(made, "retrain") == pytest.approx(before + 0.2 + 2.0)
+    assert seconds_until(made, "F-FT") == pytest.approx(before + 0.4 + 1.0)
+    assert seconds_until(made, "L-FT") is None
+    found = of_retraining(made, "F-FT")
+    assert found["an epoch"] == 1.0 and found["its own training"] == 1.0
+    assert found["and what comes between"] == pytest.approx(2.4 / 2.2)
+    assert found["and the initial training"] == pytest.approx(4.4 / 4.2)
+    assert shares({"seconds": {"pruning": 1.0}, "arms": {}}) == {}
+    book = book_of(tmp_path, made_up.record(0, **AT_8))
+    frame = asked.ask("table", "ways of counting", book).frame
+    assert frame.iloc[-1, 1:].to_list() == ["1.00", "1.00", "1.09", "1.05"]
+    assert asked.ask("number", "time share: F-FT, an epoch", book) == "1.00"
+
+
+@pytest.mark.parametrize("which", "123456")
+def test_a_tables_page_without_runs_says_so(tmp_path, which):
+    book = asked.Book(tmp_path)
+    for name in ("paper and ours", "verdict grid"):
+        assert len(asked.ask("picture", f"{name}: {which}", book).data)
+    frame = asked.ask("table", f"numbers: {which}", book).frame
+    assert list(frame) == ["number", "paper"]
+    assert asked.ask("table", f"gains: {which}", book).frame.empty
+
+
+def test_a_number_stands_beside_the_papers_with_its_reason(tmp_path):
+    book = book_of(tmp_path, *made_up.seeds(3, ARMS, **AT_8))
+    frame = asked.ask("table", "numbers: 1", book).frame
+    assert list(frame) == ["number", "paper", "released"]
+    at = "12,500 images (paper: 50,000)"
+    (cell,) = [r for n, r in zip(frame["number"], frame["released"], strict=True)
+               if n.startswith("F-FT, accuracy") and at in n]  # fmt: skip
+    assert cell.startswith("0.701") and "reproduced" in cell and "n = 3" in cell
+    assert asked.ask("number", "scale: 1", book) == "small"
+
+
+def test_claims_say_hold_or_fail_of_our_own(tmp_path):
+    book = book_of(tmp_path, *made_up.seeds(3, ARMS, **AT_8))
+    assert asked.ask("number", "verdict: gains, released", book) == "holds"
+    assert asked.ask("number", "verdict: do-nothing, released", book) == "fails"
+    assert asked.ask("number", "claim: do-nothing, released", book) == (
+        "−2.0 [−2.0, −2.0] points"
+    )
+    shown = asked.ask("table", "claims about: do-nothing", book).frame
+    assert len(shown) == 1 and "fails" in shown["verdict"][0]
+
+
+def test_harmless_marks_in_a_record_are_only_text(tmp_path):
+    from rlap.pages import html, ledger
+
+    mark = '<i class="m">'
+    made = made_up.seeds(3, {**ARMS, f"F-FT/{mark}": 0.5}, **AT_8)
+    for record in made:
+        record["provenance"]["device"] = mark
+        record["provenance"]["commit"] = mark
+        record["seconds"][mark] = 1.0
+    book = book_of(tmp_path, *made)
+    for words in ("every arm", "bill", "stages: study", "code states"):
+        shown = html.table(asked.ask("table", words, book).frame)
+        assert "&lt;i class" in shown and mark not in shown, words
+    assert "<" not in ledger.rows_script(book)
