@@ -162,6 +162,29 @@ class LedgerFigure(Shown):
         return [figure]
 
 
+class LedgerExplorer(Shown):
+    """States to choose among; ``explore.js`` draws the one that is chosen."""
+
+    def run(self) -> list[nodes.Node]:
+        """A container with a caption, the first state as a table, and all of them."""
+        from rlap.pages import html
+
+        found = self.answer("explorer")
+        frame = found.frame.round(1)
+        first = frame.loc[:, list(found.keys)].iloc[0]
+        still = frame[(frame[list(found.keys)] == first).all(axis=1)]
+        caption = nodes.paragraph("", "", *self.caption(), classes=["table-caption"])
+        data = frame.to_json(orient="split", index=False)
+        box = html.tag(
+            "div", html.table(still.fillna("")), class_="explorer", data_states=data,
+            data_keys="|".join(found.keys),
+        )  # fmt: skip
+        box = html.joined(box, html.tag("p", self.source(found), class_="made-by"))
+        shown = nodes.container(classes=["ledger-table"])
+        shown += [caption, nodes.raw("", box, format="html")]
+        return [shown]
+
+
 class LedgerRows(Shown):
     """Every row of the ledger, with filters, and to download."""
 
@@ -247,6 +270,7 @@ def setup(app: Any) -> dict[str, bool]:
     app.add_role("ledger", Ledger())
     app.add_directive("ledger-table", LedgerTable)
     app.add_directive("ledger-figure", LedgerFigure)
+    app.add_directive("ledger-explorer", LedgerExplorer)
     app.add_directive("ledger-rows", LedgerRows)
     app.connect("env-get-outdated", outdated)
     return {"parallel_read_safe": False, "parallel_write_safe": True}

@@ -27,8 +27,13 @@ from rlap.ledger.claims import RLAP
 from rlap.ledger.evidence import Evidence, Place, Runs, file_forgetting
 
 TOPICS = ("headline", "ledger", "partition", "gain", "differences", "cost", "tables",
-          "forgetting")  # fmt: skip  # fmt: skip
-KINDS: dict[str, dict[str, Callable]] = {"number": {}, "table": {}, "picture": {}}
+          "forgetting")  # fmt: skip
+KINDS: dict[str, dict[str, Callable]] = {
+    "number": {},
+    "table": {},
+    "picture": {},
+    "explorer": {},
+}
 
 
 @dataclass
@@ -47,6 +52,18 @@ class Picture:
 
     figure: Any
     data: pd.DataFrame
+    records: Sequence[Mapping] = ()
+    grids: Sequence[str] = ()
+
+
+@dataclass
+class Explorer:
+    """States to choose among, all computed ahead: ``frame`` has a row a state and
+    quantity, with the columns ``keys`` (what is chosen), "what", "value" and "beside"
+    (what it is compared with; may be empty), in per cent."""
+
+    keys: Sequence[str]
+    frame: pd.DataFrame
     records: Sequence[Mapping] = ()
     grids: Sequence[str] = ()
 
@@ -83,6 +100,11 @@ class Book:
         """The claims about forgetting a class, a row a network."""
         found = self.tables.claims
         return found[found["about"] != RLAP]
+
+    @cached_property
+    def margins(self) -> pd.DataFrame:
+        """How the verdicts move with the margin."""
+        return pd.DataFrame(rows.by_margin(self.ledger))
 
     @cached_property
     def places(self) -> dict[Place, Runs]:
@@ -133,6 +155,11 @@ def table(function: Callable) -> Callable:
 def picture(function: Callable) -> Callable:
     """Register what answers with a ``Picture``."""
     return register("picture", function)
+
+
+def explorer(function: Callable) -> Callable:
+    """Register what answers with an ``Explorer``."""
+    return register("explorer", function)
 
 
 def register(kind: str, function: Callable) -> Callable:

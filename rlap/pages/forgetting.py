@@ -17,7 +17,16 @@ from rlap.ledger.evidence import NPP, OSP, Place, Runs, common
 from rlap.ledger.summary import counted, interval
 from rlap.ledger.verdicts import NOT_RUN
 from rlap.pages import words
-from rlap.pages.asked import Book, Picture, Table, number, picture, table
+from rlap.pages.asked import (
+    Book,
+    Explorer,
+    Picture,
+    Table,
+    explorer,
+    number,
+    picture,
+    table,
+)
 from rlap.pages.html import OWN, because, lines, mark, small
 
 PAPERS = {"npp": NPP, "osp": OSP}
@@ -352,3 +361,28 @@ def still_known_by(book: Book, which: str, model: str) -> Picture:
     }  # fmt: skip
     data = pd.DataFrame(known).T.rename_axis("method").reset_index()
     return Picture(still_known(known, ""), data.round(4), runs.all(), GRIDS[which])
+
+
+@explorer
+def methods(book: Book, which: str) -> Explorer:
+    """Network, class and method -> what is left of the class, beside retraining: means
+    over seeds."""
+    keys, lines, used = ("network", "class", "method"), [], []
+    for place, runs in where(book, which).items():
+        network = words.NETWORKS.get(place.model, place.model)
+        for label, seeds in runs.found.items():
+            found = list(seeds.values())
+            used += found
+            arms = [a for a in found[0]["arms"] if all(a in r["arms"] for r in found)]
+            for arm in arms:
+                plain = "plain/" if arm.startswith("plain/") else ""
+                gold = f"{plain}retrained"
+                lines += [
+                    (network, label, title(arm), what,
+                     100 * fmean(r["arms"][arm][key] for r in found),
+                     100 * fmean(r["arms"][gold][key] for r in found)
+                     if gold in arms else None)
+                    for key, what in LEFT.items()
+                ]  # fmt: skip
+    frame = pd.DataFrame(lines, columns=[*keys, "what", "value", "beside"])
+    return Explorer(keys, frame, used, GRIDS[which])

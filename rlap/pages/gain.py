@@ -25,7 +25,16 @@ from rlap.ledger.verdicts import (
     p_value,
 )
 from rlap.pages import words
-from rlap.pages.asked import Book, Picture, Table, number, picture, table
+from rlap.pages.asked import (
+    Book,
+    Explorer,
+    Picture,
+    Table,
+    explorer,
+    number,
+    picture,
+    table,
+)
 from rlap.pages.headline import COLOUR, RIVALS, beside_rivals
 
 ENDS = ("released", "controlled")
@@ -177,6 +186,22 @@ def single_fields(book: Book, most: str = "14") -> Picture:
         ax.set(ylim=(max(1, len(data)) - 0.5, -0.5), xlabel="change of F-FT, points")
     grids = ("differences", "waterfall")
     return Picture(figure, data.round(4), list(book.evidence), grids)
+
+
+@explorer
+def walk_by_step(book: Book) -> Explorer:
+    """A step of the walk -> the accuracy of each arm, beside the step before."""
+    lines, used, before = [], [], {}
+    for i, at in enumerate(walk(book)):
+        used += at["records"]
+        here = {arm: 100 * fmean(accuracy(r, arm) for r in at["records"])
+                for arm in WALKED if at["records"]}  # fmt: skip
+        step = f"{i}. {at['field']}" if i else "0. as released"
+        lines += [(step, words.arm(arm), value, before.get(arm))
+                  for arm, value in here.items()]  # fmt: skip
+        before = here
+    frame = pd.DataFrame(lines, columns=["changed", "what", "value", "beside"])
+    return Explorer(("changed",), frame, used, ("waterfall",))
 
 
 # --- more epochs ------------------------------------------------------------------

@@ -8,7 +8,7 @@ import pandas as pd
 
 from rlap.figures import GREY, drawing
 from rlap.figures.run import GREEN, ORANGE
-from rlap.ledger import counts, differences, paper, rows, tables
+from rlap.ledger import counts, differences, paper, tables
 from rlap.ledger.claims import CONTROL, PAPER
 from rlap.ledger.claims.noise import LEADS
 from rlap.ledger.rows import Row
@@ -98,7 +98,7 @@ def recorded(book: Book, notebook: str) -> str:
 @picture
 def margins(book: Book) -> Picture:
     """How many verdicts stay as they are when the margin is another."""
-    data = pd.DataFrame(rows.by_margin(book.ledger))
+    data = book.margins
     kinds = list(dict.fromkeys(data["what"]))
     size = {"figsize": (6.2, 2.4), "sharex": True}
     with drawing("", 1, len(kinds), **size) as (figure, axes):
@@ -118,10 +118,10 @@ def margins(book: Book) -> Picture:
 @number
 def same_at_margins(book: Book, what: str) -> str:
     """How many of the decided verdicts are the same at every margin: "120 of 150"."""
-    found = [r for r in rows.by_margin(book.ledger) if r["what"] == what]
-    if not found:
+    found = book.margins[book.margins["what"] == what]
+    if found.empty:
         raise LookupError(f"no verdicts on {what!r}: numbers, differences or claims")
-    return f"{found[0]['every']} of {found[0]['of']}"
+    return f"{found['every'].iloc[0]} of {found['of'].iloc[0]}"
 
 
 @number

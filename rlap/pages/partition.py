@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from statistics import fmean
 
 import pandas as pd
 
@@ -16,7 +17,16 @@ from rlap.ledger.claims.quantities import gap
 from rlap.ledger.summary import interval
 from rlap.ledger.verdicts import NOT_RUN
 from rlap.pages import words
-from rlap.pages.asked import Book, Picture, Table, number, picture, table
+from rlap.pages.asked import (
+    Book,
+    Explorer,
+    Picture,
+    Table,
+    explorer,
+    number,
+    picture,
+    table,
+)
 from rlap.partition import STARTS
 
 WHICHEVER = "partition"  # its AUROC whichever part is called good
@@ -240,3 +250,25 @@ def identity(book: Book) -> str:
     found = [r["identity_difference"] for r in book.evidence
              if "identity_difference" in r]  # fmt: skip
     return f"{max(found):.0e}" if found else NOT_RUN
+
+
+@explorer
+def levels(book: Book) -> Explorer:
+    """Noise level, start of the mixture and protocol -> how well the partition finds
+    the noise, and what the arms then reach: means over seeds."""
+    keys = ("noise level", "the mixture starts from", "protocol")
+    lines, used = [], []
+    for level, setting in AXES["noise level"].items():
+        for start, name in STARTED.items():
+            for base in PROTOCOLS:
+                asked = base if start == "kmeans" else changed_name(base, MOVED)
+                runs = list(book.evidence.at(asked, SMALL, setting).values())
+                used += runs
+                told = {"AUROC of the partition": [areas(r)[WHICHEVER] for r in runs]}
+                for arm in ("initial", "F-FT", "retrain", "continue"):
+                    told[words.arm(arm)] = [r["arms"][arm]["accuracy"] for r in runs
+                                            if arm in r["arms"]]  # fmt: skip
+                lines += [(level, name, base, what, 100 * fmean(v), None)
+                          for what, v in told.items() if v]  # fmt: skip
+    frame = pd.DataFrame(lines, columns=[*keys, "what", "value", "beside"])
+    return Explorer(keys, frame, used, ("table3", "differences"))

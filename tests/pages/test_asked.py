@@ -11,7 +11,9 @@ from rlap.pages import asked
 
 BOOK = Path(__file__).resolve().parents[2] / "book"
 ROLE = re.compile(r"\{ledger\}`([^`]+)`")
-BLOCK = re.compile(r"```\{ledger-(table|figure)\} ([^\n]+)\n(.*?)```", re.DOTALL)
+BLOCK = re.compile(
+    r"```\{ledger-(table|figure|explorer)\} ([^\n]+)\n(.*?)```", re.DOTALL
+)
 PAGES = sorted(BOOK.rglob("*.md"))
 
 
@@ -28,8 +30,8 @@ def test_every_number_and_table_of_a_page_is_answered(page, book):
         said = asked.ask("number", words, book)
         assert said and "-0.0" not in said and "nan" not in said, words
     for kind, words, _ in BLOCK.findall(text):
-        if kind == "table":
-            found = asked.ask("table", words, book)
+        if kind != "figure":
+            found = asked.ask(kind, words, book)
             assert len(found.frame.columns) and found.frame.columns.all(), words
             assert len(found.frame), f"{words}: no row"
 
@@ -40,6 +42,14 @@ def test_tables_outside_folds_have_five_columns_at_most(book):
             if kind == "table" and ":fold:" not in options and page.stem != "records":
                 found = asked.ask("table", words, book)
                 assert len(found.frame.columns) <= 5, f"{page.name}: {words}"
+
+
+def test_states_to_choose_among_are_told_once_each(book):
+    for words in ("levels", "walk by step", "methods: npp", "methods: osp"):
+        found = asked.ask("explorer", words, book)
+        assert list(found.frame) == [*found.keys, "what", "value", "beside"]
+        assert not found.frame.duplicated([*found.keys, "what"]).any()
+        assert found.frame["value"].between(0, 100).all(), words
 
 
 def test_every_picture_has_a_name_words_for_the_blind_and_a_caption():

@@ -160,6 +160,17 @@ def test_a_row_has_an_address_of_its_own(visit):
     assert rows(again) == rows(page)
 
 
+@pytest.mark.parametrize("name", ["partition.html", "gain.html", "forgetting.html"])
+def test_a_picture_to_play_with_changes_with_the_choice(visit, name):
+    page = visit(name, width=390)
+    field = page.locator(".explorer select").first
+    before = page.locator(".explorer tbody").first.inner_text()
+    field.focus()
+    page.keyboard.press("End")  # the last state, by keyboard
+    after = page.locator(".explorer tbody").first.inner_text()
+    assert after and before != after
+
+
 def test_claims_can_be_searched(visit):
     page = visit("ledger.html")
     field = page.locator(".ledger-table .ledger-filters input").first
