@@ -46,9 +46,13 @@ lint: setup  ## check style
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
-bench: setup  ## time each stage and training, and see how one group is divided
+bench: setup  ## time every stage: against plain code, b511a05, others, and in size
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[bench]"
 	$(BIN)/python benchmarks/stages.py
 	$(BIN)/python benchmarks/training.py
+	$(BIN)/python benchmarks/against.py
+	$(BIN)/python benchmarks/peers.py
+	$(BIN)/python benchmarks/scale.py --figure _build/scale.png
 	$(BIN)/python benchmarks/one_group.py
 
 clean:  ## remove what builds left behind, .venv included

@@ -390,7 +390,8 @@ figures.training_curves(histories, stamp)
 
 # %%
 arms = compare(models, histories, data.test)
-print(telling.of_arms(arms, len(data.test), len(data.classes)))
+counts = len(data.test), len(data.classes)
+print(telling.of_arms(arms, *counts))
 display(arms.table())
 
 # %% mystnb={"figure": {"caption": "Accuracy of every arm in this one run; dotted: guessing.", "name": "fig-speech-arms"}, "image": {"alt": "Accuracy on clean test clips of each arm"}}
@@ -398,7 +399,7 @@ figures.arms(
     {name: [arm["accuracy"]] for name, arm in arms.items()},
     stamp,
     guess=1 / len(data.classes),
-)
+) if telling.learned(arms, *counts) else "no arm surely beats guessing"
 
 # %% mystnb={"figure": {"caption": "Seconds of each stage and arm, evaluation after each epoch included.", "name": "fig-speech-seconds"}, "image": {"alt": "Bars of the wall-clock seconds of every stage and arm"}}
 figures.stage_seconds(watch, stamp)

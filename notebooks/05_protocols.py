@@ -110,7 +110,8 @@ figures.confusion(
 
 # %%
 arms = contest(ground)
-print(telling.of_arms(arms, len(data.test), len(classes)))
+counts = len(data.test), len(classes)
+print(telling.of_arms(arms, *counts))
 display(arms.table())
 print(*arms.notes, sep="\n")
 
@@ -119,7 +120,7 @@ figures.arms(
     {name: [arm["accuracy"]] for name, arm in arms.items()},
     stamp,
     guess=1 / len(classes),
-)
+) if telling.learned(arms, *counts) else "no arm surely beats guessing"
 
 # %% [markdown]
 # The paper also adds noise to a share of the *test* images. One network has two

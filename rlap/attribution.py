@@ -14,7 +14,7 @@ Source: paper section 3.2.1.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import repeat
 
@@ -23,6 +23,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from rlap.checks import check_inputs, check_labels, check_one_of
+from rlap.network.captum import METHODS as CAPTUM
+from rlap.network.captum import captum_attribution, modular
 from rlap.network.head import Head, batched_gradient, connected, run_head
 from rlap.network.layers import (
     get_layer,
@@ -32,16 +34,7 @@ from rlap.network.layers import (
     unit_sum,
     usable,
 )
-from rlap.network.modular import modular
-from rlap.network.watching import watching
 
-CAPTUM = {
-    "captum:gradient_x_activation": "LayerGradientXActivation",
-    "captum:conductance": "LayerConductance",
-    "captum:integrated_gradients": "LayerIntegratedGradients",
-    "captum:deeplift": "LayerDeepLift",
-    "captum:internal_influence": "InternalInfluence",
-}
 METHODS = (
     "gradient_x_activation",  # maximum over classes: the paper's
     "gradient_x_activation_predicted",  # of the predicted class's logit
@@ -51,7 +44,6 @@ METHODS = (
     *CAPTUM,
 )
 NEEDS_LABELS = ("gradient_x_activation_label", "loss_gradient_x_activation")
-ADDS_UP = 0.01  # share of DeepLift's attributions that may be missing
 MAX_ELEMENTS = 2**24  # of one batched gradient (classes, B, ...): bounds the memory
 
 
@@ -219,51 +211,3 @@ def unit_sum_batched(values: Tensor, module: nn.Module) -> Tensor:
     """``unit_sum`` for (k, B, ...) values: (k, B, d)."""
     k, b = values.shape[:2]
     return unit_sum(values.flatten(0, 1), module).view(k, b, -1)
-
-
-def captum_attribution(
-    model: nn.Module, x: Tensor, layer: str, method: str, target: Tensor
-) -> Tensor:
-    """|attribution| (B, d) of the target class's logit by one of captum's methods;
-    ``model`` is a ``modular`` copy."""
-    try:
-        import captum.attr
-    except ImportError as error:
-        raise ImportError(f"{method!r} needs captum: pip install captum") from error
-    module = get_layer(model, layer)
-    explain: Callable = getattr(captum.attr, CAPTUM[method])(model, module)
-    if method == "captum:deeplift":
-        result, delta = explain.attribute(
-            x, target=target, return_convergence_delta=True
-        )
-        check_adds_up(model, x, layer, result, delta)
-    else:
-        result = explain.attribute(x, target=target)
-        result = result[0] if isinstance(result, tuple) else result
-    return unit_sum(result.detach(), module).abs()
-
-
-@torch.no_grad()
-def check_adds_up(
-    model: nn.Module, x: Tensor, layer: str, result: Tensor, delta: Tensor
-) -> None:
-    """Raise ``ValueError`` where DeepLift's attributions (B, ...) miss the change of
-    the logit by ``delta`` (B,), though all of it passes the layer.
-
-    What passes beside the layer they cannot account for, and need not.
-    """
-    baseline: list[Tensor] = []
-    with watching(model, [layer], lambda call: baseline.append(call.output)):
-        least = model(torch.zeros_like(x))
-    with watching(model, [layer], lambda call: baseline[0]):
-        beside = model(x)
-    if not torch.allclose(beside, least, rtol=1e-4, atol=1e-5):
-        return
-    size = result.abs().flatten(1).sum(1)
-    worst = float((delta.abs() / size.clamp(min=1e-6)).max())
-    if worst > ADDS_UP:
-        raise ValueError(
-            f"captum's DeepLift does not add up here (off by {worst:.0%}): it knows no "
-            "rule for a nonlinearity behind the layer (GELU, for example), or torch.fx "
-            "cannot trace the network to make a module of it; take another method"
-        )

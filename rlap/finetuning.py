@@ -13,27 +13,18 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
-from torch import Tensor, fx, nn
+from torch import nn
 
 from rlap.checks import check_model, check_one_of
 from rlap.data.base import Split
-from rlap.network.layers import (
-    check_calls,
-    evaluating,
-    get_layer,
-    model_device,
-    preserved_random_state,
-    reading,
-)
-from rlap.network.modes import BATCHNORM
+from rlap.network.cutting import cache_features, cut_head, modules_after
+from rlap.network.layers import get_layer, model_device
 from rlap.network.precision import own_precision
-from rlap.network.watching import watching
 from rlap.pruning import Mask
 from rlap.training.loop import History, check_arguments, train
 from rlap.training.recipe import Recipe, resolve_precision
 
 SCOPES = ("head", "layer", "full")
-MAX_FEATURES = 4096  # values a sample worth caching, if there are more than inputs
 # the paper's: 30 epochs of Adam at 1e-3, batches of 64; weight decay for the head only
 HEAD_RECIPE = Recipe(
     epochs=30,
@@ -94,176 +85,64 @@ def finetune(
     check_arguments(split, recipe, batchnorm or "train", mask, seed, test=test)
     device = torch.device(device) if device is not None else model_device(model)
     model.to(device)
-    common = {"seed": seed, "device": device, "progress": progress}
+    common = {"seed": seed, "device": device, "progress": progress, "test": test}
     common |= {"checkpoint": checkpoint, "on_epoch": on_epoch}
     if scope == "full":
-        return train(
-            model,
-            split,
-            recipe or FULL_RECIPE,
-            mask=mask,
-            test=test,
-            batchnorm=batchnorm or "train",
-            **common,
-        )
+        recipe, batchnorm = recipe or FULL_RECIPE, batchnorm or "train"
+        return train(model, split, recipe, mask=mask, batchnorm=batchnorm, **common)
     layer = layer or (mask.layer if mask is not None else None)
     if layer is None:
         raise ValueError(
             f"scope={scope!r} needs layer=..., the name where the head begins"
         )
-    recipe, batchnorm = recipe or HEAD_RECIPE, batchnorm or "eval"
+    recipe, common["batchnorm"] = recipe or HEAD_RECIPE, batchnorm or "eval"
+    get_layer(model, layer)  # KeyError or TypeError for what is none
     if mask is not None:
         mask.apply(model)
-    get_layer(model, layer)  # KeyError or TypeError for what is none
     names = [layer]
     if scope == "head":
         names = modules_after(model, layer, split.inputs[:2].to(device))
-    began = time.perf_counter()
     fixed = type(split) is Split and recipe.augment == "none" and on_epoch is None
-    head = cut_head(model, layer, names, split.inputs[:2]) if cache and fixed else None
-    if head is None:
-        return train(
-            model,
-            split,
-            recipe,
-            modules=names,
-            batchnorm=batchnorm,
-            mask=mask,
-            test=test,
-            **common,
+    if cache and fixed:
+        history = _train_cut_head(
+            model, split, recipe, scope, layer, names, mask, common
         )
-    precision = resolve_precision(recipe.precision, model, device)
+        if history is not None:
+            return history
+    return train(model, split, recipe, modules=names, mask=mask, **common)
+
+
+def _train_cut_head(
+    model: nn.Module,
+    split: Split,
+    recipe: Recipe,
+    scope: str,
+    layer: str,
+    names: list[str],
+    mask: Mask | None,
+    common: dict,
+) -> History | None:
+    """``train`` the modules ``names`` on what enters ``layer``, computed once; None
+    where the head cannot be cut off."""
+    began = time.perf_counter()
+    head = cut_head(model, layer, names, split.inputs[:2])
+    if head is None:
+        return None
+    # "auto" would look at the head alone
+    precision = resolve_precision(recipe.precision, model, common["device"])
     cached = cache_features(model, split, layer, precision)
-    cached_test = test and cache_features(model, test, layer, precision)
+    test = common["test"]
+    if test is not None:
+        test = cache_features(model, test, layer, precision)
     seconds = time.perf_counter() - began
-    inside = mask if mask is not None and mask.layer in names else None
     history = train(
         head,
         cached,
-        replace(recipe, precision=precision),  # "auto" would look at the head alone
+        replace(recipe, precision=precision),
         modules=None if scope == "head" else names,
-        batchnorm=batchnorm,
-        mask=inside,
-        test=cached_test,
-        **common,
+        mask=mask if mask is not None and mask.layer in names else None,
+        **(common | {"test": test}),
     )
     history.setup_seconds = seconds
     model.eval()
     return history
-
-
-def modules_after(model: nn.Module, layer: str, example: Tensor) -> list[str]:
-    """Names of the modules that run at or after ``layer`` and not before it.
-
-    Leaves (dropout and the like included) and modules with parameters of their own.
-    Found by watching one forward pass of ``example`` (b, ...), never by class.
-    """
-    get_layer(model, layer)
-    order: list[str] = []
-    names = [
-        name
-        for name, module in model.named_modules()
-        if list(module.parameters(recurse=False)) or not list(module.children())
-    ]
-    with (
-        torch.no_grad(),
-        evaluating(model),
-        watching(model, names, lambda call: order.append(call.name), before=True),
-    ):
-        model(example)
-    check_calls(order.count(layer), layer)
-    first = order.index(layer)
-    return [n for n in dict.fromkeys(order[first:]) if n not in order[:first]]
-
-
-def cut_head(
-    model: nn.Module, layer: str, names: list[str], example: Tensor
-) -> nn.Module | None:
-    """The network from the input of ``layer`` to the logits, sharing its parameters.
-
-    None when it cannot be cut off: the network cannot be traced, or more than the
-    layer's input crosses from the backbone (a skip connection around the layer), or
-    what crosses is much larger than the inputs, or the backbone shares a parameter that
-    is to be trained, or the result differs from the network's on ``example``.
-    """
-    if _tied(model, names):
-        return None  # what enters the head would change with every step
-    with evaluating(model):
-        try:
-            tested = str(fx.Tracer().trace(model))
-            for name in names:  # as in training, but without moving any statistics
-                module = model.get_submodule(name)
-                module.training = not isinstance(module, BATCHNORM)
-            graph = fx.Tracer().trace(model)
-        except Exception:  # fx raises whatever the untraceable forward raised
-            return None
-        if str(graph) != tested:
-            return None  # the mode is baked into the graph; tests need the other one
-        cut = _head_graph(graph, layer)
-        if cut is None:
-            return None
-        head = fx.GraphModule(model, cut)
-        return head if _same(model, head, layer, example) else None
-
-
-def _tied(model: nn.Module, names: list[str]) -> bool:
-    """Whether a parameter that training ``names`` moves is another module's too."""
-    inside = {m for name in names for m in model.get_submodule(name).modules()}
-    own = [p for m in inside for p in m.parameters(recurse=False)]
-    moved = {id(p) for p in own if p.requires_grad}
-    outside = (m for m in model.modules() if m not in inside)
-    return any(id(p) in moved for m in outside for p in m.parameters(recurse=False))
-
-
-def _head_graph(graph: fx.Graph, layer: str) -> fx.Graph | None:
-    """The part of ``graph`` that follows ``layer``, fed by the layer's input."""
-    start = [n for n in graph.nodes if n.op == "call_module" and n.target == layer]
-    if len(start) != 1 or len(start[0].all_input_nodes) != 1:
-        return None
-    feature = start[0].all_input_nodes[0]
-    cut = fx.Graph()
-    new = {feature: cut.placeholder("features")}
-    inside = {start[0]}
-    for node in graph.nodes:
-        parents = node.all_input_nodes
-        if node not in inside and not any(p in inside for p in parents):
-            if node.op == "get_attr":
-                new[node] = cut.node_copy(node)
-            continue
-        if any(p not in new for p in parents):
-            return None  # something else crosses from the backbone
-        inside.add(node)
-        new[node] = cut.node_copy(node, lambda n: new[n])
-    return cut if any(n.op == "output" for n in cut.nodes) else None
-
-
-@torch.no_grad()
-def _same(model: nn.Module, head: nn.Module, layer: str, example: Tensor) -> bool:
-    """Whether the head gives the network's own logits from features worth caching."""
-    device = model_device(model)
-    with preserved_random_state(device, seed=0):
-        expected, features = _with_layer_input(model, example.to(device), layer)
-    if features[0].numel() > max(MAX_FEATURES, example[0].numel()):
-        return False
-    with preserved_random_state(device, seed=0):
-        return torch.allclose(head(features), expected, rtol=1e-5, atol=1e-6)
-
-
-def _with_layer_input(
-    model: nn.Module, inputs: Tensor, layer: str
-) -> tuple[Tensor, Tensor]:
-    """Logits (B, C) and what entered ``layer``, (B, ...)."""
-    seen: list[Tensor] = []
-    with watching(model, [layer], lambda call: seen.append(call.input), before=True):
-        return model(inputs), seen[0]
-
-
-@torch.no_grad()
-def cache_features(model: nn.Module, split: Split, layer: str, precision: str) -> Split:
-    """A split whose inputs are what enters ``layer``, in eval mode, on the device."""
-    rows: list[Tensor] = []
-    with reading(model, split.inputs, precision=precision) as batches:
-        for batch in batches:
-            rows.append(_with_layer_input(model, batch, layer)[1].float())
-    labels = split.labels.to(model_device(model))
-    return Split(torch.cat(rows), labels, num_classes=split.num_classes)

@@ -21,14 +21,8 @@ from conftest import (
 from torch import Tensor, nn
 
 from rlap.corruption.corrupted import corrupt
-from rlap.finetuning import (
-    FULL_RECIPE,
-    HEAD_RECIPE,
-    SCOPES,
-    cut_head,
-    finetune,
-    modules_after,
-)
+from rlap.finetuning import FULL_RECIPE, HEAD_RECIPE, SCOPES, finetune
+from rlap.network.cutting import cut_head, modules_after
 from rlap.network.layers import get_layer
 from rlap.network.modes import trainable
 from rlap.pruning import prune
@@ -257,7 +251,7 @@ def test_no_cache_where_training_moves_the_backbone(scope):
 
 
 def test_no_cache_where_the_features_are_much_larger_than_the_inputs(monkeypatch):
-    monkeypatch.setattr("rlap.finetuning.MAX_FEATURES", 100)
+    monkeypatch.setattr("rlap.network.cutting.MAX_FEATURES", 100)
     net, x = convnet(), pictures(2).inputs  # 128 values; conv2 reads 4 x 8 x 8
     for layer, cut in (("fc", True), ("conv2", False)):
         names = modules_after(net, layer, x)
@@ -328,8 +322,11 @@ def test_statistics_inside_the_head_stand_still_unless_all_is_trained(
     scope, moves, cache
 ):
     """By default L-FT freezes them, and F-FT trains as usual."""
-    layers = [nn.Linear(6, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Linear(8, 3)]
-    net = seeded(lambda: nn.Sequential(*layers))
+    net = seeded(
+        lambda: nn.Sequential(
+            nn.Linear(6, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Linear(8, 3)
+        )
+    )
     before = net[1].running_mean.clone()
     finetune(net, blobs(), scope=scope, layer="0", recipe=ADAM, cache=cache)
     assert torch.equal(net[1].running_mean, before) != moves

@@ -201,8 +201,12 @@ def test_an_unknown_precision(precision):
 
 
 def test_a_batch_of_one_and_a_batchnorm():
-    net = nn.Sequential(nn.Linear(6, 4), nn.BatchNorm1d(4), nn.ReLU(), nn.Linear(4, 3))
-    alone = rlap.Recipe(epochs=1, batch_size=1, precision="fp32")
+    net = seeded(
+        lambda: nn.Sequential(
+            nn.Linear(6, 4), nn.BatchNorm1d(4), nn.ReLU(), nn.Linear(4, 3)
+        )
+    )
+    alone = rlap.Recipe(epochs=1, batch_size=1, lr=1e-3, precision="fp32")
     for split, recipe in ((DATA, alone), (DATA.subset([0]), SHORT)):
         with pytest.raises(ValueError, match="BatchNorm cannot be trained on batches"):
             rlap.train(net, split, recipe)

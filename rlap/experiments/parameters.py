@@ -150,6 +150,7 @@ class WalkthroughParameters(Parameters):
     rate: float = between(0.5, 0, 1)
     train_size: int | None = between(None, 100, 50_000)
     test_size: int | None = between(None, 50, 10_000)
+    model: str | None = None  # each walkthrough has networks of its own
     width: int | None = between(None, 1, 512)
     epochs: int | None = between(None, 1)
     finetune_epochs: int | None = between(None, 1)

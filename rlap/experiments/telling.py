@@ -117,12 +117,18 @@ def beats_guessing(accuracy: float, n: int, classes: int) -> bool:
     return wilson(round(accuracy * n), n)[0] > 1 / classes
 
 
+def learned(arms: Mapping[str, Mapping], n: int, classes: int) -> bool:
+    """Whether any arm surely beats guessing on n test samples: else their accuracies
+    are no result."""
+    return any(beats_guessing(arm["accuracy"], n, classes) for arm in arms.values())
+
+
 def of_arms(
     arms: Mapping[str, Mapping], n: int, classes: int, *, arm: str = "F-FT"
 ) -> str:
     """How ``arm`` did against the others on n test samples."""
     first, own = arms["initial"]["accuracy"], arms[arm]["accuracy"]
-    if not beats_guessing(max(a["accuracy"] for a in arms.values()), n, classes):
+    if not learned(arms, n, classes):
         return (
             f"The first network answers {first:.1%} right, and no arm is surely above "
             f"guessing ({1 / classes:.0%}): too little training to compare them."

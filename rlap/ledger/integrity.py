@@ -54,8 +54,7 @@ def examine(folder: str | Path) -> tuple[dict[str, dict[str, object]], list[Find
 
 
 def read_each(folder: Path) -> tuple[dict[str, dict[str, object]], list[Finding]]:
-    """Every readable record by the name of its folder, and those that are not: damaged,
-    with numbers that are none, nested too deep, or no file at all."""
+    """Every readable record by the name of its folder, and those that are not."""
     found, findings = {}, []
     for path in sorted(folder.rglob(records.FILE)):
         inside = path.parent.relative_to(folder)
@@ -65,7 +64,7 @@ def read_each(folder: Path) -> tuple[dict[str, dict[str, object]], list[Finding]
             continue  # a run that is going on, or that failed
         try:
             found[inside.as_posix()] = records.read(path)
-        except (ValueError, RecursionError, OSError) as error:
+        except RecordError as error:
             text = str(error).replace(f"{folder}/", "")
             findings.append(Finding("unreadable", inside.as_posix(), text))
     return found, findings

@@ -16,6 +16,7 @@ of this package, so whoever asks second reads them in well under a second.
 
 from __future__ import annotations
 
+import atexit
 import csv
 import hashlib
 import json
@@ -23,6 +24,7 @@ import shutil
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING
@@ -228,27 +230,55 @@ def keep(folder: str | Path | None = None) -> Path:
     """The folder that holds the tables, made if the records or the code have changed.
 
     It is written aside and renamed: whoever reads it at the same time sees all or
-    nothing.
+    nothing. Where the cache cannot be written it lasts as long as this process.
     """
     folder = Path(folder) if folder is not None else paths.results_folder()
-    all_kept = paths.cache_folder() / "tables"
-    kept = all_kept / state_of(folder)
-    if kept.is_dir():
+    kept = place() / state_of(folder)
+    if is_whole(kept):
         return kept
-    all_kept.mkdir(exist_ok=True)
-    aside = Path(tempfile.mkdtemp(prefix=".new-", dir=all_kept))
+    shutil.rmtree(kept, ignore_errors=True)  # damaged
+    aside = Path(tempfile.mkdtemp(prefix=".new-", dir=kept.parent))
     try:
         write(folder, aside)
         aside.rename(kept)
     except OSError:
-        if not kept.is_dir():  # else another process was faster
+        if not is_whole(kept):  # else another process was faster
             raise
     finally:
         shutil.rmtree(aside, ignore_errors=True)
-    dated = sorted((p.stat().st_mtime, p) for p in all_kept.glob("[!.]*"))
+    dated = sorted((p.stat().st_mtime, p) for p in kept.parent.glob("[!.]*"))
     for _, old in dated[:-KEPT]:
         shutil.rmtree(old, ignore_errors=True)
     return kept
+
+
+def is_whole(kept: Path) -> bool:
+    """Whether all files of the tables are there, as long as they were written."""
+    try:
+        sizes = json.loads((kept / "sizes.json").read_text("utf-8"))
+        return all((kept / name).stat().st_size == n for name, n in sizes.items())
+    except (OSError, ValueError, AttributeError):
+        return False
+
+
+def place() -> Path:
+    """The cache's folder of tables, or if that cannot be written one that goes with
+    this process."""
+    try:
+        folder = paths.cache_folder() / "tables"
+        folder.mkdir(exist_ok=True)
+        tempfile.TemporaryFile(dir=folder).close()
+        return folder
+    except OSError:
+        return passing()
+
+
+@cache
+def passing() -> Path:
+    """A folder that goes when this process ends."""
+    folder = Path(tempfile.mkdtemp(prefix="rlap-tables-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
 
 
 def state_of(folder: Path) -> str:
@@ -283,6 +313,8 @@ def write(folder: Path, kept: Path) -> None:
     whole["runs"] = [run_row(record) for record in book.records]
     (kept / "ledger.json").write_text(json.dumps(whole), encoding="utf-8")
     write_csv(kept / "values.csv", VALUE, values_of_all(book.records))
+    sizes = {path.name: path.stat().st_size for path in kept.iterdir()}
+    (kept / "sizes.json").write_text(json.dumps(sizes), encoding="utf-8")
 
 
 def values_of_all(records: Sequence[Mapping]) -> Iterator[tuple]:

@@ -207,7 +207,13 @@ def of_logarithms(judged: Judgement) -> Judgement:
 def judge_gain(
     values: Sequence[float], printed: float, margin: float = MARGIN
 ) -> Judgement:
-    """The rule "gain": n paired differences against the direction of a printed one."""
+    """The rule "gain": n paired differences against the direction of a printed one.
+
+    >>> judge_gain([0.05, 0.06, 0.07], printed=0.1).verdict
+    'reproduced'
+    >>> judge_gain([0.005, 0.006, 0.007], printed=0.1).verdict
+    'contradicted'
+    """
     if not values:
         return not_run("no records")
     if abs(printed) <= margin:
@@ -298,7 +304,11 @@ def p_value(distance: float, error: float, n: int) -> float:
 
 
 def holm(ps: Sequence[float]) -> list[float]:
-    """Holm's adjusted p-values, in the order given (Holm, 1979)."""
+    """Holm's adjusted p-values, in the order given (Holm, 1979).
+
+    >>> holm([0.5, 0.25])
+    [0.5, 0.5]
+    """
     order = sorted(range(len(ps)), key=ps.__getitem__)
     adjusted, running = [0.0] * len(ps), 0.0
     for rank, i in enumerate(order):

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from rlap.data.base import Split
-from rlap.finetuning import cache_features
+from rlap.network.cutting import cache_features
 from rlap.training.inference import accuracy
 from rlap.training.recipe import Recipe
 from rlap.unlearning.common.begin import last_linear

@@ -1,4 +1,4 @@
-"""A notebook that was rewritten computes what it did: results/NOTEBOOKS.json says so."""
+"""A rewritten notebook computes what it did, as results/NOTEBOOKS.json says."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ FREE = {"identity", "provenance", "digest", "out", "parameters"}
 
 
 def before(folder: Path) -> Path:
-    """The checkout as it was, in ``folder``; the test is skipped without the history."""
+    """The checkout as it was, in ``folder``; skipped without the history."""
     archive = folder / "before.tar"
     done = subprocess.run(
-        ["git", "archive", "-o", archive, BEFORE, "rlap", "notebooks", "pyproject.toml"],
+        ["git", "archive", "-o", archive, BEFORE, "rlap", "notebooks"],
         cwd=ROOT,
         capture_output=True,
     )

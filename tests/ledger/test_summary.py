@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import doctest
 import math
+from importlib import import_module
+from pkgutil import walk_packages
 
 import pytest
 
+import rlap.ledger
 from rlap.ledger import summary
 
 
@@ -30,3 +34,10 @@ def test_an_interval_in_words():
     assert (cut.low, cut.high, cut.n) == (0.009, 0.011, 3)
     assert summary.counted(1, "seed") == "1 seed"
     assert summary.counted(1_200, "seed") == "1,200 seeds"
+
+
+def test_the_examples_of_the_ledger_run():
+    walked = walk_packages(rlap.ledger.__path__, "rlap.ledger.")
+    found = [doctest.testmod(import_module(module.name)) for module in walked]
+    assert sum(result.attempted for result in found) >= 8
+    assert not any(result.failed for result in found)

@@ -71,10 +71,29 @@ def test_a_changed_record_makes_new_tables_and_old_ones_go(tmp_path, cache):
     tables.keep(tmp_path / "results")
     path.write_text(json.dumps({"schema": 1}))
     found = tables.load(tmp_path / "results")
-    assert found.findings["kind"].tolist() == ["wrong number"]
+    assert found.findings["kind"].tolist() == ["unreadable"]
     assert found.records.empty and len(found.rows) == 9 * 471
     assert len(list(cache.iterdir())) == 2
     for n in range(4):
         path.write_text(json.dumps({"schema": 1, "n": n}))
         tables.keep(tmp_path / "results")
     assert len(list(cache.iterdir())) == tables.KEPT
+
+
+def test_damaged_tables_are_made_again(tmp_path, cache):
+    made_up.save(tmp_path / "results", made_up.record())
+    kept = tables.keep(tmp_path / "results")
+    whole = (kept / "values.csv").read_bytes()
+    (kept / "values.csv").write_bytes(whole[:100])
+    assert tables.keep(tmp_path / "results") == kept
+    assert (kept / "values.csv").read_bytes() == whole
+    (kept / "ledger.json").unlink()
+    assert len(tables.listed(tmp_path / "results")["runs"]) == 1
+
+
+def test_where_the_cache_cannot_be_written_the_tables_pass(tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("in the way")
+    monkeypatch.setenv("RLAP_CACHE", str(tmp_path / "file"))
+    made_up.save(tmp_path / "results", made_up.record())
+    assert len(tables.listed(tmp_path / "results")["runs"]) == 1
+    assert tables.passing() in tables.keep(tmp_path / "results").parents

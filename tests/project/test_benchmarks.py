@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import importlib.util
+import json
+import math
 import re
 import subprocess
 import sys
@@ -56,3 +59,63 @@ def test_training_against_plain_steps():
     first = re.search(r"^mean loss, first turn +([\d.]+) +([\d.]+)$", done.stdout, re.M)
     assert float(first[1]) == pytest.approx(float(first[2]), abs=0.02)
     assert "plain and plain in reverse" in done.stdout
+
+
+def run(script: str, *words: str) -> str:
+    """What a benchmark prints."""
+    command = [sys.executable, "-W", "ignore", str(FOLDER / script), *words]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def table(printed: str) -> dict[str, list[float]]:
+    """The rows of two times and their ratio, by name."""
+    found = re.findall(r"^(.*?) +([\d.]+)s +([\d.]+)s +([\d.]+)x$", printed, re.M)
+    return {name: [float(x) for x in numbers] for name, *numbers in found}
+
+
+def test_peers_do_the_same_work():
+    """The script itself fails where attributions, parts or logits differ."""
+    printed = run("peers.py", "--images", "300", "--repeats", "1")
+    wanted = {"Captum": 2, "scikit-learn": 2, "cleanlab": 2, "Torch-Pruning": 1}
+    modules = {"cleanlab": "cleanlab", "Torch-Pruning": "torch_pruning"}
+    rows = table(printed)
+    for name, count in wanted.items():
+        module = modules.get(name)
+        if module and importlib.util.find_spec(module) is None:
+            assert f"{module} is not installed" in printed
+            count = 0
+        assert sum(name in row for row in rows) == count, printed
+
+
+@pytest.mark.parametrize("only", ["pruning", "import"])
+def test_against_a_commit(only):
+    git = ["git", "-C", str(FOLDER), "rev-parse", "HEAD"]
+    told = subprocess.run(git, capture_output=True, text=True)
+    if told.returncode:
+        pytest.skip("no repository here, hence no other commit")
+    words = [told.stdout.strip(), "--images", "100", "--repeats", "1", "--busy"]
+    rows = table(run("against.py", *words, "--only", only))
+    assert len(rows) == 1, rows
+    for name, (now, then, ratio) in rows.items():
+        assert only in name and now > 0
+        assert ratio == pytest.approx(then / now, rel=0.2, abs=0.1)
+
+
+def test_scale(tmp_path):
+    files = {f"--{kind}": tmp_path / f"scale.{kind}" for kind in ("json", "figure")}
+    files["--figure"] = tmp_path / "new" / "scale.png"
+    words = ["--samples", "400", "800", "--units", "8", "16", "--at", "500", "8"]
+    printed = run("scale.py", *words, *(str(w) for pair in files.items() for w in pair))
+    found = json.loads(files["--json"].read_text(encoding="utf-8"))
+    assert found["samples"]["points"] == [[400, 8], [800, 8]]
+    assert found["units"]["points"] == [[500, 8], [500, 16]]
+    for told in found.values():
+        assert len(told["stages"]) == 4
+        for stage in told["stages"].values():
+            assert all(s > 0 for s in stage["seconds"])
+            slope = math.log2(stage["seconds"][1] / stage["seconds"][0])
+            assert stage["exponents"][0] == pytest.approx(slope)
+    assert files["--figure"].read_bytes().startswith(b"\x89PNG")
+    assert "ImageNet-1k" in printed and "10.5 GB" in printed

@@ -93,7 +93,7 @@ def test_names_tell_apart_what_differs():
         {},
         {"epochs": 3},
         {"finetune_epochs": 3},
-        {"lr": 0.05},
+        {"width": 8},
         {"criterion": "abs"},
         {"method": "activation"},
         {"rule": "loss"},

@@ -331,6 +331,16 @@ def test_a_mask_does_not_leak_through_the_softmax(learned):
     assert found.false_alarms == 0  # a hundredth of 30 samples
 
 
+def test_a_relearning_that_diverges_is_a_result(learned):
+    net, data = learned
+    half = {"target": 0.5, "keep": 0.5, "max_steps": 4, "every": 2}
+    found = relearn(net, data, **half, lr=1e30)
+    assert found.steps == (0, 2, 4) and found.diverged == 2
+    assert found.forget[1:] == found.retain[1:] == (0.0, 0.0)
+    assert found.curve()["diverged"] == 2
+    assert "diverged" not in relearn(net, data, **half).curve()
+
+
 def test_batches_of_relearning_have_as_many_of_each_class():
     labels = torch.tensor([0] * 5 + [1] * 9 + [2] * 3)
     batches = relearning.balanced_batches(labels, 7, seed=1)

@@ -5,10 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import torch
 from torch import nn
 
-from rlap.experiments.forgetting.ground import GOLD, Case, Made
+from rlap.experiments.forgetting.ground import (
+    GOLD,
+    Case,
+    Made,
+    class_accuracy,
+    confusion_table,
+)
 from rlap.experiments.forgetting.parameters import ForgettingParameters
 from rlap.unlearning.common.statistics import weight_digest
 from rlap.unlearning.examiner.attacks import Answers
@@ -98,12 +103,19 @@ def account_row(arm: Mapping[str, Any]) -> dict[str, object]:
         "class %": round(100 * arm["forget_test"], 1),
         "others %": round(100 * arm["retain_test"], 1),
         "class, by a probe %": round(100 * arm["probe_linear_forget"], 1),
-        "relearned %": round(100 * arm["relearn"], 1),
-        "with a new head %": round(100 * arm["relearn_fresh_head"], 1),
+        "relearned %": relearned(arm, "relearn"),
+        "with a new head %": relearned(arm, "relearn_fresh_head"),
         "seconds": f"{arm['seconds']:.2g}",
         "MB": "" if peak is None else f"{peak / 1e6:.0f}",
         "data": arm["data"],
     }
+
+
+def relearned(arm: Mapping[str, Any], name: str) -> float | str:
+    """How far the class was relearned, in percent; in words where that diverged: its
+    number says how soon."""
+    step = arm["curves"][name].get("diverged")
+    return round(100 * arm[name], 1) if step is None else f"diverged by step {step}"
 
 
 def examined(
@@ -162,18 +174,14 @@ def some_layers(model: nn.Module, case: Case) -> list[str]:
 def overall(model: nn.Module, answers: Answers) -> dict[str, Any]:
     """Accuracy on all test samples, and on those of each class; and how often the class
     to forget is called what (C counts), of its test and of its training samples."""
-    parts = ("forget_test", "retain_test")
-    labels = torch.cat([getattr(answers.data, part).labels.cpu() for part in parts])
-    right = torch.cat([answers.of(model, part).argmax(1) for part in parts]) == labels
-    classes = answers.data.retain_test.num_classes
-    of_class = torch.bincount(labels[right], minlength=classes).double()
-    counts = torch.bincount(labels, minlength=classes).clamp(min=1)
-    called = {
-        name: torch.bincount(answers.of(model, part).argmax(1), minlength=classes)
-        for name, part in (("called_test", "forget_test"), ("called_train", "forget"))
-    }
+    of_class, others, trained = (
+        confusion_table(model, getattr(answers.data, part), answers.of(model, part))
+        for part in ("forget_test", "retain_test", "forget")
+    )
+    table = of_class + others
     return {
-        "accuracy": right.double().mean().item(),
-        "class_accuracy": (of_class / counts).tolist(),
-        **{name: found.tolist() for name, found in called.items()},
+        "accuracy": int(table.diagonal().sum()) / int(table.sum()),
+        "class_accuracy": class_accuracy(table).tolist(),
+        "called_test": of_class.sum(0).tolist(),
+        "called_train": trained.sum(0).tolist(),
     }

@@ -12,9 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from rlap import models
 from rlap.data import Dataset, Split
-from rlap.experiments.arms import shared_networks
+from rlap.experiments import arms
 from rlap.experiments.checked import ParameterError
 from rlap.experiments.forgetting.parameters import ForgettingParameters
 from rlap.network.layers import evaluating, model_device
@@ -73,16 +72,8 @@ def fit(
     penalty: Callable[[nn.Module], Tensor] | None = None,
 ) -> tuple[nn.Module, History]:
     """A fresh network trained on ``split``, everything drawn from ``seed``."""
-    net = models.build(
-        run.model,
-        split.num_classes,
-        seed=seed,
-        in_channels=split.inputs.shape[1],
-        whiten=split.inputs,
-    ).to(device)
     recipe = replace(RECIPE, epochs=run.epochs, lr=run.lr)
-    given = {"seed": seed, "penalty": penalty, "checkpoint": shared_networks()}
-    return net, train(net, split, recipe, **given)
+    return arms.fit(run, split, recipe, device, seed=seed, penalty=penalty)
 
 
 def penalty_share(
@@ -188,13 +179,15 @@ def class_accuracy(table: Tensor) -> Tensor:
     return table.diagonal().double() / table.sum(1).clamp(min=1)
 
 
-def confusion_table(model: nn.Module, split: Split) -> Tensor:
-    """Samples by true class (rows) and predicted class, (C, C) int64."""
-    predicted = predict(model, split.inputs).argmax(1).cpu()
-    c = split.num_classes
-    return torch.bincount(split.labels.cpu() * c + predicted, minlength=c * c).view(
-        c, c
-    )
+def confusion_table(
+    model: nn.Module, split: Split, logits: Tensor | None = None
+) -> Tensor:
+    """Samples by true class (rows) and predicted class, (C, C) int64; ``logits`` (N, C)
+    are the model's where they are known."""
+    logits = predict(model, split.inputs) if logits is None else logits
+    c, predicted = split.num_classes, logits.argmax(1).cpu()
+    table = torch.bincount(split.labels.cpu() * c + predicted, minlength=c * c)
+    return table.view(c, c)
 
 
 def selection_curves(

@@ -27,16 +27,19 @@ def accuracy(record: Mapping, arm: str) -> float | None:
     return record["arms"].get(arm, {}).get("accuracy")
 
 
+def minus(one: float | None, other: float | None) -> float | None:
+    """The difference, where both are known."""
+    return None if one is None or other is None else one - other
+
+
 def gap(arm: str, other: str) -> Quantity:
-    """Accuracy of one arm minus another's; None where the record lacks one."""
+    """Accuracy of one arm minus another's; None where the record lacks one.
 
-    def of(record: Mapping) -> float | None:
-        arms = record["arms"]
-        if arm not in arms or other not in arms:
-            return None
-        return arms[arm]["accuracy"] - arms[other]["accuracy"]
-
-    return of
+    >>> arms = {"F-FT": {"accuracy": 0.75}, "retrain": {"accuracy": 0.5}}
+    >>> gap("F-FT", "retrain")({"arms": arms})
+    0.25
+    """
+    return lambda record: minus(accuracy(record, arm), accuracy(record, other))
 
 
 def noisier_part_costs(record: Mapping) -> float | None:
@@ -77,8 +80,8 @@ def attacked_gap(rate: str, arm: str = "F-FT", other: str = "retrain") -> Quanti
 
     def of(record: Mapping) -> float | None:
         attacked = record.get("attacked", {})
-        scores = [attacked.get(name, {}).get(rate) for name in (arm, other)]
-        return None if None in scores else scores[0]["accuracy"] - scores[1]["accuracy"]
+        scores = [attacked.get(name, {}).get(rate, {}) for name in (arm, other)]
+        return minus(*(score.get("accuracy") for score in scores))
 
     return of
 

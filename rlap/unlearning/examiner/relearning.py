@@ -11,10 +11,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from rlap.checks import check_count, check_positive, check_rate
+from rlap.data.base import Split
 from rlap.network.copying import copy_of
 from rlap.network.layers import evaluating, model_device, placing
 from rlap.network.modes import check_own_weights, trained_parameters
-from rlap.training.inference import accuracy
+from rlap.training.inference import accuracy, predict
 from rlap.unlearning.common.begin import MASKED, last_layer, last_linear
 from rlap.unlearning.common.splits import ForgettingData, some
 from rlap.unlearning.examiner.probes import balanced
@@ -26,7 +27,8 @@ class Relearning:
 
     ``steps``: at which it was looked at, 0 first; ``forget``, ``retain``: accuracy on
     the class's and the others' test samples then; ``target``, ``keep``: what counts as
-    back.
+    back; ``diverged``: the first of the steps at which answers were not finite (such
+    answers are wrong ones), None if they all were.
     """
 
     target: float
@@ -34,6 +36,7 @@ class Relearning:
     steps: tuple[int, ...]
     forget: tuple[float, ...]
     retain: tuple[float, ...]
+    diverged: int | None = None
 
     @property
     def back(self) -> float:
@@ -47,10 +50,11 @@ class Relearning:
         the answer to everything shows here."""
         return share_reached(self.retain, self.keep)
 
-    def curve(self) -> dict[str, list[float]]:
-        """Steps and accuracies, for a record."""
+    def curve(self) -> dict[str, list[float] | int]:
+        """Steps and accuracies, and where it diverged, if it did, for a record."""
         found = asdict(self)
-        return {name: list(found[name]) for name in ("steps", "forget", "retain")}
+        curve = {name: list(found[name]) for name in ("steps", "forget", "retain")}
+        return curve if self.diverged is None else {**curve, "diverged": self.diverged}
 
 
 def share_reached(found: tuple[float, ...], target: float) -> float:
@@ -119,13 +123,25 @@ def relearn(
     watched = [
         some(s, test_samples, seed) for s in (data.forget_test, data.retain_test)
     ]
-    looks = [(0, *(accuracy(new, split) for split in watched))]
+    looks, diverged = [(0, *(accuracy(new, split) for split in watched))], None
     for step in range(1, max_steps + 1):
         index = next(batches).to(few.inputs.device)
         descend(new, parameters, place(few.inputs[index]), few.labels[index], lr)
         if step % every == 0 or step == max_steps:
-            looks.append((step, *(accuracy(new, split) for split in watched)))
-    return Relearning(target, keep, *zip(*looks, strict=True))
+            found = [finite_accuracy(new, split) for split in watched]
+            looks.append((step, *(right for right, _ in found)))
+            if diverged is None and not all(finite for _, finite in found):
+                diverged = step
+    return Relearning(target, keep, *zip(*looks, strict=True), diverged)
+
+
+def finite_accuracy(model: nn.Module, split: Split) -> tuple[float, bool]:
+    """``accuracy`` where answers that are not finite are wrong, and whether all were
+    finite."""
+    logits = predict(model, split.inputs)
+    finite = logits.isfinite().all(1)
+    hits = (logits.argmax(1) == split.labels.to(logits.device)) & finite
+    return hits.float().mean().item(), bool(finite.all())
 
 
 def balanced_batches(labels: Tensor, batch_size: int, seed: int) -> Iterator[Tensor]:

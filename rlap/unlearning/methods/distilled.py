@@ -99,7 +99,7 @@ def forget_delete(
     KL(original without the class || new) on the forget set alone; the retain set is
     not used. Of several classes all are masked. ``batchnorm`` "eval" leaves running
     statistics alone (an option of the authors' code). Defaults are those of their code
-    for a class of CIFAR-10. Source: Zhou et al. (CVPR 2025), DELETE.
+    for a class of CIFAR-10. Source: DELETE (CVPR 2025), arXiv 2503.23751.
 
     >>> model, split = nn.Linear(2, 3), Split(torch.rand(9, 2), torch.arange(9) % 3)
     >>> forget_delete(model, split.subset([2, 5, 8]))

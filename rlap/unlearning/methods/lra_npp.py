@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from rlap.checks import check_count, check_finite, check_one_of, check_seed
 from rlap.data.base import Split
-from rlap.finetuning import cache_features
+from rlap.network.cutting import cache_features
 from rlap.network.modes import check_own_weights
 from rlap.unlearning.common.begin import begin
 

@@ -1,6 +1,6 @@
-"""A copy of a network in which every nonlinearity is a module of its own.
+"""captum's attributions, on a copy of the network that captum can see through.
 
-captum's DeepLift sees modules only, and each may run once: a ReLU that is called as a
+Its DeepLift sees modules only, and each may run once: a ReLU that is called as a
 function it takes for linear, without a word.
 """
 
@@ -8,11 +8,24 @@ from __future__ import annotations
 
 import operator
 from collections import Counter
+from collections.abc import Callable
 
-from torch import fx, nn
+import torch
+from torch import Tensor, fx, nn
 
 from rlap.network.copying import copy_of
+from rlap.network.layers import get_layer, unit_sum
 from rlap.network.tracing import Tracer, called
+from rlap.network.watching import watching
+
+METHODS = {
+    "captum:gradient_x_activation": "LayerGradientXActivation",
+    "captum:conductance": "LayerConductance",
+    "captum:integrated_gradients": "LayerIntegratedGradients",
+    "captum:deeplift": "LayerDeepLift",
+    "captum:internal_influence": "InternalInfluence",
+}
+ADDS_UP = 0.01  # share of DeepLift's attributions that may be missing
 
 MODULES = {
     "relu": nn.ReLU,
@@ -84,3 +97,51 @@ def _module_for(node: fx.Node, root: nn.Module, seen: Counter[str]) -> nn.Module
     if hasattr(module, "inplace"):
         module.inplace = False
     return module
+
+
+def captum_attribution(
+    model: nn.Module, x: Tensor, layer: str, method: str, target: Tensor
+) -> Tensor:
+    """|attribution| (B, d) of the target class's logit by one of captum's methods;
+    ``model`` is a ``modular`` copy."""
+    try:
+        import captum.attr
+    except ImportError as error:
+        raise ImportError(f"{method!r} needs captum: pip install captum") from error
+    module = get_layer(model, layer)
+    explain: Callable = getattr(captum.attr, METHODS[method])(model, module)
+    if method == "captum:deeplift":
+        result, delta = explain.attribute(
+            x, target=target, return_convergence_delta=True
+        )
+        check_adds_up(model, x, layer, result, delta)
+    else:
+        result = explain.attribute(x, target=target)
+        result = result[0] if isinstance(result, tuple) else result
+    return unit_sum(result.detach(), module).abs()
+
+
+@torch.no_grad()
+def check_adds_up(
+    model: nn.Module, x: Tensor, layer: str, result: Tensor, delta: Tensor
+) -> None:
+    """Raise ``ValueError`` where DeepLift's attributions (B, ...) miss the change of
+    the logit by ``delta`` (B,), though all of it passes the layer.
+
+    What passes beside the layer they cannot account for, and need not.
+    """
+    baseline: list[Tensor] = []
+    with watching(model, [layer], lambda call: baseline.append(call.output)):
+        least = model(torch.zeros_like(x))
+    with watching(model, [layer], lambda call: baseline[0]):
+        beside = model(x)
+    if not torch.allclose(beside, least, rtol=1e-4, atol=1e-5):
+        return
+    size = result.abs().flatten(1).sum(1)
+    worst = float((delta.abs() / size.clamp(min=1e-6)).max())
+    if worst > ADDS_UP:
+        raise ValueError(
+            f"captum's DeepLift does not add up here (off by {worst:.0%}): it knows no "
+            "rule for a nonlinearity behind the layer (GELU, for example), or torch.fx "
+            "cannot trace the network to make a module of it; take another method"
+        )

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from rlap.attribution import CAPTUM, attribute
 from rlap.models import MODELS, build
-from rlap.network.modular import modular
+from rlap.network.captum import modular
 from rlap.network.watching import watching
 
 # captum warns at each use that its hooks change the modules
