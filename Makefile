@@ -48,12 +48,7 @@ lint: setup  ## check style
 
 bench: setup  ## time every stage: against plain code, b511a05, others, and in size
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[bench]"
-	$(BIN)/python benchmarks/stages.py
-	$(BIN)/python benchmarks/training.py
-	$(BIN)/python benchmarks/against.py
-	$(BIN)/python benchmarks/peers.py
-	$(BIN)/python benchmarks/scale.py --figure _build/scale.png
-	$(BIN)/python benchmarks/one_group.py
+	$(BIN)/python benchmarks/run.py
 
 clean:  ## remove what builds left behind, .venv included
 	rm -rf .venv _build book/notebooks book/results
