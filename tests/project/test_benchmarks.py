@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 FOLDER = Path(__file__).parents[2] / "benchmarks"
 SCRIPT = FOLDER / "stages.py"
@@ -119,3 +120,20 @@ def test_scale(tmp_path):
             assert stage["exponents"][0] == pytest.approx(slope)
     assert files["--figure"].read_bytes().startswith(b"\x89PNG")
     assert "ImageNet-1k" in printed and "10.5 GB" in printed
+
+
+def test_all_of_them_make_one_page(tmp_path, monkeypatch):
+    page = tmp_path / "new" / "bench.md"
+    monkeypatch.syspath_prepend(str(FOLDER))
+    import run as everything
+
+    told = {name: f"what {name} prints" for name in everything.SCRIPTS}
+    monkeypatch.setattr(everything, "run", lambda name, words: told[name])
+    monkeypatch.setattr(sys, "argv", ["run.py", "--page", str(page)])
+    everything.main()
+    text = page.read_text(encoding="utf-8")
+    assert all(printed in text for printed in told.values())
+    assert "## Every stage against an earlier commit of this repository" in text
+    assert f"torch {torch.__version__}" in text and "load before it" in text
+    written = {p.stem for p in FOLDER.glob("*.py")} - {"run", "timing"}
+    assert written == set(everything.SCRIPTS)

@@ -1,0 +1,76 @@
+"""Run every benchmark, print what they print, and keep it in one page.
+
+    python benchmarks/run.py [--page _build/bench.md] [--only NAME ...]
+
+The page says on which machine, at which commit and under how much load it was made:
+with other work going on, only the ratios mean anything.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import subprocess
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+
+import torch
+
+FOLDER = Path(__file__).parent
+SCRIPTS = ("stages", "training", "against", "peers", "scale", "one_group")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    default = FOLDER.parent / "_build" / "bench.md"
+    parser.add_argument("--page", type=Path, default=default)
+    parser.add_argument("--only", nargs="+", choices=SCRIPTS, default=SCRIPTS)
+    options = parser.parse_args()
+    options.page.parent.mkdir(parents=True, exist_ok=True)
+    parts = [about()]
+    for name in options.only:
+        print(f"\n=== {name}", flush=True)
+        words = ["--figure", str(options.page.with_name("scale.png"))]
+        printed = run(name, words if name == "scale" else [])
+        parts.append(f"## {title(name)}\n\n```text\n{printed.strip()}\n```\n")
+        # after each: what was measured is kept whatever becomes of the next
+        options.page.write_text("\n".join(parts), encoding="utf-8")
+    print(f"\nkept in {options.page}")
+
+
+def run(name: str, words: list[str]) -> str:
+    """What a benchmark prints, shown as it comes."""
+    command = [sys.executable, "-W", "ignore", str(FOLDER / f"{name}.py"), *words]
+    lines = []
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        for line in process.stdout:
+            print(line, end="", flush=True)
+            lines.append(line)
+    if process.returncode:
+        raise SystemExit(f"{name} failed")
+    return "".join(lines)
+
+
+def title(name: str) -> str:
+    """The first sentence of a benchmark's own account."""
+    lines = (FOLDER / f"{name}.py").read_text(encoding="utf-8").splitlines()
+    return lines[0].strip('"').rstrip(".")
+
+
+def about() -> str:
+    """Machine, versions, commit and load."""
+    git = ["git", "-C", str(FOLDER), "describe", "--always", "--dirty", "--abbrev=10"]
+    told = subprocess.run(git, capture_output=True, text=True).stdout.strip()
+    load = f"{os.getloadavg()[0]:.1f}" if hasattr(os, "getloadavg") else "unknown"
+    device = torch.cuda.get_device_name() if torch.cuda.is_available() else "no GPU"
+    return (
+        f"Measured {datetime.now(UTC):%Y-%m-%d} at commit {told or 'unknown'}: "
+        f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, "
+        f"{device}, torch {torch.__version__}, load before it {load}.\n"
+    )
+
+
+if __name__ == "__main__":
+    main()
