@@ -10,12 +10,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-UNUSED = (
-    "_static/**/*.map",
-    "_static/locales",
-    "_static/vendor",
-    "_static/sphinx-thebe*",
-)
+UNUSED = ("_static/**/*.map", "_static/locales")
 
 
 def is_thebe(file: Any) -> bool:
