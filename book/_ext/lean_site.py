@@ -1,8 +1,7 @@
 """Sphinx extension: leave out what no reader of the site needs.
 
 sphinx-thebe declares its constants twice, so that every page has an error; nothing here
-uses it. Source maps, other languages and a second copy of the icons are a third of the
-theme's files.
+uses it. Source maps and other languages are a third of the theme's files.
 """
 
 from __future__ import annotations
@@ -11,12 +10,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-UNUSED = (
-    "_static/**/*.map",
-    "_static/locales",
-    "_static/vendor",
-    "_static/sphinx-thebe*",
-)
+UNUSED = ("_static/**/*.map", "_static/locales")
 
 
 def is_thebe(file: Any) -> bool:
