@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from dataclasses import fields as dataclass_fields
 from typing import Any, ClassVar
 
 import torch
@@ -69,7 +70,7 @@ class NoisySplit(Split):
     seed: int = 0
     frames: Frames = None
 
-    _per_sample: ClassVar[tuple[str, ...]] = ("inputs", "labels", "marked")
+    _per_sample: ClassVar[tuple[str, ...]] = (*Split._per_sample, "marked")
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -211,7 +212,7 @@ def corrupt(
         count = split.num_classes if num_classes is None else num_classes
         labels = noisy_labels(split.labels, kind, rate, count, pairs, generator)
         labels = labels.to(split.labels.device)
-        new = replace(split, labels=labels, num_classes=count)
+        new = replace(split, labels=labels, num_classes=count, targets=None)
         return _corrupted(new, labels != split.labels, kind, rate, None, seed)
     if level is None:
         raise ValueError(f"{kind!r} needs a level, the standard deviation of the noise")
@@ -252,8 +253,9 @@ def _input_noise(
     if not redraw:
         return _frozen(split, chosen, kind, level, generator, frames), marked
     noise_seed = int(torch.randint(2**62, (), generator=generator))
-    fields = (split.inputs, split.labels, split.normalisation, split.num_classes)
-    return NoisySplit(*fields, marked, kind, level, noise_seed, frames), marked
+    fields = {item.name: getattr(split, item.name) for item in dataclass_fields(split)}
+    noise = {"marked": marked, "kind": kind, "level": level, "seed": noise_seed}
+    return NoisySplit(**fields, **noise, frames=frames), marked
 
 
 def _frozen(
@@ -270,4 +272,5 @@ def _frozen(
         inputs[some] = noisy(
             split.inputs[some], kind, level, split.normalisation, generator, frames
         )
-    return Split(inputs, split.labels, split.normalisation, split.num_classes)
+    fields = {item.name: getattr(split, item.name) for item in dataclass_fields(Split)}
+    return Split(**fields | {"inputs": inputs})

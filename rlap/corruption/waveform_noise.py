@@ -130,8 +130,13 @@ def corrupt_waveforms(
 
 
 def _featured(split: Split, frames: int | None) -> Split:
+    features = mfcc(split.inputs, frames=frames)
     return Split(
-        mfcc(split.inputs, frames=frames), split.labels, num_classes=split.num_classes
+        features,
+        split.labels,
+        num_classes=split.num_classes,
+        targets=split.targets,
+        weights=split.weights,
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, TypeVar
 
@@ -80,6 +80,8 @@ class Split:
         labels: (N,) class numbers, kept as int64.
         normalisation: what turned pixels into ``inputs``, where they are images.
         num_classes: C; by default the largest label plus one.
+        targets: (N, C) probabilities to train towards in place of the labels.
+        weights: (N,), how much each sample counts in the loss; 0 leaves it out.
 
     Raises:
         TypeError, ValueError: see ``rlap.checks``.
@@ -93,9 +95,11 @@ class Split:
     labels: Tensor
     normalisation: Normalisation | None = None
     num_classes: int | None = None
+    targets: Tensor | None = None
+    weights: Tensor | None = None
 
     # names of the fields with one row a sample; subclasses may add to them
-    _per_sample: ClassVar[tuple[str, ...]] = ("inputs", "labels")
+    _per_sample: ClassVar[tuple[str, ...]] = ("inputs", "labels", "targets", "weights")
 
     def __post_init__(self) -> None:
         inputs = checks.check_inputs(self.inputs).detach().float()
@@ -110,9 +114,14 @@ class Split:
             )
         if self.normalisation is not None:
             self.normalisation._constants(inputs[:1])  # the channels must fit
+        count = count or int(labels.max()) + 1
+        targets = check_targets(self.targets, len(labels), count)
+        weights = check_weights(self.weights, len(labels))
         object.__setattr__(self, "inputs", inputs)
         object.__setattr__(self, "labels", labels)
-        object.__setattr__(self, "num_classes", count or int(labels.max()) + 1)
+        object.__setattr__(self, "num_classes", count)
+        object.__setattr__(self, "targets", targets)
+        object.__setattr__(self, "weights", weights)
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -136,15 +145,20 @@ class Split:
             index = checks.check_mask(index, len(self), "mask").nonzero().squeeze(1)
         index = checks.check_labels(index, len(index), len(self), "index")
         index = index.to(self.inputs.device)
-        rows = {name: getattr(self, name)[index] for name in self._per_sample}
-        return replace(self, **rows)
+        return self._each(lambda rows: rows[index])
 
     def to(self: S, device: torch.device | str) -> S:
         """Return the same split on another device (itself if it is there)."""
         if self.inputs.device == torch.device(device):
             return self
-        rows = {name: getattr(self, name).to(device) for name in self._per_sample}
-        return replace(self, **rows)
+        return self._each(lambda rows: rows.to(device))
+
+    def _each(self: S, change: Callable[[Tensor], Tensor]) -> S:
+        """The same split with every field of one row a sample changed."""
+        fields = {name: getattr(self, name) for name in self._per_sample}
+        return replace(
+            self, **{name: change(x) for name, x in fields.items() if x is not None}
+        )
 
     def to_tensors(self, seed: int = 0) -> Split:
         """Return a split whose inputs are fixed; a plain one is that already."""
@@ -153,6 +167,34 @@ class Split:
     def fixed_inputs(self) -> Tensor:
         """``inputs``, for what looks at them once and wants no redrawn noise."""
         return self.inputs
+
+
+def check_targets(targets: Tensor | None, n: int, classes: int) -> Tensor | None:
+    """Probabilities (n, C) as float32, or a ``ValueError``; None stays None."""
+    if targets is None:
+        return None
+    checks.check_finite(targets, "targets")
+    if targets.shape != (n, classes) or not targets.is_floating_point():
+        raise ValueError(
+            f"targets must be probabilities ({n}, {classes}), a row a sample and a "
+            f"column a class, not {targets.dtype} {tuple(targets.shape)}"
+        )
+    sums = targets.float().sum(1)
+    if targets.min() < 0 or not torch.allclose(sums, torch.ones_like(sums), atol=1e-3):
+        raise ValueError("targets must not be negative, and each row must add up to 1")
+    return targets.detach().float()
+
+
+def check_weights(weights: Tensor | None, n: int) -> Tensor | None:
+    """Weights (n,) as float32, some above 0, or a ``ValueError``; None stays None."""
+    if weights is None:
+        return None
+    checks.check_finite(weights, "weights")
+    if weights.shape != (n,) or weights.min() < 0 or weights.max() <= 0:
+        raise ValueError(
+            f"weights must have shape ({n},), none negative and some above 0"
+        )
+    return weights.detach().float()
 
 
 def check_split(split: object, name: str = "the data") -> Split:

@@ -136,5 +136,11 @@ def cache_features(model: nn.Module, split: Split, layer: str, precision: str) -
     with reading(model, split.inputs, precision=precision) as batches:
         for batch in batches:
             rows.append(_with_layer_input(model, batch, layer)[1].float())
-    labels = split.labels.to(model_device(model))
-    return Split(torch.cat(rows), labels, num_classes=split.num_classes)
+    there = split.to(model_device(model))
+    return Split(
+        torch.cat(rows),
+        there.labels,
+        num_classes=there.num_classes,
+        targets=there.targets,
+        weights=there.weights,
+    )

@@ -32,6 +32,8 @@ def fingerprint(split: Split) -> str:
     parts = []
     for item in fields(split):
         value = getattr(split, item.name)
+        if value is None and item.name in ("targets", "weights"):
+            continue  # the name of what was trained before there were any
         if isinstance(value, Tensor):
             value = digests.of_tensors({item.name: value})
         parts.append(f"{item.name}={value}")

@@ -123,7 +123,8 @@ def train(
 
     Args:
         model: any classifier, (B, ...) -> logits (B, C).
-        split: inputs (N, ...), labels (N,).
+        split: inputs (N, ...), labels (N,); its targets, where it has them, take the
+            place of the labels in the loss, and its weights weight the loss.
         recipe: see ``Recipe``; None takes its defaults.
         device: None keeps the model where it is.
         seed: of the order, the augmentation, redrawn noise and dropout.
@@ -226,9 +227,9 @@ class TrainingRun:
             self.on_epoch(self.model, epoch)
         self.perceptron = self.by_hand()
         loss_sum, hits = (torch.zeros((), device=self.device) for _ in range(2))
-        for i, (inputs, labels) in enumerate(self.batches(order)):
+        for i, (inputs, labels, soft) in enumerate(self.batches(order)):
             lr = self.set_rate(epoch * steps + i, steps)
-            loss, logits = self.step(inputs, labels)
+            loss, logits = self.step(inputs, labels, **soft)
             loss_sum += loss * len(labels)
             hits += (logits.argmax(1) == labels).sum()
         mean_loss = loss_sum.item() / len(order)  # waits for the device: real time
@@ -244,7 +245,7 @@ class TrainingRun:
 
     def by_hand(self) -> Perceptron | None:
         """The model as a perceptron, where its gradients can be written out."""
-        if self.penalty is not None or self.split.inputs.dim() != 2:
+        if self.penalty is not None or self.split.inputs.dim() != 2 or self.soft:
             return None
         found = Perceptron.of(self.model, self.history.precision)
         enough = found is not None and found.layers[-1].out_features > self.top_label
@@ -259,9 +260,17 @@ class TrainingRun:
         # BatchNorm has no variance over one sample
         return order[:-1] if n > size > 1 and n % size == 1 else order
 
-    def batches(self, order: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
-        """Inputs (B, ...) and labels (B,) of each step. Small samples are gathered for
-        many steps at once, where nothing is drawn at each access."""
+    @property
+    def soft(self) -> dict[str, Tensor]:
+        """Targets (N, C) and weights (N,), as far as the data have them."""
+        found = {"targets": self.split.targets, "weights": self.split.weights}
+        return {name: rows for name, rows in found.items() if rows is not None}
+
+    def batches(
+        self, order: Tensor
+    ) -> Iterator[tuple[Tensor, Tensor, dict[str, Tensor]]]:
+        """Inputs (B, ...), labels (B,), and ``soft``'s rows of each step. Small samples
+        are gathered for many steps at once, where nothing is drawn at each access."""
         split, size = self.split, self.recipe.batch_size
         at_once = size
         if type(split) is Split:
@@ -270,7 +279,9 @@ class TrainingRun:
         for index in order.split(at_once):
             index = index.to(self.device)
             inputs = split.at(index, self.generator).split(size)
-            yield from zip(inputs, split.labels[index].split(size), strict=True)
+            soft = {name: rows[index].split(size) for name, rows in self.soft.items()}
+            for i, labels in enumerate(split.labels[index].split(size)):
+                yield inputs[i], labels, {name: soft[name][i] for name in soft}
 
     def set_rate(self, step: int, steps_per_epoch: int) -> float:
         """Set the learning rate of ``step`` and return it."""
@@ -281,19 +292,21 @@ class TrainingRun:
             group["lr"] = lr
         return lr
 
-    def step(self, inputs: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    def step(
+        self, inputs: Tensor, labels: Tensor, **soft: Tensor
+    ) -> tuple[Tensor, Tensor]:
         """One update on a batch: the loss, and logits (B, C)."""
         inputs = augment(inputs, self.recipe, self.generator)
         backward = self.backward
         if self.perceptron is not None:
             backward = self.perceptron.backward
-        logits, loss = backward(inputs, labels, self.recipe.label_smoothing)
+        logits, loss = backward(inputs, labels, self.recipe.label_smoothing, **soft)
         self.optimizer.step()
         self.hold()
         return loss, logits
 
     def backward(
-        self, inputs: Tensor, labels: Tensor, smoothing: float
+        self, inputs: Tensor, labels: Tensor, smoothing: float, **soft: Tensor
     ) -> tuple[Tensor, Tensor]:
         """Logits (B, C) and loss of a batch; the gradients are left for a step."""
         with autocast(self.history.precision, self.device), self.strips:
@@ -304,7 +317,7 @@ class TrainingRun:
                 f"the model returns logits {tuple(logits.shape)}; labels up to "
                 f"{self.top_label} need (B, C) with C > {self.top_label}"
             )
-        loss = F.cross_entropy(logits, labels, label_smoothing=smoothing)
+        loss = cross_entropy(logits, labels, smoothing, **soft)
         if self.penalty is not None:
             loss = loss + self.penalty(self.model)
         self.optimizer.zero_grad(set_to_none=True)
@@ -328,6 +341,22 @@ class TrainingRun:
             history.monitor_accuracy.append(found[id(monitor)])
             self.plateau.step(found[id(monitor)])
         history.test_seconds.append(time.perf_counter() - began)
+
+
+def cross_entropy(
+    logits: Tensor,
+    labels: Tensor,
+    smoothing: float = 0.0,
+    targets: Tensor | None = None,
+    weights: Tensor | None = None,
+) -> Tensor:
+    """Mean cross-entropy of logits (B, C) with labels (B,) or, where there are any,
+    targets (B, C); weighted by (B,) if given: sum(w * loss) / sum(w)."""
+    goal = labels if targets is None else targets
+    if weights is None:
+        return F.cross_entropy(logits, goal, label_smoothing=smoothing)
+    loss = F.cross_entropy(logits, goal, label_smoothing=smoothing, reduction="none")
+    return (weights * loss).sum() / weights.sum().clamp(min=1e-12)  # a batch of zeros
 
 
 def check_arguments(

@@ -1,0 +1,6 @@
+"""What a person with bad data needs: what is wrong with them, and a network that is
+better for knowing it, or the one that there was."""
+
+from rlap.repair.diagnosis import Diagnosis, Rate, diagnose
+
+__all__ = ["Diagnosis", "Rate", "diagnose"]

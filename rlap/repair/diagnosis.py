@@ -1,0 +1,328 @@
+"""What is wrong with the data: labels, inputs or neither; which samples, how surely."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from rlap.checks import check_gradients, check_model, check_seed, check_two_classes
+from rlap.network.copying import copy_of
+from rlap.network.layers import model_device, preserved_random_state
+from rlap.repair.posterior import posterior, transition
+from rlap.repair.samples import Logits, Samples
+from rlap.repair.scores import Seen, bad_inputs, look, out_of_fold
+from rlap.training.loop import train
+from rlap.training.recipe import Recipe, check_recipe
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+MEMORISED = 0.25  # of accuracy, that is lost from the data to a held-out slice
+FEWEST = 100  # samples, and
+FEWEST_OF_CLASS = 20  # of the median class, below which nothing is said
+NAMED = 0.1  # share beyond its own bad labels that a class may lose unnamed
+SCORER_VALUES = 2**27  # float32 values of inputs that a fresh scorer is trained on
+RECIPE = Recipe(optimizer="adam", lr=1e-3, weight_decay=0.0)
+
+
+class Rate(NamedTuple):
+    """A share of the samples and an interval for it."""
+
+    value: float
+    low: float
+    high: float
+
+    def __str__(self) -> str:
+        return f"{self.value:.1%} ({self.low:.1%} to {self.high:.1%})"
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """What ``diagnose`` found about N samples of C classes.
+
+    Attributes:
+        ids: N names of the samples, as the data give them, or their numbers.
+        labels: (N,), as given.
+        wrong_label: (N,) probability that the label is wrong.
+        suggested: (N,), the likeliest class; ``sure`` (N,), its probability.
+        targets: (N, C) probability of each class to be the true one.
+        bad_input: (N,) probability that the input is bad.
+        label_rate, input_rate: share of wrong labels, of bad inputs; with intervals.
+        transition: (C, C), P(given label | true class).
+        statistic: of the inputs, by which bad ones are told; None where there are none.
+        memorised: whether the network has learnt its labels by heart; None: unknown.
+        told: whether there are samples enough to say anything about the labels.
+        notes: what else there is to know, such as classes that would be thrown out.
+
+    >>> found = rlap.diagnose(model, data)
+    >>> found.wrong_label.shape, found.transition.shape
+    (torch.Size([120]), torch.Size([10, 10]))
+    """
+
+    ids: list
+    labels: Tensor
+    wrong_label: Tensor
+    suggested: Tensor
+    sure: Tensor
+    targets: Tensor
+    bad_input: Tensor
+    label_rate: Rate
+    input_rate: Rate
+    transition: Tensor
+    statistic: str | None = None
+    memorised: bool | None = None
+    told: bool = True
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def labels_wrong(self) -> bool:
+        """Whether any class is mislabelled."""
+        return self.told and bool((self.transition.diagonal() < 1).any())
+
+    @property
+    def inputs_bad(self) -> bool:
+        """Whether there is a group of bad inputs."""
+        return self.statistic is not None
+
+    @property
+    def ranked(self) -> Tensor:
+        """(N,) indices of the samples, the likeliest bad ones first."""
+        good = (1 - self.wrong_label) * (1 - self.bad_input)
+        doubt = 1e-3 * (1 - self.sure)  # where no label is wrong, the least sure first
+        return (good - doubt).argsort(stable=True)
+
+    def to_frame(self) -> pd.DataFrame:
+        """One row a sample, the likeliest bad ones first (needs pandas)."""
+        import pandas as pd
+
+        order = self.ranked
+        columns = ("labels", "wrong_label", "suggested", "sure", "bad_input")
+        rows = {name: getattr(self, name)[order].numpy() for name in columns}
+        return pd.DataFrame({"id": [self.ids[i] for i in order.tolist()]} | rows)
+
+    def report(self) -> str:
+        """Three sentences: labels, inputs, network; then the notes, a line each."""
+        if not self.told:
+            labels = f"{len(self.labels)} samples are too little to tell"
+            labels += " whether labels are wrong."
+        elif self.labels_wrong:
+            classes = int((self.transition.diagonal() < 1).sum())
+            labels = f"{self.label_rate} of the labels are wrong, in {classes} of "
+            labels += f"{len(self.transition)} classes."
+        else:
+            labels = "No sign of wrong labels."
+        inputs = "No sign of bad inputs."
+        if self.inputs_bad:
+            inputs = f"{self.input_rate} of the inputs are bad: {self.statistic}."
+        network = {
+            None: "Whether the network has memorised its labels cannot be told without "
+            "holdout=.",
+            True: "The network has memorised its labels: a fresh one gave the scores.",
+            False: "The network has not memorised its labels.",
+        }[self.memorised]
+        return "\n".join([f"{labels} {inputs} {network}", *self.notes])
+
+    def __str__(self) -> str:
+        return self.report()
+
+
+@dataclass
+class Findings:
+    """A diagnosis, and what a repair goes on with: the network that gave the scores,
+    P(label right) of the held-out slice's samples (M,), and whether mirror images are
+    as good as others."""
+
+    diagnosis: Diagnosis
+    scorer: nn.Module
+    trust: Tensor | None
+    mirrored: bool
+
+
+def diagnose(
+    model: nn.Module,
+    data: Any,
+    *,
+    holdout: Any = None,
+    recipe: Recipe | None = None,
+    prepare: Callable[[Tensor], Tensor] | None = None,
+    output: Callable[[Any], Tensor] | None = None,
+    seed: int = 0,
+) -> Diagnosis:
+    """Say what is wrong with the data that ``model`` was trained on.
+
+    The model is left as it was; nothing holds all inputs in memory, unless the model
+    has memorised its labels and a fresh one must be trained.
+
+    Args:
+        model: a classifier, (B, ...) -> logits (B, C), or something with ``.logits``.
+        data: a ``Split``; (inputs, labels) or (inputs, labels, ids) of tensors or numpy
+            arrays, memory-mapped ones, too; a torch Dataset of (input, label[, id]).
+        holdout: data of the same kind that the model has *not* been trained on, just
+            as noisy; without it nobody can tell whether labels were memorised.
+        recipe: how a fresh network is trained, where one is; by default ten epochs of
+            Adam with a one-cycle learning rate.
+        prepare: from a batch as stored to what the model takes; by default uint8
+            becomes float in [0, 1].
+        output: takes the logits from what the model returns.
+        seed: of the folds and the heads.
+
+    Raises ``TypeError`` and ``ValueError`` for unusable data or models.
+
+    >>> print(rlap.diagnose(model, data).report().split(".")[1])
+     No sign of bad inputs
+    """
+    network = Logits(check_model(model), output)
+    check_recipe(recipe)
+    samples = Samples(data, prepare)
+    held = None if holdout is None else Samples(holdout, prepare)
+    return findings(network, samples, held, recipe or RECIPE, check_seed(seed)).diagnosis
+
+
+def findings(
+    network: Logits, samples: Samples, held: Samples | None, recipe: Recipe, seed: int
+) -> Findings:
+    """``diagnose``, with what a repair needs beside the diagnosis."""
+    check_gradients()
+    seen = look(network, samples)
+    check_two_classes(seen.labels)
+    slice_ = None if held is None else look(network, held, seen.mirrored)
+    memorised = None
+    if slice_ is not None:
+        memorised = seen.accuracy - slice_.accuracy > MEMORISED
+    scorer = network
+    if memorised:
+        scorer = fresh_scorer(network, samples, recipe, seen.mirrored, seed)
+        seen = look(scorer, samples, seen.mirrored)
+        slice_ = look(scorer, held, seen.mirrored)
+    found, trust = _judge(seen, slice_, seed)
+    found = replace(found, memorised=memorised)
+    return Findings(found, scorer, trust, seen.mirrored)
+
+
+def _judge(
+    seen: Seen, held: Seen | None, seed: int
+) -> tuple[Diagnosis, Tensor | None]:
+    """The diagnosis of what was seen, and P(label right) of a held-out slice's samples,
+    0 for bad inputs.
+
+    Bad inputs first: until they are out, they look like wrong labels."""
+    p, given = seen.probabilities, seen.labels
+    n, classes = p.shape
+    counts = given.bincount(minlength=classes)
+    everyone = torch.ones(n, dtype=torch.bool)
+    heads = out_of_fold(seen.features, given, classes, everyone, seed)
+    both = (p + heads.probabilities) / 2
+    bad = bad_inputs(seen, both.gather(1, given[:, None]).squeeze(1))
+    keep = bad.probability < 0.5
+    if not keep.all():
+        heads = out_of_fold(seen.features, given, classes, keep, seed)
+        both = (p + heads.probabilities) / 2
+    told = n >= FEWEST and counts[counts > 0].float().median() >= FEWEST_OF_CLASS
+    matrix = torch.eye(classes)
+    if told:
+        matrix = transition(both[keep], given[keep])
+    targets = posterior(both, matrix, given)
+    wrong = 1 - targets.gather(1, given[:, None]).squeeze(1)
+    sure, suggested = targets.max(1)
+    if torch.equal(matrix, torch.eye(classes)):
+        sure = both.gather(1, given[:, None]).squeeze(1)  # how well the label fits
+    found = Diagnosis(
+        seen.ids, given, wrong, suggested, sure, targets, bad.probability,
+        _rate(wrong[keep], _joint_rate(matrix, targets[keep])),
+        _rate(bad.probability), matrix, bad.statistic, None, bool(told),
+        _notes(given, wrong, bad.probability, counts),
+    )  # fmt: skip
+    if held is None:
+        return found, None
+    other = (held.probabilities + heads.predict(held.features)) / 2
+    trust = posterior(other, matrix, held.labels)
+    trust = trust.gather(1, held.labels[:, None]).squeeze(1)
+    if bad.statistic is not None:
+        # told by the same statistics as in the data
+        together = Seen(
+            torch.cat([p, held.probabilities]),
+            seen.features[:0],
+            torch.cat([seen.statistics, held.statistics]),
+            torch.cat([given, held.labels]),
+            [],
+        )
+        fit = torch.cat([both, other]).gather(1, together.labels[:, None]).squeeze(1)
+        trust = trust * (bad_inputs(together, fit).probability[n:] < 0.5)
+    return found, trust
+
+
+def _joint_rate(matrix: Tensor, targets: Tensor) -> float:
+    """Share of wrong labels by the transition matrix and the share of each class."""
+    return float((targets.mean(0) * (1 - matrix.diagonal())).sum())
+
+
+def _rate(probability: Tensor, other: float | None = None) -> Rate:
+    """The mean, from and to two standard errors beyond it or another estimate."""
+    value = probability.mean().item()
+    estimates = [value] if other is None else [value, other]
+    error = 2 * (value * (1 - value) / len(probability)) ** 0.5
+    low, high = min(estimates) - error, max(estimates) + error
+    return Rate(value, max(0.0, low), min(1.0, high))
+
+
+def _notes(given: Tensor, wrong: Tensor, bad: Tensor, counts: Tensor) -> list[str]:
+    """Classes that would lose far more samples than are bad in them."""
+    notes = []
+    lost = (wrong > 0.5) | (bad > 0.5)
+    expected = 1 - (1 - wrong) * (1 - bad)
+    for c in counts.nonzero().flatten().tolist():
+        own = given == c
+        share, due = lost[own].float().mean().item(), expected[own].mean().item()
+        if share > due + NAMED or share > 0.5:
+            notes.append(
+                f"Class {c} would lose {share:.0%} of its {int(counts[c])} samples: "
+                "look at them before you drop any."
+            )
+    return notes
+
+
+def fresh_scorer(
+    network: Logits, samples: Samples, recipe: Recipe, mirrored: bool, seed: int
+) -> Logits:
+    """A copy with new weights, trained shortly and, if of images, on crops and flips:
+    it has had no time to learn labels by heart."""
+    new = fresh(network, seed)
+    first = next(samples.batches(size=1)).inputs
+    most = max(FEWEST, SCORER_VALUES // first.numel())
+    rows = None
+    if len(samples) > most:
+        generator = torch.Generator().manual_seed(seed)
+        rows = torch.randperm(len(samples), generator=generator)[:most].tolist()
+    split = samples.split(rows)
+    train(new, split, augmented(recipe, split.inputs, mirrored), seed=seed)
+    return new
+
+
+def augmented(recipe: Recipe, inputs: Tensor, mirrored: bool) -> Recipe:
+    """The recipe with crops and flips, where it has none and the images bear them."""
+    small = inputs.dim() != 4 or min(inputs.shape[2:]) <= recipe.crop_padding
+    if recipe.augment != "none" or small or not mirrored:
+        return recipe
+    return replace(recipe, augment="crop+flip")
+
+
+def fresh(network: Logits, seed: int) -> Logits:
+    """A copy with weights drawn anew; ``TypeError`` for layers that cannot do that."""
+    new = copy_of(network)
+    device = model_device(network)
+    with preserved_random_state(device, seed):
+        for name, module in new.named_modules():
+            own = (*module.parameters(recurse=False), *module.buffers(recurse=False))
+            if not own:
+                continue
+            if not hasattr(module, "reset_parameters"):
+                raise TypeError(
+                    f"{type(module).__name__} {name!r} cannot draw new weights: it has "
+                    "no reset_parameters()"
+                )
+            module.reset_parameters()
+    return new

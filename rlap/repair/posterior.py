@@ -1,0 +1,112 @@
+"""Which label is wrong: the class that a sample more likely belongs to.
+
+Labels are taken to be drawn from the true class by a matrix T, T[c, j] = P(given j |
+true c). Two estimates make it: anchors say whether a class is mislabelled at all, the
+confident joint by how much. Then the mixing of classes by T is undone in what a network
+predicts, and Bayes' rule with the label that was given does the rest.
+
+Sources: the confident joint is Northcutt, Jiang and Chuang (JAIR 2021); anchors are
+Patrini et al. (CVPR 2017).
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+STEPS = 30  # of expectation-maximisation
+ANCHORS = 0.1  # share of a class's samples that are its most confident
+FEWEST_ANCHORS = 20
+MISLABELLED = 0.05  # share of wrong labels at the anchors below which there are none
+ROWS = 2**16  # samples at once
+TINY = 1e-12
+
+
+def anchor_rates(p: Tensor, given: Tensor) -> Tensor:
+    """Share of other labels among the samples most surely of each class, (C,).
+
+    p: (N, C) predictions for samples that were not trained on; given: (N,) labels. As
+    many samples a class as a tenth of its labels, and at least 20 if there are.
+
+    >>> p = torch.eye(2)[[0, 0, 1, 1]]
+    >>> anchor_rates(p, torch.tensor([0, 1, 1, 1]))
+    tensor([0.5000, 0.0000])
+    """
+    rates = torch.zeros(p.shape[1])
+    for c in range(p.shape[1]):
+        own = int((given == c).sum())
+        likely = int((p.argmax(1) == c).sum())  # beyond them none is surely of it
+        size = min(max(FEWEST_ANCHORS, round(ANCHORS * own)), likely)
+        if size:
+            rates[c] = (given[p[:, c].topk(size).indices] != c).float().mean()
+    return rates
+
+
+def confident_joint(p: Tensor, given: Tensor) -> Tensor:
+    """Samples by true class (rows) and given label (columns), (C, C), as far as
+    predictions p (N, C) tell: a sample is counted for the likeliest of the classes that
+    it reaches the mean confidence of. Each column adds up to the labels given.
+
+    >>> p = torch.tensor([[0.9, 0.1], [0.9, 0.1], [0.1, 0.9], [0.95, 0.05]])
+    >>> confident_joint(p, torch.tensor([0, 0, 1, 1]))
+    tensor([[2., 1.],
+            [0., 1.]])
+    """
+    classes = p.shape[1]
+    counts = given.bincount(minlength=classes).float()
+    own = p.gather(1, given[:, None]).squeeze(1)
+    sums = torch.zeros(classes).scatter_add_(0, given, own)
+    needed = torch.where(counts > 0, sums / counts.clamp(min=1), 2.0)
+    reached = p.masked_fill(p < needed - 1e-6, -1.0)
+    sure, likely = reached.max(1)
+    index = (likely * classes + given)[sure >= 0]
+    joint = index.bincount(minlength=classes**2).view(classes, classes).float()
+    columns = joint.sum(0)
+    joint += torch.diag((columns == 0).float())  # nothing known: as they were given
+    return joint / joint.sum(0).clamp(min=1) * counts
+
+
+def transition(p: Tensor, given: Tensor) -> Tensor:
+    """T (C, C): P(given label | true class), a row of the identity for a class that is
+    not mislabelled.
+
+    >>> p = torch.eye(2)[[0, 0, 1, 1]]
+    >>> transition(p, torch.tensor([0, 0, 1, 1]))
+    tensor([[1., 0.],
+            [0., 1.]])
+    """
+    joint = confident_joint(p, given)
+    matrix = joint / joint.sum(1, keepdim=True).clamp(min=TINY)
+    clean = (anchor_rates(p, given) < MISLABELLED) | (joint.sum(1) == 0)
+    return torch.where(clean[:, None], torch.eye(len(joint)), matrix)
+
+
+def unmix(p: Tensor, matrix: Tensor, steps: int = STEPS) -> Tensor:
+    """The true classes' probabilities q (N, C) whose labels would have those of p: q
+    maximises sum_j p_j log (q T)_j, by ``steps`` of expectation-maximisation.
+
+    >>> T = torch.tensor([[0.75, 0.25], [0.25, 0.75]])
+    >>> unmix(torch.tensor([[0.75, 0.25]]), T, steps=500).round(decimals=2)
+    tensor([[1., 0.]])
+    """
+    parts = []
+    for some in p.split(ROWS):
+        q = some.clone()
+        for _ in range(steps):
+            q = q * ((some / (q @ matrix).clamp(min=TINY)) @ matrix.T)
+        parts.append(q / q.sum(1, keepdim=True).clamp(min=TINY))
+    return torch.cat(parts)
+
+
+def posterior(p: Tensor, matrix: Tensor, given: Tensor) -> Tensor:
+    """P(true class | sample, given label), (N, C): proportional to q_c T[c, given].
+
+    >>> T = torch.tensor([[0.75, 0.25], [0.25, 0.75]])
+    >>> posterior(torch.tensor([[0.75, 0.25]]), T, torch.tensor([0])).shape
+    torch.Size([1, 2])
+    """
+    q = unmix(p, matrix) * matrix.T[given]
+    total = q.sum(1, keepdim=True)
+    # a label that no class can have been given: nothing is known against it
+    known = torch.nn.functional.one_hot(given, p.shape[1]).to(q.dtype)
+    return torch.where(total > TINY, q / total.clamp(min=TINY), known)

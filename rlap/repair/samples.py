@@ -1,0 +1,168 @@
+"""Data as people have them, read a batch at a time; and whatever a network returns.
+
+Nothing here holds all the inputs in memory unless ``Samples.split`` asks for them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, Subset
+from torch.utils.data import Dataset as TorchDataset
+
+from rlap.checks import check_inputs, check_labels
+from rlap.data.base import Split
+from rlap.network.layers import preserved_random_state
+
+BATCH = 256
+
+
+class Batch(NamedTuple):
+    """Inputs (B, ...) in float32, labels (B,) int64, and what names each sample."""
+
+    inputs: Tensor
+    labels: Tensor
+    ids: list
+
+
+class Samples:
+    """Samples of any of these: a ``Split``; (inputs, labels) or (inputs, labels, ids)
+    of tensors or numpy arrays, memory-mapped ones, too; a torch ``Dataset`` of (input,
+    label) or (input, label, id).
+
+    ``prepare`` turns a batch as stored into what the network takes; by default uint8
+    becomes float in [0, 1] and other numbers float. Raises ``TypeError`` for anything
+    else, with what to give instead.
+
+    >>> images = np.zeros((5, 3, 4, 4), dtype=np.uint8)
+    >>> [len(batch.ids) for batch in Samples((images, np.arange(5))).batches(size=3)]
+    [3, 2]
+    """
+
+    def __init__(
+        self, data: Any, prepare: Callable[[Tensor], Tensor] | None = None
+    ) -> None:
+        self.prepare = prepare or as_floats
+        self.data = data
+        if isinstance(data, Split):
+            self.data = (data.fixed_inputs(), data.labels)
+        elif isinstance(data, DataLoader):
+            raise TypeError("give the data set of the DataLoader: loader.dataset")
+        elif isinstance(data, tuple | list) and len(data) in (2, 3):
+            lengths = {len(part) for part in data}
+            if len(lengths) != 1:
+                raise ValueError(
+                    f"inputs, labels (and ids) differ in length: {lengths}"
+                )
+        elif not isinstance(data, TorchDataset) or not hasattr(data, "__len__"):
+            raise TypeError(
+                "the data must be an rlap.Split, a pair (inputs, labels) of tensors or "
+                "arrays, or a torch Dataset of (input, label) with a length, not a "
+                f"{type(data).__name__}"
+            )
+        if len(self) == 0:
+            raise ValueError("there are no samples")
+
+    def __len__(self) -> int:
+        return len(self.data[0]) if self._stored else len(self.data)
+
+    @property
+    def _stored(self) -> bool:
+        return isinstance(self.data, tuple | list)
+
+    def batches(
+        self, rows: Sequence[int] | None = None, size: int = BATCH
+    ) -> Iterator[Batch]:
+        """The samples (of ``rows``, by default all) in order, ``size`` at a time."""
+        raw = self._read(rows, size) if self._stored else self._load(rows, size)
+        start = 0
+        for inputs, labels, ids in raw:
+            inputs = check_inputs(self.prepare(tensor(inputs))).float()
+            labels = check_labels(tensor(labels), len(inputs))
+            if ids is None:
+                ids = range(start, start + len(labels))
+                ids = ids if rows is None else [int(rows[i]) for i in ids]
+            start += len(labels)
+            yield Batch(inputs, labels, list(ids))
+
+    def _read(self, rows: Sequence[int] | None, size: int) -> Iterator[tuple]:
+        for start in range(0, len(self) if rows is None else len(rows), size):
+            part = slice(start, start + size)
+            index = part if rows is None else np.asarray(rows[part])
+            inputs, labels, *ids = (take(stored, index) for stored in self.data)
+            yield inputs, labels, plain(ids[0]) if ids else None
+
+    def _load(self, rows: Sequence[int] | None, size: int) -> Iterator[tuple]:
+        data = self.data if rows is None else Subset(self.data, list(rows))
+        own = torch.Generator()  # a loader draws from the global one otherwise
+        for inputs, labels, *ids in DataLoader(data, batch_size=size, generator=own):
+            yield inputs, labels, plain(ids[0]) if ids else None
+
+    def split(
+        self, rows: Sequence[int] | None = None, classes: int | None = None
+    ) -> Split:
+        """The samples as a ``Split``, held in memory."""
+        with preserved_random_state(torch.device("cpu")):  # a transform may draw
+            inputs, labels, _ = zip(*self.batches(rows), strict=True)
+        return Split(torch.cat(inputs), torch.cat(labels), num_classes=classes)
+
+
+def as_floats(stored: Tensor) -> Tensor:
+    """uint8 as float32 in [0, 1]; floating-point numbers as they are."""
+    return stored.float() / 255 if stored.dtype == torch.uint8 else stored
+
+
+def tensor(values: Any) -> Tensor:
+    """Values of a tensor or an array; copied, where the array may not be written."""
+    if isinstance(values, Tensor):
+        return values
+    array = np.asarray(values)
+    return torch.from_numpy(array if array.flags.writeable else array.copy())
+
+
+def take(stored: Any, index: Any) -> Any:
+    """Rows of a tensor, an array or a list, as stored."""
+    if isinstance(stored, Tensor):
+        index = index if isinstance(index, slice) else torch.as_tensor(index)
+        return stored[index]
+    if isinstance(stored, np.ndarray):
+        return stored[index]
+    return stored[index] if isinstance(index, slice) else [stored[i] for i in index]
+
+
+def plain(ids: Any) -> list:
+    """Names of samples as plain Python values."""
+    return ids.tolist() if isinstance(ids, Tensor | np.ndarray) else list(ids)
+
+
+class Logits(nn.Module):
+    """A network as one that returns logits (B, C) and nothing else.
+
+    ``output`` takes them from what the network returns; by default they are that
+    itself, or what it calls "logits".
+
+    >>> class Wrapped(nn.Linear):
+    ...     def forward(self, x):
+    ...         return {"logits": super().forward(x)}
+    >>> Logits(Wrapped(2, 3))(torch.ones(1, 2)).shape
+    torch.Size([1, 3])
+    """
+
+    def __init__(
+        self, network: nn.Module, output: Callable[[Any], Tensor] | None = None
+    ) -> None:
+        super().__init__()
+        self.network, self.output = network, output
+        self.training = network.training
+
+    def forward(self, x: Tensor) -> Tensor:
+        returned = self.network(x)
+        if self.output is not None:
+            return self.output(returned)
+        if isinstance(returned, Mapping):
+            return returned.get("logits", returned)
+        return getattr(returned, "logits", returned)

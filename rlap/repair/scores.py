@@ -1,0 +1,245 @@
+"""What cheap passes over data tell: predictions, features, statistics of the inputs,
+and what a head says of samples that it was not trained on."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, fx, nn
+
+from rlap.data.base import Split
+from rlap.network.layers import check_logits, evaluating, placing
+from rlap.network.precision import own_precision
+from rlap.network.watching import Call, watching
+from rlap.partition import partition
+from rlap.repair.samples import Samples
+from rlap.training.inference import predict
+from rlap.training.loop import train
+from rlap.training.recipe import Recipe
+
+FOLDS = 5
+HIDDEN = 128  # units of the fresh head
+HEAD_EPOCHS = 12
+MOST_FEATURES = 1024  # values a sample that are kept; more are projected
+MIRRORED = 0.95  # of the accuracy, that a network keeps on mirror images if it may
+STATISTICS = ("values at their bounds", "roughness", "spread", "extremes")
+APART = 4.0  # Ashman's D of one statistic's two groups, to be believed
+SMALLEST_GROUP = 0.005  # share of the samples
+LARGEST_GROUP = 0.7
+CLASSES = 0.2  # of the groups' variance, that classes may explain
+WORSE = 4.0  # standard errors by which the bad group must be less well predicted
+
+
+@dataclass
+class Seen:
+    """What one pass saw of N samples: probabilities (N, C), features (N, d), statistics
+    of the inputs (N, 4), labels (N,) and ids; whether mirror images were used."""
+
+    probabilities: Tensor
+    features: Tensor
+    statistics: Tensor
+    labels: Tensor
+    ids: list
+    mirrored: bool = False
+
+    @property
+    def accuracy(self) -> float:
+        """Share of the samples that the network classifies as labelled."""
+        return (self.probabilities.argmax(1) == self.labels).float().mean().item()
+
+
+@own_precision()
+@torch.no_grad()
+def look(model: nn.Module, samples: Samples, mirror: bool | None = None) -> Seen:
+    """One pass of ``model`` over the samples, a batch at a time, on its device.
+
+    Images are shown mirrored, too, and the probabilities averaged, where the network is
+    as good on mirror images (``mirror`` None), or where ``mirror`` says so.
+    """
+    kept: list[tuple] = []
+    place = project = None
+    with evaluating(model):
+        for inputs, labels, ids in samples.batches():
+            place = place or placing(model, inputs[:1])
+            logits, features = with_features(model, place(inputs))
+            if len(kept) == 0:
+                project = projection(features)
+            p, other = logits.softmax(1), None
+            if inputs.dim() == 4 and mirror is not False:
+                other = check_logits(model(place(inputs.flip(-1)))).float().softmax(1)
+            features = features if project is None else features @ project
+            row = (p, other, features, statistics(inputs.to(p.device)), labels)
+            kept.append((*(x if x is None else x.cpu() for x in row), ids))
+    first, second, features, about, labels, ids = zip(*kept, strict=True)
+    p, labels = torch.cat(first), torch.cat(labels)
+    if int(labels.max()) >= p.shape[1]:
+        raise ValueError(
+            f"the model tells {p.shape[1]} classes apart; labels go up to "
+            f"{int(labels.max())}"
+        )
+    if mirror is not False and second[0] is not None:
+        other = torch.cat(second)
+        right = [(each.argmax(1) == labels).float().mean() for each in (p, other)]
+        mirror = bool(right[1] >= MIRRORED * right[0]) if mirror is None else mirror
+        p = (p + other) / 2 if mirror else p
+    names = [name for some in ids for name in some]
+    seen = Seen(p, torch.cat(features), torch.cat(about), labels, names, bool(mirror))
+    return seen
+
+
+def with_features(model: nn.Module, x: Tensor) -> tuple[Tensor, Tensor]:
+    """Logits (B, C) of a batch and what entered the Linear layer that made them, (B,
+    d); the logits themselves, where no such layer did."""
+    last: list[tuple[Tensor, Tensor]] = []
+
+    def see(call: Call) -> None:
+        last[:] = [(call.input.detach().clone(), call.output)]
+
+    linear = [n for n, m in model.named_modules() if isinstance(m, nn.Linear)]
+    with watching(model, linear, see):
+        output = model(x)
+    logits = check_logits(output, len(x)).float()
+    if not torch.isfinite(logits).all():
+        raise ValueError("the model's logits hold NaN or infinite values")
+    if last and last[0][1].shape == output.shape and torch.equal(last[0][1], output):
+        return logits, last[0][0].float().flatten(1)
+    return logits, logits
+
+
+def projection(features: Tensor) -> Tensor | None:
+    """A matrix (d, 1,024) that nearly keeps the distances, where d is larger."""
+    d = features.shape[1]
+    if d <= MOST_FEATURES:
+        return None
+    generator = torch.Generator().manual_seed(0)
+    matrix = torch.randn(d, MOST_FEATURES, generator=generator) / MOST_FEATURES**0.5
+    return matrix.to(features.device)
+
+
+def statistics(inputs: Tensor) -> Tensor:
+    """Four numbers a sample, (B, ...) -> (B, 4): the share of values at the sample's
+    own bounds, and logarithms of the mean step between neighbours on the last axis, of
+    the standard deviation, and of the largest distance from the mean.
+
+    >>> statistics(torch.tensor([[0.0, 1.0, 0.0, 1.0]]))[0, 0]
+    tensor(1.)
+    """
+    flat = inputs.flatten(1)
+    low, high = flat.amin(1, keepdim=True), flat.amax(1, keepdim=True)
+    bounds = ((flat == low) | (flat == high)).float().mean(1)
+    steps = inputs.diff(dim=-1).abs().flatten(1)
+    rough = steps.mean(1) if steps.shape[1] else torch.zeros_like(bounds)
+    spread = flat.std(1, correction=0)
+    extreme = (flat - flat.mean(1, keepdim=True)).abs().amax(1)
+    logs = [(x + 1e-3).log() for x in (rough, spread, extreme)]
+    return torch.stack([bounds, *logs], 1)
+
+
+@dataclass(frozen=True)
+class BadInputs:
+    """P(bad input) of each sample, (N,), and the statistic that tells; None: none."""
+
+    probability: Tensor
+    statistic: str | None = None
+
+
+def bad_inputs(seen: Seen, reference: Tensor) -> BadInputs:
+    """Samples whose inputs are unlike the others' and which are less well predicted.
+
+    Every statistic is split in two by a mixture of Gaussians. The split is believed
+    only where its groups stand far apart and ``reference`` (N,), the probability of the
+    given label, is surely lower in one, which is no large majority and found in all
+    classes alike: classes form groups, too.
+    """
+    n = len(reference)
+    best, found = 0.0, BadInputs(torch.zeros(n))
+    for i, name in enumerate(STATISTICS):
+        values = seen.statistics[:, i].double()
+        if n < 50 or values.std(correction=0) < 1e-6:
+            continue
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # what it warns of is decided here
+                parts = partition(values, rule="loss", start="best", quality=reference)
+        except ValueError:  # nobody on one side
+            continue
+        bad, apart = parts.low_quality, parts.diagnostics["separation"]
+        share = bad.float().mean().item()
+        if not SMALLEST_GROUP <= share <= LARGEST_GROUP or apart < APART:
+            continue
+        if by_class(bad, seen.labels) > CLASSES:
+            continue
+        good, poor = reference[~bad], reference[bad]
+        error = (good.var() / len(good) + poor.var() / max(1, len(poor))).sqrt()
+        surely = float((good.mean() - poor.mean()) / error.clamp(min=1e-9))
+        if len(poor) > 1 and surely > max(WORSE, best):
+            best, found = surely, BadInputs(1 - parts.posterior.float(), name)
+    return found
+
+
+def by_class(bad: Tensor, labels: Tensor) -> float:
+    """Share of the variance of ``bad`` (N,) that the labels (N,) explain, in [0, 1].
+
+    >>> by_class(torch.tensor([True, True, False, False]), torch.tensor([0, 0, 1, 1]))
+    1.0
+    """
+    counts = labels.bincount().float()
+    shares = labels.bincount(bad.float()) / counts.clamp(min=1)
+    overall = bad.float().mean()
+    between = (counts * (shares - overall).square()).sum() / len(labels)
+    return float(between / (overall * (1 - overall)).clamp(min=1e-9))
+
+
+@dataclass
+class OutOfFold:
+    """Probabilities (N, C) of heads for samples that they were not trained on, and the
+    heads, for other samples."""
+
+    probabilities: Tensor
+    heads: list[nn.Module]
+    centre: Tensor
+    scale: Tensor
+
+    def predict(self, features: Tensor) -> Tensor:
+        """Mean probabilities (M, C) of all heads for features (M, d)."""
+        x = (features - self.centre) / self.scale
+        return sum(predict(head, x).softmax(1) for head in self.heads) / FOLDS
+
+
+def out_of_fold(
+    features: Tensor, labels: Tensor, classes: int, keep: Tensor, seed: int = 0
+) -> OutOfFold:
+    """Train a fresh two-layer head on all folds but one, five times.
+
+    features: (N, d); labels: (N,); keep: (N,) bool, the samples to be trained on.
+    """
+    centre, scale = features.mean(0), features.std(0, correction=0).clamp(min=1e-6)
+    x = (features - centre) / scale
+    n = len(labels)
+    generator = torch.Generator().manual_seed(seed)
+    fold = torch.randperm(n, generator=generator) % FOLDS
+    # at least 40 steps an epoch, or few samples are hardly trained on
+    size = max(16, min(256, n // 50))
+    recipe = Recipe(
+        epochs=HEAD_EPOCHS, batch_size=size, optimizer="adam", lr=2e-3, weight_decay=0
+    )
+    p, heads = torch.zeros(n, classes), []
+    for i in range(FOLDS):
+        head = fx.symbolic_trace(fresh_head(x.shape[1], classes, seed + i))
+        rows = (fold != i) & keep
+        train(head, Split(x[rows], labels[rows], None, classes), recipe, seed=seed)
+        p[fold == i] = predict(head, x[fold == i]).softmax(1)
+        heads.append(head)
+    return OutOfFold(p, heads, centre, scale)
+
+
+def fresh_head(d: int, classes: int, seed: int) -> nn.Sequential:
+    """Linear, ReLU, Linear on d features, drawn from ``seed`` alone."""
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)
+        layers = (nn.Linear(d, HIDDEN), nn.ReLU(), nn.Linear(HIDDEN, classes))
+        return nn.Sequential(*layers)
+
+

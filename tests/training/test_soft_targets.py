@@ -1,0 +1,127 @@
+"""Targets and weights of samples, from the data to the step."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+from conftest import blobs, mlp, pictures, state
+from torch import nn
+
+import rlap
+from rlap.data.base import Split
+from rlap.network.cutting import cache_features
+from rlap.training.checkpoint import fingerprint
+from rlap.training.loop import cross_entropy
+
+RECIPE = rlap.Recipe(epochs=2, batch_size=16, lr=0.05)
+
+
+def with_soft(split, targets=None, weights=None):
+    return Split(split.inputs, split.labels, None, split.num_classes, targets, weights)
+
+
+def trained(split, **options):
+    model = mlp()
+    history = rlap.train(model, split, RECIPE, **options)
+    return state(model), history
+
+
+def test_one_hot_targets_and_weights_of_one_are_the_labels():
+    data = blobs()
+    plain, history = trained(data)
+    one_hot = F.one_hot(data.labels, 3).float()
+    for soft in ({"targets": one_hot}, {"weights": torch.ones(60)}):
+        same, found = trained(with_soft(data, **soft))
+        assert history.loss == pytest.approx(found.loss, abs=1e-5)
+        assert all(torch.allclose(plain[k], same[k], atol=1e-5) for k in plain)
+
+
+def test_the_loss_by_hand():
+    logits = torch.tensor([[0.0, 0.0], [1.0, 0.0]]).log_softmax(1)
+    labels, targets = torch.tensor([0, 0]), torch.tensor([[0.5, 0.5], [0.25, 0.75]])
+    each = -(targets * logits).sum(1)
+    weights = torch.tensor([1.0, 3.0])
+    assert torch.isclose(cross_entropy(logits, labels, 0.0, targets), each.mean())
+    weighted = (each[0] + 3 * each[1]) / 4
+    found = cross_entropy(logits, labels, 0.0, targets, weights)
+    assert torch.isclose(found, weighted)
+    assert cross_entropy(logits, labels, 0.0, None, 0 * weights) == 0
+
+
+def test_weights_of_zero_leave_samples_out():
+    data = blobs()
+    weights = (torch.arange(60) % 2).float()
+    broken = data.inputs.clone()
+    broken[weights == 0] = 7.0
+    other = Split(broken, data.labels, None, 3)
+    one, _ = trained(with_soft(data, weights=weights))
+    two, _ = trained(with_soft(other, weights=weights))
+    assert all(torch.allclose(one[k], two[k], atol=1e-6) for k in one)
+
+
+def test_targets_of_one_class_win_over_labels():
+    data = blobs()
+    targets = F.one_hot(torch.full((60,), 2), 3).float()
+    model = mlp()
+    rlap.train(model, with_soft(data, targets), rlap.Recipe(epochs=20, lr=0.05))
+    assert rlap.predict(model, data.inputs).argmax(1).eq(2).all()
+
+
+def test_soft_rows_go_where_their_samples_go():
+    targets, weights = torch.rand(60, 3).softmax(1), torch.rand(60)
+    data = with_soft(blobs(), targets, weights)
+    part = data.subset([3, 1])
+    assert torch.equal(part.targets, targets[[3, 1]])
+    assert torch.equal(part.weights, weights[[3, 1]])
+    cached = cache_features(mlp(), data, "2", "fp32")
+    assert torch.equal(cached.targets, targets)
+    noisy = rlap.corrupt(data, kind="gaussian", rate=0.5, level=1.0, seed=0, redraw=True)
+    assert torch.equal(noisy.split.targets, targets)
+    assert torch.equal(noisy.split.to_tensors().subset([5]).weights, weights[[5]])
+    relabelled = rlap.corrupt(data, kind="symmetric_exclusive", rate=0.5, seed=0).split
+    assert relabelled.targets is None and torch.equal(relabelled.weights, weights)
+
+
+def test_the_head_on_cached_features_sees_them():
+    data = blobs()
+    targets = F.one_hot(torch.full((60,), 1), 3).float()
+    model, recipe = mlp(), rlap.Recipe(epochs=30, lr=0.05)
+    rlap.finetune(model, with_soft(data, targets), layer="2", recipe=recipe)
+    assert rlap.predict(model, data.inputs).argmax(1).eq(1).all()
+
+
+def test_a_checkpoint_tells_them_apart(tmp_path):
+    data = blobs()
+    plain, weighted = data, with_soft(data, weights=torch.ones(60))
+    assert fingerprint(plain) != fingerprint(weighted)
+    assert fingerprint(weighted) != fingerprint(
+        with_soft(data, weights=torch.full((60,), 2.0))
+    )
+    path = tmp_path / "saved.pt"
+    trained(plain, checkpoint=path)
+    with pytest.raises(ValueError, match="another run"):
+        trained(weighted, checkpoint=path)
+
+
+def test_images_are_trained_with_them():
+    data = pictures()
+    weights = torch.ones(len(data))
+    model = nn.Sequential(nn.Flatten(), nn.Linear(128, 3))
+    history = rlap.train(model, with_soft(data, weights=weights), RECIPE)
+    assert len(history.loss) == 2
+
+
+@pytest.mark.parametrize(
+    "soft",
+    [
+        {"targets": torch.rand(60, 2).softmax(1)},
+        {"targets": torch.rand(60, 3)},
+        {"targets": torch.full((60, 3), 2.0) - torch.tensor([0.0, 2.0, 3.0])},
+        {"weights": torch.zeros(60)},
+        {"weights": torch.full((60,), -1.0)},
+        {"weights": torch.ones(59)},
+        {"weights": torch.full((60,), torch.nan)},
+    ],
+)
+def test_what_are_none(soft):
+    with pytest.raises(ValueError):
+        with_soft(blobs(), **soft)
