@@ -25,6 +25,7 @@ from rlap.partition import (
     share_at_bounds,
 )
 from rlap.pruning import Mask, prune
+from rlap.repair import Diagnosis, Repair, diagnose, repair
 from rlap.sensitivity import sensitivity, top_units
 from rlap.training.inference import predict
 from rlap.training.loop import History, TrainingDiverged, train
@@ -36,10 +37,12 @@ __all__ = [
     "Corrupted",
     "Dataset",
     "DegeneratePartitionWarning",
+    "Diagnosis",
     "History",
     "Mask",
     "Partition",
     "Recipe",
+    "Repair",
     "Result",
     "Scan",
     "Split",
@@ -49,6 +52,7 @@ __all__ = [
     "attribute",
     "corrupt",
     "corrupt_waveforms",
+    "diagnose",
     "evaluate",
     "finetune",
     "load",
@@ -56,6 +60,7 @@ __all__ = [
     "partition",
     "predict",
     "prune",
+    "repair",
     "robustify",
     "sample_scores",
     "scan",

@@ -2,5 +2,6 @@
 better for knowing it, or the one that there was."""
 
 from rlap.repair.diagnosis import Diagnosis, Rate, diagnose
+from rlap.repair.repairing import Repair, Tried, repair
 
-__all__ = ["Diagnosis", "Rate", "diagnose"]
+__all__ = ["Diagnosis", "Rate", "Repair", "Tried", "diagnose", "repair"]

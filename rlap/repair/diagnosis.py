@@ -179,7 +179,9 @@ def diagnose(
     check_recipe(recipe)
     samples = Samples(data, prepare)
     held = None if holdout is None else Samples(holdout, prepare)
-    return findings(network, samples, held, recipe or RECIPE, check_seed(seed)).diagnosis
+    return findings(
+        network, samples, held, recipe or RECIPE, check_seed(seed)
+    ).diagnosis
 
 
 def findings(
@@ -203,9 +205,7 @@ def findings(
     return Findings(found, scorer, trust, seen.mirrored)
 
 
-def _judge(
-    seen: Seen, held: Seen | None, seed: int
-) -> tuple[Diagnosis, Tensor | None]:
+def _judge(seen: Seen, held: Seen | None, seed: int) -> tuple[Diagnosis, Tensor | None]:
     """The diagnosis of what was seen, and P(label right) of a held-out slice's samples,
     0 for bad inputs.
 
@@ -224,7 +224,7 @@ def _judge(
     told = n >= FEWEST and counts[counts > 0].float().median() >= FEWEST_OF_CLASS
     matrix = torch.eye(classes)
     if told:
-        matrix = transition(both[keep], given[keep])
+        matrix = transition(heads.probabilities[keep], given[keep])
     targets = posterior(both, matrix, given)
     wrong = 1 - targets.gather(1, given[:, None]).squeeze(1)
     sure, suggested = targets.max(1)
@@ -297,7 +297,7 @@ def fresh_scorer(
     if len(samples) > most:
         generator = torch.Generator().manual_seed(seed)
         rows = torch.randperm(len(samples), generator=generator)[:most].tolist()
-    split = samples.split(rows)
+    split, _ = samples.read(rows)
     train(new, split, augmented(recipe, split.inputs, mirrored), seed=seed)
     return new
 

@@ -45,7 +45,7 @@ def anchor_rates(p: Tensor, given: Tensor) -> Tensor:
 def confident_joint(p: Tensor, given: Tensor) -> Tensor:
     """Samples by true class (rows) and given label (columns), (C, C), as far as
     predictions p (N, C) tell: a sample is counted for the likeliest of the classes that
-    it reaches the mean confidence of. Each column adds up to the labels given.
+    it reaches the mean confidence of, and else not at all.
 
     >>> p = torch.tensor([[0.9, 0.1], [0.9, 0.1], [0.1, 0.9], [0.95, 0.05]])
     >>> confident_joint(p, torch.tensor([0, 0, 1, 1]))
@@ -60,10 +60,7 @@ def confident_joint(p: Tensor, given: Tensor) -> Tensor:
     reached = p.masked_fill(p < needed - 1e-6, -1.0)
     sure, likely = reached.max(1)
     index = (likely * classes + given)[sure >= 0]
-    joint = index.bincount(minlength=classes**2).view(classes, classes).float()
-    columns = joint.sum(0)
-    joint += torch.diag((columns == 0).float())  # nothing known: as they were given
-    return joint / joint.sum(0).clamp(min=1) * counts
+    return index.bincount(minlength=classes**2).view(classes, classes).float()
 
 
 def transition(p: Tensor, given: Tensor) -> Tensor:
@@ -76,6 +73,8 @@ def transition(p: Tensor, given: Tensor) -> Tensor:
             [0., 1.]])
     """
     joint = confident_joint(p, given)
+    # by rows alone: who is counted depends on the true class's probability. Columns
+    # that were made to add up would favour the class of which more reach the mean
     matrix = joint / joint.sum(1, keepdim=True).clamp(min=TINY)
     clean = (anchor_rates(p, given) < MISLABELLED) | (joint.sum(1) == 0)
     return torch.where(clean[:, None], torch.eye(len(joint)), matrix)

@@ -102,13 +102,11 @@ class Samples:
         for inputs, labels, *ids in DataLoader(data, batch_size=size, generator=own):
             yield inputs, labels, plain(ids[0]) if ids else None
 
-    def split(
-        self, rows: Sequence[int] | None = None, classes: int | None = None
-    ) -> Split:
-        """The samples as a ``Split``, held in memory."""
+    def read(self, rows: Sequence[int] | None = None) -> tuple[Split, list]:
+        """The samples as a ``Split``, held in memory, and their ids."""
         with preserved_random_state(torch.device("cpu")):  # a transform may draw
-            inputs, labels, _ = zip(*self.batches(rows), strict=True)
-        return Split(torch.cat(inputs), torch.cat(labels), num_classes=classes)
+            inputs, labels, ids = zip(*self.batches(rows), strict=True)
+        return Split(torch.cat(inputs), torch.cat(labels)), sum(ids, [])
 
 
 def as_floats(stored: Tensor) -> Tensor:

@@ -241,5 +241,3 @@ def fresh_head(d: int, classes: int, seed: int) -> nn.Sequential:
         torch.default_generator.manual_seed(seed)
         layers = (nn.Linear(d, HIDDEN), nn.ReLU(), nn.Linear(HIDDEN, classes))
         return nn.Sequential(*layers)
-
-

@@ -74,7 +74,9 @@ def test_soft_rows_go_where_their_samples_go():
     assert torch.equal(part.weights, weights[[3, 1]])
     cached = cache_features(mlp(), data, "2", "fp32")
     assert torch.equal(cached.targets, targets)
-    noisy = rlap.corrupt(data, kind="gaussian", rate=0.5, level=1.0, seed=0, redraw=True)
+    noisy = rlap.corrupt(
+        data, kind="gaussian", rate=0.5, level=1.0, seed=0, redraw=True
+    )
     assert torch.equal(noisy.split.targets, targets)
     assert torch.equal(noisy.split.to_tensors().subset([5]).weights, weights[[5]])
     relabelled = rlap.corrupt(data, kind="symmetric_exclusive", rate=0.5, seed=0).split
