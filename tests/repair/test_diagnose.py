@@ -1,0 +1,211 @@
+"""What is found in data of which we know what is wrong with them."""
+
+import numpy as np
+import pytest
+import torch
+from conftest import blobs, mlp, pictures, randn, scrambled, seeded, untouched
+from torch import nn
+from torch.utils.data import TensorDataset
+
+import rlap
+from rlap.metrics import auroc
+from rlap.repair.diagnosis import Diagnosis
+from rlap.repair.scores import bad_inputs, look, statistics
+from rlap.repair.samples import Samples
+
+RECIPE = rlap.Recipe(epochs=10, batch_size=32, lr=0.02)
+
+
+def flipped(data, kind, rate):
+    """The data with wrong labels, and which those are; "asymmetric" 0 -> 1 alone."""
+    draw = torch.rand(len(data), generator=torch.Generator().manual_seed(3))
+    wrong = draw < rate
+    if kind == "asymmetric":
+        wrong &= data.labels == 0
+        labels = torch.where(wrong, 1, data.labels)
+    else:
+        step = 1 + (draw / max(rate, 1e-9) * 2).long().clamp(0, 1)
+        labels = torch.where(wrong, (data.labels + step) % 3, data.labels)
+    return rlap.Split(data.inputs, labels, None, 3), wrong
+
+
+def trained(data, model=None, recipe=RECIPE):
+    model = model or mlp()
+    rlap.train(model, data, recipe)
+    return model
+
+
+@pytest.mark.parametrize("kind", ["symmetric", "asymmetric"])
+def test_wrong_labels_are_found(kind):
+    data, wrong = flipped(blobs(1200), kind, 0.3)
+    found = rlap.diagnose(trained(data), data)
+    assert auroc(found.wrong_label, wrong).value > 0.97
+    rate = wrong.float().mean().item()
+    assert found.label_rate.value == pytest.approx(rate, abs=0.05)
+    assert found.label_rate.low <= rate <= found.label_rate.high
+    calibrated = (found.wrong_label - wrong.float()).mean().abs()
+    assert calibrated < 0.05 and found.labels_wrong and not found.inputs_bad
+    truth = blobs(1200).labels
+    assert (found.suggested == truth).float().mean() > 0.95
+    for c in range(3):  # no class is thrown out, and none named
+        assert (found.wrong_label[data.labels == c] < 0.5).float().mean() > 0.5
+    assert found.notes == []
+    diagonal = found.transition.diagonal()
+    noisy = torch.tensor([0.7, 0.7, 0.7] if kind == "symmetric" else [0.7, 1, 1])
+    assert torch.allclose(diagonal, noisy, atol=0.08)
+    assert wrong[found.ranked[: int(wrong.sum())]].float().mean() > 0.9
+    assert f"in {3 if kind == 'symmetric' else 1} of 3 classes" in found.report()
+
+
+def test_nothing_is_wrong_with_clean_data():
+    data = blobs(600)
+    found = rlap.diagnose(trained(data), data)
+    assert not found.labels_wrong and not found.inputs_bad
+    assert torch.equal(found.transition, torch.eye(3))
+    assert found.wrong_label.max() == 0 and found.label_rate.value == 0
+    assert "No sign of wrong labels. No sign of bad inputs." in found.report()
+    assert "holdout" in str(found)
+
+
+def test_a_class_with_mostly_wrong_labels_is_named():
+    data, wrong = flipped(blobs(1200), "symmetric", 0.0)
+    labels = data.labels.clone()
+    labels[(labels == 0) & (torch.arange(1200) % 10 < 4)] = 1  # 1: 160 of 560
+    labels[(labels == 2) & (torch.arange(1200) % 10 < 9)] = 1  # and 360 more
+    data = rlap.Split(data.inputs, labels, None, 3)
+    found = rlap.diagnose(trained(data), data)
+    assert any("Class 1 would lose" in note for note in found.notes)
+    assert "Class 1 would lose" in found.report()
+
+
+def test_few_samples_are_too_little_to_tell():
+    data, _ = flipped(blobs(60), "symmetric", 0.4)
+    found = rlap.diagnose(trained(data), data)
+    assert not found.told and not found.labels_wrong
+    assert "60 samples are too little to tell" in found.report()
+
+
+def spoilt(n=600):
+    """Images of which every seventh is all noise, and which those are."""
+    data = pictures(n)
+    bad = torch.arange(n) % 7 == 0
+    inputs = data.inputs.clone()
+    inputs[bad] = 30 * randn(int(bad.sum()), 2, 8, 8, seed=9)
+    return rlap.Split(inputs, data.labels, None, 3), bad
+
+
+def flat_net(seed=0):
+    layers = (nn.Linear(128, 16), nn.ReLU(), nn.Linear(16, 3))
+    return seeded(lambda: nn.Sequential(nn.Flatten(), *layers), seed)
+
+
+def test_bad_inputs_are_found():
+    data, bad = spoilt()
+    recipe = rlap.Recipe(epochs=5, batch_size=32, lr=0.001)
+    found = rlap.diagnose(trained(data, flat_net(), recipe), data)
+    assert torch.equal(found.bad_input > 0.5, bad)
+    assert found.inputs_bad and found.statistic in found.report()
+    assert found.input_rate.value == pytest.approx(bad.float().mean(), abs=0.02)
+    assert not found.labels_wrong
+
+
+def test_groups_that_are_classes_are_no_bad_inputs():
+    data = pictures(600)
+    inputs = data.inputs * torch.where(data.labels == 1, 30.0, 1.0)[:, None, None, None]
+    seen = look(flat_net(), Samples((inputs, data.labels)))
+    reference = torch.where(data.labels == 1, 0.2, 0.9) + 0.01 * randn(600)
+    assert bad_inputs(seen, reference).statistic is None
+    other = torch.arange(600) % 5 == 0  # the same, in all classes alike
+    inputs = data.inputs * torch.where(other, 30.0, 1.0)[:, None, None, None]
+    seen = look(flat_net(), Samples((inputs, data.labels)))
+    reference = torch.where(other, 0.2, 0.9) + 0.01 * randn(600)
+    assert torch.equal(bad_inputs(seen, reference).probability > 0.5, other)
+    # as well predicted as the others: unlike them, but not bad
+    assert bad_inputs(seen, 0.9 + 0.01 * randn(600)).statistic is None
+
+
+def test_statistics_by_hand():
+    found = statistics(torch.tensor([[0.0, 1.0, 1.0, 0.5]]))[0]
+    mean = 0.625
+    spread = np.std([0, 1, 1, 0.5])
+    logs = torch.tensor([1.5 / 3, spread, mean]).add(1e-3).log()
+    assert torch.allclose(found, torch.cat([torch.tensor([0.75]), logs.float()]))
+
+
+def wide():
+    """Data that a network can learn by heart, the network, and a held-out slice."""
+    data, _ = flipped(blobs(700, 20), "symmetric", 0.4)
+    net = seeded(
+        lambda: nn.Sequential(nn.Linear(20, 512), nn.ReLU(), nn.Linear(512, 3))
+    )
+    given, held = data.subset(range(500)), data.subset(range(500, 700))
+    recipe = rlap.Recipe(
+        epochs=150, batch_size=32, lr=3e-3, optimizer="adam", weight_decay=0.0
+    )
+    return trained(given, net, recipe), given, held
+
+
+def test_a_network_that_has_memorised_its_labels_is_noticed():
+    net, given, held = wide()
+    assert rlap.training.accuracy(net, given) > 0.98
+    _, wrong = flipped(blobs(700, 20), "symmetric", 0.4)
+    short = rlap.Recipe(epochs=3, batch_size=32, lr=1e-3, optimizer="adam")
+    with untouched(net):
+        found = rlap.diagnose(net, given, holdout=held, recipe=short)
+    assert found.memorised is True and "memorised its labels:" in found.report()
+    assert auroc(found.wrong_label, wrong[:500]).value > 0.9
+    fair = trained(given, mlp(20), rlap.Recipe(epochs=2, batch_size=32, lr=0.01))
+    assert rlap.diagnose(fair, given, holdout=held).memorised is False
+
+
+def test_every_form_of_data_has_the_same_diagnosis(tmp_path):
+    images = torch.randint(0, 256, (150, 2, 8, 8), generator=torch.Generator())
+    labels = torch.arange(150) % 3
+    images = (images // 3 + 60 * labels[:, None, None, None]).to(torch.uint8)
+    np.save(tmp_path / "x.npy", images.numpy())
+    mapped = np.load(tmp_path / "x.npy", mmap_mode="r")
+    floats, net = images.float() / 255, flat_net()
+    forms = (
+        rlap.Split(floats, labels),
+        (floats, labels),
+        (images, labels),
+        (mapped, labels.numpy()),
+        TensorDataset(images, labels),
+    )
+    first, *others = (rlap.diagnose(net, data) for data in forms)
+    for other in others:
+        assert torch.equal(first.sure, other.sure)
+        assert torch.equal(first.ranked, other.ranked)
+
+
+def test_the_frame_keeps_ids_and_begins_with_the_worst():
+    pytest.importorskip("pandas")
+    data, wrong = flipped(blobs(600), "symmetric", 0.3)
+    ids = [f"s{i}" for i in range(600)]
+    found = rlap.diagnose(trained(data), (data.inputs, data.labels, ids))
+    frame = found.to_frame()
+    assert len(frame) == 600 and set(frame["id"]) == set(ids)
+    assert frame["wrong_label"].iloc[0] == found.wrong_label.max().item()
+    worst = int(frame["id"].iloc[0][1:])
+    assert wrong[worst] and frame["labels"].iloc[0] == data.labels[worst]
+    assert frame["suggested"].iloc[0] == blobs(600).labels[worst]
+
+
+def test_the_model_is_left_as_it_was():
+    data, _ = flipped(blobs(300), "symmetric", 0.3)
+    model = scrambled(trained(data, mlp(dropout=0.2)))
+    with untouched(model):
+        one = rlap.diagnose(model, data, holdout=data)
+    two = rlap.diagnose(model, data, holdout=data)
+    assert torch.equal(one.wrong_label, two.wrong_label)
+    assert isinstance(one, Diagnosis)
+
+
+@pytest.mark.parametrize(
+    ("labels", "says"), [(torch.zeros(60).long(), "one class"), (None, "up to 4")]
+)
+def test_labels_that_cannot_be(labels, says):
+    data = blobs(60)
+    labels = torch.arange(60) % 5 if labels is None else labels
+    with pytest.raises(ValueError, match=says):
+        rlap.diagnose(mlp(), (data.inputs, labels))

@@ -1,0 +1,92 @@
+"""Matrices small enough to be worked out by hand."""
+
+import pytest
+import torch
+
+from rlap.repair.posterior import (
+    anchor_rates,
+    confident_joint,
+    posterior,
+    transition,
+    unmix,
+)
+
+T = torch.tensor([[0.75, 0.25], [0.0, 1.0]])
+
+
+def test_confident_joint_by_hand():
+    p = torch.tensor([[0.9, 0.1], [0.7, 0.3], [0.2, 0.8], [0.85, 0.15], [0.4, 0.6]])
+    given = torch.tensor([0, 0, 1, 1, 1])
+    # mean own confidence: (.9 + .7) / 2 = .8 and (.8 + .15 + .6) / 3 = .517
+    assert confident_joint(p, given).tolist() == [[1, 1], [0, 2]]
+
+
+def test_a_class_that_nobody_was_given_is_nobody():
+    p = torch.tensor([[0.2, 0.0, 0.8], [0.2, 0.7, 0.1]])
+    joint = confident_joint(p, torch.tensor([0, 1]))
+    assert joint.tolist() == [[1, 0, 0], [0, 1, 0], [0, 0, 0]]
+
+
+def test_anchors_are_the_surest():
+    p = torch.stack([torch.linspace(1, 0, 100), torch.linspace(0, 1, 100)], 1)
+    given = (torch.arange(100) >= 50).long()
+    given[:10] = 1  # 10 of the 20 surest of class 0
+    given[40:50] = 1  # of no consequence
+    assert anchor_rates(p, given).tolist() == [0.5, 0.0]
+
+
+def test_a_class_without_wrong_labels_at_its_anchors_is_left_alone():
+    sure = torch.cat([torch.linspace(0.95, 0.85, 100), torch.full((100,), 0.1)])
+    p = torch.stack([sure, 1 - sure], 1)
+    given = torch.arange(200) // 100
+    given[50:70] = 1  # none of the 20 surest of class 0
+    assert torch.equal(transition(p, given), torch.eye(2))
+    given = torch.arange(200) // 100
+    given[:100:5] = 1  # 4 of the 20 surest
+    matrix = transition(p, given)
+    assert matrix[0, 1] == pytest.approx(0.2, abs=0.05)
+    assert torch.equal(matrix[1], torch.tensor([0.0, 1.0]))
+
+
+def test_unmixing_undoes_the_mixing():
+    q = torch.tensor([[0.6, 0.4], [0.1, 0.9], [1.0, 0.0]])
+    assert torch.allclose(unmix(q @ T, T, steps=300), q, atol=1e-2)
+
+
+def test_one_step_of_em_by_hand():
+    p = torch.tensor([[0.6, 0.4]])
+    mixed = [0.6 * 0.75, 0.6 * 0.25 + 0.4]  # (q T)
+    ratio = [0.6 / mixed[0], 0.4 / mixed[1]]
+    q = [0.6 * (0.75 * ratio[0] + 0.25 * ratio[1]), 0.4 * ratio[1]]
+    assert unmix(p, T, steps=1)[0].tolist() == pytest.approx(q, abs=1e-6)
+    assert sum(q) == pytest.approx(1)
+
+
+def test_unmixing_does_not_go_below_what_labels_can_show():
+    # more of label 0 than any class gives: all of class 0
+    assert unmix(torch.tensor([[0.95, 0.05]]), T, steps=300)[0, 0] > 0.99
+
+
+def test_posterior_by_hand():
+    q, given = torch.tensor([[0.6, 0.4]]), torch.tensor([1])
+    p = q @ T
+    found = posterior(p, T, given)
+    undone = unmix(p, T)[0]
+    ours = undone * T[:, 1]
+    assert torch.allclose(found[0], ours / ours.sum())
+    # class 1 never gets label 0
+    assert posterior(p, T, torch.tensor([0])).tolist() == [[1.0, 0.0]]
+
+
+def test_a_label_that_no_class_gets_stands():
+    matrix = torch.tensor([[1.0, 0.0], [1.0, 0.0]])
+    found = posterior(torch.tensor([[0.5, 0.5]]), matrix, torch.tensor([1]))
+    assert found.tolist() == [[0.0, 1.0]]
+
+
+def test_nothing_is_mixed_where_nothing_is_mislabelled():
+    p = torch.rand(9, 3).softmax(1)
+    assert torch.allclose(unmix(p, torch.eye(3)), p)
+    given = torch.arange(9) % 3
+    found = posterior(p, torch.eye(3), given)
+    assert torch.allclose(found, torch.nn.functional.one_hot(given, 3).float())

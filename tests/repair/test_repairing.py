@@ -1,0 +1,155 @@
+"""A better network, or the caller's own."""
+
+import pytest
+import torch
+from conftest import blobs, mlp, untouched
+from test_diagnose import RECIPE, flat_net, flipped, spoilt, trained, wide
+from torch import nn
+
+import rlap
+from rlap.repair.repairing import Bench, paired
+
+SHORT = rlap.Recipe(epochs=4, batch_size=32, lr=0.02)
+
+
+def accuracy(model, data):
+    return rlap.training.accuracy(model, data)
+
+
+def cases(kind, rate, n=1200):
+    whole, _ = flipped(blobs(n + 400), kind, rate)
+    return whole.subset(range(n)), whole.subset(range(n, n + 400)), blobs(900, seed=7)
+
+
+def test_labels_that_go_one_way_are_repaired():
+    given, held, test = cases("asymmetric", 0.45)
+    model = trained(given, recipe=rlap.Recipe(epochs=3, batch_size=32, lr=0.01))
+    with untouched(model):
+        found = rlap.repair(model, given, holdout=held, recipe=SHORT)
+    assert accuracy(found.model, test) > accuracy(model, test)
+    assert found.model is not model and len(found.history.loss) == 4
+    best = max(found.tried, key=lambda each: each.score)
+    assert best.name == found.chosen and best.z > 1
+    assert found.chosen in found.report() and "z " in str(found)
+
+
+@pytest.mark.parametrize("slice_", [True, False])
+def test_clean_data_are_not_made_worse(slice_):
+    given, held, test = cases("symmetric", 0.0, 400)
+    model = trained(given)
+    found = rlap.repair(model, given, holdout=held if slice_ else None, recipe=SHORT)
+    assert accuracy(found.model, test) >= accuracy(model, test) - 0.003
+    assert not found.diagnosis.labels_wrong
+    if found.chosen == "as it came":
+        assert found.model is model and found.history is None
+    assert any("No holdout" in note for note in found.notes) is not slice_
+
+
+def test_a_network_that_nothing_betters_is_returned_itself():
+    given, held, _ = cases("symmetric", 0.0, 300)
+    model = trained(given)
+    useless = rlap.Recipe(epochs=1, batch_size=300, lr=1e-9)
+    found = rlap.repair(model, given, holdout=held, recipe=useless)
+    assert found.model is model and found.chosen == "as it came"
+
+
+def test_a_recipe_that_diverges_does_no_harm():
+    given, held, _ = cases("symmetric", 0.3, 300)
+    model = trained(given)
+    wild = rlap.Recipe(epochs=2, batch_size=32, lr=1e30)
+    found = rlap.repair(model, given, holdout=held, recipe=wild)
+    assert found.model is model
+    assert [each.score is None for each in found.tried] == [False, True, True]
+    assert "diverged" in found.report()
+
+
+def test_memorised_labels_are_unlearnt():
+    net, given, held = wide()
+    short = rlap.Recipe(epochs=3, batch_size=32, lr=1e-3, optimizer="adam")
+    found = rlap.repair(net, given, holdout=held, recipe=short)
+    test = blobs(600, 20, seed=8)
+    assert found.diagnosis.memorised and "retrained" in found.chosen
+    assert accuracy(found.model, test) > accuracy(net, test) + 0.1
+    # without a slice of its own nothing can be shown
+    alone = rlap.repair(net, given, recipe=short)
+    assert alone.model is net and "memorised" in alone.report()
+
+
+def test_bad_inputs_are_dropped():
+    data, bad = spoilt(700)
+    given, held = data.subset(range(500)), data.subset(range(500, 700))
+    recipe = rlap.Recipe(epochs=3, batch_size=32, lr=0.001)
+    model = trained(given, flat_net(), recipe)
+    found = rlap.repair(model, given, holdout=held, recipe=recipe)
+    assert found.diagnosis.inputs_bad
+    names = [each.name for each in found.tried]
+    assert "trained on without bad inputs" in names
+    assert "retrained without bad inputs" in names
+    clean = held.subset(~bad[500:])
+    assert accuracy(found.model, clean) >= accuracy(model, clean)
+
+
+def test_a_budget_that_is_spent_ends_the_trials():
+    given, held, _ = cases("symmetric", 0.3, 300)
+    model = trained(given)
+    found = rlap.repair(model, given, holdout=held, recipe=SHORT, budget=1e-6)
+    assert found.model is model and len(found.tried) == 1
+    assert sum("Out of budget" in note for note in found.notes) == 2
+
+
+def test_a_slice_that_is_too_small_decides_nothing():
+    given, held, _ = cases("symmetric", 0.3, 300)
+    model = trained(given)
+    found = rlap.repair(model, given, holdout=held.subset(range(20)), recipe=SHORT)
+    assert found.model is model and "too small" in found.report()
+
+
+class Answers(nn.Module):
+    """A network that answers with a dict, as transformers' do."""
+
+    def __init__(self):
+        super().__init__()
+        self.net = mlp()
+
+    def forward(self, x):
+        return {"logits": self.net(x)}
+
+
+def test_the_model_comes_back_as_the_class_that_it_is():
+    given, held, test = cases("asymmetric", 0.45, 900)
+    model = Answers()
+    rlap.train(model.net, given, rlap.Recipe(epochs=2, batch_size=32, lr=0.01))
+    ids = [f"s{i}" for i in range(900)]
+    data = (given.inputs.numpy(), given.labels.numpy(), ids)
+    held = (held.inputs.numpy(), held.labels.numpy())
+    found = rlap.repair(model, data, holdout=held, recipe=SHORT)
+    assert type(found.model) is Answers and found.diagnosis.ids == ids
+    assert accuracy(found.model.net, test) >= accuracy(model.net, test)
+
+
+def test_the_same_seed_gives_the_same_network():
+    given, held, _ = cases("asymmetric", 0.45, 300)
+    model = trained(given, recipe=rlap.Recipe(epochs=1, batch_size=32, lr=0.01))
+    one, two = (
+        rlap.repair(model, given, holdout=held, recipe=SHORT, seed=4) for _ in range(2)
+    )
+    assert [e.score for e in one.tried] == [e.score for e in two.tried]
+    assert all(
+        torch.equal(a, b)
+        for a, b in zip(one.model.parameters(), two.model.parameters(), strict=True)
+    )
+
+
+def test_the_paired_test_by_hand():
+    d = torch.tensor([1.0, -1.0, 1.0, 1.0])
+    assert paired(d) == pytest.approx(0.5 / (1.0 / 2))
+    assert paired(torch.zeros(4)) == 0
+
+
+def test_only_samples_with_trusted_labels_count():
+    bench = Bench(RECIPE, None, 0, 0.0)
+    new, came = torch.tensor([1.0, 1, 0, 0]), torch.tensor([0.0, 1, 1, 0])
+    bench.judge("a", 0.0, new, came, torch.tensor([1.0, 1, 0, 0]))
+    assert bench.tried[0].score == 1 and bench.tried[0].z == pytest.approx(1)
+    bench.judge("b", 0.0, new, came, torch.tensor([0.0, 1, 1, 0]))
+    assert bench.tried[1].score == 0.5 and bench.tried[1].z < 0

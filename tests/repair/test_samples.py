@@ -1,0 +1,108 @@
+"""Data and networks in every form that people have them in."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from conftest import blobs, pictures
+from torch import nn
+from torch.utils.data import DataLoader, Dataset, TensorDataset
+
+import rlap
+from rlap.repair.samples import Logits, Samples
+
+DATA = blobs(20)
+
+
+class Named(Dataset):
+    """(input, label, id), and a transform that draws."""
+
+    def __len__(self):
+        return 20
+
+    def __getitem__(self, i):
+        return DATA.inputs[i] + 0 * torch.rand(()), int(DATA.labels[i]), f"clip {i}"
+
+
+FORMS = {
+    "split": DATA,
+    "tensors": (DATA.inputs, DATA.labels),
+    "arrays": (DATA.inputs.numpy(), DATA.labels.numpy()),
+    "dataset": TensorDataset(DATA.inputs, DATA.labels),
+    "named": Named(),
+    "with ids": (DATA.inputs, DATA.labels, [f"clip {i}" for i in range(20)]),
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_every_form_gives_the_same(form):
+    before = torch.get_rng_state()
+    split, ids = Samples(FORMS[form]).read()
+    assert torch.equal(split.inputs, DATA.inputs)
+    assert torch.equal(split.labels, DATA.labels)
+    named = form in ("named", "with ids")
+    assert ids == ([f"clip {i}" for i in range(20)] if named else list(range(20)))
+    assert torch.equal(before, torch.get_rng_state())
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_rows_in_their_order(form):
+    split, ids = Samples(FORMS[form]).read([7, 2])
+    assert torch.equal(split.inputs, DATA.inputs[[7, 2]])
+    assert ids in ([7, 2], ["clip 7", "clip 2"])
+
+
+def test_memory_mapped_bytes_are_read_a_batch_at_a_time(tmp_path):
+    path = tmp_path / "images.npy"
+    np.save(path, np.arange(7 * 12, dtype=np.uint8).reshape(7, 3, 2, 2))
+    mapped = np.load(path, mmap_mode="r")
+    batches = list(Samples((mapped, np.arange(7))).batches(size=3))
+    assert [len(batch.labels) for batch in batches] == [3, 3, 1]
+    assert batches[0].inputs.dtype == torch.float32
+    assert batches[0].inputs.flatten()[5] == 5 / 255
+    twice = Samples((mapped, np.arange(7)), prepare=lambda x: x.float() * 2)
+    assert next(twice.batches()).inputs.flatten()[5] == 10
+
+
+@pytest.mark.parametrize(
+    ("data", "error", "says"),
+    [
+        (DataLoader(TensorDataset(DATA.inputs, DATA.labels)), TypeError, "dataset"),
+        (DATA.inputs, TypeError, "a pair"),
+        ((DATA.inputs, DATA.labels[:3]), ValueError, "length"),
+        ((DATA.inputs[:0], DATA.labels[:0]), ValueError, "no samples"),
+        ((DATA.inputs.long(), DATA.labels), TypeError, "floating"),
+    ],
+)
+def test_what_cannot_be_read(data, error, says):
+    with pytest.raises(error, match=says):
+        list(Samples(data).batches())
+
+
+def test_logits_wherever_the_network_puts_them():
+    x = torch.rand(4, 6)
+    net = nn.Linear(6, 3)
+
+    class Answering(nn.Module):
+        def __init__(self, how):
+            super().__init__()
+            self.net, self.how = net, how
+
+        def forward(self, x):
+            return self.how(self.net(x))
+
+    for how, output in (
+        (lambda z: z, None),
+        (lambda z: {"logits": z, "loss": None}, None),
+        (lambda z: SimpleNamespace(logits=z), None),
+        (lambda z: (z, 1), lambda both: both[0]),
+    ):
+        assert torch.equal(Logits(Answering(how), output)(x), net(x))
+    with pytest.raises(TypeError, match="logits"):
+        rlap.predict(Logits(Answering(lambda z: {"scores": z})), x)
+
+
+def test_images_keep_their_shape():
+    data = pictures()
+    assert next(Samples(data).batches(size=5)).inputs.shape == (5, 2, 8, 8)
