@@ -22,11 +22,17 @@ _CHUNK = 1 << 22  # elements looked at together
 
 def check_tensor(value: Any, name: str) -> Tensor:
     """Return ``value`` if it is a dense tensor with values, or raise ``TypeError``."""
-    if isinstance(value, Dataset | DataLoader):
+    if isinstance(value, DataLoader):
+        # two passes over a loader that shuffles would pair inputs with wrong labels
         raise TypeError(
-            f"{name} must be a torch.Tensor, not {type(value).__name__}; stack the "
-            "samples of a data set: inputs = torch.stack([x for x, _ in data]), "
-            "labels = torch.tensor([int(y) for _, y in data])"
+            f"{name} must be a torch.Tensor, not DataLoader; take both from one pass: "
+            "x, y = zip(*loader), then torch.cat(x) and torch.cat(y)"
+        )
+    if isinstance(value, Dataset):
+        raise TypeError(
+            f"{name} must be a torch.Tensor, not {type(value).__name__}; take both "
+            "from one pass: x, y = zip(*data), then torch.stack(x) and "
+            "torch.tensor(y); rlap.diagnose and rlap.repair take a Dataset as it is"
         )
     if not isinstance(value, Tensor):
         raise TypeError(

@@ -298,8 +298,8 @@ X, Y = blobs(40).inputs, blobs(40).labels
         (X, Y, {"test": Split(X, Y + 3)}, ValueError, "labels of test must lie in"),
         (X, None, {}, TypeError, "labels are missing"),
         (Split(X, Y), Y, {}, TypeError, "a Split has its labels"),
-        (TensorDataset(X, Y), None, {}, TypeError, "stack the samples of a data set"),
-        (DataLoader(X), Y, {}, TypeError, "stack the samples of a data set"),
+        (TensorDataset(X, Y), None, {}, TypeError, "from one pass"),
+        (DataLoader(X), Y, {}, TypeError, "from one pass"),
     ],
 )
 def test_one_clear_error(inputs, labels, options, error, message):

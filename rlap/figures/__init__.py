@@ -1,5 +1,6 @@
 """Pictures of one run. Each function returns a matplotlib figure."""
 
+from rlap.figures.repair import diagnosis
 from rlap.figures.run import (
     GREY,
     LINES,
@@ -30,6 +31,7 @@ __all__ = [
     "attributions",
     "chosen_units",
     "confusion",
+    "diagnosis",
     "drawing",
     "examples",
     "limits",

@@ -15,8 +15,8 @@ from rlap.repair import Diagnosis
 def diagnosis(
     found: Diagnosis, data: Split, classes: Sequence[str], stamp: str, count: int = 8
 ) -> Figure:
-    """The likeliest bad samples (of images), given label -> likelier one; the transition
-    matrix; and histograms of the probabilities of a wrong label and of a bad input."""
+    """The likeliest bad samples (images are shown) with the label given and a likelier
+    one; the transition matrix; how probable wrong labels and bad inputs are."""
     with drawing(stamp, figsize=(9, 5.2)) as (figure, whole):
         whole.remove()
         above, below = figure.subfigures(2, 1, height_ratios=(1, 2))

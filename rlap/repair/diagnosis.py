@@ -216,7 +216,9 @@ def _judge(seen: Seen, held: Seen | None, seed: int) -> tuple[Diagnosis, Tensor 
     everyone = torch.ones(n, dtype=torch.bool)
     heads = out_of_fold(seen.features, given, classes, everyone, seed)
     both = (p + heads.probabilities) / 2
-    bad = bad_inputs(seen, both.gather(1, given[:, None]).squeeze(1))
+    # the network may have learnt its worst inputs by heart, a new head has not
+    fit = heads.probabilities.gather(1, given[:, None]).squeeze(1)
+    bad = bad_inputs(seen, fit)
     keep = bad.probability < 0.5
     if not keep.all():
         heads = out_of_fold(seen.features, given, classes, keep, seed)
@@ -238,7 +240,8 @@ def _judge(seen: Seen, held: Seen | None, seed: int) -> tuple[Diagnosis, Tensor 
     )  # fmt: skip
     if held is None:
         return found, None
-    other = (held.probabilities + heads.predict(held.features)) / 2
+    new = heads.predict(held.features)
+    other = (held.probabilities + new) / 2
     trust = posterior(other, matrix, held.labels)
     trust = trust.gather(1, held.labels[:, None]).squeeze(1)
     if bad.statistic is not None:
@@ -250,7 +253,7 @@ def _judge(seen: Seen, held: Seen | None, seed: int) -> tuple[Diagnosis, Tensor 
             torch.cat([given, held.labels]),
             [],
         )
-        fit = torch.cat([both, other]).gather(1, together.labels[:, None]).squeeze(1)
+        fit = torch.cat([fit, new.gather(1, held.labels[:, None]).squeeze(1)])
         trust = trust * (bad_inputs(together, fit).probability[n:] < 0.5)
     return found, trust
 

@@ -220,8 +220,8 @@ def out_of_fold(
     n = len(labels)
     generator = torch.Generator().manual_seed(seed)
     fold = torch.randperm(n, generator=generator) % FOLDS
-    # at least 40 steps an epoch, or few samples are hardly trained on
-    size = max(16, min(256, n // 50))
+    # at least 25 steps an epoch, or few samples are hardly trained on
+    size = max(16, min(256, n // 30))
     recipe = Recipe(
         epochs=HEAD_EPOCHS, batch_size=size, optimizer="adam", lr=2e-3, weight_decay=0
     )

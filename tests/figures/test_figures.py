@@ -36,6 +36,19 @@ def texts(figure) -> str:
     return " ".join(t.get_text() for t in figure.findobj(plt.Text))
 
 
+def test_a_diagnosis_is_drawn(seen):
+    data, _, _, _ = seen
+    wrong = rlap.corrupt(data.train, kind="symmetric_exclusive", rate=0.4, seed=0)
+    net = nn.Sequential(nn.Flatten(), nn.Linear(3072, 16), nn.ReLU(), nn.Linear(16, 10))
+    rlap.train(net, wrong.split, rlap.Recipe(epochs=5, batch_size=32, lr=0.01))
+    found = rlap.diagnose(net, wrong.split)
+    figure = figures.diagnosis(found, data.train, data.classes, STAMP)
+    assert STAMP in texts(figure) and "label given" in texts(figure)
+    assert "\N{RIGHTWARDS ARROW}" in texts(figure)
+    table = rlap.Split(torch.randn(300, 4), data.train.labels)  # no images to show
+    assert "wrong label" in texts(figures.diagnosis(found, table, data.classes, STAMP))
+
+
 def draw_all(seen):
     data, noise, scan, parts = seen
     truth = noise.is_corrupted

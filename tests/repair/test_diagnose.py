@@ -10,8 +10,8 @@ from torch.utils.data import TensorDataset
 import rlap
 from rlap.metrics import auroc
 from rlap.repair.diagnosis import Diagnosis
-from rlap.repair.scores import bad_inputs, look, statistics
 from rlap.repair.samples import Samples
+from rlap.repair.scores import bad_inputs, look, statistics
 
 RECIPE = rlap.Recipe(epochs=10, batch_size=32, lr=0.02)
 
@@ -90,7 +90,7 @@ def spoilt(n=600):
     data = pictures(n)
     bad = torch.arange(n) % 7 == 0
     inputs = data.inputs.clone()
-    inputs[bad] = 30 * randn(int(bad.sum()), 2, 8, 8, seed=9)
+    inputs[bad] = 6 * randn(int(bad.sum()), 2, 8, 8, seed=9)
     return rlap.Split(inputs, data.labels, None, 3), bad
 
 
@@ -105,7 +105,7 @@ def test_bad_inputs_are_found():
     found = rlap.diagnose(trained(data, flat_net(), recipe), data)
     assert torch.equal(found.bad_input > 0.5, bad)
     assert found.inputs_bad and found.statistic in found.report()
-    assert found.input_rate.value == pytest.approx(bad.float().mean(), abs=0.02)
+    assert found.input_rate.value == pytest.approx(1 / 7, abs=0.02)
     assert not found.labels_wrong
 
 
@@ -136,18 +136,18 @@ def wide():
     """Data that a network can learn by heart, the network, and a held-out slice."""
     data, _ = flipped(blobs(700, 20), "symmetric", 0.4)
     net = seeded(
-        lambda: nn.Sequential(nn.Linear(20, 512), nn.ReLU(), nn.Linear(512, 3))
+        lambda: nn.Sequential(nn.Linear(20, 256), nn.ReLU(), nn.Linear(256, 3))
     )
     given, held = data.subset(range(500)), data.subset(range(500, 700))
     recipe = rlap.Recipe(
-        epochs=150, batch_size=32, lr=3e-3, optimizer="adam", weight_decay=0.0
+        epochs=60, batch_size=32, lr=1e-2, optimizer="adam", weight_decay=0.0
     )
     return trained(given, net, recipe), given, held
 
 
 def test_a_network_that_has_memorised_its_labels_is_noticed():
     net, given, held = wide()
-    assert rlap.training.accuracy(net, given) > 0.98
+    assert rlap.training.accuracy(net, given) > 0.95
     _, wrong = flipped(blobs(700, 20), "symmetric", 0.4)
     short = rlap.Recipe(epochs=3, batch_size=32, lr=1e-3, optimizer="adam")
     with untouched(net):
