@@ -10,12 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from rlap.checks import check_gradients, check_model, check_seed, check_two_classes
-from rlap.network.copying import copy_of
-from rlap.network.layers import model_device, preserved_random_state
 from rlap.repair.posterior import posterior, transition
+from rlap.repair.retraining import RECIPE, fresh_scorer
 from rlap.repair.samples import Logits, Samples
 from rlap.repair.scores import Seen, bad_inputs, look, out_of_fold
-from rlap.training.loop import train
 from rlap.training.recipe import Recipe, check_recipe
 
 if TYPE_CHECKING:
@@ -25,12 +23,14 @@ MEMORISED = 0.25  # of accuracy, that is lost from the data to a held-out slice
 FEWEST = 100  # samples, and
 FEWEST_OF_CLASS = 20  # of the median class, below which nothing is said
 NAMED = 0.1  # share beyond its own bad labels that a class may lose unnamed
-SCORER_VALUES = 2**27  # float32 values of inputs that a fresh scorer is trained on
-RECIPE = Recipe(optimizer="adam", lr=1e-3, weight_decay=0.0)
 
 
 class Rate(NamedTuple):
-    """A share of the samples and an interval for it."""
+    """A share of the samples and an interval for it.
+
+    >>> print(Rate(0.25, 0.2, 0.31))
+    25.0% (20.0% to 31.0%)
+    """
 
     value: float
     low: float
@@ -286,46 +286,3 @@ def _notes(given: Tensor, wrong: Tensor, bad: Tensor, counts: Tensor) -> list[st
                 "look at them before you drop any."
             )
     return notes
-
-
-def fresh_scorer(
-    network: Logits, samples: Samples, recipe: Recipe, mirrored: bool, seed: int
-) -> Logits:
-    """A copy with new weights, trained shortly and, if of images, on crops and flips:
-    it has had no time to learn labels by heart."""
-    new = fresh(network, seed)
-    first = next(samples.batches(size=1)).inputs
-    most = max(FEWEST, SCORER_VALUES // first.numel())
-    rows = None
-    if len(samples) > most:
-        generator = torch.Generator().manual_seed(seed)
-        rows = torch.randperm(len(samples), generator=generator)[:most].tolist()
-    split, _ = samples.read(rows)
-    train(new, split, augmented(recipe, split.inputs, mirrored), seed=seed)
-    return new
-
-
-def augmented(recipe: Recipe, inputs: Tensor, mirrored: bool) -> Recipe:
-    """The recipe with crops and flips, where it has none and the images bear them."""
-    small = inputs.dim() != 4 or min(inputs.shape[2:]) <= recipe.crop_padding
-    if recipe.augment != "none" or small or not mirrored:
-        return recipe
-    return replace(recipe, augment="crop+flip")
-
-
-def fresh(network: Logits, seed: int) -> Logits:
-    """A copy with weights drawn anew; ``TypeError`` for layers that cannot do that."""
-    new = copy_of(network)
-    device = model_device(network)
-    with preserved_random_state(device, seed):
-        for name, module in new.named_modules():
-            own = (*module.parameters(recurse=False), *module.buffers(recurse=False))
-            if not own:
-                continue
-            if not hasattr(module, "reset_parameters"):
-                raise TypeError(
-                    f"{type(module).__name__} {name!r} cannot draw new weights: it has "
-                    "no reset_parameters()"
-                )
-            module.reset_parameters()
-    return new

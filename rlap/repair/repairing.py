@@ -1,69 +1,21 @@
-"""A better network from bad data: a few repairs, judged on a slice that was held out.
-
-The slice is as noisy as the rest. What counts on it are the samples whose label is
-probably right, by that probability; networks are compared in pairs, sample by sample,
-and the caller's is kept unless another is better by more than a standard error.
-"""
+"""A better network from bad data, or the one that there was."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import Any, NamedTuple
+from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from rlap.checks import check_model, check_positive, check_seed
-from rlap.data.base import Split, stratified_indices
-from rlap.network.copying import copy_of
-from rlap.repair.diagnosis import (
-    MEMORISED,
-    RECIPE,
-    Diagnosis,
-    Findings,
-    augmented,
-    findings,
-    fresh,
-)
+from rlap.repair.bench import AS_IT_CAME, Bench, Tried
+from rlap.repair.diagnosis import Diagnosis
+from rlap.repair.retraining import RECIPE
 from rlap.repair.samples import Logits, Samples
-from rlap.repair.scores import look
-from rlap.training.inference import accuracy, predict
-from rlap.training.loop import History, TrainingDiverged, train
+from rlap.training.loop import History
 from rlap.training.recipe import Recipe, check_recipe
-
-BETTER = 1.0  # standard errors by which a repair must be better than what there was
-ENOUGH = 30  # samples of the slice that can be trusted, at the least
-HELD_OUT = 0.15  # of the data, for a stand-in, where there is no slice
-AS_IT_CAME = "as it came"
-ON = "trained on with everything"
-POSTERIOR = "trained on, towards the posterior of the true class"
-DROPPED = "trained on without bad inputs"
-RETRAINED = "retrained without bad inputs"
-FRESH = "retrained shortly from new weights"
-FRESH_POSTERIOR = "retrained, then on towards the posterior of the true class"
-
-
-@dataclass(frozen=True)
-class Tried:
-    """A repair that was tried: what it cost in seconds, its score on the slice (the
-    accuracy on samples with labels that are right, estimated), and z, by how many
-    standard errors that is above the network as it came; None where it diverged.
-
-    >>> print(Tried("as it came", 0.0, 0.875, 0.0))
-    as it came: 87.5%, z 0.0, 0 s
-    """
-
-    name: str
-    seconds: float
-    score: float | None
-    z: float | None
-
-    def __str__(self) -> str:
-        if self.score is None:
-            return f"{self.name}: diverged, {self.seconds:.0f} s"
-        return f"{self.name}: {self.score:.1%}, z {self.z:.1f}, {self.seconds:.0f} s"
 
 
 @dataclass(frozen=True)
@@ -157,159 +109,3 @@ def repair(
         time.perf_counter() - began,
         bench.notes,
     )
-
-
-class Outcome(NamedTuple):
-    """A network, how it was trained, what its data are like, and which repair it is."""
-
-    network: Logits
-    history: History | None
-    diagnosis: Diagnosis
-    chosen: str
-
-
-class Bench:
-    """Where repairs are tried and judged; ``tried`` says how they did."""
-
-    def __init__(
-        self, recipe: Recipe, budget: float | None, seed: int, began: float
-    ) -> None:
-        self.recipe, self.budget, self.seed, self.began = recipe, budget, seed, began
-        self.tried: list[Tried] = []
-        self.notes: list[str] = []
-        self.longest = 0.0
-
-    def repair(self, network: Logits, given: Split, held: Split) -> Outcome:
-        """The best network for the data, by a slice ``held`` that it has not seen."""
-        began = time.perf_counter()
-        found = findings(network, Samples(given), Samples(held), self.recipe, self.seed)
-        spent = time.perf_counter() - began
-        best = Outcome(network, None, found.diagnosis, AS_IT_CAME)
-        came = correct(network, held)
-        most = self.judge(AS_IT_CAME, 0.0, came, came, found.trust)
-        if found.trust.sum() < ENOUGH:
-            self.notes.append("The held-out slice is too small to tell anything.")
-            return best
-        if found.diagnosis.memorised:
-            hits = correct(found.scorer, held)
-            if self.judge(FRESH, spent, hits, came, found.trust) > most:
-                most = self.tried[-1].score
-                best = Outcome(found.scorer, None, found.diagnosis, FRESH)
-        for name, start, split in candidates(found, network, given, self.seed):
-            if self.out_of_time():
-                self.notes.append(f"Out of budget before: {name}.")
-                continue
-            began = time.perf_counter()
-            made = self.train(start(), split, found.mirrored)
-            spent = time.perf_counter() - began
-            self.longest = max(self.longest, spent)
-            if made is None:
-                self.tried.append(Tried(name, spent, None, None))
-                continue
-            new, history = made
-            hits = correct(new, held)
-            if self.judge(name, spent, hits, came, found.trust) > most:
-                most = self.tried[-1].score
-                best = Outcome(new, history, found.diagnosis, name)
-        return best
-
-    def by_stand_in(self, network: Logits, data: Split) -> Outcome:
-        """The same for a network that has seen all the data: a fresh one, trained on a
-        part, shows what helps, and that is done to ``network`` with everything."""
-        size = max(round(HELD_OUT * len(data)), len(data.labels.unique()))
-        out = torch.zeros(len(data), dtype=torch.bool)
-        out[stratified_indices(data.labels, size, self.seed)] = True
-        rest, held = data.subset(~out), data.subset(out)
-        seen = look(network, Samples(data))
-        made = self.train(fresh(network, self.seed), rest, seen.mirrored)
-        self.notes.append(
-            f"No holdout: {size} samples were held out from a stand-in, trained anew."
-        )
-        if made is None:
-            raise TrainingDiverged("the stand-in diverged: give another recipe=")
-        stand_in = made[0]
-        best = self.repair(stand_in, rest, held)
-        about = findings(network, Samples(data), None, self.recipe, self.seed)
-        if seen.accuracy - accuracy(stand_in, held) > MEMORISED:
-            # its scores are worthless, and the slice, which it knows, cannot judge it
-            about = findings(stand_in, Samples(data), None, self.recipe, self.seed)
-            diagnosis = replace(about.diagnosis, memorised=True)
-            self.notes.append(
-                "The network seems to have memorised its labels. Without holdout= "
-                "nothing shows that another is better: it is returned as it came."
-            )
-            return Outcome(network, None, diagnosis, AS_IT_CAME)
-        diagnosis = replace(about.diagnosis, memorised=False)
-        for name, start, split in candidates(about, network, data, self.seed):
-            if name == best.chosen:
-                made = self.train(start(), split, about.mirrored)
-                if made is not None:
-                    return Outcome(*made, diagnosis, name)
-        return Outcome(network, None, diagnosis, AS_IT_CAME)
-
-    def train(
-        self, start: Logits, split: Split, mirrored: bool
-    ) -> tuple[Logits, History] | None:
-        """``start``, trained on ``split``; None where it diverged."""
-        recipe = augmented(self.recipe, split.inputs, mirrored)
-        try:
-            return start, train(start, split, recipe, seed=self.seed)
-        except TrainingDiverged:
-            return None
-
-    def judge(
-        self, name: str, seconds: float, new: Tensor, came: Tensor, trust: Tensor
-    ) -> float:
-        """Note how a network did that is right on ``new`` (M,) of the slice, where the
-        one that came is on ``came``; its score, below all where it is not better."""
-        score = float((trust * new).sum() / trust.sum().clamp(min=1e-9))
-        z = paired(trust * (new - came))
-        self.tried.append(Tried(name, seconds, score, z))
-        return score if z > BETTER or name == AS_IT_CAME else -1.0
-
-    def out_of_time(self) -> bool:
-        """Whether another training would probably end after the budget."""
-        spent = time.perf_counter() - self.began
-        return self.budget is not None and spent + self.longest > self.budget
-
-
-def candidates(
-    found: Findings, network: Logits, given: Split, seed: int
-) -> Iterator[tuple[str, Callable[[], Logits], Split]]:
-    """Repairs worth a try: a name, what makes the network to start from, the data."""
-    about = found.diagnosis
-    classes = about.targets.shape[1]
-    plain = replace(given, num_classes=classes)
-    soft = plain
-    if about.labels_wrong:
-        soft = replace(plain, targets=about.targets.to(given.inputs.device))
-    good = (about.bad_input < 0.5).to(given.inputs.device)
-
-    def going_on() -> Logits:
-        return copy_of(network)
-
-    if about.memorised:
-        yield FRESH_POSTERIOR, lambda: copy_of(found.scorer), soft.subset(good)
-    elif about.labels_wrong:
-        yield POSTERIOR, going_on, soft
-    if about.inputs_bad:
-        yield DROPPED, going_on, soft.subset(good)
-        yield RETRAINED, lambda: fresh(network, seed), soft.subset(good)
-    yield ON, going_on, plain
-
-
-def correct(network: nn.Module, held: Split) -> Tensor:
-    """Whether each sample of the slice is classified as labelled, (M,), 0 or 1."""
-    found = predict(network, held.inputs).argmax(1).cpu()
-    return (found == held.labels.cpu()).float()
-
-
-def paired(differences: Tensor) -> float:
-    """By how many standard errors the mean of differences (M,) is above 0.
-
-    >>> paired(torch.tensor([1.0, 0.0, 1.0, 0.0]))
-    1.7320508075688774
-    """
-    d = differences.double()
-    error = d.std() / len(d) ** 0.5
-    return float(d.mean() / error) if error > 0 else 0.0

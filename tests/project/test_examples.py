@@ -18,9 +18,9 @@ from torch import nn
 import rlap
 
 ROOMS = ("rlap", "rlap.data", "rlap.training", "rlap.corruption", "rlap.models")
-ROOMS += ("rlap.unlearning",)
+ROOMS += ("rlap.repair", "rlap.unlearning")
 # where every example that there is must run, also of names that few will look up
-READ = ("rlap.network", "rlap.unlearning")
+READ = ("rlap.network", "rlap.repair", "rlap.unlearning")
 READ += tuple(f"rlap.unlearning.{n}" for n in ("common", "methods", "lrp", "examiner"))
 
 

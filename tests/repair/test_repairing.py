@@ -7,7 +7,9 @@ from test_diagnose import RECIPE, flat_net, flipped, spoilt, trained, wide
 from torch import nn
 
 import rlap
-from rlap.repair.repairing import Bench, paired
+from rlap.repair.bench import Bench, paired
+from rlap.repair.retraining import fresh
+from rlap.repair.samples import Logits
 
 SHORT = rlap.Recipe(epochs=4, batch_size=32, lr=0.02)
 
@@ -153,3 +155,19 @@ def test_only_samples_with_trusted_labels_count():
     assert bench.tried[0].score == 1 and bench.tried[0].z == pytest.approx(1)
     bench.judge("b", 0.0, new, came, torch.tensor([0.0, 1, 1, 0]))
     assert bench.tried[1].score == 0.5 and bench.tried[1].z < 0
+
+
+def test_a_fresh_network_keeps_what_is_frozen_and_the_random_state():
+    net = nn.Sequential(nn.Linear(6, 4), nn.BatchNorm1d(4), nn.Linear(4, 3))
+    net[0].requires_grad_(False)
+    net[1].running_mean += 1
+    with untouched(net):
+        new = fresh(Logits(net), seed=3).network
+        again = fresh(Logits(net), seed=3).network
+    assert torch.equal(new[0].weight, net[0].weight)
+    assert new[1].running_mean.eq(0).all()
+    assert not torch.equal(new[2].weight, net[2].weight)
+    assert torch.equal(new[2].weight, again[2].weight)
+    net[2].extra = nn.ParameterList([torch.ones(1)])
+    with pytest.raises(TypeError, match="'2.extra' cannot draw new weights"):
+        fresh(Logits(net), seed=3)

@@ -1,0 +1,64 @@
+"""Networks trained anew: the same architecture, with weights that know no label."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from rlap.network.copying import copy_of
+from rlap.network.layers import model_device, preserved_random_state
+from rlap.repair.samples import Logits, Samples
+from rlap.training.loop import train
+from rlap.training.recipe import Recipe
+
+RECIPE = Recipe(optimizer="adam", lr=1e-3, weight_decay=0.0)
+FEWEST = 100  # samples that a fresh scorer is trained on, however large they are
+SCORER_VALUES = 2**27  # float32 values of inputs that it is trained on, at most
+
+
+def fresh_scorer(
+    network: Logits, samples: Samples, recipe: Recipe, mirrored: bool, seed: int
+) -> Logits:
+    """A copy with new weights, trained shortly and, if of images, on crops and flips:
+    it has had no time to learn labels by heart."""
+    new = fresh(network, seed)
+    first = next(samples.batches(size=1)).inputs
+    most = max(FEWEST, SCORER_VALUES // first.numel())
+    rows = None
+    if len(samples) > most:
+        generator = torch.Generator().manual_seed(seed)
+        rows = torch.randperm(len(samples), generator=generator)[:most].tolist()
+    split, _ = samples.read(rows)
+    train(new, split, augmented(recipe, split.inputs, mirrored), seed=seed)
+    return new
+
+
+def augmented(recipe: Recipe, inputs: Tensor, mirrored: bool) -> Recipe:
+    """The recipe with crops and flips, where it has none and the images bear them."""
+    small = inputs.dim() != 4 or min(inputs.shape[2:]) <= recipe.crop_padding
+    if recipe.augment != "none" or small or not mirrored:
+        return recipe
+    return replace(recipe, augment="crop+flip")
+
+
+def fresh(network: Logits, seed: int) -> Logits:
+    """A copy with weights and statistics drawn or set anew; frozen ones stay: training
+    has not touched them. ``TypeError`` for layers that cannot do that."""
+    new = copy_of(network)
+    with preserved_random_state(model_device(network), seed):
+        for name, module in new.named_modules():
+            weights = list(module.parameters(recurse=False))
+            own = [*weights, *module.buffers(recurse=False)]
+            frozen = weights and not any(p.requires_grad for p in weights)
+            if not own or frozen:
+                continue
+            if not hasattr(module, "reset_parameters"):
+                raise TypeError(
+                    f"a network must be trained anew, and {type(module).__name__} "
+                    f"{name.removeprefix('network.')!r} cannot draw new weights: give "
+                    "it a method reset_parameters()"
+                )
+            module.reset_parameters()
+    return new
