@@ -22,7 +22,7 @@ from rlap.training.recipe import Recipe
 FOLDS = 5
 HIDDEN = 128  # units of the fresh head
 HEAD_EPOCHS = 12
-MOST_FEATURES = 1024  # values a sample that are kept; more are projected
+MOST_FEATURES = 512  # values a sample that are kept; more are projected
 MIRRORED = 0.95  # of the accuracy, that a network keeps on mirror images if it may
 STATISTICS = ("values at their bounds", "roughness", "spread", "extremes")
 APART = 3.5  # Ashman's D of one statistic's two groups, to be believed
@@ -58,35 +58,38 @@ def look(model: nn.Module, samples: Samples, mirror: bool | None = None) -> Seen
     Images are shown mirrored, too, and the probabilities averaged, where the network is
     as good on mirror images (``mirror`` None), or where ``mirror`` says so.
     """
-    kept: list[tuple] = []
+    kept: dict[str, Tensor] = {}
+    names: list = []
     place = project = None
     with evaluating(model):
         for inputs, labels, ids in samples.batches():
             place = place or placing(model, inputs[:1])
             logits, features = with_features(model, place(inputs))
-            if len(kept) == 0:
-                project = projection(features)
-            p, other = logits.softmax(1), None
+            project = project if names else projection(features)
+            found = {"p": logits.softmax(1), "labels": labels}
             if inputs.dim() == 4 and mirror is not False:
-                other = check_logits(model(place(inputs.flip(-1)))).float().softmax(1)
-            features = features if project is None else features @ project
-            row = (p, other, features, statistics(inputs.to(p.device)), labels)
-            kept.append((*(x if x is None else x.cpu() for x in row), ids))
-    first, second, features, about, labels, ids = zip(*kept, strict=True)
-    p, labels = torch.cat(first), torch.cat(labels)
+                other = check_logits(model(place(inputs.flip(-1)))).float()
+                found["mirrored"] = other.softmax(1)
+            found["features"] = features if project is None else features @ project
+            found["statistics"] = statistics(inputs)
+            for name, rows in found.items():  # in place: no second copy at the end
+                if name not in kept:
+                    shape = (len(samples), *rows.shape[1:])
+                    kept[name] = torch.empty(shape, dtype=rows.dtype)
+                kept[name][len(names) : len(names) + len(rows)] = rows
+            names += ids
+    p, labels = kept["p"], kept["labels"]
     if int(labels.max()) >= p.shape[1]:
         raise ValueError(
             f"the model tells {p.shape[1]} classes apart; labels go up to "
             f"{int(labels.max())}"
         )
-    if mirror is not False and second[0] is not None:
-        other = torch.cat(second)
+    if "mirrored" in kept:
+        other = kept["mirrored"]
         right = [(each.argmax(1) == labels).float().mean() for each in (p, other)]
         mirror = bool(right[1] >= MIRRORED * right[0]) if mirror is None else mirror
         p = (p + other) / 2 if mirror else p
-    names = [name for some in ids for name in some]
-    seen = Seen(p, torch.cat(features), torch.cat(about), labels, names, bool(mirror))
-    return seen
+    return Seen(p, kept["features"], kept["statistics"], labels, names, bool(mirror))
 
 
 def with_features(model: nn.Module, x: Tensor) -> tuple[Tensor, Tensor]:
@@ -109,7 +112,7 @@ def with_features(model: nn.Module, x: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def projection(features: Tensor) -> Tensor | None:
-    """A matrix (d, 1,024) that nearly keeps the distances, where d is larger."""
+    """A matrix (d, 512) that nearly keeps the distances, where d is larger."""
     d = features.shape[1]
     if d <= MOST_FEATURES:
         return None
@@ -202,9 +205,13 @@ class OutOfFold:
     centre: Tensor
     scale: Tensor
 
+    def standardised(self, features: Tensor) -> Tensor:
+        """Features (M, d) as the heads take them."""
+        return (features - self.centre).div_(self.scale)
+
     def predict(self, features: Tensor) -> Tensor:
         """Mean probabilities (M, C) of all heads for features (M, d)."""
-        x = (features - self.centre) / self.scale
+        x = self.standardised(features)
         return sum(predict(head, x).softmax(1) for head in self.heads) / FOLDS
 
 
@@ -216,7 +223,7 @@ def out_of_fold(
     features: (N, d); labels: (N,); keep: (N,) bool, the samples to be trained on.
     """
     centre, scale = features.mean(0), features.std(0, correction=0).clamp(min=1e-6)
-    x = (features - centre) / scale
+    made = OutOfFold(torch.zeros(len(labels), classes), [], centre, scale)
     n = len(labels)
     generator = torch.Generator().manual_seed(seed)
     fold = torch.randperm(n, generator=generator) % FOLDS
@@ -225,14 +232,15 @@ def out_of_fold(
     recipe = Recipe(
         epochs=HEAD_EPOCHS, batch_size=size, optimizer="adam", lr=2e-3, weight_decay=0
     )
-    p, heads = torch.zeros(n, classes), []
     for i in range(FOLDS):
-        head = fx.symbolic_trace(fresh_head(x.shape[1], classes, seed + i))
+        head = fx.symbolic_trace(fresh_head(features.shape[1], classes, seed + i))
         rows = (fold != i) & keep
-        train(head, Split(x[rows], labels[rows], None, classes), recipe, seed=seed)
-        p[fold == i] = predict(head, x[fold == i]).softmax(1)
-        heads.append(head)
-    return OutOfFold(p, heads, centre, scale)
+        x = made.standardised(features[rows])
+        train(head, Split(x, labels[rows], None, classes), recipe, seed=seed)
+        x = made.standardised(features[fold == i])
+        made.probabilities[fold == i] = predict(head, x).softmax(1)
+        made.heads.append(head)
+    return made
 
 
 def fresh_head(d: int, classes: int, seed: int) -> nn.Sequential:
