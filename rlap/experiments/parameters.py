@@ -26,7 +26,17 @@ from rlap.experiments.protocol import BOTH, CIFAR10, SPEECH, name_of, protocol_o
 from rlap.partition import ONE_DIMENSIONAL, RULES
 from rlap.sensitivity import CRITERIA
 
-__all__ = ["NOTEBOOKS", "TIERS", "ParameterError", "Parameters"]
+__all__ = [
+    "NOTEBOOKS",
+    "TIERS",
+    "Cifar10Parameters",
+    "OwnModelParameters",
+    "ParameterError",
+    "Parameters",
+    "SpeechParameters",
+    "StudyParameters",
+    "WalkthroughParameters",
+]
 
 
 # what a run compares, from few networks to many: the paper's arms; and those that train
