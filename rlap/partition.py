@@ -204,7 +204,8 @@ def partition(
     diagnostics |= {"rule": rule, "high_quality": int(high.sum())}
     diagnostics["low_quality"] = int((~high).sum())
     _warn_if_degenerate(diagnostics)
-    return Partition(high, posterior.float(), diagnostics)
+    device = scores.device
+    return Partition(high.to(device), posterior.float().to(device), diagnostics)
 
 
 def _check_scores(scores: Tensor, rule: str) -> Tensor:
@@ -217,6 +218,8 @@ def _check_scores(scores: Tensor, rule: str) -> Tensor:
     if len(scores) < 4:
         raise ValueError(f"{len(scores)} samples cannot be split by two components")
     x = scores.detach().reshape(len(scores), -1)
+    if x.device.type not in ("cpu", "cuda"):  # others may have no float64
+        x = x.cpu()
     x = x if x.is_floating_point() else x.double()
     if rule == "trivial" and not x.isfinite().all():
         raise ValueError("scores hold NaN or infinite values")
@@ -227,7 +230,7 @@ def check_quality(quality: Tensor | None, n: int) -> Tensor | None:
     """``quality`` as float64 (n,), finite, or a ``ValueError``; None stays None."""
     if quality is None:
         return None
-    value = torch.as_tensor(quality).detach().double()
+    value = torch.as_tensor(quality).detach().cpu().double()
     if value.shape != (n,) or not value.isfinite().all():
         raise ValueError(f"quality must be ({n},) and finite")
     return value

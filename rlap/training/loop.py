@@ -226,6 +226,7 @@ class TrainingRun:
         if self.on_epoch is not None:
             self.on_epoch(self.model, epoch)
         self.perceptron = self.by_hand()
+        self.optimizer.zero_grad(set_to_none=True)  # by hand, once is enough
         loss_sum, hits = (torch.zeros((), device=self.device) for _ in range(2))
         for i, (inputs, labels, soft) in enumerate(self.batches(order)):
             lr = self.set_rate(epoch * steps + i, steps)

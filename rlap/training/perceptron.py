@@ -13,6 +13,7 @@ from torch import Tensor, fx, nn
 from rlap.network.modes import has_own_weights
 
 RELUS = (torch.relu, torch.relu_, F.relu, F.relu_)
+WATCHED = ("forward", "forward_pre", "backward", "backward_pre")
 
 
 class Perceptron:
@@ -27,20 +28,20 @@ class Perceptron:
     def __init__(self, layers: list[nn.Linear | None], precision: str = "fp32") -> None:
         self.layers = layers
         self.dtype = torch.bfloat16 if precision == "bf16" else torch.float32
-        trained = [bool(_trained(layer)) for layer in layers]
-        self.lowest = trained.index(True)  # below it nothing needs a gradient
+        trained = [i for i, layer in enumerate(layers) if _trained(layer)]
+        self.lowest = min(trained, default=0)  # below it nothing needs a gradient
 
     @classmethod
     def of(cls, model: nn.Module, precision: str) -> Perceptron | None:
         """The perceptron that ``model``, traced by torch.fx, is in its present mode; or
         None where it is anything else, or somebody watches it by hooks."""
-        if not isinstance(model, fx.GraphModule):
+        if not isinstance(model, fx.GraphModule) or _watched(model):
             return None
         layers, last = [], None
         for node in model.graph.nodes:
             if node.op == "output":
-                ends = node.args[0] is last and isinstance(layers[-1], nn.Linear)
-                return cls(layers, precision) if ends else None
+                ends = node.args[0] is last and layers and layers[-1] is not None
+                return cls(layers, precision) if ends and _once(layers) else None
             if node.op == "placeholder":
                 if last is not None:
                     return None
@@ -98,6 +99,19 @@ def _trained(layer: nn.Linear | None) -> dict[str, nn.Parameter]:
     return {kind: p for kind, p in found.items() if p.requires_grad}
 
 
+def _once(layers: list[nn.Linear | None]) -> bool:
+    """Whether no parameter serves twice: its gradients would have to be added up."""
+    parameters = [p for layer in layers for p in _trained(layer).values()]
+    return len({id(p) for p in parameters}) == len(parameters)
+
+
+def _watched(module: nn.Module) -> bool:
+    """Whether somebody watches what a module, or a parameter of its own, does."""
+    hooks = [getattr(module, f"_{kind}_hooks") for kind in WATCHED]
+    own = module.parameters(recurse=False)
+    return any(hooks) or any(p._backward_hooks for p in own)
+
+
 def _is_step(model: fx.GraphModule, node: fx.Node) -> bool:
     """Whether a node is a linear layer, a ReLU, or nothing at all as things are."""
     if node.op == "call_function":
@@ -107,7 +121,7 @@ def _is_step(model: fx.GraphModule, node: fx.Node) -> bool:
     if node.op != "call_module":
         return False
     module = model.get_submodule(node.target)
-    if module._forward_hooks or module._forward_pre_hooks or module._backward_hooks:
+    if _watched(module):
         return False
     if type(module) is nn.Dropout:
         return not module.training or module.p == 0

@@ -131,6 +131,10 @@ def test_nobody_is_left_out():
         hook = getattr(net.get_submodule("0"), f"register_{watch}")(lambda *_: None)
         assert Perceptron.of(net, "fp32") is None, watch
         hook.remove()
+    hook = net.get_parameter("0.weight").register_hook(lambda gradient: None)
+    assert Perceptron.of(net, "fp32") is None
+    hook.remove()
+    assert Perceptron.of(net, "fp32") is not None
     nn.utils.parametrizations.weight_norm(net.get_submodule("0"))
     assert Perceptron.of(net, "fp32") is None
 
@@ -258,3 +262,27 @@ def test_one_kernel_updates_all_parameters_alike():
             optimizer.step()
     for a, b in zip(*(net.parameters() for net in nets), strict=True):
         assert torch.allclose(a, b, atol=1e-5)
+
+
+class Twice(Functional):
+    """The same layer at two places: its gradients add up."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.c(self.a(F.relu(self.a(x))))
+
+
+def test_a_layer_that_runs_twice_is_left_to_autograd():
+    assert Perceptron.of(traced(seeded(Twice)), "fp32") is None
+    tied = layers([4, 4, 4])
+    tied[2].weight = tied[0].weight
+    assert Perceptron.of(traced(tied), "fp32") is None
+
+
+def test_a_gradient_that_lies_about_is_no_gradient():
+    """Of a parameter that no step reaches: autograd would give it none."""
+    net = traced(seeded(lambda: layers([6, 5, 3])))
+    net.register_parameter("spare", nn.Parameter(torch.ones(2)))
+    net.spare.grad = torch.ones(2)
+    assert Perceptron.of(net, "fp32") is not None
+    loop.train(net, blobs(20), replace(SHORT, epochs=1, weight_decay=0.0))
+    assert net.spare.tolist() == [1, 1]
