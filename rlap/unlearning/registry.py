@@ -82,6 +82,7 @@ METHODS = {
     "scrub": Method(forget_scrub, "both", True),
     "delete": Method(forget_delete, "forget", True),
 }
+OURS = frozenset(METHODS)
 
 
 def register(
@@ -90,7 +91,8 @@ def register(
     """A decorator that adds one's own function to ``METHODS``; see ``Method``.
 
     The function takes (model, forget, retain) and options, leaves the model as it was
-    and returns a new one. Raises ``ValueError`` for a name that is taken.
+    and returns a new one. One's own may be registered again, as when a notebook's cell
+    is run twice; the name of a method that comes with rlap is a ``ValueError``.
 
     >>> @register("halved", data="none")
     ... def halved(model, forget, retain):
@@ -100,8 +102,8 @@ def register(
     """
 
     def add(function: Callable[..., nn.Module]) -> Callable[..., nn.Module]:
-        if name in METHODS:
-            raise ValueError(f"there is a method {name!r} already; take another name")
+        if name in OURS:
+            raise ValueError(f"rlap has a method {name!r}; take another name")
         METHODS[name] = Method(function, data, trains, tuple(settings))
         return function
 

@@ -29,11 +29,12 @@ def trained(seed: int) -> tuple[nn.Sequential, rlap.Split]:
     made = rlap.corrupt(
         blobs(300, seed=seed), kind="gaussian", rate=0.33, level=4.0, seed=seed
     )
-    body = [nn.Linear(6, 12), nn.ReLU()], [nn.Linear(12, 10), nn.ReLU()]
-    net = seeded(
-        lambda: nn.Sequential(nn.Sequential(*body[0]), *body[1], nn.Linear(10, 3)),
-        seed,
-    )
+
+    def build() -> nn.Sequential:
+        backbone = nn.Sequential(nn.Linear(6, 12), nn.ReLU())
+        return nn.Sequential(backbone, nn.Linear(12, 10), nn.ReLU(), nn.Linear(10, 3))
+
+    net = seeded(build, seed)
     rlap.train(net, made.split, rlap.Recipe(epochs=5, batch_size=32, lr=0.02))
     return net, made.split
 
