@@ -44,6 +44,12 @@ class Relearning:
         1 was never gone, 0 never came back."""
         return share_reached(self.forget, self.target)
 
+    def numbers(self, name: str) -> dict[str, float | None]:
+        """``back`` and ``kept`` for a row; None where it diverged: then they say how
+        soon, and not how far the class comes back."""
+        found = {name: self.back, f"{name}_others": self.kept}
+        return found if self.diverged is None else dict.fromkeys(found)
+
     @property
     def kept(self) -> float:
         """The same of the others and ``keep``: a class that comes back because it is
