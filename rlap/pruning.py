@@ -19,7 +19,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from rlap.checks import check_tensor
+from rlap.checks import as_indices, check_tensor
 from rlap.network.following import affine_batchnorm, following_norms
 from rlap.network.layers import get_layer, num_units
 from rlap.network.modes import check_own_weights
@@ -249,12 +249,12 @@ def _own_batchnorm(model: nn.Module, layer: str) -> str | None:
 def check_units(units: Tensor | Iterable[int], d: int) -> Tensor:
     """Sorted (k,) int64 indices in 0..d-1 without repeats, fewer than d."""
     try:
-        chosen = torch.as_tensor(units if isinstance(units, Tensor) else list(units))
+        chosen = as_indices(units if isinstance(units, Tensor) else list(units))
     except (TypeError, ValueError, RuntimeError) as error:
         raise TypeError(f"units must be a list of indices, not {units!r}") from error
     chosen = check_tensor(chosen, "units").detach()
     if chosen.numel() == 0:
-        return torch.zeros(0, dtype=torch.int64)
+        return torch.zeros(0, dtype=torch.int64, device="cpu")
     if (
         chosen.dim() != 1
         or chosen.dtype.is_floating_point

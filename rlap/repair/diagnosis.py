@@ -213,7 +213,7 @@ def _judge(seen: Seen, held: Seen | None, seed: int) -> tuple[Diagnosis, Tensor 
     p, given = seen.probabilities, seen.labels
     n, classes = p.shape
     counts = given.bincount(minlength=classes)
-    everyone = torch.ones(n, dtype=torch.bool)
+    everyone = torch.ones(n, dtype=torch.bool, device="cpu")
     heads = out_of_fold(seen.features, given, classes, everyone, seed)
     both = (p + heads.probabilities) / 2
     # the network may have learnt its worst inputs by heart, a new head has not
@@ -224,13 +224,13 @@ def _judge(seen: Seen, held: Seen | None, seed: int) -> tuple[Diagnosis, Tensor 
         heads = out_of_fold(seen.features, given, classes, keep, seed)
         both = (p + heads.probabilities) / 2
     told = n >= FEWEST and counts[counts > 0].float().median() >= FEWEST_OF_CLASS
-    matrix = torch.eye(classes)
+    matrix = torch.eye(classes, device="cpu")
     if told:
         matrix = transition(heads.probabilities[keep], given[keep])
     targets = posterior(both, matrix, given)
     wrong = 1 - targets.gather(1, given[:, None]).squeeze(1)
     sure, suggested = targets.max(1)
-    if torch.equal(matrix, torch.eye(classes)):
+    if torch.equal(matrix, torch.eye(classes, device="cpu")):
         sure = both.gather(1, given[:, None]).squeeze(1)  # how well the label fits
     found = Diagnosis(
         seen.ids, given, wrong, suggested, sure, targets, bad.probability,

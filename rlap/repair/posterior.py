@@ -32,7 +32,7 @@ def anchor_rates(p: Tensor, given: Tensor) -> Tensor:
     >>> anchor_rates(p, torch.tensor([0, 1, 1, 1]))
     tensor([0.5000, 0.0000])
     """
-    rates = torch.zeros(p.shape[1])
+    rates = torch.zeros(p.shape[1], device="cpu")
     for c in range(p.shape[1]):
         own = int((given == c).sum())
         likely = int((p.argmax(1) == c).sum())  # beyond them none is surely of it
@@ -55,7 +55,7 @@ def confident_joint(p: Tensor, given: Tensor) -> Tensor:
     classes = p.shape[1]
     counts = given.bincount(minlength=classes).float()
     own = p.gather(1, given[:, None]).squeeze(1)
-    sums = torch.zeros(classes).scatter_add_(0, given, own)
+    sums = torch.zeros(classes, device="cpu").scatter_add_(0, given, own)
     needed = torch.where(counts > 0, sums / counts.clamp(min=1), 2.0)
     reached = p.masked_fill(p < needed - 1e-6, -1.0)
     sure, likely = reached.max(1)
@@ -77,7 +77,7 @@ def transition(p: Tensor, given: Tensor) -> Tensor:
     # that were made to add up would favour the class of which more reach the mean
     matrix = joint / joint.sum(1, keepdim=True).clamp(min=TINY)
     clean = (anchor_rates(p, given) < MISLABELLED) | (joint.sum(1) == 0)
-    return torch.where(clean[:, None], torch.eye(len(joint)), matrix)
+    return torch.where(clean[:, None], torch.eye(len(joint), device="cpu"), matrix)
 
 
 def unmix(p: Tensor, matrix: Tensor, steps: int = STEPS) -> Tensor:

@@ -29,7 +29,9 @@ def fresh_scorer(
     rows = None
     if len(samples) > most:
         generator = torch.Generator().manual_seed(seed)
-        rows = torch.randperm(len(samples), generator=generator)[:most].tolist()
+        rows = torch.randperm(len(samples), generator=generator, device="cpu")[
+            :most
+        ].tolist()
     split, _ = samples.read(rows)
     train(new, split, augmented(recipe, split.inputs, mirrored), seed=seed)
     return new

@@ -9,7 +9,13 @@ from typing import Any
 
 from torch import nn
 
-from rlap.checks import check_inside, check_one_of, check_rate, check_seed
+from rlap.checks import (
+    check_gradients,
+    check_inside,
+    check_one_of,
+    check_rate,
+    check_seed,
+)
 from rlap.data.base import Split, check_split
 from rlap.network.precision import own_precision
 from rlap.training.recipe import Recipe
@@ -124,7 +130,8 @@ def forget(
     """
     check_one_of(method, METHODS, "method")
     check_rate(budget, "budget")
-    check_seed(seed)
+    seed = check_seed(seed)
+    check_gradients()
     labels = labels_of(label, check_split(train, "train").num_classes)
     trial = held_out(train, labels, held, share, seed)
     data = trial.data

@@ -1,0 +1,5 @@
+from abusing import RIGHT
+
+
+def trial(rng, folder):
+    return RIGHT, ""
