@@ -167,7 +167,7 @@ class Bench:
         """The same for a network that has seen all the data: a fresh one, trained on a
         part, shows what helps, and that is done to ``network`` with everything."""
         size = max(round(HELD_OUT * len(data)), len(data.labels.unique()))
-        out = torch.zeros(len(data), dtype=torch.bool)
+        out = torch.zeros(len(data), dtype=torch.bool, device="cpu")
         out[stratified_indices(data.labels, size, self.seed)] = True
         rest, held = data.subset(~out), data.subset(out)
         seen = look(network, Samples(data))

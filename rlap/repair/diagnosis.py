@@ -224,7 +224,7 @@ def _judge(
     p, given = seen.probabilities, seen.labels
     n, classes = p.shape
     counts = given.bincount(minlength=classes)
-    keep = torch.ones(n, dtype=torch.bool)
+    keep = torch.ones(n, dtype=torch.bool, device="cpu")
     heads = None if honest else out_of_fold(seen.features, given, classes, keep, seed)
     unseen = p if honest else heads.probabilities
     # the network may have learnt its worst inputs by heart, a new head has not
@@ -236,17 +236,17 @@ def _judge(
         unseen = heads.probabilities
     both = (p + unseen) / 2
     told = n >= FEWEST and counts[counts > 0].float().median() >= FEWEST_OF_CLASS
-    matrices = [torch.eye(classes)] * 3
+    matrices = [torch.eye(classes, device="cpu")] * 3
     if told:
         matrices = transition(unseen[keep], given[keep])
         told = told and not ignorant(unseen[keep], given[keep])
     if not told:
-        matrices = [torch.eye(classes)] * 3
+        matrices = [torch.eye(classes, device="cpu")] * 3
     matrix = matrices[0]
     targets = posterior(both, matrix, given)
     wrong = 1 - targets.gather(1, given[:, None]).squeeze(1)
     sure, suggested = targets.max(1)
-    if torch.equal(matrix, torch.eye(classes)):
+    if torch.equal(matrix, torch.eye(classes, device="cpu")):
         sure = both.gather(1, given[:, None]).squeeze(1)  # how well the label fits
     found = Diagnosis(
         seen.ids, given, wrong, suggested, sure, targets, bad.probability,

@@ -41,7 +41,7 @@ def anchors(
     >>> anchors(p, torch.tensor([0, 1, 1, 1]))
     (tensor([1., 0.]), tensor([2., 2.]))
     """
-    wrong, sizes = torch.zeros(p.shape[1]), torch.zeros(p.shape[1])
+    wrong, sizes = (torch.zeros(p.shape[1], device="cpu") for _ in range(2))
     for c in range(p.shape[1]):
         own = int((given == c).sum())
         likely = int((p.argmax(1) == c).sum())  # beyond them none is surely of it
@@ -87,7 +87,7 @@ def confident_joint(p: Tensor, given: Tensor) -> Tensor:
     classes = p.shape[1]
     counts = given.bincount(minlength=classes).float()
     own = p.gather(1, given[:, None]).squeeze(1)
-    sums = torch.zeros(classes).scatter_add_(0, given, own)
+    sums = torch.zeros(classes, device="cpu").scatter_add_(0, given, own)
     needed = torch.where(counts > 0, sums / counts.clamp(min=1), 2.0)
     reached = p.masked_fill(p < needed - 1e-6, -1.0)
     sure, likely = reached.max(1)

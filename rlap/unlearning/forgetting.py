@@ -9,7 +9,13 @@ from typing import Any
 
 from torch import nn
 
-from rlap.checks import check_inside, check_one_of, check_rate, check_seed
+from rlap.checks import (
+    check_gradients,
+    check_inside,
+    check_one_of,
+    check_rate,
+    check_seed,
+)
 from rlap.data.base import Split, check_split
 from rlap.network.precision import own_precision
 from rlap.training.recipe import Recipe
@@ -47,7 +53,7 @@ class Forgotten:
         probe: accuracy on the class of a linear probe of the features, before and
             after; None where the logits are no nn.Linear's.
         relearned: how far the class comes back in 60 steps on 50 samples of each class
-            (see ``Relearning.back``); 1 was never gone.
+            (see ``Relearning.back``); 1 was never gone, None if relearning diverged.
         tried: every setting, with both accuracies on the samples that chose.
 
     >>> found = forget(model, data, 0, method="logit_mask", share=0.5)
@@ -62,7 +68,7 @@ class Forgotten:
     before: dict[str, float]
     after: dict[str, float]
     probe: tuple[float, float] | None
-    relearned: float
+    relearned: float | None
     tried: list[Row]
 
     @property
@@ -79,7 +85,8 @@ class Forgotten:
             rows["the class, by a probe of the features"] = self.probe
         lines = [f"{self.word}. Accuracy on held-out samples:"]
         lines += [f"  {name}: {b:.1%} -> {a:.1%}" for name, (b, a) in rows.items()]
-        lines.append(f"  relearned: {self.relearned:.0%} (100%: it was never gone)")
+        told = "diverged" if self.relearned is None else f"{self.relearned:.0%}"
+        lines.append(f"  relearned: {told} (100%: it was never gone)")
         return "\n".join(lines)
 
 
@@ -123,7 +130,8 @@ def forget(
     """
     check_one_of(method, METHODS, "method")
     check_rate(budget, "budget")
-    check_seed(seed)
+    seed = check_seed(seed)
+    check_gradients()
     labels = labels_of(label, check_split(train, "train").num_classes)
     trial = held_out(train, labels, held, share, seed)
     data = trial.data
@@ -157,7 +165,7 @@ def forget(
             target=before["forget"] / 2,
             keep=before["retain"] / 2,
             seed=seed,
-        ).back,
+        ).numbers("relearned")["relearned"],
         found.rows,
     )
 
