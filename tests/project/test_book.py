@@ -32,6 +32,9 @@ SKIPPED |= {
 }
 
 
+sys.path.insert(0, str(BOOK / "_ext"))  # as Sphinx does: they import one another
+
+
 def extension(name: str) -> ModuleType:
     """One of the files in book/_ext as a module."""
     spec = importlib.util.spec_from_file_location(name, BOOK / "_ext" / f"{name}.py")
@@ -511,12 +514,15 @@ def test_new_records_make_the_pages_that_ask_be_read_again():
     assert read() == ["gain"]
 
 
-def test_notebooks_are_run_ahead_once(tmp_path):
+def test_notebooks_are_run_while_other_pages_are_read(tmp_path):
+    """In an order of their own; each is waited for when its page is read, and runs
+    once."""
     import nbformat
     from nbformat import v4
 
     ahead = extension("run_ahead")
-    for name, code in {"01_good": "1 + 1", "02_bad": "1 / 0"}.items():
+    codes = {"03_good": "1 + 1", "02_bad": "1 / 0", "01_last": "2 + 2"}
+    for name, code in codes.items():
         cells = [v4.new_code_cell(code)]
         nbformat.write(v4.new_notebook(cells=cells), tmp_path / f"{name}.ipynb")
     folder = tmp_path / "cache"
@@ -524,19 +530,31 @@ def test_notebooks_are_run_ahead_once(tmp_path):
     about = {"nb_execution_cache_path": str(folder), "nb_execution_timeout": 60}
     app = SimpleNamespace(config=SimpleNamespace(**about))
     env = SimpleNamespace(
-        found_docs={"01_good", "02_bad", "page"},
+        found_docs={*codes, "page"},
         doc2path=lambda name: (
             tmp_path / f"{name}.{'md' if name == 'page' else 'ipynb'}"
         ),
     )
-    assert ahead.run_ahead(app, env) == []
-    found = dict(ahead.notebooks(env))
-    assert [path.name for path in found] == ["02_bad.ipynb", "01_good.ipynb"]
+    pages = ["01_last", "02_bad", "03_good", "page"]
+    ahead.notebooks_last(app, env, pages)
+    assert pages == ["page", "01_last", "03_good", "02_bad"]
+    runs = ahead.Runs()
+    assert runs.begin(app, env) == [] and set(runs.going) == set(codes)
+    found = {name: notebook for name, _, notebook in ahead.notebooks(env)}
     cache = ahead.get_cache(str(folder))
-    # what fails is left to MyST-NB, which reports it
-    assert not ahead.is_cached(cache, found[tmp_path / "02_bad.ipynb"])
-    _, whole = cache.merge_match_into_notebook(found[tmp_path / "01_good.ipynb"])
+    runs.wait(app, "page")
+    runs.wait(app, "03_good")
+    _, whole = cache.merge_match_into_notebook(found["03_good"])
     assert whole.cells[0].outputs[0]["data"]["text/plain"] == "2"
+    assert set(runs.going) == {"01_last", "02_bad"}
+    runs.finish(app)
+    assert ahead.is_cached(cache, found["01_last"])
+    # what fails is left to MyST-NB, which reports it
+    assert not ahead.is_cached(cache, found["02_bad"])
+    again = ahead.Runs()
+    again.begin(app, env)
+    assert set(again.going) == {"02_bad"}
+    again.finish(app)
 
 
 def test_a_failed_cell_fails_the_build():
