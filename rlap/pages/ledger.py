@@ -239,12 +239,7 @@ def line_of(row: dict, first: pd.Series | None) -> list:
 # --- every row ------------------------------------------------------------------
 
 COLUMNS = ("table", "setting", "method", "metric", "paper", "protocol", "scale", "ours",
-           "verdict", "why", "seeds", "name")  # fmt: skip
-
-
-def row_name(row: Row) -> str:
-    """A row's own name, for a link to it."""
-    return "/".join(map(str, (*counts.key(row), row.protocol, row.tier)))
+           "verdict", "why", "seeds", "key")  # fmt: skip
 
 
 def row_told(row: Row) -> list[object]:
@@ -257,7 +252,7 @@ def row_told(row: Row) -> list[object]:
         f"Table {row.table}", value_told(row, row.tier), method_told(row),
         METRIC[row.metric], printed, row.protocol, row.tier,
         words.bounded(*bounds) if row.ours is not None else "", row.verdict,
-        "; ".join(filter(None, notes)), row.n, row_name(row),
+        "; ".join(filter(None, notes)), row.n, "/".join(map(str, counts.key(row))),
     ]  # fmt: skip
 
 

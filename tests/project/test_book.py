@@ -7,8 +7,10 @@ import importlib.util
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
+import venv
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 
@@ -116,6 +118,51 @@ def test_exactly_one_cell_holds_plain_parameters(path):
     for statement in statements:
         assert isinstance(statement, ast.Assign | ast.AnnAssign), ast.unparse(statement)
         ast.literal_eval(statement.value)  # papermill can only replace plain values
+
+
+def test_each_notebook_begins_with_the_same_cell_that_installs_in_colab():
+    """And no other cell is left out of a notebook's digest."""
+    first = {source(cells(path)[1]) for path in NOTEBOOKS}
+    assert len(first) == 1
+    for path in NOTEBOOKS:
+        tags = [c["metadata"].get("tags", []) for c in cells(path)]
+        assert tags[1] == ["setup", "remove-cell"]
+        assert not any("setup" in t for i, t in enumerate(tags) if i != 1)
+    import_only = ast.parse(first.pop()).body[:-1]
+    assert all(isinstance(n, ast.Import | ast.ImportFrom) for n in import_only)
+
+
+@pytest.mark.slow
+def test_that_cell_installs_the_companion_in_a_fresh_environment(tmp_path):
+    """As in Colab: much is there, torch too, but not the companion."""
+    copy = tmp_path / "checkout"
+    for name in ("rlap", "notebooks", "rlap_command.py", "pyproject.toml", "README.md",
+                 "LICENSE"):  # fmt: skip
+        here = ROOT / name
+        (shutil.copytree if here.is_dir() else shutil.copy)(here, copy / name)
+    venv.create(tmp_path / "env", with_pip=True)
+    python = tmp_path / "env" / "bin" / "python"
+    known = subprocess.run(
+        [python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    beside = [p for p in map(Path, sys.path) if p.name == "site-packages"]
+    (Path(known.stdout.strip()) / "beside.pth").write_text("\n".join(map(str, beside)))
+    cell = source(cells(NOTEBOOKS[0])[1])
+    told = "\nimport rlap; print(rlap.__file__, rlap.__version__)"
+    clean = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
+
+    def run(colab: str) -> subprocess.CompletedProcess:
+        text = f"import sys, types\n{colab}\n{cell}{told}"
+        return subprocess.run([python, "-c", text], capture_output=True, text=True,
+                              cwd=copy / "notebooks", env=clean)  # fmt: skip
+
+    found = run("sys.modules['google.colab'] = types.ModuleType('google.colab')")
+    if "Could not find a version" in found.stderr:
+        pytest.skip("no build tools can be fetched here")
+    assert found.returncode == 0, found.stderr
+    assert str(tmp_path / "env") in found.stdout  # not the checkout, not this one
+    assert run("").returncode == 0  # elsewhere it does nothing
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.name)
@@ -450,6 +497,17 @@ def test_a_style_sheet_that_fetches_is_found(tmp_path):
     assert code == 1 and "s.css: style fetches https://example.org/f.woff" in said
 
 
+def test_a_heavy_site_is_found(tmp_path):
+    folder = site(tmp_path, GOOD)
+    with open(folder / "big.js", "wb") as file:
+        file.truncate(14_000_000)  # nothing is written
+    assert run_check(folder)[0] == 0
+    with open(folder / "more.js", "wb") as file:
+        file.truncate(2_000_000)
+    code, said = run_check(folder)
+    assert code == 1 and "16.0 MB, more than 15" in said and "big.js" in said
+
+
 def test_an_empty_folder_is_no_site(tmp_path):
     code, said = run_check(tmp_path)
     assert code == 1 and "build the book first" in said
@@ -563,16 +621,54 @@ def test_a_failed_cell_fails_the_build():
     assert "allow_errors" not in config["execute"]
 
 
+DRAWN = """<?xml version="1.0"?>
+<svg xmlns:xlink="http://www.w3.org/1999/xlink" xmlns="http://www.w3.org/2000/svg"
+ width="439.2pt" viewBox="0 0 439.2 498.96">
+ <metadata>who made it</metadata>
+ <defs><path id="mark" d="M 0 -1.234567
+L 0.0156254 2.000000
+z"/></defs>
+ <g id="axes_1"><g id="line_1">
+  <use xlink:href="#mark" x="1.001001" style="fill: #7a7a7a; font-family: 'A', b"/>
+  <use xlink:href="#mark" x="-0.001" style="fill: #7a7a7a; font-family: 'A', b"/>
+  <use xlink:href="#mark" x="3" style="fill: #7a7a7a; font-family: 'A', b"/>
+  <text transform="scale(0.015625 -3.14159)" style="fill: none">two words</text>
+ </g></g>
+</svg>"""
+
+
+def test_a_drawing_is_made_lean_and_stays_the_same():
+    lean = extension("lean_svg").lean
+    made = lean(DRAWN, "fig-a")
+    assert made == lean(DRAWN, "fig-a") == lean(made, "fig-a")
+    kind = re.search(r"<style>\.(\w+)\{fill:#7a7a7a;font-family:sans-serif\}", made)[1]
+    assert kind not in lean(DRAWN, "fig-b"), "classes of another drawing"
+    assert made.count(f'class="{kind}"') == 3 and 'style="fill:none"' in made
+    assert '<path id="mark" d="M0 -1.23L0.0156 2z"' in made
+    assert 'x="1"' in made and 'x="0"' in made
+    assert 'transform="scale(0.0156 -3.14)"' in made and ">two words<" in made
+    assert "metadata" not in made and "axes_1" not in made and "<g" not in made
+    assert 'viewBox="0 0 439.2 498.96"' in made and 'width="439.2pt"' in made
+
+
 def test_the_site_is_left_without_what_no_page_loads(tmp_path):
     lean = extension("lean_site")
-    for name in ("a.js", "a.js.map", "styles/b.css.map", "locales/de/x.mo"):
+    unused = ("a.js.map", "styles/b.css.map", "locales/de/x.mo", "fa-solid-900.ttf",
+              "scripts/fontawesome.js", "fa-brands-400.woff2")  # fmt: skip
+    for name in ("a.js", "fa-solid-900.woff2", *unused):
         path = tmp_path / "_static" / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text("")
+    icons = '<script defer src="../_static/scripts/fontawesome.js?digest=5"></script>'
+    (tmp_path / "page.html").write_text(f"<head>{icons}</head><p>text</p>")
+    (tmp_path / "_images").mkdir()
+    (tmp_path / "_images" / "a.svg").write_text(DRAWN)
     builder = SimpleNamespace(format="html")
     lean.tidy(SimpleNamespace(outdir=tmp_path, builder=builder), None)
     left = {p.name for p in (tmp_path / "_static").rglob("*") if p.is_file()}
-    assert left == {"a.js"}
+    assert left == {"a.js", "fa-solid-900.woff2"}
+    assert (tmp_path / "page.html").read_text() == "<head></head><p>text</p>"
+    assert len((tmp_path / "_images" / "a.svg").read_text()) < len(DRAWN)
     script = SimpleNamespace(
         filename=None, attributes={"body": "const THEBE_JS_URL = 1"}
     )
