@@ -513,6 +513,60 @@ def test_an_empty_folder_is_no_site(tmp_path):
     assert code == 1 and "build the book first" in said
 
 
+# --- the book as one PDF ---------------------------------------------------------
+
+FIRST = """<html><head><link rel="stylesheet" href="s.css?v=1"></head><body><nav>menu
+</nav><article class="bd"><h1 id="top">One</h1><a href="in/two.html#part">on</a>
+<a href="#top">up</a> <a href="in/two.html">two</a> <a href="other.html">else</a>
+<details><svg><g id="m" clip-path="url(#m)"/><use xlink:href="#m"/></svg></details>
+<img src="data:image/png;base64,x"></article></body></html>"""
+SECOND = """<article><h2 id="part">Two</h2><a href="../one.html">back</a>
+<img src="../a.png"><a href="https://example.org/x.html#y">away</a></article>"""
+
+
+@pytest.fixture
+def two_pages(tmp_path):
+    (tmp_path / "site" / "in").mkdir(parents=True)
+    (tmp_path / "site" / "one.html").write_text(FIRST)
+    (tmp_path / "site" / "in" / "two.html").write_text(SECOND)
+    (tmp_path / "site" / "s.css").write_text("h1 { color: green }")
+    return tmp_path / "site"
+
+
+def test_pages_become_one_whose_links_lead_from_part_to_part(two_pages):
+    whole = extension("to_pdf").whole(two_pages, ["one", "in/two"], "../site")
+    links = re.findall(r'(?:href|src)="([^"]*)"', whole)
+    assert links == [
+        "../site/s.css?v=1", "#in/two--part", "#one--top", "#in/two",
+        "../site/other.html", "#one--m", "data:image/png;base64,x", "#one",
+        "../site/a.png", "https://example.org/x.html#y",
+    ]  # fmt: skip
+    names = re.findall(r'\bid="([^"]*)"', whole)
+    assert names == ["one", "one--top", "one--m", "in/two", "in/two--part"]
+    assert "menu" not in whole and "<details open>" in whole
+    assert "url(#one--m)" in whole
+    assert extension("to_pdf").pages(BOOK / "_toc.yml") == toc_files()
+
+
+def test_chromium_prints_them(two_pages, tmp_path):
+    module = extension("to_pdf")
+    if module.browser() is None:
+        pytest.skip("no Chromium")
+    made = tmp_path / "pdf" / "book.pdf"
+    module.to_pdf(two_pages, made, ["one", "in/two"])
+    content = made.read_bytes()
+    assert (
+        content.startswith(b"%PDF") and len(re.findall(rb"/Type /Page\b", content)) == 2
+    )
+
+
+def test_without_chromium_there_is_a_word_and_no_pdf(two_pages, tmp_path, monkeypatch):
+    monkeypatch.setenv("CHROMIUM", "no-such-browser")
+    with pytest.raises(RuntimeError, match="no Chromium: install it"):
+        extension("to_pdf").to_pdf(two_pages, tmp_path / "book.pdf", ["one"])
+    assert not (tmp_path / "book.pdf").exists()
+
+
 # --- pages that ask the ledger ---------------------------------------------------
 
 BROKEN = """# A page
