@@ -87,7 +87,7 @@ class Book:
     @cached_property
     def tables(self) -> tables.Tables:
         """The ledger's tables, kept on disk."""
-        return tables.load(self.folder)
+        return tables.load(self.folder, self.ledger)
 
     @cached_property
     def claims(self) -> pd.DataFrame:
