@@ -73,10 +73,16 @@ def selectivity(row: Mapping[str, float], start: Mapping[str, float]) -> float:
     return (start["forget"] - row["forget"]) - (start["retain"] - row["retain"])
 
 
-def best(curve: Sequence[Row], start: Mapping[str, float]) -> Row:
+def best(
+    curve: Sequence[Row], start: Mapping[str, float], samplewise: bool = False
+) -> Row:
     """The row of the largest selectivity, of equals the first; random units are a
-    control and never chosen. ``start``: the accuracies before forgetting."""
+    control and never chosen. ``start``: the accuracies before forgetting.
+    ``samplewise`` the row whose accuracy on the samples ("forget") is nearest to that
+    on samples never trained on ("retain")."""
     rows = [row for row in curve if row.get("select") != RANDOM]
+    if samplewise:
+        return min(rows, key=lambda row: round(abs(row["forget"] - row["retain"]), 9))
     return max(rows, key=lambda row: round(selectivity(row, start), 9))
 
 
@@ -302,5 +308,5 @@ def at_rate(
     model: nn.Module, trial: Trial, *, method: str, recipe: Recipe, lr: float, **given
 ) -> nn.Module:
     """The result of a method that trains on the class alone, at another rate."""
-    recipe = replace(recipe, lr=lr)
-    return METHODS[method](model, trial.data.forget, None, recipe=recipe, **given)
+    given |= {"recipe": replace(recipe, lr=lr), "samplewise": trial.data.samplewise}
+    return METHODS[method](model, trial.data.forget, None, **given)

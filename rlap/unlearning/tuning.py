@@ -50,10 +50,12 @@ class Asked:
     seed: int
 
     def options(self) -> dict[str, Any]:
-        """Recipe and seed, where the method trains."""
-        if not METHODS[self.method].trains:
-            return {}
-        return {"seed": self.seed} | ({"recipe": self.recipe} if self.recipe else {})
+        """Recipe and seed where the method trains; whether samples are forgotten."""
+        found: dict[str, Any] = {"samplewise": self.trial.data.samplewise}
+        if METHODS[self.method].trains:
+            found |= {"seed": self.seed}
+            found |= {"recipe": self.recipe} if self.recipe else {}
+        return found
 
 
 def tried(asked: Asked) -> Tried:
@@ -108,7 +110,8 @@ def tune_osp(asked: Asked) -> Tried:
 
 def tune_ssd(asked: Asked) -> Tried:
     data = asked.trial.data
-    found = importances(asked.model, data.forget, data.retain, seed=asked.seed)
+    given = {"seed": asked.seed, "samplewise": data.samplewise}
+    found = importances(asked.model, data.forget, data.retain, **given)
     return Tried(
         settings.ssd_curve(asked.model, asked.trial, found),
         lambda row: dampened(asked.model, found, **only(row, "alpha")),
