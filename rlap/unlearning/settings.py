@@ -58,6 +58,8 @@ SVD_ALPHAS = {
 # (the authors take 1e-5 and "train")
 SHRINK_RATES = (1e-5, 3e-5, 1e-4, 3e-4, 1e-3)
 SHRINK_BATCHNORM = ("eval", "train")
+# of SCRUB; the authors take 5e-4
+SCRUB_RATES = (5e-4, 2e-3, 5e-3, 1e-2, 2e-2)
 # of SAP; gentlest first, the authors' five and what lies below
 SAP_ALPHAS = (1e6, 3e5, 1e5, 3e4, 1e4, 3e3, 1e3, 300.0, 100.0)
 # of OSP: where, what share of the channels, and the least strength; gentlest first
@@ -307,6 +309,7 @@ def shrink_curve(
 def at_rate(
     model: nn.Module, trial: Trial, *, method: str, recipe: Recipe, lr: float, **given
 ) -> nn.Module:
-    """The result of a method that trains on the class alone, at another rate."""
+    """The result of a method that trains, at another rate."""
+    retain = trial.data.retain if METHODS[method].data == "both" else None
     given |= {"recipe": replace(recipe, lr=lr), "samplewise": trial.data.samplewise}
-    return METHODS[method](model, trial.data.forget, None, **given)
+    return METHODS[method](model, trial.data.forget, retain, **given)

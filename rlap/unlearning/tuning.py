@@ -13,6 +13,7 @@ from rlap.training.recipe import Recipe
 from rlap.unlearning import settings
 from rlap.unlearning.common.splits import some
 from rlap.unlearning.common.statistics import class_statistics
+from rlap.unlearning.methods.distilled import SCRUBBING
 from rlap.unlearning.methods.lra_npp import forget_lra_npp
 from rlap.unlearning.methods.oneshot import dampened, importances
 from rlap.unlearning.methods.osp import last_stage, soft_prune, suited, usual_reading
@@ -150,6 +151,16 @@ def tune_rates(asked: Asked) -> Tried:
     )
 
 
+def tune_scrub(asked: Asked) -> Tried:
+    given = {"recipe": asked.recipe or SCRUBBING, "seed": asked.seed}
+    make = partial(
+        settings.at_rate, asked.model, asked.trial, method=asked.method, **given
+    )
+    rates = ({"lr": lr} for lr in settings.SCRUB_RATES)
+    rows = settings.curve(make, rates, asked.trial.valid)
+    return Tried(rows, lambda row: make(**only(row, "lr")))
+
+
 TUNERS: Mapping[str, Callable[[Asked], Tried]] = {
     "lra_npp_layers": tune_layers,
     "lra_npp": tune_last_layer,
@@ -159,4 +170,5 @@ TUNERS: Mapping[str, Callable[[Asked], Tried]] = {
     "sap": tune_sap,
     "boundary_shrink": tune_rates,
     "delete": tune_rates,
+    "scrub": tune_scrub,
 }
