@@ -6,6 +6,7 @@
 #       extension: .py
 #       format_name: percent
 #       format_version: '1.3'
+#       jupytext_version: 1.19.6
 #   kernelspec:
 #     display_name: Python 3
 #     language: python
@@ -17,7 +18,7 @@
 #
 # Every way to forget a class that takes one shot, and two that train, beside the
 # simplest: a **logit mask**, which forbids the answer and changes nothing else. New here
-# are DAMP, of which only the abstract is public; ESC {cite:p}`lee2025esc`; SAP
+# are DAMP {cite:p}`hatami2026damp`, of which only the abstract was at hand; ESC {cite:p}`lee2025esc`; SAP
 # {cite:p}`kodge2025sap`, which is made for wrong labels, used on a class; and, with
 # `methods = "trained"`, SCRUB {cite:p}`kurmanji2023scrub` and DELETE
 # {cite:p}`zhou2025delete`. Three questions: does any of them forget in the *features*
