@@ -34,7 +34,7 @@
 tier = "smoke"  # smoke: does it run; small: results; paper: its size
 seed = 0  # of data and networks
 forget = "ship"  # the class, by its name
-model = None  # None leaves a choice to the tier; "small", "vgg"
+model = None  # None leaves a choice to the tier; "small", "vgg", "vit"
 train_size = None
 test_size = None
 epochs = None
@@ -68,7 +68,7 @@ from rlap.unlearning.common.begin import last_linear
 from rlap.unlearning.common.statistics import weight_digest
 from rlap.unlearning.examiner.bias import given_back
 from rlap.unlearning.examiner.cost import measured
-from rlap.unlearning.methods.damp import learnable, removed
+from rlap.unlearning.methods.damp import removed
 from rlap.unlearning.registry import METHODS
 from rlap.unlearning.tuning import Asked, tried
 
@@ -129,7 +129,7 @@ for name, made in nets.items():
 
 # %%
 HELD_OUT = ", held out"  # what a choice of the setting looked at as well
-curves, taken = {}, {}
+curves, taken, cannot = {}, {}, {}
 start = forgetting.both(original, case.valid)
 
 
@@ -153,8 +153,14 @@ def plain(name, **given):
     )
 
 
+# of every layer that DAMP edits: how much is removed, and how many directions
+found = removed(original, data.forget, data.retain, seed=run.forgetting)
+depth = {
+    name: {"scale": scale, "directions": directions.shape[1]}
+    for name, (directions, scale) in found.items()
+}
 last = last_linear(original, data.forget.inputs[:1])
-body = [name for name in learnable(original) if name != last]
+body = [name for name in depth if name != last]
 with watch("one shot"):
     nets["logit_mask"] = plain("logit_mask")
     nets["damp"] = plain("damp", seed=run.forgetting)
@@ -171,13 +177,11 @@ with watch("one shot"):
         "lra_npp_layers",
     ):
         arm = name if name == "lra_npp_layers" else f"{name}_chosen"
-        nets[arm] = chosen(name)
-depth = {
-    name: {"scale": scale, "directions": directions.shape[1]}
-    for name, (directions, scale) in removed(
-        original, data.forget, data.retain, seed=run.forgetting
-    ).items()
-}
+        try:
+            nets[arm] = chosen(name)
+        except TypeError as error:  # of a network without what it needs
+            cannot[name] = str(error)
+            print(f"{title(name)}: {error}")
 display(pd.DataFrame(depth).T.round(3))
 pprint(taken)
 
@@ -261,6 +265,7 @@ record = records.new_record(
     measured={
         "arms": dict(account),
         "bias": back,
+        "cannot": cannot,
         "depth": depth,
         "networks": digests,
         "settings": {"start": start, "tried": curves, "taken": taken},

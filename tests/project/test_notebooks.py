@@ -238,6 +238,7 @@ def test_the_rivals(tmp_path):
     probes = [arms[k]["probe_linear_forget"] for k in ("original", "damp_head")]
     assert probes[0] == probes[1]
     assert {0 <= layer["scale"] <= 1 for layer in record["depth"].values()} == {True}
+    assert record["cannot"] == {}
     assert len(record["depth"]) == 8 and set(record["bias"]) == set(arms)
     assert all(len(digest) == 64 for digest in record["networks"].values())
     assert list(record["networks"]) == list(arms)[:3]

@@ -29,7 +29,7 @@ class ForgettingParameters(Parameters):
     tier: str = choice("smoke", *TIERS)
     seed: int = between(0, 0)
     forget: str = choice("ship", *CIFAR10_CLASSES)
-    model: str | None = choice(None, None, "small", "vgg", "resnet18")
+    model: str | None = choice(None, None, "small", "vgg", "resnet18", "vit")
     train_size: int | None = between(None, 500, 50_000)
     test_size: int | None = between(None, 100, 10_000)
     epochs: int | None = between(None, 1)
