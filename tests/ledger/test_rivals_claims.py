@@ -150,7 +150,7 @@ def test_the_page_takes_every_method_once():
     assert drawn.loc["DAMP (reconstructed)", "probe_linear_forget"] == 0.88
     assert "DAMP, the classifier alone" not in drawn.index
     assert methods.forget_in_the_features(book_of([]), "small") == NOT_RUN
-    assert methods.signs(book_of([]), "small").frame.empty
+    assert methods.signs(book_of([]), "small").frame.iloc[0, 0] == NOT_RUN
 
 
 def test_one_that_forgets_in_the_features_is_named():
@@ -192,6 +192,7 @@ def test_each_seed_moves_its_own():
     }  # fmt: skip
     assert frame["probe"].to_list() == ["0.0", "0.0", "2.0"]
     assert set(frame["others"]) == {"0.0"}
-    assert methods.seeds_apart(book_of(made[:3]), "small").frame.empty
+    idle = methods.seeds_apart(book_of(made[:3]), "small").frame
+    assert idle.to_numpy().tolist() == [[NOT_RUN, "", "", "", "", ""]]
     # and they are not among the usual runs
     assert len(methods.one(book_of(made), "rivals", "small").all()) == 4

@@ -61,6 +61,12 @@ def used(found: Sequence[tuple[str, Runs]]) -> list[Mapping]:
     return list(every.values())
 
 
+def frame(rows: Sequence[Sequence[str]], header: Sequence[str]) -> pd.DataFrame:
+    """A frame of these rows; one that says so where nothing was run."""
+    idle = [[NOT_RUN, *[""] * (len(header) - 1)]]
+    return pd.DataFrame(rows or idle, columns=header)
+
+
 @table
 def signs(book: Book, model: str) -> Table:
     """Methods by four columns, each with a sign (see the ledger's claims on rivals) and
@@ -76,8 +82,7 @@ def signs(book: Book, model: str) -> Table:
             mark = "" if arm in STANDARD else sign(runs, arm, column)
             cells.append(f"{told} {mark}".strip())
         rows.append([title(arm), *cells])
-    frame = pd.DataFrame(rows, columns=["method", *SIGNS])
-    return Table(frame, used(found), GRID)
+    return Table(frame(rows, ["method", *SIGNS]), used(found), GRID)
 
 
 @picture
@@ -130,7 +135,7 @@ def given_back(book: Book, model: str) -> Table:
         ])  # fmt: skip
     header = ["method", "class, %", "with the bias fitted, %", "of the loss, %",
               "others, points", "AUROC of the logit"]  # fmt: skip
-    return Table(pd.DataFrame(rows, columns=header), runs.all(), GRIDS["rivals"])
+    return Table(frame(rows, header), runs.all(), GRIDS["rivals"])
 
 
 @number
@@ -151,7 +156,7 @@ def depth(book: Book, model: str) -> Table:
         values, _ = runs.values(lambda r, n=name: r["depth"][n]["scale"])
         rows.append([name, words.fixed(fmean(values), 2)])
     header = ["layer, the first first", "removed, 0 to 1"]
-    return Table(pd.DataFrame(rows, columns=header), runs.all(), GRIDS["rivals"])
+    return Table(frame(rows, header), runs.all(), GRIDS["rivals"])
 
 
 @table
@@ -171,7 +176,7 @@ def seeds_apart(book: Book, model: str) -> Table:
         ]  # fmt: skip
         rows.append([name, str(len(group)), *cells])
     header = ["what moves", "runs", "class", "probe", "relearning", "others"]
-    return Table(pd.DataFrame(rows, columns=header), every, GRIDS["rivals"])
+    return Table(frame(rows, header), every, GRIDS["rivals"])
 
 
 def moved(book: Book, model: str) -> dict[str, list[Mapping]]:
