@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from rlap.checks import check_gradients, check_model, check_seed, check_two_classes
 from rlap.repair.posterior import posterior, transition
-from rlap.repair.retraining import RECIPE, fresh_scorer
+from rlap.repair.retraining import RECIPE, cross_fitted, fresh_scorer
 from rlap.repair.samples import Logits, Samples
 from rlap.repair.scores import Seen, bad_inputs, look, out_of_fold
 from rlap.training.recipe import Recipe, check_recipe
@@ -91,9 +91,9 @@ class Diagnosis:
     @property
     def ranked(self) -> Tensor:
         """(N,) indices of the samples, the likeliest bad ones first."""
-        good = (1 - self.wrong_label) * (1 - self.bad_input)
-        doubt = 1e-3 * (1 - self.sure)  # where no label is wrong, the least sure first
-        return (good - doubt).argsort(stable=True)
+        unsure = self.sure.argsort(stable=True)  # first, where no label is wrong
+        wrong, bad = self.wrong_label[unsure], self.bad_input[unsure]
+        return unsure[torch.maximum(wrong, bad).argsort(descending=True, stable=True)]
 
     def to_frame(self) -> pd.DataFrame:
         """One row a sample, the likeliest bad ones first (needs pandas)."""
@@ -132,12 +132,12 @@ class Diagnosis:
 
 @dataclass
 class Findings:
-    """A diagnosis, and what a repair goes on with: the network that gave the scores,
-    P(label right) of the held-out slice's samples (M,), and whether mirror images are
-    as good as others."""
+    """A diagnosis, and what a repair goes on with: the network that gave the scores
+    (None: several did, each for what it had not seen), P(label right) of the held-out
+    slice's samples (M,), and whether mirror images are as good as others."""
 
     diagnosis: Diagnosis
-    scorer: nn.Module
+    scorer: nn.Module | None
     trust: Tensor | None
     mirrored: bool
 
@@ -195,38 +195,48 @@ def findings(
     memorised = None
     if slice_ is not None:
         memorised = seen.accuracy - slice_.accuracy > MEMORISED
-    scorer = network
+    scorer, honest = network, False
     if memorised:
         scorer = fresh_scorer(network, samples, recipe, seen.mirrored, seed)
         seen = look(scorer, samples, seen.mirrored)
         slice_ = look(scorer, held, seen.mirrored)
-    found, trust = _judge(seen, slice_, seed)
+        honest = seen.accuracy - slice_.accuracy > MEMORISED
+    if honest:  # the fresh one has learnt them by heart as well
+        parts = (samples.read()[0], held.read()[0], recipe, seen.mirrored, seed)
+        seen.probabilities, slice_.probabilities = cross_fitted(network, *parts)
+        scorer = None
+    found, trust = _judge(seen, slice_, seed, honest)
     found = replace(found, memorised=memorised)
     return Findings(found, scorer, trust, seen.mirrored)
 
 
-def _judge(seen: Seen, held: Seen | None, seed: int) -> tuple[Diagnosis, Tensor | None]:
+def _judge(
+    seen: Seen, held: Seen | None, seed: int, honest: bool = False
+) -> tuple[Diagnosis, Tensor | None]:
     """The diagnosis of what was seen, and P(label right) of a held-out slice's samples,
-    0 for bad inputs.
+    0 for bad inputs. ``honest``: what was seen are the predictions of networks that
+    have not been trained on the sample; else heads on the features give those.
 
     Bad inputs first: until they are out, they look like wrong labels."""
     p, given = seen.probabilities, seen.labels
     n, classes = p.shape
     counts = given.bincount(minlength=classes)
-    everyone = torch.ones(n, dtype=torch.bool)
-    heads = out_of_fold(seen.features, given, classes, everyone, seed)
-    both = (p + heads.probabilities) / 2
+    keep = torch.ones(n, dtype=torch.bool)
+    heads = None if honest else out_of_fold(seen.features, given, classes, keep, seed)
+    unseen = p if honest else heads.probabilities
     # the network may have learnt its worst inputs by heart, a new head has not
-    fit = heads.probabilities.gather(1, given[:, None]).squeeze(1)
+    fit = unseen.gather(1, given[:, None]).squeeze(1)
     bad = bad_inputs(seen, fit)
     keep = bad.probability < 0.5
-    if not keep.all():
+    if not keep.all() and not honest:
         heads = out_of_fold(seen.features, given, classes, keep, seed)
-        both = (p + heads.probabilities) / 2
+        unseen = heads.probabilities
+    both = (p + unseen) / 2
     told = n >= FEWEST and counts[counts > 0].float().median() >= FEWEST_OF_CLASS
-    matrix = torch.eye(classes)
+    matrices = [torch.eye(classes)] * 3
     if told:
-        matrix = transition(heads.probabilities[keep], given[keep])
+        matrices = transition(unseen[keep], given[keep])
+    matrix = matrices[0]
     targets = posterior(both, matrix, given)
     wrong = 1 - targets.gather(1, given[:, None]).squeeze(1)
     sure, suggested = targets.max(1)
@@ -234,13 +244,13 @@ def _judge(seen: Seen, held: Seen | None, seed: int) -> tuple[Diagnosis, Tensor 
         sure = both.gather(1, given[:, None]).squeeze(1)  # how well the label fits
     found = Diagnosis(
         seen.ids, given, wrong, suggested, sure, targets, bad.probability,
-        _rate(wrong[keep], _joint_rate(matrix, targets[keep])),
+        _rate(wrong[keep], *(_joint_rate(m, targets[keep]) for m in matrices)),
         _rate(bad.probability), matrix, bad.statistic, None, bool(told),
         _notes(given, wrong, bad.probability, counts),
     )  # fmt: skip
     if held is None:
         return found, None
-    new = heads.predict(held.features)
+    new = held.probabilities if honest else heads.predict(held.features)
     other = (held.probabilities + new) / 2
     trust = posterior(other, matrix, held.labels)
     trust = trust.gather(1, held.labels[:, None]).squeeze(1)
@@ -263,10 +273,10 @@ def _joint_rate(matrix: Tensor, targets: Tensor) -> float:
     return float((targets.mean(0) * (1 - matrix.diagonal())).sum())
 
 
-def _rate(probability: Tensor, other: float | None = None) -> Rate:
-    """The mean, from and to two standard errors beyond it or another estimate."""
+def _rate(probability: Tensor, *others: float) -> Rate:
+    """The mean, from and to two standard errors beyond it or other estimates."""
     value = probability.mean().item()
-    estimates = [value] if other is None else [value, other]
+    estimates = [value, *others]
     error = 2 * (value * (1 - value) / len(probability)) ** 0.5
     low, high = min(estimates) - error, max(estimates) + error
     return Rate(value, max(0.0, low), min(1.0, high))

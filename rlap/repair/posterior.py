@@ -1,15 +1,17 @@
 """Which label is wrong: the class that a sample more likely belongs to.
 
 Labels are taken to be drawn from the true class by a matrix T, T[c, j] = P(given j |
-true c). Two estimates make it: anchors say whether a class is mislabelled at all, the
-confident joint by how much. Then the mixing of classes by T is undone in what a network
-predicts, and Bayes' rule with the label that was given does the rest.
+true c). Two estimates make it: anchors say whether a class is mislabelled at all, they
+and the confident joint by how much. Then the mixing of classes by T is undone in what a
+network predicts, and Bayes' rule with the label that was given does the rest.
 
 Sources: the confident joint is Northcutt, Jiang and Chuang (JAIR 2021); anchors are
 Patrini et al. (CVPR 2017).
 """
 
 from __future__ import annotations
+
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -63,21 +65,44 @@ def confident_joint(p: Tensor, given: Tensor) -> Tensor:
     return index.bincount(minlength=classes**2).view(classes, classes).float()
 
 
-def transition(p: Tensor, given: Tensor) -> Tensor:
-    """T (C, C): P(given label | true class), a row of the identity for a class that is
-    not mislabelled.
+class Transition(NamedTuple):
+    """P(given label | true class), (C, C): the estimate, and the two that it is the
+    middle of, with fewer and with more wrong labels."""
+
+    middle: Tensor
+    fewer: Tensor
+    more: Tensor
+
+
+def transition(p: Tensor, given: Tensor) -> Transition:
+    """T from predictions p (N, C) for samples not trained on, and labels (N,).
+
+    Which classes a class is taken for is what the confident joint says. How often has
+    two answers. The joint counts mistakes of the network as wrong labels, too: too
+    many. Anchors are chosen by predictions that were learnt from the labels, which they
+    agree with more than others do: too few. The truth lies between. A class whose
+    anchors are right has a row of the identity.
 
     >>> p = torch.eye(2)[[0, 0, 1, 1]]
-    >>> transition(p, torch.tensor([0, 0, 1, 1]))
+    >>> transition(p, torch.tensor([0, 0, 1, 1])).middle
     tensor([[1., 0.],
             [0., 1.]])
     """
-    joint = confident_joint(p, given)
+    joint, anchors = confident_joint(p, given), anchor_rates(p, given)
     # by rows alone: who is counted depends on the true class's probability. Columns
     # that were made to add up would favour the class of which more reach the mean
-    matrix = joint / joint.sum(1, keepdim=True).clamp(min=TINY)
-    clean = (anchor_rates(p, given) < MISLABELLED) | (joint.sum(1) == 0)
-    return torch.where(clean[:, None], torch.eye(len(joint)), matrix)
+    counts = joint.sum(1)
+    others = joint - joint.diag().diag()
+    others = others / others.sum(1, keepdim=True).clamp(min=TINY)
+    mistaken = 1 - joint.diagonal() / counts.clamp(min=TINY)
+    known = (anchors >= MISLABELLED) & (others.sum(1) > 0)
+
+    def matrix(rates: Tensor) -> Tensor:
+        rates = torch.where(known, rates, 0.0)
+        return others * rates[:, None] + (1 - rates).diag()
+
+    fewer, more = torch.minimum(anchors, mistaken), torch.maximum(anchors, mistaken)
+    return Transition(matrix((fewer + more) / 2), matrix(fewer), matrix(more))
 
 
 def unmix(p: Tensor, matrix: Tensor, steps: int = STEPS) -> Tensor:
