@@ -21,6 +21,7 @@ from rlap.experiments.checked import (
 )
 from rlap.experiments.forgetting.parameters import (
     RelevanceParameters,
+    RivalsParameters,
     SoftPruningParameters,
 )
 from rlap.experiments.protocol import BOTH, CIFAR10, SPEECH, name_of, protocol_of
@@ -253,6 +254,7 @@ NOTEBOOKS: dict[str, type[Parameters]] = {
     "02_speech": SpeechParameters,
     "03_relevance": RelevanceParameters,
     "04_soft_pruning": SoftPruningParameters,
+    "07_rivals": RivalsParameters,
     "05_protocols": StudyParameters,
     "06_bad_data": BadDataParameters,
 }

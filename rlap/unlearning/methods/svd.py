@@ -136,6 +136,7 @@ def forget_sap(
     samples: int = 1000,
     layers: Sequence[str] | None = None,
     seed: int = 0,
+    samplewise: bool = False,
 ) -> nn.Module:
     """Keep of every layer's input what the other classes use: W becomes W M_r.
 
@@ -150,7 +151,7 @@ def forget_sap(
     >>> forget_sap(model, split.subset([2, 5, 8]), split.subset([0, 1, 3]))
     Linear(in_features=2, out_features=3, bias=True)
     """
-    begin(model, forget, retain, both=True)
+    begin(model, forget, retain, both=True, samplewise=samplewise)
     check_positive(alpha, "alpha")
     moments = input_moments(model, some(retain, samples, seed), layers)
     found = {name: Directions.of(moment) for name, moment in moments.items()}
