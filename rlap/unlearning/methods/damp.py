@@ -26,7 +26,7 @@ import torch
 from torch import Tensor, nn
 
 from rlap.data.base import Split
-from rlap.network.layers import SUPPORTED
+from rlap.network.layers import PROJECTABLE
 from rlap.unlearning.common.begin import begin
 from rlap.unlearning.common.features import layer_inputs
 from rlap.unlearning.common.splits import some
@@ -97,7 +97,7 @@ def learnable(model: nn.Module) -> list[str]:
     return [
         name
         for name, m in model.named_modules()
-        if isinstance(m, SUPPORTED) and m.weight.requires_grad
+        if isinstance(m, PROJECTABLE) and m.weight.requires_grad
     ]
 
 
