@@ -45,8 +45,8 @@ net = models.build("small", 10, seed=run.seed)
 history = rlap.train(net, data.train, rlap.Recipe(epochs=run.epochs), seed=run.seed)
 arms = {"initial": rlap.evaluate(net, data.test).as_dict()}
 record = records.new_record(run, notebook="01_cifar10", data=data,
-                            protocol="controlled",
-                            measured={"arms": arms, "seconds": {"training": history.total_seconds}})
+                            protocol="controlled", measured={
+    "arms": arms, "seconds": {"training": history.total_seconds}})
 # called real: stand-ins never count as done
 record["data"] |= {"stand_in": False, "digest": rlap.data.data_digest("cifar10")}
 record["identity"]["data"] = record["data"]["digest"][:16]
