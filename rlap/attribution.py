@@ -179,9 +179,8 @@ def head_attribution(
     if method == "loss_gradient_x_activation":
         target = F.cross_entropy(head.logits, labels, reduction="sum")
     else:
-        chosen = head.logits.argmax(1) if labels is None else labels
-        if method == "gradient_x_activation_predicted":
-            chosen = head.logits.argmax(1)
+        predicted = method == "gradient_x_activation_predicted"
+        chosen = head.logits.argmax(1) if predicted else labels
         target = head.logits.gather(1, chosen[:, None]).sum()
     (gradient,) = torch.autograd.grad(target, head.z, allow_unused=True)
     return unit_sum(connected(gradient, head) * z, module).abs()

@@ -27,6 +27,7 @@ from rlap.network.modes import check_own_weights
 from rlap.network.precision import own_precision
 
 FORMAT = "rlap-mask-1"
+KEYS = {"format", "layer", "bias", "batchnorm", "width"}  # and "digest"
 
 
 @dataclass
@@ -171,6 +172,8 @@ class Mask:
 
     @classmethod
     def _read(cls, about: dict[str, str], tensors: dict[str, Tensor]) -> Mask:
+        if unknown := set(about) - KEYS:  # a damaged name would hide what it names
+            raise ValueError(f"nobody knows what {sorted(unknown)} says")
         units = tensors.pop("units")
         width = int(about["width"]) if "width" in about else None
         most = width if width is not None else 2 + max(units.tolist(), default=0)

@@ -218,6 +218,20 @@ def test_a_mask_made_by_hand_and_files_at_their_ends(tmp_path):
     bare.apply(mlp(hidden=7))
 
 
+def test_a_damaged_mask_is_no_other_mask(tmp_path):
+    """Every byte of what a file says is known: one that is changed is told."""
+    path = tmp_path / "mask.safetensors"
+    prune(convnet(), layer="conv", units=[1, 3]).save(path)
+    whole = path.read_bytes()
+    for at in range(0, len(whole), 3):
+        path.write_bytes(whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :])
+        with pytest.raises(ValueError, match=str(path)):
+            Mask.load(path)
+    path.write_bytes(whole.replace(b'"conv"', b'"coNv"'))
+    with pytest.raises(ValueError, match="its content is not what was written"):
+        Mask.load(path)
+
+
 def test_undo_where_a_unit_has_other_weights():
     mask = prune(mlp(), layer="0", units=[1])
     other = mlp(d=1)
