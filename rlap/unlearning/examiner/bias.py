@@ -40,8 +40,8 @@ def given_back(
 
     The shift is the one with the best accuracy on the test samples of ``valid``, each
     class counted alike, of equals the least; what counts is what comes of it on those
-    of ``data``. Where an edit took the class's answer and left all that it was made from,
-    the class is back at no cost; where it took the evidence, no shift helps.
+    of ``data``. Where an edit took the class's answer and left all that it was made
+    from, the class is back at no cost; where it took the evidence, no shift helps.
 
     Args:
         answer: gives the logits for "forget_test" and "retain_test" of ``data`` where
