@@ -135,10 +135,10 @@ def test_the_page_takes_every_method_once():
     book = book_of([*ten(), *all_classes(NPP)])
     frame = methods.signs(book, "small").frame.set_index("method")
     assert frame.loc["DAMP (reconstructed)"].to_list() == [
-        f"10.0 {NO}", f"0.0 {YES}", f"88.0 {NO}", f"88.0 {NO}"
+        f"10.0\u00a0{NO}", f"0.0\u00a0{YES}", f"88.0\u00a0{NO}", f"88.0\u00a0{NO}"
     ]  # fmt: skip
     assert frame.loc["original"].to_list() == ["90.0", "0.0", "90.0", "90.0"]
-    assert frame.loc["LRA-NPP"].iloc[0] == f"0.0 {YES}" and frame.index.is_unique
+    assert frame.loc["LRA-NPP"].iloc[0] == f"0.0\u00a0{YES}" and frame.index.is_unique
     few = book_of([*ten(1), *all_classes(NPP)])
     for one, seeds in ((book, 3), (few, 1)):
         having = dict(methods.arms(one, "small"))
