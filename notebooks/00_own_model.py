@@ -20,6 +20,20 @@
 # was. The example needs no download: scikit-learn's digits, a third of whose labels we
 # change.
 
+# %% tags=["setup", "remove-cell"]
+# In Colab alone: install the companion, from the checkout around this notebook if any
+import subprocess
+import sys
+from pathlib import Path
+
+if "google.colab" in sys.modules:
+    home = "git+https://github.com/rlap-companion/rlap"
+    here = Path("..").resolve()
+    found = (here / "rlap" / "algorithm.py").is_file()
+    source = f"rlap[notebooks] @ {here.as_uri() if found else home}"
+    pip = [sys.executable, "-m", "pip", "install", "--quiet", source]
+    subprocess.run(pip, check=True)
+
 # %% tags=["parameters"]
 # Parameters (checked: see OwnModelParameters in rlap.experiments)
 tier = "smoke"

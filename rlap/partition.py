@@ -16,12 +16,14 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from rlap.checks import (
+    as_indices,
     check_count,
     check_inputs,
     check_labels,
     check_one_of,
     check_rate,
     check_seed,
+    check_tensor,
 )
 from rlap.mixture import BEST, STARTS, Mixture, Samples, fit, standardise
 from rlap.network.layers import check_logits
@@ -105,7 +107,8 @@ def sample_scores(logits: Tensor, labels: Tensor) -> dict[str, Tensor]:
     >>> {name: tuple(score.shape) for name, score in scores.items()}
     {'loss': (120,), 'margin': (120,), 'confidence': (120,)}
     """
-    check_logits(logits)
+    logits = check_logits(logits)
+    logits = logits if logits.dtype == torch.float64 else logits.float()
     labels = check_labels(labels, len(logits), logits.shape[1]).to(logits.device)
     given = logits.gather(1, labels[:, None]).squeeze(1)
     others = logits.scatter(1, labels[:, None], -torch.inf).amax(1)
@@ -215,6 +218,9 @@ def _check_scores(scores: Tensor, rule: str) -> Tensor:
         shape = tuple(scores.shape) if isinstance(scores, Tensor) else type(scores)
         shapes = {1: "(N,), one score a sample", 2: "(N, d)"}
         raise ValueError(f"rule {rule!r} needs scores {shapes[wanted]}, not {shape}")
+    if check_tensor(scores, "scores").is_complex() or not scores.numel():
+        told = f"{scores.dtype} of shape {tuple(scores.shape)}"
+        raise ValueError(f"scores must be real numbers, one or more a sample: {told}")
     if len(scores) < 4:
         raise ValueError(f"{len(scores)} samples cannot be split by two components")
     x = scores.detach().reshape(len(scores), -1)
@@ -230,7 +236,7 @@ def check_quality(quality: Tensor | None, n: int) -> Tensor | None:
     """``quality`` as float64 (n,), finite, or a ``ValueError``; None stays None."""
     if quality is None:
         return None
-    value = torch.as_tensor(quality).detach().cpu().double()
+    value = as_indices(quality).detach().cpu().double()
     if value.shape != (n,) or not value.isfinite().all():
         raise ValueError(f"quality must be ({n},) and finite")
     return value

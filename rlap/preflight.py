@@ -97,7 +97,7 @@ def preflight(
         )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # prune says it when it counts
-        units = top_units(torch.zeros(seen.activations.shape[1]), amount)
+        units = top_units(torch.zeros(seen.activations.shape[1], device="cpu"), amount)
         mask = prune(trial, layer=layer, units=units, batchnorm=norm)
         once = replace(recipe or FULL_RECIPE, epochs=1)
         finetune(trial, few, scope=scope, mask=mask, recipe=once, batchnorm=batchnorm)

@@ -19,7 +19,8 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from rlap.checks import check_tensor
+from rlap.checks import as_indices, check_tensor
+from rlap.files.digests import of_tensors, sha
 from rlap.network.following import affine_batchnorm, following_norms
 from rlap.network.layers import get_layer, num_units
 from rlap.network.modes import check_own_weights
@@ -144,6 +145,7 @@ class Mask:
             about["batchnorm"] = self.batchnorm
         if self.width is not None:
             about["width"] = str(self.width)
+        about["digest"] = _digest(about, tensors)
         save_file(tensors, path, metadata=about)
 
     @classmethod
@@ -159,6 +161,9 @@ class Mask:
             raise ValueError(f"{path} is not a safetensors file: {error}") from error
         if about.get("format") != FORMAT:
             raise ValueError(f"{path} is not a mask written by rlap")
+        digest = about.pop("digest", None)  # files of older versions have none
+        if digest not in (None, _digest(about, tensors)):
+            raise ValueError(f"{path} is damaged: its content is not what was written")
         try:
             return cls._read(about, tensors)
         except (KeyError, TypeError, ValueError) as error:
@@ -177,6 +182,13 @@ class Mask:
             if len(rows) != len(units):
                 raise ValueError(f"{len(rows)} rows of {name!r} for {len(units)} units")
         return cls(about["layer"], units, bias, about.get("batchnorm"), original, width)
+
+
+def _digest(about: dict[str, str], tensors: dict[str, Tensor]) -> str:
+    """Digest of all that a file of a mask says."""
+    return sha(
+        *sum(sorted(about.items()), ()), of_tensors(dict(sorted(tensors.items())))
+    )
 
 
 def prune(
@@ -249,12 +261,12 @@ def _own_batchnorm(model: nn.Module, layer: str) -> str | None:
 def check_units(units: Tensor | Iterable[int], d: int) -> Tensor:
     """Sorted (k,) int64 indices in 0..d-1 without repeats, fewer than d."""
     try:
-        chosen = torch.as_tensor(units if isinstance(units, Tensor) else list(units))
+        chosen = as_indices(units if isinstance(units, Tensor) else list(units))
     except (TypeError, ValueError, RuntimeError) as error:
         raise TypeError(f"units must be a list of indices, not {units!r}") from error
     chosen = check_tensor(chosen, "units").detach()
     if chosen.numel() == 0:
-        return torch.zeros(0, dtype=torch.int64)
+        return torch.zeros(0, dtype=torch.int64, device="cpu")
     if (
         chosen.dim() != 1
         or chosen.dtype.is_floating_point

@@ -80,7 +80,7 @@ def sensitivity(
     if criterion == "random":
         generator = torch.Generator().manual_seed(seed)
         drawn = torch.rand(
-            activations.shape[1], generator=generator, dtype=torch.float64
+            activations.shape[1], generator=generator, dtype=torch.float64, device="cpu"
         )
         return drawn.to(activations.device)
     if criterion == "magnitude":

@@ -213,3 +213,5 @@ def test_errors():
         sensitivity(A, LOW, criterion="magnitude")
     with pytest.raises(ValueError, match="needs weight"):
         sensitivity(A, LOW, criterion="magnitude", weight=torch.ones(3, 2))
+    with pytest.raises(ValueError, match="needs weight"):
+        sensitivity(A, LOW, criterion="magnitude", weight=torch.ones(1, 2))

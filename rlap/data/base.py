@@ -140,7 +140,7 @@ class Split:
         Raises:
             TypeError, ValueError: neither of the two, out of range, or empty.
         """
-        index = torch.as_tensor(which)
+        index = checks.as_indices(which)
         if index.dtype == torch.bool:
             index = checks.check_mask(index, len(self), "mask").nonzero().squeeze(1)
         index = checks.check_labels(index, len(index), len(self), "index")
@@ -270,6 +270,6 @@ def stratified_indices(labels: Tensor, size: int, seed: int = 0) -> Tensor:
     picked = []
     for c, quota in zip(classes, quotas, strict=True):
         members = (labels == c).nonzero().squeeze(1)
-        order = torch.randperm(len(members), generator=generator)
+        order = torch.randperm(len(members), generator=generator, device="cpu")
         picked.append(members[order[:quota]])
     return torch.cat(picked).sort().values

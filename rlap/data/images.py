@@ -274,7 +274,7 @@ def _split(
         labels, rows = labels[index], index.numpy()
     else:
         rows = np.arange(len(labels))
-    inputs = torch.empty(len(rows), 3, 32, 32)
+    inputs = torch.empty(len(rows), 3, 32, 32, device="cpu")
     # only the rows asked for become floats, in place and a cacheful at a time: the
     # memory for temporary copies would cost more than the arithmetic
     for start in range(0, len(rows), 128):

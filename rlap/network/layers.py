@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from rlap.checks import check_count, check_inputs, check_model
-from rlap.network.modes import alone
+from rlap.network.modes import alone, keeping_buffers
 from rlap.network.precision import autocast, own_precision
 from rlap.network.watching import Call, watching
 
@@ -39,7 +39,8 @@ def get_layer(model: nn.Module, name: str) -> nn.Linear | nn.Conv2d:
         return modules[name]
     if name not in modules:
         near = difflib.get_close_matches(name, usable, n=3) or usable[-3:]
-        raise KeyError(f"the model has no layer {name!r}; did you mean one of {near}?")
+        told = f"the model has no layer {name!r:.80}"
+        raise KeyError(f"{told}; did you mean one of {near}?")
     raise TypeError(
         f"layer {name!r} is a {type(modules[name]).__name__} and has no units to score "
         f"or prune; name an nn.Linear or nn.Conv2d, for example {usable[-3:]}"
@@ -73,10 +74,12 @@ def pass_size(inputs: Tensor, batch_size: int | None) -> int:
 def evaluating(model: nn.Module) -> Iterator[nn.Module]:
     """Put ``model`` in eval mode, then give every submodule its own mode back.
 
-    The global random state is restored too, in case a forward pass draws from it.
+    Buffers and the global random state are restored too, in case a forward pass changes
+    the ones (observers of quantisation do, in any mode) or draws from the other.
     """
     modes = [(module, module.training) for module in model.modules()]
-    with alone(model), preserved_random_state(model_device(model)):
+    device = model_device(model)
+    with alone(model), keeping_buffers(model), preserved_random_state(device):
         model.eval()
         try:
             yield model
@@ -237,8 +240,11 @@ def positions(output: Tensor, layer: nn.Module) -> int:
 def check_logits(output: object, samples: int | None = None) -> Tensor:
     """``output`` if it is a (B, C) tensor of logits, else a clear ``TypeError``;
     ``ValueError`` where B is not the number of ``samples`` that went in."""
-    if not isinstance(output, Tensor) or output.dim() != 2:
-        kind = tuple(output.shape) if isinstance(output, Tensor) else type(output)
+    right = isinstance(output, Tensor) and output.is_floating_point()
+    if not right or output.dim() != 2:
+        kind = type(output)
+        if isinstance(output, Tensor):
+            kind = f"{output.dtype} of shape {tuple(output.shape)}"
         raise TypeError(f"the model must return logits (B, C); it returned {kind}")
     if len(output) != (len(output) if samples is None else samples):
         raise ValueError(

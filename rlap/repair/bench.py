@@ -26,6 +26,7 @@ from rlap.training.loop import History, TrainingDiverged, train
 from rlap.training.recipe import Recipe
 
 BETTER = 1.0  # standard errors by which a repair must be better than what there was
+WORSE = 2.0  # the same, by which it must not be worse on the labels as they are
 ENOUGH = 30  # samples of the slice that can be trusted, at the least
 HELD_OUT = 0.15  # of the data, for a stand-in, where there is no slice
 AS_IT_CAME = "as it came"
@@ -166,7 +167,7 @@ class Bench:
         """The same for a network that has seen all the data: a fresh one, trained on a
         part, shows what helps, and that is done to ``network`` with everything."""
         size = max(round(HELD_OUT * len(data)), len(data.labels.unique()))
-        out = torch.zeros(len(data), dtype=torch.bool)
+        out = torch.zeros(len(data), dtype=torch.bool, device="cpu")
         out[stratified_indices(data.labels, size, self.seed)] = True
         rest, held = data.subset(~out), data.subset(out)
         seen = look(network, Samples(data))
@@ -232,7 +233,9 @@ class Bench:
         score = float((trust * new).sum() / trust.sum().clamp(min=1e-9))
         z = paired(trust * (new - now.came))
         self.tried.append(Tried(name, seconds, score, z))
-        return score if z > BETTER or name == AS_IT_CAME else -1.0
+        # by the labels as they are, too: the trust in them may be mistaken
+        harms = paired(new - now.came) < -WORSE
+        return score if (z > BETTER and not harms) or name == AS_IT_CAME else -1.0
 
     def out_of_time(self) -> bool:
         """Whether another training would probably end after the budget."""

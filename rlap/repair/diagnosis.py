@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from rlap.checks import check_gradients, check_model, check_seed, check_two_classes
-from rlap.repair.posterior import posterior, transition
+from rlap.repair.posterior import anchors, posterior, transition
 from rlap.repair.retraining import RECIPE, cross_fitted, fresh_scorer
 from rlap.repair.samples import Logits, Samples
 from rlap.repair.scores import Seen, bad_inputs, look, out_of_fold
@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 MEMORISED = 0.25  # of accuracy, that is lost from the data to a held-out slice
 FEWEST = 100  # samples, and
 FEWEST_OF_CLASS = 20  # of the median class, below which nothing is said
+PLENTY_OF_CLASS = 500  # the same, where the surest samples have often other labels:
+IGNORANT = 0.25  # share of those that do,
+RISING = 0.1  # and by how much larger it is among all samples
 NAMED = 0.1  # share beyond its own bad labels that a class may lose unnamed
 
 
@@ -107,8 +110,8 @@ class Diagnosis:
     def report(self) -> str:
         """Three sentences: labels, inputs, network; then the notes, a line each."""
         if not self.told:
-            labels = f"{len(self.labels)} samples are too little to tell"
-            labels += " whether labels are wrong."
+            labels = f"{len(self.labels)} samples, as well as this network tells them "
+            labels += "apart, are too little to tell whether labels are wrong."
         elif self.labels_wrong:
             classes = int((self.transition.diagonal() < 1).sum())
             labels = f"{self.label_rate} of the labels are wrong, in {classes} of "
@@ -221,7 +224,7 @@ def _judge(
     p, given = seen.probabilities, seen.labels
     n, classes = p.shape
     counts = given.bincount(minlength=classes)
-    keep = torch.ones(n, dtype=torch.bool)
+    keep = torch.ones(n, dtype=torch.bool, device="cpu")
     heads = None if honest else out_of_fold(seen.features, given, classes, keep, seed)
     unseen = p if honest else heads.probabilities
     # the network may have learnt its worst inputs by heart, a new head has not
@@ -233,14 +236,17 @@ def _judge(
         unseen = heads.probabilities
     both = (p + unseen) / 2
     told = n >= FEWEST and counts[counts > 0].float().median() >= FEWEST_OF_CLASS
-    matrices = [torch.eye(classes)] * 3
+    matrices = [torch.eye(classes, device="cpu")] * 3
     if told:
         matrices = transition(unseen[keep], given[keep])
+        told = told and not ignorant(unseen[keep], given[keep])
+    if not told:
+        matrices = [torch.eye(classes, device="cpu")] * 3
     matrix = matrices[0]
     targets = posterior(both, matrix, given)
     wrong = 1 - targets.gather(1, given[:, None]).squeeze(1)
     sure, suggested = targets.max(1)
-    if torch.equal(matrix, torch.eye(classes)):
+    if torch.equal(matrix, torch.eye(classes, device="cpu")):
         sure = both.gather(1, given[:, None]).squeeze(1)  # how well the label fits
     found = Diagnosis(
         seen.ids, given, wrong, suggested, sure, targets, bad.probability,
@@ -266,6 +272,19 @@ def _judge(
         fit = torch.cat([fit, new.gather(1, held.labels[:, None]).squeeze(1)])
         trust = trust * (bad_inputs(together, fit).probability[n:] < 0.5)
     return found, trust
+
+
+def ignorant(p: Tensor, given: Tensor) -> bool:
+    """Whether p (N, C), predictions for samples not trained on, are too poor to tell
+    anything of the labels given (N,): the surest samples often have other labels, the
+    others still more often, and there are few. These may be wrong labels, or a network
+    that knows too little; nothing here can say which."""
+    wrong, sizes = anchors(p, given)
+    surest = float(wrong.sum() / sizes.sum().clamp(min=1))
+    rise = (p.argmax(1) != given).float().mean().item() - surest
+    counts = given.bincount()
+    few = counts[counts > 0].float().median() < PLENTY_OF_CLASS
+    return bool(few and surest > IGNORANT and rise > RISING)
 
 
 def _joint_rate(matrix: Tensor, targets: Tensor) -> float:

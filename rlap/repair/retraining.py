@@ -32,7 +32,9 @@ def fresh_scorer(
     rows = None
     if len(samples) > most:
         generator = torch.Generator().manual_seed(seed)
-        rows = torch.randperm(len(samples), generator=generator)[:most].tolist()
+        rows = torch.randperm(len(samples), generator=generator, device="cpu")[
+            :most
+        ].tolist()
     split, _ = samples.read(rows)
     train(new, split, augmented(recipe, split.inputs, mirrored), seed=seed)
     return new
@@ -51,9 +53,9 @@ def cross_fitted(
     even a short training learns labels by heart, nothing else is honest."""
     recipe = augmented(recipe, given.inputs, mirrored)
     generator = torch.Generator().manual_seed(seed)
-    part = torch.randperm(len(given), generator=generator) % PARTS
-    own = torch.zeros(len(given), given.num_classes)
-    other = torch.zeros(len(held), given.num_classes)
+    part = torch.randperm(len(given), generator=generator, device="cpu") % PARTS
+    own = torch.zeros(len(given), given.num_classes, device="cpu")
+    other = torch.zeros(len(held), given.num_classes, device="cpu")
     for i in range(PARTS):
         new = fresh(network, seed + i)
         train(new, given.subset(part != i), recipe, seed=seed)

@@ -9,7 +9,13 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from rlap.checks import check_inside, check_one_of, check_rate, check_seed
+from rlap.checks import (
+    check_gradients,
+    check_inside,
+    check_one_of,
+    check_rate,
+    check_seed,
+)
 from rlap.data.base import Split, check_split
 from rlap.network.precision import own_precision
 from rlap.training.recipe import Recipe
@@ -50,7 +56,8 @@ class Forgotten:
         probe: accuracy on the class of a linear probe of the features, before and
             after; None where the logits are no nn.Linear's, and of samples.
         relearned: how far the class comes back in 60 steps on 50 samples of each class
-            (see ``Relearning.back``); 1 was never gone; None of samples.
+            (see ``Relearning.back``); 1 was never gone; None of samples, and where
+            relearning diverged.
         tried: every setting, with both accuracies on the samples that chose.
         membership: of samples, with which AUROC their loss tells them from held-out
             ones, before and after; 0.5 is not at all.
@@ -88,6 +95,8 @@ class Forgotten:
         lines += [f"  {name}: {b:.1%} -> {a:.1%}" for name, (b, a) in rows.items()]
         if self.relearned is not None:
             lines.append(f"  relearned: {self.relearned:.0%} (100%: it was never gone)")
+        elif self.membership is None:
+            lines.append("  relearned: diverged")
         if self.membership is not None:
             lines[0] = f"{self.word}. Accuracy:"
             before, after = self.membership
@@ -145,7 +154,8 @@ def forget(
     """
     check_one_of(method, METHODS, "method")
     check_rate(budget, "budget")
-    check_seed(seed)
+    seed = check_seed(seed)
+    check_gradients()
     judge = seed if examine_seed is None else check_seed(examine_seed, "examine_seed")
     check_split(train, "train")
     if (label is None) == (samples is None):
@@ -199,8 +209,8 @@ def judged(
         areas = tuple(loss_attack(net, told).auc for net in (model, new))
         return {"probe": None, "relearned": None, "membership": areas}
     half = {"target": before["forget"] / 2, "keep": before["retain"] / 2}
-    back = relearn(new, data, **half, seed=seed).back
-    return {"probe": probed(model, new, data, seed), "relearned": back}
+    found = relearn(new, data, **half, seed=seed).numbers("relearned")
+    return {"probe": probed(model, new, data, seed), "relearned": found["relearned"]}
 
 
 def of_samples(train: Split, samples: Tensor, held: Split | None, seed: int) -> Trial:

@@ -179,19 +179,19 @@ def test_what_helped_is_done_again_while_it_helps():
 def test_labels_that_a_short_training_learns_by_heart_are_still_told():
     """Where the fresh scorer memorises too, networks judge what they have not seen."""
     generator = torch.Generator().manual_seed(0)
-    true = torch.arange(600) % 3
-    x = torch.randn(600, 20, generator=generator)
-    x[torch.arange(600), true] += 4
+    true = torch.arange(900) % 3
+    x = torch.randn(900, 20, generator=generator)
+    x[torch.arange(900), true] += 6
     data = rlap.corrupt(
         rlap.Split(x, true), kind="symmetric_exclusive", rate=0.3, seed=0
     )
-    given, held = data.split.subset(range(450)), data.split.subset(range(450, 600))
+    given, held = data.split.subset(range(675)), data.split.subset(range(675, 900))
     net = nn.Sequential(nn.Linear(20, 256), nn.ReLU(), nn.Linear(256, 3))
-    by_heart = rlap.Recipe(epochs=60, batch_size=16, lr=3e-3, optimizer="adam")
+    by_heart = rlap.Recipe(epochs=40, batch_size=16, lr=3e-3, optimizer="adam")
     rlap.train(net, given, by_heart)
     found = rlap.diagnose(net, given, holdout=held, recipe=by_heart)
     assert found.memorised
-    wrong = data.is_corrupted[:450]
+    wrong = data.is_corrupted[:675]
     assert rlap.metrics.auroc(found.wrong_label, wrong).value > 0.8
     mended = rlap.repair(net, given, holdout=held, recipe=by_heart)
     assert "retrained towards" in " ".join(each.name for each in mended.tried)

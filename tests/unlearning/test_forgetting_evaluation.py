@@ -41,6 +41,7 @@ from rlap.unlearning.examiner.attacks import (
 from rlap.unlearning.examiner.bias import given_back
 from rlap.unlearning.examiner.cost import measured
 from rlap.unlearning.examiner.evaluation import (
+    GAP,
     accuracies,
     average_gap,
     divergence,
@@ -339,7 +340,14 @@ def test_a_relearning_that_diverges_is_a_result(learned):
     assert found.steps == (0, 2, 4) and found.diverged == 2
     assert found.forget[1:] == found.retain[1:] == (0.0, 0.0)
     assert found.curve()["diverged"] == 2
-    assert "diverged" not in relearn(net, data, **half).curve()
+    assert found.numbers("x") == {"x": None, "x_others": None}
+    sound = relearn(net, data, **half)
+    assert "diverged" not in sound.curve()
+    assert sound.numbers("x") == {"x": sound.back, "x_others": sound.kept}
+    row, gold = {**dict.fromkeys(GAP, 0.5), "x": None}, dict.fromkeys((*GAP, "x"), 0.25)
+    assert "x" not in relative(row, [gold, gold])
+    assert "x" not in relative(gold, [row, gold])
+    assert relative(gold, [gold, gold])["x"] == 0
 
 
 def test_batches_of_relearning_have_as_many_of_each_class():

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from rlap.checks import check_logit_values, check_model
+from rlap.checks import check_gradients, check_logit_values, check_model
 from rlap.data.base import Split
 from rlap.network.copying import copy_of
 from rlap.network.layers import (
@@ -90,6 +90,7 @@ def begin(
     check_logit_values(logits)
     labels = forgotten_classes(forget, retain, logits.shape[1], samplewise)
     if trains:
+        check_gradients()
         check_train_mode(model, (forget if retain is None else retain).inputs[:2])
     if single and len(labels) > 1:
         raise ValueError(

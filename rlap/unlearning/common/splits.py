@@ -150,7 +150,7 @@ def hold_out(split: Split, share: float, seed: int = 0) -> tuple[Split, Split]:
     """
     size = round(check_inside(share) * len(split))
     chosen = stratified_indices(split.labels, size, seed)
-    held = torch.zeros(len(split), dtype=torch.bool)
+    held = torch.zeros(len(split), dtype=torch.bool, device="cpu")
     held[chosen] = True
     held = held.to(split.inputs.device)
     return split.subset(~held), split.subset(held)
@@ -173,4 +173,6 @@ def some(split: Split, samples: int | None, seed: int) -> Split:
     if samples is None or check_count(samples, "samples") >= len(split):
         return split
     generator = torch.Generator().manual_seed(check_seed(seed))
-    return split.subset(torch.randperm(len(split), generator=generator)[:samples])
+    return split.subset(
+        torch.randperm(len(split), generator=generator, device="cpu")[:samples]
+    )

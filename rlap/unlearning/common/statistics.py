@@ -63,7 +63,9 @@ class ClassStatistics:
         ``soft_prune`` weakens as many channels, as strongly, but any."""
         generator = torch.Generator().manual_seed(check_seed(seed))
         orders = {
-            name: torch.randperm(m.shape[1], generator=generator).to(m.device)
+            name: torch.randperm(m.shape[1], generator=generator, device="cpu").to(
+                m.device
+            )
             for name, m in self.means.items()
         }
         return replace(

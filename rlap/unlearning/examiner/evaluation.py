@@ -133,7 +133,8 @@ def examine(
     them, the edits of a last layer. Where the logits are not the output of an nn.Linear
     there is no last layer to probe or to draw anew, and where its weight is computed
     from other parameters none to draw anew: with a warning, the row goes without
-    ``probe_*`` or ``relearn_fresh_head*``. Raises ``ValueError`` unless two retrained
+    ``probe_*`` or ``relearn_fresh_head*``. Where relearning diverged its numbers are
+    None. Raises ``ValueError`` unless two retrained
     models are given that answer differently.
 
     Of samples to forget (``ForgettingData.of_samples``) there is no class that features
@@ -212,8 +213,8 @@ def of_features(
             ("relearn", body, *asked),
             lambda: relearn(model, data, fresh_head=True, **half),
         )
-    row |= {name: found.back for name, found in runs.items()}
-    row |= {f"{name}_others": found.kept for name, found in runs.items()}
+    for name, found in runs.items():
+        row |= found.numbers(name)
     row["curves"] = {name: found.curve() for name, found in runs.items()}
     row["layers"] = {name: asdict(layers[name]) for name in earlier}
     return row
@@ -251,7 +252,7 @@ def relative(
     row: Mapping[str, Any], retrained: Sequence[Mapping[str, Any]]
 ) -> dict[str, float]:
     """Every number of a row minus the mean of the retrained models', and
-    ``average_gap``.
+    ``average_gap``; none where one of them has no number.
 
     A retrained model is to be set against the *other* ones: against a mean that it is
     part of, half of what tells two seeds apart would vanish.
@@ -259,7 +260,7 @@ def relative(
     gold = {
         name: fmean(other[name] for other in retrained)
         for name, value in row.items()
-        if isinstance(value, float)
+        if isinstance(value, float) and None not in (other[name] for other in retrained)
     }
     found = {name: row[name] - value for name, value in gold.items()}
     return {"average_gap": average_gap(row, gold), **found}

@@ -169,12 +169,12 @@ class Lesson:
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate(self.recipe, epoch, 1)
         place = placing(self.student, split.inputs, training=True)
-        order = torch.randperm(len(split), generator=self.generator)
+        order = torch.randperm(len(split), generator=self.generator, device="cpu")
         parts = list(order.split(batch_size or self.recipe.batch_size))
         if len(parts) > 1 and len(parts[-1]) == 1:
             parts.pop()  # BatchNorm has no variance over one sample
         self.set_modes()
-        dropout = int(torch.randint(2**62, (), generator=self.generator))
+        dropout = int(torch.randint(2**62, (), generator=self.generator, device="cpu"))
         with (
             torch.enable_grad(),
             own_precision(),

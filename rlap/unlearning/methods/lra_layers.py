@@ -152,7 +152,9 @@ def random_units(
     """Layer -> so many of its units as asked, drawn from ``seed``."""
     generator = torch.Generator().manual_seed(check_seed(seed))
     return {
-        name: torch.randperm(num_units(get_layer(model, name)), generator=generator)[:n]
+        name: torch.randperm(
+            num_units(get_layer(model, name)), generator=generator, device="cpu"
+        )[:n]
         for name, n in asked.items()
     }
 

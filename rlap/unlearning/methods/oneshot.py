@@ -160,7 +160,7 @@ def importance_of_weights(
     device, numbers = model_device(model), sum(p.numel() for p in live.values())
     # batches together: bounds the samples and the gradients held in memory
     at_once = max(1, min(128 // batch_size, MAX_GRADIENTS // numbers))
-    order = torch.arange(len(split))
+    order = torch.arange(len(split), device="cpu")
     whole = len(split) // batch_size * batch_size
     full = order[:whole].view(-1, batch_size)
     groups = [*full.split(at_once)] if whole else []

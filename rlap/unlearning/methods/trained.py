@@ -60,7 +60,7 @@ def forget_retrain(
     Linear(in_features=2, out_features=3, bias=True)
     """
     begin(model, forget, retain, both=True, trains=True, samplewise=samplewise)
-    check_seed(seed)
+    seed = check_seed(seed)
     device = model_device(model)
     with preserved_random_state(torch.device("cpu"), seed):
         new = build() if build is not None else fresh(model)
@@ -163,7 +163,9 @@ class Ascent:
         if self.place is None:
             self.place = placing(model, self.forget.inputs, training=True)
         if not self.queue:
-            order = torch.randperm(len(self.forget), generator=self.generator)
+            order = torch.randperm(
+                len(self.forget), generator=self.generator, device="cpu"
+            )
             self.queue = list(order.split(self.batch_size))
             if len(self.queue) > 1 and len(self.queue[-1]) == 1:
                 self.queue.pop()  # BatchNorm has no variance over one sample
@@ -205,11 +207,11 @@ def wrong_labels(
     own, where they are a tensor (n,)."""
     generator = torch.Generator().manual_seed(check_seed(seed))
     if isinstance(labels, Tensor):
-        shifts = torch.randint(1, classes, (n,), generator=generator)
+        shifts = torch.randint(1, classes, (n,), generator=generator, device="cpu")
         return (labels.cpu() + shifts) % classes
     after = [(labels[0] + shift) % classes for shift in range(1, classes)]
-    others = torch.tensor([each for each in after if each not in labels])
-    return others[torch.randint(len(others), (n,), generator=generator)]
+    others = torch.tensor([each for each in after if each not in labels], device="cpu")
+    return others[torch.randint(len(others), (n,), generator=generator, device="cpu")]
 
 
 def forget_boundary_shrink(
