@@ -83,7 +83,7 @@ class Method:
 
 
 # of the features' directions; the authors' default is 0.03, and their p a percentage
-ESC_SETTINGS = tuple({"share": share} for share in (0.01, 0.03, 0.1, 0.2, 0.4))
+ESC_SETTINGS = tuple({"share": share} for share in (0.004, 0.01, 0.03, 0.1, 0.4))
 ANY = {"samplewise": True}
 METHODS = {
     "retrain": Method(forget_retrain, "retain", True, **ANY),

@@ -110,13 +110,13 @@ def by_the_body(record: Mapping) -> float:
 
 def bias_share(arm: str) -> Quantity:
     """Share of the lost accuracy on the class that comes back when the bias of its
-    logit is fitted anew; None where nothing was lost."""
+    logit is fitted anew, as the original's is too; None where nothing was lost."""
 
     def of(record: Mapping) -> float | None:
         if arm not in record["arms"]:
             return None
-        before, after = (record["arms"][n]["forget_test"] for n in ("original", arm))
-        back = record["bias"][arm]["forget"]
+        after = record["arms"][arm]["forget_test"]
+        before, back = (record["bias"][n]["forget"] for n in ("original", arm))
         return (back - after) / (before - after) if before > after else None
 
     return of

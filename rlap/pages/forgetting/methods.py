@@ -80,7 +80,7 @@ def signs(book: Book, model: str) -> Table:
             else:
                 told = words.fixed(100 * mean(runs, arm, key), 1)
             mark = "" if arm in STANDARD else sign(runs, arm, column)
-            cells.append(f"{told} {mark}".strip())
+            cells.append(f"{told}{words.SPACE}{mark}".strip())
         rows.append([title(arm), *cells])
     return Table(frame(rows, ["method", *SIGNS]), used(found), GRID)
 

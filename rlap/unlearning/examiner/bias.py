@@ -38,10 +38,10 @@ def given_back(
 ) -> GivenBack:
     """Fit the bias of the class's logit anew, and nothing else, and ask again.
 
-    The shift is the one with the best mean of both accuracies on the test samples of
-    ``valid``, of equals the least; what counts is what comes of it on those of
-    ``data``. Where an edit took the class's answer and left all that it was made from,
-    the class is back at no cost; where it took the evidence, no shift helps.
+    The shift is the one with the best accuracy on the test samples of ``valid``, each
+    class counted alike, of equals the least; what counts is what comes of it on those
+    of ``data``. Where an edit took the class's answer and left all that it was made
+    from, the class is back at no cost; where it took the evidence, no shift helps.
 
     Args:
         answer: gives the logits for "forget_test" and "retain_test" of ``data`` where
@@ -55,12 +55,11 @@ def given_back(
     """
     labels = data.labels
     known = answer or (lambda part: predict(model, getattr(data, part).inputs))
-    chosen = best_shift(
-        *(
-            Margins.of(predict(model, split.inputs), split, labels)
-            for split in (valid.forget_test, valid.retain_test)
-        )
+    tried = (
+        Margins.of(predict(model, split.inputs), split, labels)
+        for split in (valid.forget_test, valid.retain_test)
     )
+    chosen = best_shift(*tried, len(labels) / data.forget.num_classes)
     ours, theirs = (
         Margins.of(known(part), getattr(data, part), labels)
         for part in ("forget_test", "retain_test")
@@ -98,12 +97,14 @@ class Margins:
         return hits.double().mean().item()
 
 
-def best_shift(ours: Margins, theirs: Margins) -> float:
-    """The shift with the best mean of both accuracies, of equals the least in size:
-    accuracies change only where a sample's margin is passed."""
+def best_shift(ours: Margins, theirs: Margins, share: float) -> float:
+    """The shift of the best accuracy where ``share`` of the samples are ours, of equals
+    the least in size: it changes only where a sample's margin is passed."""
     edges = torch.cat([ours.margin, theirs.margin]).unique()
     between = -torch.cat([edges[:1] - 1, (edges[1:] + edges[:-1]) / 2, edges[-1:] + 1])
     shifts = torch.cat([between, between.new_zeros(1)]).tolist()
-    worth = [round(ours.right(b) + theirs.right(b), 9) for b in shifts]
+    worth = [
+        round(share * ours.right(b) + (1 - share) * theirs.right(b), 9) for b in shifts
+    ]
     most = max(worth)
     return min((b for b, w in zip(shifts, worth, strict=True) if w == most), key=abs)
