@@ -1,7 +1,7 @@
 # A menu. Every line below is one command that also works when typed by hand.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup test book sweep lint bench clean
+.PHONY: help setup test book pdf sweep lint bench clean
 
 BIN := .venv/bin
 BOOKFLAGS ?=
@@ -39,6 +39,9 @@ test: setup  ## run the tests
 book: setup  ## build the book into _build/html
 	$(BIN)/jupyter-book build book/ $(BOOKFLAGS)
 	@echo "Read it: $(CURDIR)/_build/html/index.html"
+
+pdf: book  ## print the book into _build/pdf/book.pdf (needs Chromium)
+	$(BIN)/python book/_ext/to_pdf.py _build/html _build/pdf/book.pdf
 
 sweep: setup  ## run what is missing of the grids (hours: try SWEEPFLAGS=--estimate)
 	$(BIN)/rlap sweep $(GRIDS) $(SWEEPFLAGS)

@@ -1,6 +1,9 @@
 """Run every benchmark, print what they print, and keep it in one page.
 
     python benchmarks/run.py [--page _build/bench.md] [--only NAME ...]
+        [--numbers results/BENCH.json]
+
+What the book shows of them, ``peers`` and ``scale``, is kept as numbers as well.
 
 The page says on which machine, at which commit and under how much load it was made:
 with other work going on, only the ratios mean anything.
@@ -9,8 +12,10 @@ with other work going on, only the ratios mean anything.
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import platform
+import re
 import subprocess
 import sys
 from datetime import UTC, datetime
@@ -19,6 +24,7 @@ from pathlib import Path
 import torch
 
 FOLDER = Path(__file__).parent
+ROW = re.compile(r"^(.*?) +([\d.]+)s +([\d.]+)s +([\d.]+)x$", re.MULTILINE)
 SCRIPTS = ("stages", "training", "against", "peers", "scale", "one_group")
 
 
@@ -27,17 +33,44 @@ def main() -> None:
     default = FOLDER.parent / "_build" / "bench.md"
     parser.add_argument("--page", type=Path, default=default)
     parser.add_argument("--only", nargs="+", choices=SCRIPTS, default=SCRIPTS)
+    kept = FOLDER.parent / "results" / "BENCH.json"
+    parser.add_argument("--numbers", type=Path, default=kept)
     options = parser.parse_args()
     options.page.parent.mkdir(parents=True, exist_ok=True)
     parts = [about()]
     for name in options.only:
         print(f"\n=== {name}", flush=True)
-        words = ["--figure", str(options.page.with_name("scale.png"))]
+        scale, told = options.page.with_name("scale.json"), about()
+        words = ["--figure", str(scale.with_suffix(".png")), "--json", str(scale)]
         printed = run(name, words if name == "scale" else [])
         parts.append(f"## {title(name)}\n\n```text\n{printed.strip()}\n```\n")
         # after each: what was measured is kept whatever becomes of the next
         options.page.write_text("\n".join(parts), encoding="utf-8")
+        if name == "peers":
+            rows = [[work, *map(float, found)] for work, *found in ROW.findall(printed)]
+            keep(options.numbers, name, told, {"rows": rows})
+        if name == "scale":
+            keep(options.numbers, name, told, json.loads(scale.read_text("utf-8")))
     print(f"\nkept in {options.page}")
+
+
+def keep(file: Path, name: str, told: str, numbers: dict) -> None:
+    """Put the numbers of one benchmark, and where they were measured, into a file that
+    may hold others'."""
+    known = json.loads(file.read_text("utf-8")) if file.exists() else {}
+    known[name] = {"about": told.strip(), **rounded(numbers)}
+    text = json.dumps(known, indent=1)
+    text = re.sub(r"\[[^\[\]{}]*\]", lambda m: " ".join(m[0].split()), text)
+    file.write_text(text + "\n", encoding="utf-8")
+
+
+def rounded(value: object) -> object:
+    """The same with four digits of every number that is no count."""
+    if isinstance(value, dict):
+        return {key: rounded(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [rounded(inner) for inner in value]
+    return float(f"{value:.4g}") if isinstance(value, float) else value
 
 
 def run(name: str, words: list[str]) -> str:

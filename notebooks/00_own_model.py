@@ -6,6 +6,7 @@
 #       extension: .py
 #       format_name: percent
 #       format_version: '1.3'
+#       jupytext_version: 1.19.6
 #   kernelspec:
 #     display_name: Python 3
 #     language: python
@@ -19,6 +20,20 @@
 # trained on, and the name of a late layer. It returns a new network; yours is left as it
 # was. The example needs no download: scikit-learn's digits, a third of whose labels we
 # change.
+
+# %% tags=["setup", "remove-cell"]
+# In Colab alone: install the companion, from the checkout around this notebook if any
+import subprocess
+import sys
+from pathlib import Path
+
+if "google.colab" in sys.modules:
+    home = "git+https://github.com/rlap-companion/rlap"
+    here = Path("..").resolve()
+    found = (here / "rlap" / "algorithm.py").is_file()
+    source = f"rlap[notebooks] @ {here.as_uri() if found else home}"
+    pip = [sys.executable, "-m", "pip", "install", "--quiet", source]
+    subprocess.run(pip, check=True)
 
 # %% tags=["parameters"]
 # Parameters (checked: see OwnModelParameters in rlap.experiments)
@@ -168,7 +183,7 @@ table
 # %% [markdown]
 # ## Stage by stage
 #
-# Each stage is a function of its own, for any `nn.Linear` or `nn.Conv2d` of any network:
+# Each stage is a function of its own, for any `nn.Linear` or convolution of any network:
 #
 # ```python
 # seen = rlap.scan(net, x, layer="fc")           # attribution, activations, logits

@@ -26,6 +26,20 @@
 # computed when the book was built, on few clips and in a minute or two; the paper's
 # Table 6 beside larger runs is in {doc}`/ledger`.
 
+# %% tags=["setup", "remove-cell"]
+# In Colab alone: install the companion, from the checkout around this notebook if any
+import subprocess
+import sys
+from pathlib import Path
+
+if "google.colab" in sys.modules:
+    home = "git+https://github.com/rlap-companion/rlap"
+    here = Path("..").resolve()
+    found = (here / "rlap" / "algorithm.py").is_file()
+    source = f"rlap[notebooks] @ {here.as_uri() if found else home}"
+    pip = [sys.executable, "-m", "pip", "install", "--quiet", source]
+    subprocess.run(pip, check=True)
+
 # %% tags=["parameters"]
 # Parameters (checked: see SpeechParameters in rlap.experiments)
 tier = "smoke"  # smoke: does it run; small: results; paper: its epochs

@@ -79,7 +79,7 @@ def attribute(
     Args:
         model: any classifier, (B, ...) -> logits (B, C); left exactly as it was.
         inputs: (N, ...).
-        layer: dotted name of an nn.Linear or nn.Conv2d.
+        layer: dotted name of an nn.Linear or a convolution.
         method: one of ``METHODS``; the captum ones attribute the predicted class, or
             the given label when ``labels`` is given.
         labels: (N,), needed by the two methods that look at the given label.

@@ -32,6 +32,7 @@ from rlap.network.precision import own_precision
 # score a rule reads -> whether a larger value means a better sample
 ONE_DIMENSIONAL = {"loss": False, "margin": True, "confidence": True}
 RULES = ("gmm", *ONE_DIMENSIONAL, "trivial")
+OWN = "score"  # a rule for any number a sample, larger is better
 SMALLEST_SHARE = 0.02  # a cluster below this share of the samples is degenerate
 # Ashman's D above which two groups are believed; 4 sigma apart gives 4.0. See
 # ``believed_above``: in many dimensions a fit to one group is cut sharply, too.
@@ -149,7 +150,8 @@ def partition(
 
     Args:
         scores: (N, d) attributions for "gmm"; (N,) for "loss", "margin", "confidence"
-            (see ``sample_scores``) and "trivial" (``share_at_bounds``).
+            (see ``sample_scores``), "trivial" (``share_at_bounds``) and "score", any
+            number of one's own of which more is better.
         rule: "gmm" standardises each unit and fits a two-component Gaussian mixture;
             the one-dimensional rules fit one to convergence; "trivial" thresholds.
         quality: (N,), larger is better; only names the good cluster, by its mean.
@@ -176,7 +178,7 @@ def partition(
     >>> parts.high_quality.shape, parts.posterior.min() >= 0
     (torch.Size([120]), tensor(True))
     """
-    check_one_of(rule, RULES, "rule")
+    check_one_of(rule, (*RULES, OWN), "rule")
     seed = check_seed(seed)
     x = _check_scores(scores, rule)
     check_rate(threshold, "threshold")

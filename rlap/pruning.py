@@ -206,7 +206,7 @@ def prune(
 
     Args:
         model: any module.
-        layer: dotted name of an nn.Linear or nn.Conv2d.
+        layer: dotted name of an nn.Linear or a convolution.
         units: (k,) indices of output features or channels; none is allowed, all is not.
         bias: include the layer's bias, so that a pruned unit is exactly silent; the
             released code keeps it.

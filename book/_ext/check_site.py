@@ -1,4 +1,4 @@
-"""Check a built site: works offline, and every picture can be read aloud.
+"""Check a built site: works offline, every picture can be read aloud, and it is light.
 
     python book/_ext/check_site.py _build/html
 
@@ -29,6 +29,7 @@ FETCHED = {
     "object": ("data",),
     "image": ("href", "xlink:href"),
 }
+MOST = 15_000_000  # bytes of a site
 FETCHED_LINKS = {"stylesheet", "icon", "preload", "modulepreload", "prefetch"}
 
 
@@ -98,6 +99,11 @@ def check_page(path: Path, site: Path) -> tuple[list[str], int]:
     return findings, page.pictures
 
 
+def weight(site: Path) -> int:
+    """Bytes of all files."""
+    return sum(p.stat().st_size for p in site.rglob("*") if p.is_file())
+
+
 def check_site(site: Path) -> tuple[list[str], int, int]:
     """Findings, pages and pictures of a built site.
 
@@ -118,6 +124,10 @@ def check_site(site: Path) -> tuple[list[str], int, int]:
             f"{sheet.relative_to(site).as_posix()}: style fetches {address}"
             for address in CSS_REMOTE.findall(text)
         ]
+    if (bytes_ := weight(site)) > MOST:
+        heavy = sorted(site.rglob("*"), key=lambda p: p.stat().st_size)[-3:]
+        told = ", ".join(p.relative_to(site).as_posix() for p in heavy)
+        findings.append(f"{bytes_ / 1e6:.1f} MB, more than {MOST / 1e6:.0f}: {told}")
     return findings, len(pages), pictures
 
 
@@ -132,7 +142,8 @@ def main(arguments: list[str]) -> int:
     for finding in findings:
         print(finding)
     verdict = f"{len(findings)} findings" if findings else "nothing remote or mute"
-    print(f"{pages} pages, {pictures} pictures: {verdict}")
+    size = f"{weight(site) / 1e6:.1f} MB"
+    print(f"{pages} pages, {pictures} pictures, {size}: {verdict}")
     return 1 if findings else 0
 
 

@@ -1,16 +1,26 @@
 """Sphinx extension: leave out what no reader of the site needs.
 
 sphinx-thebe declares its constants twice, so that every page has an error; nothing here
-uses it. Source maps and other languages are a third of the theme's files.
+uses it. Source maps and other languages are a third of the theme's files. Its icons
+come three times: as a script of all that there are, and as fonts in two formats. The
+fonts in the newer one, which every browser reads, are enough. Drawings that kernels
+made are written in fewer bytes.
 """
 
 from __future__ import annotations
 
+import re
 import shutil
 from pathlib import Path
 from typing import Any
 
-UNUSED = ("_static/**/*.map", "_static/locales")
+from lean_svg import lean
+
+UNUSED = ("_static/**/*.map", "_static/locales", "_static/**/fontawesome.js*",
+          "_static/**/fa-*.ttf", "_static/**/fa-brands-*")  # fmt: skip
+# how Sphinx keeps browsers from breaking literals, which ours may on a phone
+PRE = re.compile(r'<span class="pre">([^<]*)</span>')
+ICONS = re.compile(r"\s*<(script|link)[^>]*scripts/fontawesome\.js[^>]*>(</script>)?")
 
 
 def is_thebe(file: Any) -> bool:
@@ -28,11 +38,19 @@ def without_thebe(
 
 
 def tidy(app: Any, failure: Exception | None) -> None:
-    """Remove files that no page loads."""
-    if failure is None and app.builder.format == "html":
-        for name in UNUSED:
-            for path in Path(app.outdir).glob(name):
-                shutil.rmtree(path) if path.is_dir() else path.unlink()
+    """Remove files that no page needs, and pages' links to them."""
+    if failure is not None or app.builder.format != "html":
+        return
+    site = Path(app.outdir)
+    for name in UNUSED:
+        for path in site.glob(name):
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+    for path in site.rglob("*.html"):
+        text = path.read_text(encoding="utf-8")
+        if (without := PRE.sub(r"\1", ICONS.sub("", text))) != text:
+            path.write_text(without, encoding="utf-8")
+    for path in (site / "_images").glob("*.svg"):
+        path.write_text(lean(path.read_text("utf-8"), path.name), encoding="utf-8")
 
 
 def setup(app: Any) -> dict[str, bool]:

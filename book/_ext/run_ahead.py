@@ -1,16 +1,18 @@
-"""Sphinx extension: run the notebooks before Sphinx reads them, two at a time.
+"""Sphinx extension: run the notebooks beside Sphinx, two at a time, while it reads.
 
-Sphinx runs one after the other, and half of a short run goes into starting Python and
-importing torch. So they are run here, next to one another, and their outputs are put
-into the notebook cache, where MyST-NB finds them. One that fails is left to MyST-NB,
-which runs it again and reports the error as usual. Pictures are drawn as SVG.
+MyST-NB runs one after the other, and while one runs Sphinx waits. So they are run here,
+next to one another, while the other pages are read; those of the notebooks are read
+last, and what came out is put into the notebook cache, where MyST-NB finds it. One that
+fails is left to MyST-NB, which runs it again and reports the error as usual. What two
+notebooks train alike is trained once. Pictures are drawn as SVG.
 """
 
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -20,16 +22,20 @@ from jupyter_cache.base import CacheBundleIn
 from jupyter_cache.executors.utils import single_nb_execution
 
 AT_ONCE = 2
-LONGEST_FIRST = ("03", "04", "02", "01", "05", "00")  # by what their names begin with
+# by what their names begin with, so that both cores have work to the end; 05 and 04
+# find networks there that 01 and 03 have trained
+ORDER = ("01", "03", "02", "04", "05", "00")
+
+NETWORKS = "networks"  # a folder of the build
 
 
-def notebooks(env: Any) -> Iterator[tuple[Path, Any]]:
-    """Path and content of every notebook, the longest run first."""
-    paths = [Path(env.doc2path(name)) for name in sorted(env.found_docs)]
-    found = [path for path in paths if path.suffix == ".ipynb"]
-    order = {start: i for i, start in enumerate(LONGEST_FIRST)}
-    for path in sorted(found, key=lambda p: order.get(p.name[:2], len(order))):
-        yield path, nbformat.read(path, 4)
+def notebooks(env: Any) -> Iterator[tuple[str, Path, Any]]:
+    """Page, path and content of every notebook, in the order in which they are run."""
+    paths = {name: Path(env.doc2path(name)) for name in sorted(env.found_docs)}
+    found = [(n, path) for n, path in paths.items() if path.suffix == ".ipynb"]
+    order = {start: i for i, start in enumerate(ORDER)}
+    for name, path in sorted(found, key=lambda p: order.get(p[1].name[:2], len(order))):
+        yield name, path, nbformat.read(path, 4)
 
 
 def is_cached(cache: Any, notebook: Any) -> bool:
@@ -41,35 +47,61 @@ def is_cached(cache: Any, notebook: Any) -> bool:
     return True
 
 
-def run_ahead(app: Any, env: Any, *about: set[str]) -> list[str]:
-    """Run and cache what is not cached; no page has to be read for that."""
-    cache = get_cache(str(app.config.nb_execution_cache_path))
-    todo = [(path, nb) for path, nb in notebooks(env) if not is_cached(cache, nb)]
+class Runs:
+    """The runs that are going on, by page."""
 
-    def run(page: tuple[Path, Any]) -> Any:
-        path, notebook = page
-        return single_nb_execution(
-            notebook,
-            cwd=str(path.parent),
-            timeout=app.config.nb_execution_timeout,
-            allow_errors=False,
-        )
+    def __init__(self) -> None:
+        self.pool = ThreadPoolExecutor(AT_ONCE)
+        self.going: dict[str, tuple[Path, Any, Future]] = {}
+        self.cache: Any = None
 
-    with ThreadPoolExecutor(AT_ONCE) as pool:
-        for (path, notebook), found in zip(todo, pool.map(run, todo), strict=True):
-            if found.err is None:
-                data = {"execution_seconds": found.time}
-                bundle = CacheBundleIn(notebook, str(path), data=data)
-                cache.cache_notebook_bundle(
-                    bundle, check_validity=False, overwrite=True
+    def begin(self, app: Any, env: Any, *about: set[str]) -> list[str]:
+        """Start what is not cached; no page has to be read for that."""
+        self.cache = get_cache(str(app.config.nb_execution_cache_path))
+        for name, path, notebook in notebooks(env):
+            if not is_cached(self.cache, notebook):
+                run = self.pool.submit(
+                    single_nb_execution,
+                    notebook,
+                    cwd=str(path.parent),
+                    timeout=app.config.nb_execution_timeout,
+                    allow_errors=False,
                 )
-                print(f"{path.name}: run in {found.time:.1f} s")
-    return []
+                self.going[name] = path, notebook, run
+        return []
+
+    def wait(self, app: Any, name: str, *about: Any) -> None:
+        """Wait for a page's notebook, and put what came out into the cache."""
+        if name not in self.going:
+            return
+        path, notebook, run = self.going.pop(name)
+        found = run.result()
+        if found.err is None:
+            data = {"execution_seconds": found.time}
+            bundle = CacheBundleIn(notebook, str(path), data=data)
+            self.cache.cache_notebook_bundle(
+                bundle, check_validity=False, overwrite=True
+            )
+            print(f"{path.name}: run in {found.time:.1f} s")
+
+    def finish(self, app: Any, *about: Any) -> None:
+        """Wait for those whose pages were not read."""
+        for name in list(self.going):
+            self.wait(app, name)
+        self.pool.shutdown()
+
+
+def notebooks_last(app: Any, env: Any, names: list[str]) -> None:
+    """Pages first that need no run, then notebooks as they are run."""
+    order = [name for name, *_ in notebooks(env)]
+    names.sort(key=lambda name: order.index(name) if name in order else -1)
 
 
 def configure(app: Any, config: Any) -> None:
-    """Have kernels draw SVG, and share the cores: as many threads as leave room."""
-    profile = Path(app.outdir).parent / "ipython" / "profile_default"
+    """Have kernels draw SVG and share networks and the cores: as many threads as leave
+    room."""
+    build = Path(app.outdir).parent
+    profile = build / "ipython" / "profile_default"
     profile.mkdir(parents=True, exist_ok=True)
     wanted = [
         "c = get_config()",
@@ -79,12 +111,22 @@ def configure(app: Any, config: Any) -> None:
     text = "\n".join(wanted) + "\n"
     (profile / "ipython_kernel_config.py").write_text(text, encoding="utf-8")
     os.environ["IPYTHONDIR"] = str(profile.parent)
+    style = profile / "matplotlibrc"  # text stays text: a third of the bytes
+    style.write_text("svg.fonttype: none\n", encoding="utf-8")
+    os.environ["MATPLOTLIBRC"] = str(style)
+    # those of this build alone: 01 shows seconds, and has to train its own
+    shutil.rmtree(build / NETWORKS, ignore_errors=True)
+    os.environ["RLAP_NETWORKS"] = str(build / NETWORKS)
     threads = max(1, (os.cpu_count() or 1) // AT_ONCE)
     os.environ.setdefault("OMP_NUM_THREADS", str(threads))
 
 
 def setup(app: Any) -> dict[str, bool]:
     """Called by Sphinx, which asks what is outdated when all pages are known."""
+    runs = Runs()
     app.connect("config-inited", configure)
-    app.connect("env-get-outdated", run_ahead)
-    return {"parallel_read_safe": True, "parallel_write_safe": True}
+    app.connect("env-get-outdated", runs.begin)
+    app.connect("env-before-read-docs", notebooks_last)
+    app.connect("source-read", runs.wait)
+    app.connect("env-updated", runs.finish)
+    return {"parallel_read_safe": False, "parallel_write_safe": True}

@@ -141,6 +141,8 @@ def configure(app: Any, config: Any) -> None:
 
     # The sidebar has a search field; a second one would open a bar for itself.
     config.html_theme_options["navbar_persistent"] = []
+    # The sidebar names pages; deeper, every page would copy all headings of all pages.
+    config.html_theme_options["navigation_depth"] = 1
 
     if file := mathjax_file():
         config.mathjax_path = MATHJAX

@@ -22,6 +22,7 @@
         made[name] = Array.isArray(row[i]) ? row[i][0] : data.words[row[i]];
       });
       made.number = [made.table, made.method, made.metric].join(", ");
+      made.name = [made.key, made.protocol, made.scale].join("/");  // for a link to it
       made.run = made.protocol + ", " + made.scale;
       made.text = Object.values(made).join(" ").toLowerCase();
       return made;

@@ -213,7 +213,8 @@ class Dataset:
 
     ``digest`` identifies the whole set, before any subset was taken. ``stand_in``
     tells that these are not data which the paper speaks about. ``banner`` is what
-    must stand above anything made from the data, or "".
+    must stand above anything made from the data, or "". ``rows`` (N,) are the places
+    of the training samples in the whole set, where it has an official order.
 
     >>> digits = rlap.load("digits", train_size=100)
     >>> len(digits.train), digits.classes[:3], digits.stand_in
@@ -228,6 +229,7 @@ class Dataset:
     digest: str
     stand_in: bool = False
     banner: str = ""
+    rows: Tensor | None = None
 
     def __post_init__(self) -> None:
         if self.stand_in and not self.banner:

@@ -36,6 +36,8 @@ from rlap.files.download import atomic
 if TYPE_CHECKING:
     import pandas as pd
 
+    from rlap.ledger.rows import Ledger
+
 PACKAGE = Path(__file__).parents[1]
 KEPT = 4  # states of records and code whose tables stay in the cache
 VALUE = ("run", "arm", "attack", "metric", "value")
@@ -78,11 +80,12 @@ class Tables:
     findings: pd.DataFrame
 
 
-def load(folder: str | Path | None = None) -> Tables:
-    """The tables of the records under ``folder`` (default: the committed results)."""
+def load(folder: str | Path | None = None, book: Ledger | None = None) -> Tables:
+    """The tables of the records under ``folder`` (default: the committed results);
+    ``book`` is their ledger where it was built already."""
     import pandas as pd
 
-    kept = keep(folder)
+    kept = keep(folder, book)
     parts = json.loads((kept / "ledger.json").read_text("utf-8"))
     tables = {name: pd.DataFrame(parts[name]) for name in LISTS}
     runs = pd.DataFrame(tables.pop("runs"), columns=RUN)
@@ -232,7 +235,7 @@ def is_number(value: object) -> bool:
 # --- on disk -------------------------------------------------------------------------
 
 
-def keep(folder: str | Path | None = None) -> Path:
+def keep(folder: str | Path | None = None, book: Ledger | None = None) -> Path:
     """The folder that holds the tables, made if the records or the code have changed.
 
     It is written aside and renamed: whoever reads it at the same time sees all or
@@ -245,7 +248,7 @@ def keep(folder: str | Path | None = None) -> Path:
     shutil.rmtree(kept, ignore_errors=True)  # damaged
     aside = Path(tempfile.mkdtemp(prefix=".new-", dir=kept.parent))
     try:
-        write(folder, aside)
+        write(folder, aside, book)
         aside.rename(kept)
     except OSError:
         if not is_whole(kept):  # else another process was faster
@@ -297,12 +300,12 @@ def state_of(folder: Path) -> str:
     return digest.hexdigest()[:16]
 
 
-def write(folder: Path, kept: Path) -> None:
+def write(folder: Path, kept: Path, book: Ledger | None = None) -> None:
     """Compute the tables of ``folder`` and write them into ``kept``."""
     from rlap.ledger import orderings
     from rlap.ledger import rows as ledger
 
-    book = ledger.build(folder)
+    book = book or ledger.build(folder)
     places = book.evidence.places()
     lists = {
         "rows": book.rows,

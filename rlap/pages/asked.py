@@ -27,7 +27,7 @@ from rlap.ledger.claims import RLAP
 from rlap.ledger.evidence import Evidence, Place, Runs, file_forgetting
 
 TOPICS = ("headline", "ledger", "partition", "gain", "differences", "cost", "tables",
-          "forgetting")  # fmt: skip
+          "forgetting", "bad_data.repairs")  # fmt: skip
 KINDS: dict[str, dict[str, Callable]] = {
     "number": {},
     "table": {},
@@ -87,7 +87,7 @@ class Book:
     @cached_property
     def tables(self) -> tables.Tables:
         """The ledger's tables, kept on disk."""
-        return tables.load(self.folder)
+        return tables.load(self.folder, self.ledger)
 
     @cached_property
     def claims(self) -> pd.DataFrame:

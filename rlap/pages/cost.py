@@ -1,10 +1,11 @@
-"""What runs cost: the bill of the records, and what each arm takes.
+"""What runs cost: the bill of the records, what each arm takes, and the benchmarks.
 
 Machines differ several-fold, so that times are compared within a run only.
 """
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping
 from statistics import median
@@ -14,20 +15,23 @@ import pandas as pd
 from rlap.experiments.records import precision_of
 from rlap.figures import GREY, drawing
 from rlap.figures.run import BLUE, ORANGE
+from rlap.files import paths
 from rlap.ledger.cells import epoch_seconds
 from rlap.ledger.claims.quantities import BETWEEN, seconds_between
-from rlap.ledger.evidence import NOTEBOOK
+from rlap.ledger.evidence import FORGETTING, NOTEBOOK
 from rlap.ledger.paper import printed_saving
 from rlap.ledger.verdicts import NOT_RUN
 from rlap.pages import words
 from rlap.pages.asked import Book, Picture, Table, number, picture, table
 
-FORGETTING = ("03_relevance", "04_soft_pruning")
 SHARED = ("original", "retraining")  # an earlier run may have trained the same network
 # ways of counting what an arm takes, each with more of what it needs
 COUNTED = ("an epoch", "its own training", "and what comes between",
            "and the initial training")  # fmt: skip
 GRIDS = ("table*",)
+# what `make bench` measured, with the machine, the commit and the load
+BENCH = "BENCH.json"
+SAMPLES, UNITS = "samples", "units"
 
 
 def alike(book: Book, *notebooks: str) -> dict[str, list[Mapping]]:
@@ -238,3 +242,64 @@ def shares(record: Mapping) -> dict[str, float]:
         return {}
     kept = (name for name in taken if name.split(",")[0] not in SHARED)
     return {name: taken[name] / first for name in kept}
+
+
+# --- benchmarks ---------------------------------------------------------------------
+
+
+def measured(book: Book, what: str) -> dict:
+    """The numbers of one benchmark; ``LookupError`` where there are none."""
+    file = (book.folder or paths.results_folder()) / BENCH
+    known = json.loads(file.read_text("utf-8")) if file.is_file() else {}
+    if what not in known:
+        raise LookupError(f"no benchmark {what!r} was measured: make bench")
+    return known[what]
+
+
+@number
+def measured_on(book: Book, what: str) -> str:
+    """Machine, commit and load of a benchmark."""
+    return measured(book, what)["about"]
+
+
+@table
+def peers(book: Book) -> Table:
+    """The same work by other libraries: what theirs takes where ours takes 1."""
+    rows = []
+    for work, ours, theirs, ratio in measured(book, "peers")["rows"]:
+        name, _, library = work.rpartition(": ")
+        told = [words.fixed(x, 3) for x in (ours, theirs)]
+        rows.append([name, library, words.fixed(ratio, 1), *told])
+    heads = ["the same work", "by", "takes, times ours", "ours, s", "theirs, s"]
+    return Table(pd.DataFrame(rows, columns=heads))
+
+
+@number
+def steepest(book: Book, by: str) -> str:
+    """The largest exponent of a stage's seconds in the number of samples or units."""
+    found = measured(book, "scale")
+    if by not in (SAMPLES, UNITS):
+        raise LookupError(f"no size {by!r}: {SAMPLES} or {UNITS}")
+    stages = found[by]["stages"].values()
+    return words.fixed(max(stage["exponents"][0] for stage in stages), 1)
+
+
+@picture
+def scale(book: Book) -> Picture:
+    """Seconds of each stage against samples and units, with exponents."""
+    found, lines = measured(book, "scale"), []
+    with drawing("", 1, 2, figsize=(7.6, 2.9), sharey=True) as (figure, axes):
+        for axis, by in zip(axes, (SAMPLES, UNITS), strict=True):
+            sizes = found[by]["sizes"]
+            for stage, told in found[by]["stages"].items():
+                slope = words.fixed(told["exponents"][0], 1)
+                axis.loglog(
+                    sizes, told["seconds"], "o-", ms=4, label=f"{stage}: {slope}"
+                )
+                pairs = zip(sizes, told["seconds"], told["megabytes"], strict=True)
+                lines += [[by, size, stage, *values] for size, *values in pairs]
+            axis.set_xlabel(by)
+            axis.legend(title="stage: exponent", fontsize=7, title_fontsize=7)
+        axes[0].set_ylabel("seconds")
+    columns = ["against", "size", "stage", "seconds", "megabytes"]
+    return Picture(figure, pd.DataFrame(lines, columns=columns))

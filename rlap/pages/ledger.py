@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 
 import pandas as pd
 
@@ -23,28 +24,30 @@ from rlap.pages.tables import METRIC, in_unit, method_told, reason, value_told
 @number
 def count(book: Book, what: str) -> str:
     """How many there are of something; ``LookupError`` for what is not counted."""
-    found = counts.decided(book.ledger.rows)
-    at_paper = {counts.key(r) for r in book.ledger.select(tier="paper") if r.n}
-    own = book.claims[book.claims["family"] == PAPER]
-    known = {
-        "numbers": len(paper.cells()),
-        "copies": len(paper.copies()),
-        "numbers run": found["any"],
-        "both ways": found["both"],
-        "numbers at paper size": len(at_paper),
-        "records": len(book.ledger.records),
-        "records of the study": len(list(book.evidence)),
-        "ledger rows": len(book.ledger.rows),
-        "claims": own["words"].nunique(),
-        "differences": len(differences.register()),
-        "differences measured": sum(
-            differences.is_measured(book.evidence, d) for d in differences.register()
+    rows, found = book.ledger.rows, differences.register()
+    known: dict[str, Callable[[], int]] = {
+        "numbers": lambda: len(paper.cells()),
+        "copies": lambda: len(paper.copies()),
+        "numbers run": lambda: counts.decided(rows)["any"],
+        "both ways": lambda: counts.decided(rows)["both"],
+        "numbers at paper size": lambda: len(
+            {counts.key(r) for r in book.ledger.select(tier="paper") if r.n}
         ),
-        "differences printed": sum(bool(d.tables) for d in differences.register()),
+        "records": lambda: len(book.ledger.records),
+        "records of the study": lambda: len(list(book.evidence)),
+        "ledger rows": lambda: len(rows),
+        "claims": lambda: book.claims[book.claims["family"] == PAPER][
+            "words"
+        ].nunique(),
+        "differences": lambda: len(found),
+        "differences measured": lambda: sum(
+            differences.is_measured(book.evidence, d) for d in found
+        ),
+        "differences printed": lambda: sum(bool(d.tables) for d in found),
     }
     if what not in known:
         raise LookupError(f"no count of {what!r}; there is {', '.join(known)}")
-    return f"{known[what]:,}"
+    return f"{known[what]():,}"
 
 
 @table
@@ -236,12 +239,7 @@ def line_of(row: dict, first: pd.Series | None) -> list:
 # --- every row ------------------------------------------------------------------
 
 COLUMNS = ("table", "setting", "method", "metric", "paper", "protocol", "scale", "ours",
-           "verdict", "why", "seeds", "name")  # fmt: skip
-
-
-def row_name(row: Row) -> str:
-    """A row's own name, for a link to it."""
-    return "/".join(map(str, (*counts.key(row), row.protocol, row.tier)))
+           "verdict", "why", "seeds", "key")  # fmt: skip
 
 
 def row_told(row: Row) -> list[object]:
@@ -254,7 +252,7 @@ def row_told(row: Row) -> list[object]:
         f"Table {row.table}", value_told(row, row.tier), method_told(row),
         METRIC[row.metric], printed, row.protocol, row.tier,
         words.bounded(*bounds) if row.ours is not None else "", row.verdict,
-        "; ".join(filter(None, notes)), row.n, row_name(row),
+        "; ".join(filter(None, notes)), row.n, "/".join(map(str, counts.key(row))),
     ]  # fmt: skip
 
 

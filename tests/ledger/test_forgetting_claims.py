@@ -15,7 +15,14 @@ import pytest
 from rlap.data.images import CIFAR10_CLASSES
 from rlap.experiments import records
 from rlap.experiments.parameters import NOTEBOOKS
-from rlap.ledger.claims import CONTROL, PAPER, amount, by_family, forgetting_claims
+from rlap.ledger.claims import (
+    CONTROL,
+    PAPER,
+    amount,
+    by_family,
+    forgetting_claims,
+    rivals,
+)
 from rlap.ledger.claims.forgetting import ABOUT, claims, npp_claims, npp_controls
 from rlap.ledger.claims.quantities import (
     KNOWN,
@@ -29,10 +36,10 @@ from rlap.ledger.claims.quantities import (
 )
 from rlap.ledger.evidence import NPP, OSP, Place, Runs, file_records
 from rlap.ledger.verdicts import CONTRADICTED, INCONCLUSIVE, NOT_RUN, REPRODUCED
-from rlap.pages import forgetting as pages
+from rlap.pages.forgetting import papers as pages
 from rlap.unlearning.methods.lra_npp import SELECTIONS
 
-CLAIMS = claims()
+CLAIMS = [*claims(), *rivals.claims()]
 
 
 def filed(made: list[dict]) -> dict[Place, Runs]:
@@ -412,6 +419,7 @@ def test_rows_of_the_ledger():
     assert counts == {
         ("LRA-NPP", "small", None): per_paper["LRA-NPP"],
         ("OSP", "small", 0.001): per_paper["OSP"],
+        ("DAMP", "", None): per_paper["DAMP"],
     }
     by_key = {row.key: row for row in rows}
     for claim, found in judged(*next(iter(filed(all_classes(NPP)).items()))):
@@ -474,7 +482,7 @@ def test_the_page_says_what_the_records_say():
     )
     assert pages.left(nothing, "npp", "small").frame.empty
     assert "not run" in pages.verdicts(nothing, "npp").frame.iloc[0, 1]
-    with pytest.raises(LookupError, match="npp or osp"):
+    with pytest.raises(LookupError, match="npp, osp or rivals"):
         pages.left(book, "rlap", "small")
 
 

@@ -128,9 +128,25 @@ def test_all_of_them_make_one_page(tmp_path, monkeypatch):
     import run as everything
 
     told = {name: f"what {name} prints" for name in everything.SCRIPTS}
-    monkeypatch.setattr(everything, "run", lambda name, words: told[name])
-    monkeypatch.setattr(sys, "argv", ["run.py", "--page", str(page)])
+    told["peers"] = f"{'the parts: scikit-learn':<44}   1.250s   5.000s    4.0x"
+    stages = {"mixture": {"seconds": [1, 2.123456], "exponents": [0.9, None]}}
+
+    def fake(name: str, words: list[str]) -> str:
+        if name == "scale":
+            file = Path(words[words.index("--json") + 1])
+            file.write_text(json.dumps({"samples": {"stages": stages}}))
+        return told[name]
+
+    numbers = tmp_path / "BENCH.json"
+    numbers.write_text('{"peers": {"rows": []}, "mine": {"a": 1}}')
+    monkeypatch.setattr(everything, "run", fake)
+    words = ["run.py", "--page", str(page), "--numbers", str(numbers)]
+    monkeypatch.setattr(sys, "argv", words)
     everything.main()
+    kept = json.loads(numbers.read_text(encoding="utf-8"))
+    assert kept["peers"]["rows"] == [["the parts: scikit-learn", 1.25, 5.0, 4.0]]
+    assert kept["scale"]["samples"]["stages"]["mixture"]["seconds"] == [1, 2.123]
+    assert "load before it" in kept["scale"]["about"] and kept["mine"] == {"a": 1}
     text = page.read_text(encoding="utf-8")
     assert all(printed in text for printed in told.values())
     assert "## Every stage against an earlier commit of this repository" in text

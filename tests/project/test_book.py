@@ -7,8 +7,10 @@ import importlib.util
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
+import venv
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 
@@ -30,6 +32,9 @@ SKIPPED |= {
     ".snakemake-venv",
     "runs",
 }
+
+
+sys.path.insert(0, str(BOOK / "_ext"))  # as Sphinx does: they import one another
 
 
 def extension(name: str) -> ModuleType:
@@ -113,6 +118,51 @@ def test_exactly_one_cell_holds_plain_parameters(path):
     for statement in statements:
         assert isinstance(statement, ast.Assign | ast.AnnAssign), ast.unparse(statement)
         ast.literal_eval(statement.value)  # papermill can only replace plain values
+
+
+def test_each_notebook_begins_with_the_same_cell_that_installs_in_colab():
+    """And no other cell is left out of a notebook's digest."""
+    first = {source(cells(path)[1]) for path in NOTEBOOKS}
+    assert len(first) == 1
+    for path in NOTEBOOKS:
+        tags = [c["metadata"].get("tags", []) for c in cells(path)]
+        assert tags[1] == ["setup", "remove-cell"]
+        assert not any("setup" in t for i, t in enumerate(tags) if i != 1)
+    import_only = ast.parse(first.pop()).body[:-1]
+    assert all(isinstance(n, ast.Import | ast.ImportFrom) for n in import_only)
+
+
+@pytest.mark.slow
+def test_that_cell_installs_the_companion_in_a_fresh_environment(tmp_path):
+    """As in Colab: much is there, torch too, but not the companion."""
+    copy = tmp_path / "checkout"
+    for name in ("rlap", "notebooks", "rlap_command.py", "pyproject.toml", "README.md",
+                 "LICENSE"):  # fmt: skip
+        here = ROOT / name
+        (shutil.copytree if here.is_dir() else shutil.copy)(here, copy / name)
+    venv.create(tmp_path / "env", with_pip=True)
+    python = tmp_path / "env" / "bin" / "python"
+    known = subprocess.run(
+        [python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    beside = [p for p in map(Path, sys.path) if p.name == "site-packages"]
+    (Path(known.stdout.strip()) / "beside.pth").write_text("\n".join(map(str, beside)))
+    cell = source(cells(NOTEBOOKS[0])[1])
+    told = "\nimport rlap; print(rlap.__file__, rlap.__version__)"
+    clean = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
+
+    def run(colab: str) -> subprocess.CompletedProcess:
+        text = f"import sys, types\n{colab}\n{cell}{told}"
+        return subprocess.run([python, "-c", text], capture_output=True, text=True,
+                              cwd=copy / "notebooks", env=clean)  # fmt: skip
+
+    found = run("sys.modules['google.colab'] = types.ModuleType('google.colab')")
+    if "Could not find a version" in found.stderr:
+        pytest.skip("no build tools can be fetched here")
+    assert found.returncode == 0, found.stderr
+    assert str(tmp_path / "env") in found.stdout  # not the checkout, not this one
+    assert run("").returncode == 0  # elsewhere it does nothing
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.name)
@@ -447,9 +497,74 @@ def test_a_style_sheet_that_fetches_is_found(tmp_path):
     assert code == 1 and "s.css: style fetches https://example.org/f.woff" in said
 
 
+def test_a_heavy_site_is_found(tmp_path):
+    folder = site(tmp_path, GOOD)
+    with open(folder / "big.js", "wb") as file:
+        file.truncate(14_000_000)  # nothing is written
+    assert run_check(folder)[0] == 0
+    with open(folder / "more.js", "wb") as file:
+        file.truncate(2_000_000)
+    code, said = run_check(folder)
+    assert code == 1 and "16.0 MB, more than 15" in said and "big.js" in said
+
+
 def test_an_empty_folder_is_no_site(tmp_path):
     code, said = run_check(tmp_path)
     assert code == 1 and "build the book first" in said
+
+
+# --- the book as one PDF ---------------------------------------------------------
+
+FIRST = """<html><head><link rel="stylesheet" href="s.css?v=1"></head><body><nav>menu
+</nav><article class="bd"><h1 id="top">One</h1><a href="in/two.html#part">on</a>
+<a href="#top">up</a> <a href="in/two.html">two</a> <a href="other.html">else</a>
+<details><svg><g id="m" clip-path="url(#m)"/><use xlink:href="#m"/></svg></details>
+<img src="data:image/png;base64,x"></article></body></html>"""
+SECOND = """<article><h2 id="part">Two</h2><a href="../one.html">back</a>
+<img src="../a.png"><a href="https://example.org/x.html#y">away</a></article>"""
+
+
+@pytest.fixture
+def two_pages(tmp_path):
+    (tmp_path / "site" / "in").mkdir(parents=True)
+    (tmp_path / "site" / "one.html").write_text(FIRST)
+    (tmp_path / "site" / "in" / "two.html").write_text(SECOND)
+    (tmp_path / "site" / "s.css").write_text("h1 { color: green }")
+    return tmp_path / "site"
+
+
+def test_pages_become_one_whose_links_lead_from_part_to_part(two_pages):
+    whole = extension("to_pdf").whole(two_pages, ["one", "in/two"], "../site")
+    links = re.findall(r'(?:href|src)="([^"]*)"', whole)
+    assert links == [
+        "../site/s.css?v=1", "#in/two--part", "#one--top", "#in/two",
+        "../site/other.html", "#one--m", "data:image/png;base64,x", "#one",
+        "../site/a.png", "https://example.org/x.html#y",
+    ]  # fmt: skip
+    names = re.findall(r'\bid="([^"]*)"', whole)
+    assert names == ["one", "one--top", "one--m", "in/two", "in/two--part"]
+    assert "menu" not in whole and "<details open>" in whole
+    assert "url(#one--m)" in whole
+    assert extension("to_pdf").pages(BOOK / "_toc.yml") == toc_files()
+
+
+def test_chromium_prints_them(two_pages, tmp_path):
+    module = extension("to_pdf")
+    if module.browser() is None:
+        pytest.skip("no Chromium")
+    made = tmp_path / "pdf" / "book.pdf"
+    module.to_pdf(two_pages, made, ["one", "in/two"])
+    content = made.read_bytes()
+    assert (
+        content.startswith(b"%PDF") and len(re.findall(rb"/Type /Page\b", content)) == 2
+    )
+
+
+def test_without_chromium_there_is_a_word_and_no_pdf(two_pages, tmp_path, monkeypatch):
+    monkeypatch.setenv("CHROMIUM", "no-such-browser")
+    with pytest.raises(RuntimeError, match="no Chromium: install it"):
+        extension("to_pdf").to_pdf(two_pages, tmp_path / "book.pdf", ["one"])
+    assert not (tmp_path / "book.pdf").exists()
 
 
 # --- pages that ask the ledger ---------------------------------------------------
@@ -511,12 +626,15 @@ def test_new_records_make_the_pages_that_ask_be_read_again():
     assert read() == ["gain"]
 
 
-def test_notebooks_are_run_ahead_once(tmp_path):
+def test_notebooks_are_run_while_other_pages_are_read(tmp_path):
+    """In an order of their own; each is waited for when its page is read, and runs
+    once."""
     import nbformat
     from nbformat import v4
 
     ahead = extension("run_ahead")
-    for name, code in {"01_good": "1 + 1", "02_bad": "1 / 0"}.items():
+    codes = {"03_good": "1 + 1", "02_bad": "1 / 0", "01_last": "2 + 2"}
+    for name, code in codes.items():
         cells = [v4.new_code_cell(code)]
         nbformat.write(v4.new_notebook(cells=cells), tmp_path / f"{name}.ipynb")
     folder = tmp_path / "cache"
@@ -524,19 +642,31 @@ def test_notebooks_are_run_ahead_once(tmp_path):
     about = {"nb_execution_cache_path": str(folder), "nb_execution_timeout": 60}
     app = SimpleNamespace(config=SimpleNamespace(**about))
     env = SimpleNamespace(
-        found_docs={"01_good", "02_bad", "page"},
+        found_docs={*codes, "page"},
         doc2path=lambda name: (
             tmp_path / f"{name}.{'md' if name == 'page' else 'ipynb'}"
         ),
     )
-    assert ahead.run_ahead(app, env) == []
-    found = dict(ahead.notebooks(env))
-    assert [path.name for path in found] == ["02_bad.ipynb", "01_good.ipynb"]
+    pages = ["01_last", "02_bad", "03_good", "page"]
+    ahead.notebooks_last(app, env, pages)
+    assert pages == ["page", "01_last", "03_good", "02_bad"]
+    runs = ahead.Runs()
+    assert runs.begin(app, env) == [] and set(runs.going) == set(codes)
+    found = {name: notebook for name, _, notebook in ahead.notebooks(env)}
     cache = ahead.get_cache(str(folder))
-    # what fails is left to MyST-NB, which reports it
-    assert not ahead.is_cached(cache, found[tmp_path / "02_bad.ipynb"])
-    _, whole = cache.merge_match_into_notebook(found[tmp_path / "01_good.ipynb"])
+    runs.wait(app, "page")
+    runs.wait(app, "03_good")
+    _, whole = cache.merge_match_into_notebook(found["03_good"])
     assert whole.cells[0].outputs[0]["data"]["text/plain"] == "2"
+    assert set(runs.going) == {"01_last", "02_bad"}
+    runs.finish(app)
+    assert ahead.is_cached(cache, found["01_last"])
+    # what fails is left to MyST-NB, which reports it
+    assert not ahead.is_cached(cache, found["02_bad"])
+    again = ahead.Runs()
+    again.begin(app, env)
+    assert set(again.going) == {"02_bad"}
+    again.finish(app)
 
 
 def test_a_failed_cell_fails_the_build():
@@ -545,16 +675,54 @@ def test_a_failed_cell_fails_the_build():
     assert "allow_errors" not in config["execute"]
 
 
+DRAWN = """<?xml version="1.0"?>
+<svg xmlns:xlink="http://www.w3.org/1999/xlink" xmlns="http://www.w3.org/2000/svg"
+ width="439.2pt" viewBox="0 0 439.2 498.96">
+ <metadata>who made it</metadata>
+ <defs><path id="mark" d="M 0 -1.234567
+L 0.0156254 2.000000
+z"/></defs>
+ <g id="axes_1"><g id="line_1">
+  <use xlink:href="#mark" x="1.001001" style="fill: #7a7a7a; font-family: 'A', b"/>
+  <use xlink:href="#mark" x="-0.001" style="fill: #7a7a7a; font-family: 'A', b"/>
+  <use xlink:href="#mark" x="3" style="fill: #7a7a7a; font-family: 'A', b"/>
+  <text transform="scale(0.015625 -3.14159)" style="fill: none">two words</text>
+ </g></g>
+</svg>"""
+
+
+def test_a_drawing_is_made_lean_and_stays_the_same():
+    lean = extension("lean_svg").lean
+    made = lean(DRAWN, "fig-a")
+    assert made == lean(DRAWN, "fig-a") == lean(made, "fig-a")
+    kind = re.search(r"<style>\.(\w+)\{fill:#7a7a7a;font-family:sans-serif\}", made)[1]
+    assert kind not in lean(DRAWN, "fig-b"), "classes of another drawing"
+    assert made.count(f'class="{kind}"') == 3 and 'style="fill:none"' in made
+    assert '<path id="mark" d="M0 -1.23L0.0156 2z"' in made
+    assert 'x="1"' in made and 'x="0"' in made
+    assert 'transform="scale(0.0156 -3.14)"' in made and ">two words<" in made
+    assert "metadata" not in made and "axes_1" not in made and "<g" not in made
+    assert 'viewBox="0 0 439.2 498.96"' in made and 'width="439.2pt"' in made
+
+
 def test_the_site_is_left_without_what_no_page_loads(tmp_path):
     lean = extension("lean_site")
-    for name in ("a.js", "a.js.map", "styles/b.css.map", "locales/de/x.mo"):
+    unused = ("a.js.map", "styles/b.css.map", "locales/de/x.mo", "fa-solid-900.ttf",
+              "scripts/fontawesome.js", "fa-brands-400.woff2")  # fmt: skip
+    for name in ("a.js", "fa-solid-900.woff2", *unused):
         path = tmp_path / "_static" / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text("")
+    icons = '<script defer src="../_static/scripts/fontawesome.js?digest=5"></script>'
+    (tmp_path / "page.html").write_text(f"<head>{icons}</head><p>text</p>")
+    (tmp_path / "_images").mkdir()
+    (tmp_path / "_images" / "a.svg").write_text(DRAWN)
     builder = SimpleNamespace(format="html")
     lean.tidy(SimpleNamespace(outdir=tmp_path, builder=builder), None)
     left = {p.name for p in (tmp_path / "_static").rglob("*") if p.is_file()}
-    assert left == {"a.js"}
+    assert left == {"a.js", "fa-solid-900.woff2"}
+    assert (tmp_path / "page.html").read_text() == "<head></head><p>text</p>"
+    assert len((tmp_path / "_images" / "a.svg").read_text()) < len(DRAWN)
     script = SimpleNamespace(
         filename=None, attributes={"body": "const THEBE_JS_URL = 1"}
     )

@@ -38,6 +38,7 @@ from rlap.unlearning.examiner.attacks import (
     tpr_at,
     without,
 )
+from rlap.unlearning.examiner.bias import given_back
 from rlap.unlearning.examiner.cost import measured
 from rlap.unlearning.examiner.evaluation import (
     GAP,
@@ -500,3 +501,35 @@ def test_several_classes_are_examined():
     same = ForgettingData.of(train_split, test, [1])
     pair = [loss_attack(net, each) for each in (one, same)]
     assert pair[0] == pair[1]
+
+
+# --- the bias alone -------------------------------------------------------------------
+
+
+def test_one_number_gives_back_what_one_number_took():
+    """Margins of the class 2, 1, -1 and of the others -3, 0, -1: the least shift of the
+    best is 0, and whatever was taken from the class's logit is given back."""
+    logits = torch.tensor(
+        [[2.0, 0, -9], [1, 0, -9], [0, 1, -9], [0, 3, -9], [0, 0, -9.0], [0, -9, 1]]
+    )
+    split = Split(logits, torch.tensor([0, 0, 0, 1, 2, 2]), None, 3)
+    data = ForgettingData.of(split, split, 0)
+
+    class Lowered(nn.Module):
+        def __init__(self, by: float) -> None:
+            super().__init__()
+            self.by = nn.Parameter(torch.tensor([by, 0.0, 0.0]))
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return x - self.by
+
+    for by in (0.0, 40.0, 1e6):
+        found = given_back(Lowered(by), data, data)
+        # the third of the class would cost one of the others
+        assert found.forget == pytest.approx(2 / 3) and found.retain == 2 / 3
+        assert found.shift == pytest.approx(by, abs=1.01), by
+        # of 9 pairs: margins 2, 1, -1 beat -3, 0, -1 in 8, and tie in one
+        assert found.auc == pytest.approx((3 + 3 + 1 + 0.5) / 9)
+    masked = ForgettingData.of(split, split, 0)
+    net = METHODS["logit_mask"](nn.Sequential(nn.Linear(3, 3)), masked.forget, None)
+    assert math.isfinite(given_back(net, masked, masked).shift)

@@ -146,6 +146,7 @@ def field_effects(evidence: Evidence, name: str) -> list[Effect]:
     return [replace(e, what=f"{name}={value_of(e.what, name)}") for e in found]
 
 
+@cache
 def set_apart(base: str, other: str, dataset: str, rivals: bool) -> set[str]:
     """The fields in which two protocols differ for the arms in question."""
     changed = protocol_of(other).changes_from(protocol_of(base))

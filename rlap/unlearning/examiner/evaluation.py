@@ -137,6 +137,11 @@ def examine(
     None. Raises ``ValueError`` unless two retrained
     models are given that answer differently.
 
+    Of samples to forget (``ForgettingData.of_samples``) there is no class that features
+    could know or that could come back: the row goes without. What tells of them is
+    ``forget_gap`` (accuracy on them less that on samples never trained on), the
+    attacks, and the difference from networks that were retrained without them.
+
     >>> from rlap import Split
     >>> nets = [nn.Linear(2, 3) for _ in range(4)]
     >>> split = Split(torch.rand(60, 2), torch.arange(60) % 3)
@@ -149,6 +154,8 @@ def examine(
     answers = Answers.on(data)
     data = answers.data
     row: dict[str, Any] = dict(accuracies(model, answers))
+    if data.samplewise:
+        row["forget_gap"] = row["forget_train"] - row["forget_test"]
     for attack in (mia_efficacy_svc_confidence, mia_logreg_entropy_member_rate):
         found = attack(model, answers, seed=seed)
         row[attack.__name__] = found.value
@@ -163,11 +170,16 @@ def examine(
     row["told_from_retrain_auc"] = fmean(
         told_from_retrain_auc(model, net, answers, seed=seed) for net in others
     )
-    for name, split in (("forget", data.forget_test), ("retain", data.retain_test)):
-        known = partial(answers.of, part=f"{name}_test")
+    asked = {"forget": "forget_test", "retain": "retain_test"}
+    if data.samplewise:  # there is no class of which others could be asked
+        asked["forget"] = "forget"
+    for name, part in asked.items():
+        inputs, known = getattr(data, part).inputs, partial(answers.of, part=part)
         row[f"output_distance_{name}"] = output_distance(
-            model, retrained, split.inputs, answer=known
+            model, retrained, inputs, answer=known
         )
+    if data.samplewise:
+        return row
     half = {
         "target": answers.accuracy(original, "forget_test") / 2,
         "keep": answers.accuracy(original, "retain_test") / 2,

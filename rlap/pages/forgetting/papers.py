@@ -1,4 +1,4 @@
-"""Forgetting a class: what each method leaves, and the verdicts."""
+"""What each method of a paper on forgetting leaves, and the verdicts."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from rlap.experiments.forgetting.parameters import SoftPruningParameters
 from rlap.figures.forgetting import STILL_KNOWN, still_known
 from rlap.ledger.claims import PAPER
 from rlap.ledger.claims.quantities import KNOWN, correlation, nearer_by, selectivity
-from rlap.ledger.evidence import NPP, OSP, Place, Runs, common
+from rlap.ledger.evidence import NPP, OSP, RIVALS, Place, Runs, common
 from rlap.ledger.summary import counted, interval
 from rlap.ledger.verdicts import NOT_RUN
 from rlap.pages import words
@@ -29,9 +29,13 @@ from rlap.pages.asked import (
 )
 from rlap.pages.html import OWN, because, lines, mark, small
 
-PAPERS = {"npp": NPP, "osp": OSP}
-ABOUT = {"npp": "LRA-NPP", "osp": "OSP"}
-GRIDS = {"npp": ("forgetting",), "osp": ("forgetting_osp",)}
+PAPERS = {"npp": NPP, "osp": OSP, "rivals": RIVALS}
+ABOUT = {"npp": "LRA-NPP", "osp": "OSP", "rivals": "DAMP"}
+GRIDS = {
+    "npp": ("forgetting",),
+    "osp": ("forgetting_osp",),
+    "rivals": ("forgetting_rivals",),
+}
 USUAL_STRENGTH = SoftPruningParameters().strength
 USUAL = (None, USUAL_STRENGTH)
 
@@ -41,7 +45,7 @@ def where(book: Book, which: str, model: str = "") -> dict[Place, Runs]:
     one network if it is named. ``LookupError`` for names that are not there."""
     if which not in PAPERS or (model and model not in words.NETWORKS):
         raise LookupError(
-            f"no runs of {which!r} on {model!r}: npp or osp; small or vgg"
+            f"no runs of {which!r} on {model!r}: npp, osp or rivals; small, vgg or vit"
         )
     return {
         p: r for p, r in book.places.items()
