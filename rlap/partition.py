@@ -220,11 +220,11 @@ def _check_scores(scores: Tensor, rule: str) -> Tensor:
         shape = tuple(scores.shape) if isinstance(scores, Tensor) else type(scores)
         shapes = {1: "(N,), one score a sample", 2: "(N, d)"}
         raise ValueError(f"rule {rule!r} needs scores {shapes[wanted]}, not {shape}")
+    if len(scores) < 4:
+        raise ValueError(f"{len(scores)} samples cannot be split by two components")
     if check_tensor(scores, "scores").is_complex() or not scores.numel():
         told = f"{scores.dtype} of shape {tuple(scores.shape)}"
         raise ValueError(f"scores must be real numbers, one or more a sample: {told}")
-    if len(scores) < 4:
-        raise ValueError(f"{len(scores)} samples cannot be split by two components")
     x = scores.detach().reshape(len(scores), -1)
     if x.device.type not in ("cpu", "cuda"):  # others may have no float64
         x = x.cpu()

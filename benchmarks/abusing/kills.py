@@ -52,6 +52,7 @@ record["data"] |= {"stand_in": False, "digest": rlap.data.data_digest("cifar10")
 record["identity"]["data"] = record["data"]["digest"][:16]
 records.write(record, run.out)
 """
+COMMAND = "import sys, rlap_command; sys.exit(rlap_command.main())"  # as `rlap`
 PATIENCE = 60  # seconds until what a killed sweep has started must have ended
 SIGNALS = (signal.SIGKILL, signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
 
@@ -126,7 +127,7 @@ def start(place: Path) -> subprocess.Popen:
     }
     words = ["sweep", str(place / "g.yaml"), "--results", str(place), "-j", "2"]
     return subprocess.Popen(
-        [sys.executable, "-W", "ignore", "-m", "rlap.cli", *words],
+        [sys.executable, "-W", "ignore", "-c", COMMAND, *words],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

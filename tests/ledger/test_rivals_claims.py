@@ -196,3 +196,32 @@ def test_each_seed_moves_its_own():
     assert idle.to_numpy().tolist() == [[NOT_RUN, "", "", "", "", ""]]
     # and they are not among the usual runs
     assert len(methods.one(book_of(made), "rivals", "small").all()) == 4
+
+
+def test_a_relearning_that_diverged_decides_nothing():
+    """DAMP's, of one class and seed; and where all did, of every class."""
+    made = ten()
+
+    def diverged(one: dict) -> None:
+        mine = one["arms"]["damp"]
+        mine["relearn_fresh_head"] = None
+        for key in [k for k in mine["relative"] if k.startswith("relearn")]:
+            del mine["relative"][key]
+
+    diverged(made[0])
+    ((_, runs),) = filed(made).items()
+    assert rivals.not_sooner("damp")(made[0]) is None
+    assert len(runs.values(rivals.not_sooner("damp"))[0]) == 3
+    assert runs.values(rivals.not_sooner("damp"))[1] == 9  # classes
+    frame = methods.signs(book_of(made), "small").frame.set_index("method")
+    assert frame.loc["DAMP (reconstructed)"].iloc[-1] == f"88.0\u00a0{NO}"
+    for one in made:
+        diverged(one)
+    book = book_of(made)
+    frame = methods.signs(book, "small").frame.set_index("method")
+    assert "88" not in frame.loc["DAMP (reconstructed)"].iloc[-1]
+    drawn = methods.answers_and_features(book, "small").data.set_index("method")
+    assert pd.isna(drawn.loc["DAMP (reconstructed)", "relearn_fresh_head"])
+    assert methods.spreads(made[:3], ["damp", "ssd_chosen"], "relearn_fresh_head") == [
+        0
+    ]

@@ -29,6 +29,7 @@ from rlap.ledger.claims.quantities import (
     features_know,
     kept,
     left,
+    minus,
     more_selective,
     nearer_by,
 )
@@ -48,8 +49,10 @@ EARLIER = ("ssd_chosen", "svd_projection_chosen")  # of one shot, before DAMP
 
 def not_sooner(arm: str) -> Quantity:
     """Minus how much sooner than in retrained networks the class is relearned with a
-    new last layer."""
-    return lambda record: -record["arms"][arm]["relative"]["relearn_fresh_head"]
+    new last layer; None where that diverged."""
+    return lambda record: minus(
+        0.0, record["arms"][arm]["relative"].get("relearn_fresh_head")
+    )
 
 
 # column -> what is measured of an arm, and what it has to exceed surely

@@ -50,9 +50,11 @@ def arms(book: Book, model: str) -> Iterator[tuple[str, Runs]]:
     yield from ((arm, found[arm][1]) for arm in order)
 
 
-def mean(runs: Runs, arm: str, key: str) -> float:
-    """A measure of an arm: the mean over seeds of the mean over classes."""
-    return fmean(runs.values(lambda r: r["arms"][arm][key])[0])
+def mean(runs: Runs, arm: str, key: str) -> float | None:
+    """A measure of an arm: the mean over seeds of the mean over the classes that have
+    it; None where no class has, as where relearning diverged."""
+    values = runs.values(lambda r: r["arms"][arm][key])[0]
+    return fmean(values) if values else None
 
 
 def used(found: Sequence[tuple[str, Runs]]) -> list[Mapping]:
@@ -78,7 +80,8 @@ def signs(book: Book, model: str) -> Table:
             if key is None:
                 told = words.points(fmean(runs.values(kept(arm))[0]))
             else:
-                told = words.fixed(100 * mean(runs, arm, key), 1)
+                value = mean(runs, arm, key)
+                told = "" if value is None else words.fixed(100 * value, 1)
             mark = "" if arm in STANDARD else sign(runs, arm, column)
             cells.append(f"{told}{words.SPACE}{mark}".strip())
         rows.append([title(arm), *cells])
@@ -169,14 +172,21 @@ def seeds_apart(book: Book, model: str) -> Table:
         shared = set.intersection(*(set(r["arms"]) for r in group)) if group else set()
         names = [arm for arm in sorted(shared) if arm not in STANDARD]
         cells = [
-            words.fixed(100 * fmean(stdev(r["arms"][arm][key] for r in group)
-                                    for arm in names), 1)
-            if names and len(group) >= MIN_SEEDS else ""
+            words.fixed(100 * fmean(apart), 1) if apart and len(group) >= MIN_SEEDS
+            else ""
             for key in (*(k for k in SHOWN.values() if k), "retain_test")
+            for apart in [spreads(group, names, key)]
         ]  # fmt: skip
         rows.append([name, str(len(group)), *cells])
     header = ["what moves", "runs", "class", "probe", "relearning", "others"]
     return Table(frame(rows, header), every, GRIDS["rivals"])
+
+
+def spreads(found: Sequence[Mapping], arms: Sequence[str], key: str) -> list[float]:
+    """The standard deviation of a measure of each arm; of arms whose relearning
+    diverged in none of the records."""
+    table = ([r["arms"][arm][key] for r in found] for arm in arms)
+    return [stdev(row) for row in table if len(row) > 1 and None not in row]
 
 
 def moved(book: Book, model: str) -> dict[str, list[Mapping]]:
