@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from rlap.checks import as_indices, check_tensor
 from rlap.files.digests import of_tensors, sha
+from rlap.files.tensors import read_tensors
 from rlap.network.following import affine_batchnorm, following_norms
 from rlap.network.layers import get_layer, num_units
 from rlap.network.modes import check_own_weights
@@ -152,16 +153,7 @@ class Mask:
     @classmethod
     def load(cls, path: str | Path) -> Mask:
         """Read what ``save`` wrote; ``ValueError`` for any other file."""
-        from safetensors import SafetensorError, safe_open
-
-        try:
-            with safe_open(path, framework="pt") as file:
-                about = file.metadata() or {}
-                tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
-        except SafetensorError as error:
-            raise ValueError(f"{path} is not a safetensors file: {error}") from error
-        if about.get("format") != FORMAT:
-            raise ValueError(f"{path} is not a mask written by rlap")
+        about, tensors = read_tensors(path, FORMAT, "is not a mask written by rlap")
         digest = about.pop("digest", None)  # files of older versions have none
         if digest not in (None, _digest(about, tensors)):
             raise ValueError(f"{path} is damaged: its content is not what was written")
