@@ -1,7 +1,7 @@
 """Run every benchmark, print what they print, and keep it in one page.
 
     python benchmarks/run.py [--page _build/bench.md] [--only NAME ...]
-        [--numbers results/BENCH.json]
+        [--numbers results/BENCH.json] [--few]
 
 What the book shows of them, ``peers`` and ``scale``, is kept as numbers as well.
 
@@ -24,6 +24,10 @@ from pathlib import Path
 import torch
 
 FOLDER = Path(__file__).parent
+FEW = {
+    "peers": ["--images", "2500"],
+    "scale": ["--samples", "3125", "12500", "50000", "--units", "64", "256", "1024"],
+}
 ROW = re.compile(r"^(.*?) +([\d.]+)s +([\d.]+)s +([\d.]+)x$", re.MULTILINE)
 SCRIPTS = ("stages", "training", "against", "peers", "scale", "one_group")
 
@@ -35,6 +39,7 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", choices=SCRIPTS, default=SCRIPTS)
     kept = FOLDER.parent / "results" / "BENCH.json"
     parser.add_argument("--numbers", type=Path, default=kept)
+    parser.add_argument("--few", action="store_true", help="fewer samples and units")
     options = parser.parse_args()
     options.page.parent.mkdir(parents=True, exist_ok=True)
     parts = [about()]
@@ -42,11 +47,13 @@ def main() -> None:
         print(f"\n=== {name}", flush=True)
         scale, told = options.page.with_name("scale.json"), about()
         words = ["--figure", str(scale.with_suffix(".png")), "--json", str(scale)]
-        printed = run(name, words if name == "scale" else [])
+        words = (words if name == "scale" else []) + (FEW.get(name, []) * options.few)
+        printed = run(name, words)
         parts.append(f"## {title(name)}\n\n```text\n{printed.strip()}\n```\n")
         # after each: what was measured is kept whatever becomes of the next
         options.page.write_text("\n".join(parts), encoding="utf-8")
         if name == "peers":
+            told = f"{told.strip()} {printed.partition(chr(10))[0].capitalize()}."
             rows = [[work, *map(float, found)] for work, *found in ROW.findall(printed)]
             keep(options.numbers, name, told, {"rows": rows})
         if name == "scale":

@@ -17,7 +17,7 @@ from typing import Any
 from lean_svg import lean
 
 UNUSED = ("_static/**/*.map", "_static/locales", "_static/**/fontawesome.js*",
-          "_static/**/fa-*.ttf", "_static/**/fa-brands-*")  # fmt: skip
+          "_static/**/fa-*.ttf")  # fmt: skip
 # how Sphinx keeps browsers from breaking literals, which ours may on a phone
 PRE = re.compile(r'<span class="pre">([^<]*)</span>')
 ICONS = re.compile(r"\s*<(script|link)[^>]*scripts/fontawesome\.js[^>]*>(</script>)?")

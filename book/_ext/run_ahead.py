@@ -11,12 +11,14 @@ from __future__ import annotations
 
 import os
 import shutil
+import threading
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import nbformat
+from forked_kernels import Nursery
 from jupyter_cache import get_cache
 from jupyter_cache.base import CacheBundleIn
 from jupyter_cache.executors.utils import single_nb_execution
@@ -52,6 +54,8 @@ class Runs:
 
     def __init__(self) -> None:
         self.pool = ThreadPoolExecutor(AT_ONCE)
+        self.nursery, self.lock = Nursery(), threading.Lock()
+        self.manager: Any = None
         self.going: dict[str, tuple[Path, Any, Future]] = {}
         self.cache: Any = None
 
@@ -61,7 +65,7 @@ class Runs:
         for name, path, notebook in notebooks(env):
             if not is_cached(self.cache, notebook):
                 run = self.pool.submit(
-                    single_nb_execution,
+                    self.run,
                     notebook,
                     cwd=str(path.parent),
                     timeout=app.config.nb_execution_timeout,
@@ -69,6 +73,13 @@ class Runs:
                 )
                 self.going[name] = path, notebook, run
         return []
+
+    def run(self, notebook: Any, **given: Any) -> Any:
+        """Run a notebook; the first waits until there is something to fork from."""
+        with self.lock:
+            if self.manager is None:
+                self.manager = self.nursery.__enter__().manager
+        return single_nb_execution(notebook, kernel_manager_class=self.manager, **given)
 
     def wait(self, app: Any, name: str, *about: Any) -> None:
         """Wait for a page's notebook, and put what came out into the cache."""
@@ -89,6 +100,9 @@ class Runs:
         for name in list(self.going):
             self.wait(app, name)
         self.pool.shutdown()
+        if self.manager is not None:
+            self.nursery.__exit__()
+            self.manager = None
 
 
 def notebooks_last(app: Any, env: Any, names: list[str]) -> None:

@@ -36,6 +36,14 @@ def test_every_number_and_table_of_a_page_is_answered(page, book):
             assert len(found.frame), f"{words}: no row"
 
 
+def test_a_picture_is_the_same_in_every_build(book):
+    def drawn():
+        axes = asked.ask("picture", "every run", book).figure.axes
+        return [dots.get_offsets().tolist() for a in axes for dots in a.collections]
+
+    assert drawn() == drawn() and any(drawn())
+
+
 def test_tables_outside_folds_have_five_columns_at_most(book):
     for page in PAGES:
         for kind, words, options in BLOCK.findall(page.read_text(encoding="utf-8")):

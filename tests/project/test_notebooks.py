@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from pathlib import Path
 
 import nbformat
 import papermill
 import pytest
 from nbclient import NotebookClient
+from nbclient.exceptions import DeadKernelError
+from nbformat import v4
 from papermill.exceptions import PapermillExecutionError
 from test_speech import recordings, write_archive
 
@@ -17,13 +20,42 @@ from rlap.experiments import records
 from rlap.unlearning.settings import best, selectivity
 
 NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
+sys.path.insert(0, str(NOTEBOOKS.parent / "book" / "_ext"))
+from forked_kernels import Nursery  # noqa: E402
+
+KERNELS: dict[str, type] = {}  # how kernels start: forked, which spares seconds each
 QUICK = {"train_size": 400, "test_size": 200, "epochs": 2, "finetune_epochs": 1}
 
 
 def execute(name: str, executed: Path, **parameters) -> nbformat.NotebookNode:
     return papermill.execute_notebook(
-        str(NOTEBOOKS / name), str(executed), parameters, progress_bar=False
+        str(NOTEBOOKS / name), str(executed), parameters, progress_bar=False, **KERNELS
     )
+
+
+@pytest.fixture(scope="module", autouse=True)
+def nursery():
+    with Nursery() as started:
+        KERNELS["kernel_manager_class"] = started.manager
+        yield
+        KERNELS.clear()
+
+
+def test_a_forked_kernel_is_as_a_new_one(tmp_path, monkeypatch):
+    """With the folder and the environment of who asks, and nothing left of another; one
+    that ends itself is missed as ever."""
+    lines = ["import os, torch", "print(os.getcwd(), os.environ['ASKED'])", "mine = 1"]
+    lines += ["torch.ones(2, requires_grad=True).sum().backward()"]
+    for turn in ("one", "two"):
+        monkeypatch.setenv("ASKED", turn)
+        cells = [v4.new_code_cell("\n".join(["print('mine' in dir())", *lines]))]
+        book = v4.new_notebook(cells=cells)
+        about = {"metadata": {"path": str(tmp_path)}}
+        NotebookClient(book, timeout=60, resources=about, **KERNELS).execute()
+        assert book.cells[0].outputs[0].text == f"False\n{tmp_path} {turn}\n"
+    book = v4.new_notebook(cells=[v4.new_code_cell("import os\nos._exit(3)")])
+    with pytest.raises(DeadKernelError):
+        NotebookClient(book, timeout=60, **KERNELS).execute()
 
 
 @pytest.mark.parametrize(
@@ -253,7 +285,7 @@ def test_how_to_a_cell_at_a_time():
     """Each cell on its own, and once more at the end: nothing depends on a rerun."""
     book = nbformat.read(NOTEBOOKS / "00_own_model.ipynb", as_version=4)
     code = [i for i, cell in enumerate(book.cells) if cell.cell_type == "code"]
-    client = NotebookClient(book, kernel_name="python3", timeout=120)
+    client = NotebookClient(book, kernel_name="python3", timeout=120, **KERNELS)
     with client.setup_kernel():
         for i in code:
             client.execute_cell(book.cells[i], i)

@@ -103,7 +103,7 @@ def test_internal_links_lead_somewhere(visit, name):
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("name", [p for p in PAGES if "notebooks" not in p])
+@pytest.mark.parametrize("name", PAGES)
 def test_axe_finds_nothing_serious(visit, name, scheme):
     axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="no axe")
     page = visit(name, scheme=scheme)
