@@ -155,7 +155,7 @@ def test_only_samples_with_trusted_labels_count():
 
     def standing(trust):
         found = Findings(None, None, torch.tensor(trust), False)
-        return Standing(found, None, came, None, 0.0)
+        return Standing(found, None, came, None, 0.0, came)
 
     bench.judge("a", 0.0, new, standing([1.0, 1, 0, 0]))
     assert bench.tried[0].score == 1 and bench.tried[0].z == pytest.approx(1)
