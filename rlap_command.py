@@ -60,6 +60,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     add_ledger_arguments(ledger)
     ledger.set_defaults(command=command_ledger)
+    add_networks(commands.add_parser("networks", help="the networks of recorded runs"))
     doctor = commands.add_parser(
         "doctor", help="versions, device, data, and what is missing"
     )
@@ -126,6 +127,37 @@ def add_sweep(sweep: argparse.ArgumentParser) -> None:
     add("--json", action="store_true", help="with --dry-run, the list as JSON")
     add_stale(sweep, "keep")
     sweep.set_defaults(command=command_sweep)
+
+
+def add_networks(networks: argparse.ArgumentParser) -> None:
+    """The options of ``rlap networks``."""
+    pack = networks.add_subparsers(metavar="COMMAND", required=True).add_parser(
+        "pack", help="originals and retrained networks, for rlap.load_networks"
+    )
+    pack.add_argument("place", type=Path, help="a new folder, or a file NAME.zip")
+    pack.add_argument("--results", type=Path, help="folder of records")
+    pack.add_argument(
+        "--only",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="those whose name begins so, as cifar10/small; may be repeated",
+    )
+    pack.set_defaults(command=command_pack)
+
+
+def command_pack(options: argparse.Namespace) -> int:
+    """``rlap networks pack``."""
+    from rlap.experiments import records
+    from rlap.experiments.forgetting.packing import pack
+    from rlap.files import paths
+
+    if options.place.exists():
+        raise FileExistsError(f"{options.place} is there already: take another place")
+    found = records.read_all(options.results or paths.results_folder())
+    count = pack(found, options.place, only=options.only)
+    print(f"{options.place}: the networks of {count} runs")
+    return 0
 
 
 def command_none(parser: argparse.ArgumentParser, options: argparse.Namespace) -> int:

@@ -6,6 +6,7 @@
 #       extension: .py
 #       format_name: percent
 #       format_version: '1.3'
+#       jupytext_version: 1.19.6
 #   kernelspec:
 #     display_name: Python 3
 #     language: python
@@ -182,7 +183,7 @@ table
 # %% [markdown]
 # ## Stage by stage
 #
-# Each stage is a function of its own, for any `nn.Linear` or `nn.Conv2d` of any network:
+# Each stage is a function of its own, for any `nn.Linear` or convolution of any network:
 #
 # ```python
 # seen = rlap.scan(net, x, layer="fc")           # attribution, activations, logits

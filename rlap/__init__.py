@@ -16,6 +16,7 @@ from rlap.corruption.waveform_noise import add_noise, corrupt_waveforms, noisy_w
 from rlap.data import Dataset, Split, load
 from rlap.finetuning import finetune
 from rlap.metrics import evaluate
+from rlap.models.packed import load_networks
 from rlap.network.layers import activations
 from rlap.partition import (
     DegeneratePartitionWarning,
@@ -56,6 +57,7 @@ __all__ = [
     "evaluate",
     "finetune",
     "load",
+    "load_networks",
     "noisy_waveforms",
     "partition",
     "predict",

@@ -17,6 +17,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -84,6 +85,9 @@ def robustify(
     rule: str = "gmm",
     start: str = BEST,
     quality: Tensor | None = None,
+    covariance_type: str = "full",
+    threshold: float = 0.5,
+    high_quality: Tensor | None = None,
     criterion: str = "regression",
     norm: str | None = "auto",
     recipe: Recipe | None = None,
@@ -102,8 +106,8 @@ def robustify(
         model: a classifier trained on the data, (B, ...) -> logits (B, C).
         inputs, labels: (N, ...) and (N,), partly corrupted; nobody needs to know which.
             Or a ``Split``, without labels.
-        layer: dotted name of a late nn.Linear or nn.Conv2d.
-        amount: units to prune, as a count or as a share of the layer.
+        layer: dotted name of a late nn.Linear or convolution.
+        amount: units to prune, as a count or as a share of the layer; 0 for none.
         scope: "full" (F-FT) or "head" (L-FT: ``layer`` and what follows).
         method: attribution, see ``attribute``.
         rule: of the partition. "gmm", the paper's, clusters the attribution and never
@@ -113,6 +117,8 @@ def robustify(
             the paper's code has "kmeans".
         quality: (N,), larger is better, names the good cluster of "gmm"; by default
             the model's confidence, which does not look at labels.
+        covariance_type, threshold: of the partition, see ``partition``.
+        high_quality: (N,) bool, who is good, if you know; no partition is made then.
         criterion: of the units, see ``sensitivity``.
         norm: dotted name of the BatchNorm that follows ``layer``, if any, whose
             channels are pruned, too; found by itself where the network can be traced
@@ -132,8 +138,9 @@ def robustify(
     new = copy_of(check_model(model)).to(device or model_device(model))
     preflight(
         new, split, layer=layer, amount=amount, scope=scope, method=method, rule=rule,
-        start=start, quality=quality, criterion=criterion, norm=norm, recipe=recipe,
-        batchnorm=batchnorm, batch_size=batch_size, test=test, seed=seed,
+        start=start, quality=quality, covariance_type=covariance_type,
+        threshold=threshold, high_quality=high_quality, criterion=criterion, norm=norm,
+        recipe=recipe, batchnorm=batchnorm, batch_size=batch_size, test=test, seed=seed,
     )  # fmt: skip
     watch = Stopwatch()
     with watch("attribution"):
@@ -143,7 +150,13 @@ def robustify(
             batch_size=batch_size,
         )  # fmt: skip
     with watch("partition"):
-        parts = partition_by(rule, seen, split, start=start, quality=quality, seed=seed)
+        if high_quality is not None:
+            parts = of_your_own(high_quality, split.labels)
+        else:
+            parts = partition_by(
+                rule, seen, split, start=start, quality=quality, seed=seed,
+                covariance_type=covariance_type, threshold=threshold,
+            )  # fmt: skip
     with watch("sensitivity"):
         scores = sensitivity(
             seen.activations, parts.low_quality, criterion=criterion,
@@ -169,8 +182,10 @@ def partition_by(
     start: str = "kmeans",
     quality: Tensor | None = None,
     seed: int = 0,
+    **options: Any,
 ) -> Partition:
-    """Apply a partition rule by name to what ``scan`` saw of ``split`` (N samples)."""
+    """Apply a partition rule by name to what ``scan`` saw of ``split`` (N samples);
+    ``options`` are further ones of ``partition``."""
     if rule == "trivial":
         found = share_at_bounds(split.inputs)
     else:
@@ -180,8 +195,18 @@ def partition_by(
         else:
             found = seen.attribution
             quality = scores["confidence"] if quality is None else quality
-    parts = partition(found, rule=rule, start=start, quality=quality, seed=seed)
+    options |= {"start": start, "quality": quality, "seed": seed}
+    parts = partition(found, rule=rule, **options)
     warn_of_lost_classes(parts, split.labels)
+    return parts
+
+
+def of_your_own(high_quality: Tensor, labels: Tensor) -> Partition:
+    """A partition of samples that somebody else has sorted, (N,) bool."""
+    high = high_quality.to(labels.device)
+    about = {"rule": "your own", "high_quality": int(high.sum())}
+    parts = Partition(high, high.float(), about | {"low_quality": int((~high).sum())})
+    warn_of_lost_classes(parts, labels)
     return parts
 
 

@@ -79,7 +79,7 @@ def attribute(
     Args:
         model: any classifier, (B, ...) -> logits (B, C); left exactly as it was.
         inputs: (N, ...).
-        layer: dotted name of an nn.Linear or nn.Conv2d.
+        layer: dotted name of an nn.Linear or a convolution.
         method: one of ``METHODS``; the captum ones attribute the predicted class, or
             the given label when ``labels`` is given.
         labels: (N,), needed by the two methods that look at the given label.
@@ -179,9 +179,8 @@ def head_attribution(
     if method == "loss_gradient_x_activation":
         target = F.cross_entropy(head.logits, labels, reduction="sum")
     else:
-        chosen = head.logits.argmax(1) if labels is None else labels
-        if method == "gradient_x_activation_predicted":
-            chosen = head.logits.argmax(1)
+        predicted = method == "gradient_x_activation_predicted"
+        chosen = head.logits.argmax(1) if predicted else labels
         target = head.logits.gather(1, chosen[:, None]).sum()
     (gradient,) = torch.autograd.grad(target, head.z, allow_unused=True)
     return unit_sum(connected(gradient, head) * z, module).abs()

@@ -43,7 +43,16 @@ def check_tensor(value: Any, name: str) -> Tensor:
         raise TypeError(f"{name} must be a dense tensor; give .to_dense() or padded")
     if value.is_meta or is_lazy(value):
         raise TypeError(f"{name} is a tensor without values")
+    if value.is_quantized:
+        raise TypeError(f"{name} is quantised; give .dequantize()")
     return value
+
+
+def as_indices(values: Any) -> Tensor:
+    """A tensor as it is; a list as one on the CPU, whatever the default device."""
+    return (
+        values if isinstance(values, Tensor) else torch.as_tensor(values, device="cpu")
+    )
 
 
 def check_model(model: object, name: str = "model") -> nn.Module:
@@ -58,6 +67,8 @@ def check_model(model: object, name: str = "model") -> nn.Module:
         raise TypeError(
             f"{name} has lazy layers without weights yet: run it once on some inputs"
         )
+    if any(parameter.is_meta for parameter in model.parameters()):
+        raise TypeError(f"{name} has weights without values, on the device 'meta'")
     return model
 
 
@@ -86,6 +97,11 @@ def check_finite(values: Tensor, name: str) -> Tensor:
         ValueError: NaN or infinity somewhere.
     """
     check_tensor(values, name)
+    if values.ndim == 0 or values.is_complex():
+        raise ValueError(
+            f"{name} must be real numbers of shape (N, ...), not {values.dtype} of "
+            f"shape {tuple(values.shape)}"
+        )
     rows = max(1, _CHUNK // max(1, values[:1].numel()))
     for block in values.detach().split(rows):
         # aminmax passes NaN and infinity on, and needs no temporary tensor

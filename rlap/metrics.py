@@ -5,10 +5,15 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 
 import numpy as np
-import torch
 from torch import Tensor, nn
 
-from rlap.checks import check_count, check_finite, check_labels
+from rlap.checks import (
+    as_indices,
+    check_count,
+    check_finite,
+    check_labels,
+    check_tensor,
+)
 from rlap.data.base import Split, check_split
 from rlap.training.inference import predict
 
@@ -169,8 +174,8 @@ def told_by(known: Tensor, part: Tensor) -> float:
 
 
 def _score_and_truth(score: Tensor, positive: Tensor) -> tuple[np.ndarray, np.ndarray]:
-    s = score.detach().double().cpu().numpy()
-    truth = torch.as_tensor(positive).cpu().numpy().astype(bool)
+    s = check_tensor(score, "scores").detach().double().cpu().numpy()
+    truth = as_indices(positive).cpu().numpy().astype(bool)
     if s.ndim != 1 or s.shape != truth.shape:
         raise ValueError(f"scores {s.shape} and truth {truth.shape} must both be (N,)")
     if np.isnan(s).any():

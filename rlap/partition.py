@@ -16,12 +16,14 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from rlap.checks import (
+    as_indices,
     check_count,
     check_inputs,
     check_labels,
     check_one_of,
     check_rate,
     check_seed,
+    check_tensor,
 )
 from rlap.mixture import BEST, STARTS, Mixture, Samples, fit, standardise
 from rlap.network.layers import check_logits
@@ -30,6 +32,7 @@ from rlap.network.precision import own_precision
 # score a rule reads -> whether a larger value means a better sample
 ONE_DIMENSIONAL = {"loss": False, "margin": True, "confidence": True}
 RULES = ("gmm", *ONE_DIMENSIONAL, "trivial")
+OWN = "score"  # a rule for any number a sample, larger is better
 SMALLEST_SHARE = 0.02  # a cluster below this share of the samples is degenerate
 # Ashman's D above which two groups are believed; 4 sigma apart gives 4.0. See
 # ``believed_above``: in many dimensions a fit to one group is cut sharply, too.
@@ -105,7 +108,8 @@ def sample_scores(logits: Tensor, labels: Tensor) -> dict[str, Tensor]:
     >>> {name: tuple(score.shape) for name, score in scores.items()}
     {'loss': (120,), 'margin': (120,), 'confidence': (120,)}
     """
-    check_logits(logits)
+    logits = check_logits(logits)
+    logits = logits if logits.dtype == torch.float64 else logits.float()
     labels = check_labels(labels, len(logits), logits.shape[1]).to(logits.device)
     given = logits.gather(1, labels[:, None]).squeeze(1)
     others = logits.scatter(1, labels[:, None], -torch.inf).amax(1)
@@ -146,7 +150,8 @@ def partition(
 
     Args:
         scores: (N, d) attributions for "gmm"; (N,) for "loss", "margin", "confidence"
-            (see ``sample_scores``) and "trivial" (``share_at_bounds``).
+            (see ``sample_scores``), "trivial" (``share_at_bounds``) and "score", any
+            number of one's own of which more is better.
         rule: "gmm" standardises each unit and fits a two-component Gaussian mixture;
             the one-dimensional rules fit one to convergence; "trivial" thresholds.
         quality: (N,), larger is better; only names the good cluster, by its mean.
@@ -173,7 +178,7 @@ def partition(
     >>> parts.high_quality.shape, parts.posterior.min() >= 0
     (torch.Size([120]), tensor(True))
     """
-    check_one_of(rule, RULES, "rule")
+    check_one_of(rule, (*RULES, OWN), "rule")
     seed = check_seed(seed)
     x = _check_scores(scores, rule)
     check_rate(threshold, "threshold")
@@ -217,6 +222,9 @@ def _check_scores(scores: Tensor, rule: str) -> Tensor:
         raise ValueError(f"rule {rule!r} needs scores {shapes[wanted]}, not {shape}")
     if len(scores) < 4:
         raise ValueError(f"{len(scores)} samples cannot be split by two components")
+    if check_tensor(scores, "scores").is_complex() or not scores.numel():
+        told = f"{scores.dtype} of shape {tuple(scores.shape)}"
+        raise ValueError(f"scores must be real numbers, one or more a sample: {told}")
     x = scores.detach().reshape(len(scores), -1)
     if x.device.type not in ("cpu", "cuda"):  # others may have no float64
         x = x.cpu()
@@ -230,7 +238,7 @@ def check_quality(quality: Tensor | None, n: int) -> Tensor | None:
     """``quality`` as float64 (n,), finite, or a ``ValueError``; None stays None."""
     if quality is None:
         return None
-    value = torch.as_tensor(quality).detach().cpu().double()
+    value = as_indices(quality).detach().cpu().double()
     if value.shape != (n,) or not value.isfinite().all():
         raise ValueError(f"quality must be ({n},) and finite")
     return value

@@ -20,12 +20,15 @@ from rlap.checks import (
     check_gradients,
     check_labels,
     check_logit_values,
+    check_mask,
     check_one_of,
+    check_rate,
     check_seed,
     check_two_classes,
 )
 from rlap.data.base import Split, check_split
 from rlap.finetuning import FULL_RECIPE, SCOPES, finetune
+from rlap.mixture import COVARIANCES
 from rlap.network.copying import copy_of
 from rlap.partition import BEST, RULES, STARTS, check_quality
 from rlap.pruning import prune
@@ -57,6 +60,9 @@ def preflight(
     rule: str,
     start: str,
     quality: Tensor | None,
+    covariance_type: str,
+    threshold: float,
+    high_quality: Tensor | None,
     criterion: str,
     norm: str | None,
     recipe: Recipe | None,
@@ -74,6 +80,7 @@ def preflight(
         (rule, RULES, "rule"),
         (start, (*STARTS, BEST), "start"),
         (criterion, CRITERIA, "criterion"),
+        (covariance_type, COVARIANCES, "covariance_type"),
     ):
         check_one_of(value, known, name)
     if batch_size is not None:
@@ -81,6 +88,11 @@ def preflight(
     check_recipe(recipe)
     check_two_classes(split.labels)
     check_quality(quality, len(split))
+    check_rate(threshold, "threshold")
+    if high_quality is not None:
+        high = check_mask(high_quality, len(split), "high_quality")
+        if high.all() or not high.any():
+            raise ValueError("high_quality must have samples on both sides")
     few = split.subset(range(min(REHEARSED, len(split))))
     trial = copy_of(model)
     labels = few.labels if method in NEEDS_LABELS else None
@@ -97,7 +109,7 @@ def preflight(
         )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # prune says it when it counts
-        units = top_units(torch.zeros(seen.activations.shape[1]), amount)
+        units = top_units(torch.zeros(seen.activations.shape[1], device="cpu"), amount)
         mask = prune(trial, layer=layer, units=units, batchnorm=norm)
         once = replace(recipe or FULL_RECIPE, epochs=1)
         finetune(trial, few, scope=scope, mask=mask, recipe=once, batchnorm=batchnorm)

@@ -19,13 +19,16 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from rlap.checks import check_tensor
+from rlap.checks import as_indices, check_tensor
+from rlap.files.digests import of_tensors, sha
+from rlap.files.tensors import read_tensors
 from rlap.network.following import affine_batchnorm, following_norms
 from rlap.network.layers import get_layer, num_units
 from rlap.network.modes import check_own_weights
 from rlap.network.precision import own_precision
 
 FORMAT = "rlap-mask-1"
+KEYS = {"format", "layer", "bias", "batchnorm", "width"}  # and "digest"
 
 
 @dataclass
@@ -144,21 +147,16 @@ class Mask:
             about["batchnorm"] = self.batchnorm
         if self.width is not None:
             about["width"] = str(self.width)
+        about["digest"] = _digest(about, tensors)
         save_file(tensors, path, metadata=about)
 
     @classmethod
     def load(cls, path: str | Path) -> Mask:
         """Read what ``save`` wrote; ``ValueError`` for any other file."""
-        from safetensors import SafetensorError, safe_open
-
-        try:
-            with safe_open(path, framework="pt") as file:
-                about = file.metadata() or {}
-                tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
-        except SafetensorError as error:
-            raise ValueError(f"{path} is not a safetensors file: {error}") from error
-        if about.get("format") != FORMAT:
-            raise ValueError(f"{path} is not a mask written by rlap")
+        about, tensors = read_tensors(path, FORMAT, "is not a mask written by rlap")
+        digest = about.pop("digest", None)  # files of older versions have none
+        if digest not in (None, _digest(about, tensors)):
+            raise ValueError(f"{path} is damaged: its content is not what was written")
         try:
             return cls._read(about, tensors)
         except (KeyError, TypeError, ValueError) as error:
@@ -166,6 +164,8 @@ class Mask:
 
     @classmethod
     def _read(cls, about: dict[str, str], tensors: dict[str, Tensor]) -> Mask:
+        if unknown := set(about) - KEYS:  # a damaged name would hide what it names
+            raise ValueError(f"nobody knows what {sorted(unknown)} says")
         units = tensors.pop("units")
         width = int(about["width"]) if "width" in about else None
         most = width if width is not None else 2 + max(units.tolist(), default=0)
@@ -177,6 +177,13 @@ class Mask:
             if len(rows) != len(units):
                 raise ValueError(f"{len(rows)} rows of {name!r} for {len(units)} units")
         return cls(about["layer"], units, bias, about.get("batchnorm"), original, width)
+
+
+def _digest(about: dict[str, str], tensors: dict[str, Tensor]) -> str:
+    """Digest of all that a file of a mask says."""
+    return sha(
+        *sum(sorted(about.items()), ()), of_tensors(dict(sorted(tensors.items())))
+    )
 
 
 def prune(
@@ -191,7 +198,7 @@ def prune(
 
     Args:
         model: any module.
-        layer: dotted name of an nn.Linear or nn.Conv2d.
+        layer: dotted name of an nn.Linear or a convolution.
         units: (k,) indices of output features or channels; none is allowed, all is not.
         bias: include the layer's bias, so that a pruned unit is exactly silent; the
             released code keeps it.
@@ -249,12 +256,12 @@ def _own_batchnorm(model: nn.Module, layer: str) -> str | None:
 def check_units(units: Tensor | Iterable[int], d: int) -> Tensor:
     """Sorted (k,) int64 indices in 0..d-1 without repeats, fewer than d."""
     try:
-        chosen = torch.as_tensor(units if isinstance(units, Tensor) else list(units))
+        chosen = as_indices(units if isinstance(units, Tensor) else list(units))
     except (TypeError, ValueError, RuntimeError) as error:
         raise TypeError(f"units must be a list of indices, not {units!r}") from error
     chosen = check_tensor(chosen, "units").detach()
     if chosen.numel() == 0:
-        return torch.zeros(0, dtype=torch.int64)
+        return torch.zeros(0, dtype=torch.int64, device="cpu")
     if (
         chosen.dim() != 1
         or chosen.dtype.is_floating_point

@@ -80,7 +80,7 @@ def sensitivity(
     if criterion == "random":
         generator = torch.Generator().manual_seed(seed)
         drawn = torch.rand(
-            activations.shape[1], generator=generator, dtype=torch.float64
+            activations.shape[1], generator=generator, dtype=torch.float64, device="cpu"
         )
         return drawn.to(activations.device)
     if criterion == "magnitude":
@@ -133,7 +133,8 @@ def top_units(scores: Tensor, amount: int | float) -> Tensor:
     """Indices of the units with the largest scores, sorted: (d,) -> (k,) int64.
 
     ``amount``: an int is a count, a float in (0, 1) a share rounded to the nearest
-    unit. Raises ``ValueError`` when nothing or everything would be chosen.
+    unit, and 0 none. Raises ``ValueError`` when a share chooses nothing, or everything
+    would be chosen.
 
     >>> rlap.top_units(torch.tensor([0.1, 0.9, 0.5, 0.7]), 2)
     tensor([1, 3])
@@ -141,9 +142,10 @@ def top_units(scores: Tensor, amount: int | float) -> Tensor:
     d = len(check_finite(scores, "scores"))
     whole = isinstance(amount, Integral)
     count = int(amount) if whole else round(check_number(amount, "amount") * d)
-    if isinstance(amount, bool) or not 0 < count < d:
+    none = count == 0 and amount != 0
+    if isinstance(amount, bool) or none or not 0 <= count < d:
         raise ValueError(
             f"amount {amount!r} chooses {count} of {d} units; "
-            "give a count in 1..d-1 or a share in (0, 1)"
+            "give a count in 0..d-1 or a share in (0, 1)"
         )
     return scores.topk(count).indices.sort().values

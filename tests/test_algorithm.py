@@ -11,6 +11,7 @@ from conftest import blobs, mlp, randn, same_state, scrambled, seeded, state, un
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
+import rlap
 from rlap.algorithm import partition_by, robustify
 from rlap.attribution import scan
 from rlap.corruption.corrupted import corrupt
@@ -276,7 +277,7 @@ X, Y = blobs(40).inputs, blobs(40).labels
         (X[:3], Y[:3], {}, ValueError, "3 samples cannot be split"),
         (X, Y, {"layer": "4x"}, KeyError, "no layer '4x'"),
         (X, Y, {"layer": "1"}, TypeError, "'1' is a ReLU and has no units"),
-        (X, Y, {"amount": 0}, ValueError, "amount 0 chooses 0 of 8"),
+        (X, Y, {"amount": 0.01}, ValueError, "amount 0.01 chooses 0 of 8"),
         (X, Y, {"amount": 8}, ValueError, "amount 8 chooses 8 of 8"),
         (X, Y, {"amount": 1.5}, ValueError, "amount 1.5 chooses 12 of 8"),
         (X, Y, {"amount": -0.1}, ValueError, "amount -0.1"),
@@ -419,3 +420,77 @@ def test_a_doubtful_split_warns():
         done = robustify(net, randn(60, 6), Y.repeat(2)[:60], layer="2", recipe=SHORT)
     told = [w for w in caught if w.category is DegeneratePartitionWarning]
     assert [str(w.message) for w in told] == done.partition.diagnostics["warnings"]
+
+
+# --- what one knows oneself -----------------------------------------------------------
+
+
+def test_nothing_is_pruned_where_nothing_is_to_be():
+    net, split, _, _ = trained_on_flips()
+    done = robustify(net, split, layer="2", rule="loss", amount=0, recipe=SHORT)
+    assert len(done.mask.units) == 0 and done.mask.holds(done.model)
+    assert done.histories["finetune"].samples > 0
+
+
+def test_a_partition_of_ones_own_is_taken():
+    net, split, _, _ = trained_on_flips()
+    good = torch.arange(len(split)) % 4 > 0
+    done = robustify(net, split, layer="2", amount=3, recipe=SHORT, high_quality=good)
+    assert torch.equal(done.partition.high_quality, good)
+    assert done.partition.diagnostics["rule"] == "your own"
+    assert done.histories["finetune"].samples == int(good.sum())
+    for wrong, match in ((good[1:], "shape"), (good | True, "on both sides")):
+        with pytest.raises(ValueError, match=match):
+            robustify(net, split, layer="2", high_quality=wrong)
+    with pytest.raises(TypeError, match="high_quality must be boolean"):
+        robustify(net, split, layer="2", high_quality=good.float())
+
+
+def test_the_mixture_is_fitted_and_cut_as_asked():
+    net, split, _, _ = trained_on_flips()
+    asked = {"layer": "2", "amount": 3, "recipe": SHORT, "rule": "margin"}
+    usual, strict = (robustify(net, split, threshold=t, **asked) for t in (0.5, 0.999))
+    posterior = usual.partition.posterior
+    assert torch.equal(strict.partition.high_quality, posterior > 0.999)
+    with pytest.raises(ValueError, match="covariance_type"):
+        robustify(net, split, covariance_type="round", **asked)
+    with pytest.raises(ValueError, match="threshold"):
+        robustify(net, split, threshold=2.0, **asked)
+
+
+def test_a_score_of_ones_own_divides():
+    score = torch.cat([randn(60) + 6, randn(40, seed=1)])
+    parts = rlap.partition(score, rule="score")
+    assert parts.high_quality.nonzero().flatten().tolist() == list(range(60))
+    flipped = rlap.partition(-score, rule="score")
+    assert torch.equal(flipped.low_quality, parts.high_quality)
+
+
+# --- convolutions of one and of three dimensions --------------------------------------
+
+
+@pytest.mark.parametrize("dims", [1, 3])
+def test_convolutions_over_time_and_volume(dims):
+    conv = {1: nn.Conv1d, 3: nn.Conv3d}[dims]
+    norm = {1: nn.BatchNorm1d, 3: nn.BatchNorm3d}[dims]
+    net = nn.Sequential(
+        conv(2, 4, 3, padding=1), norm(4), nn.ReLU(), conv(4, 6, 3, padding=1),
+        nn.ReLU(), nn.Flatten(2), nn.AdaptiveAvgPool1d(1), nn.Flatten(),
+        nn.Linear(6, 3),
+    )  # fmt: skip
+    net = scrambled(net)
+    x, labels = two_groups((2, *[5] * dims), n=48)
+    done = robustify(net, x, labels, layer="3", amount=2, recipe=SHORT,
+                     quality=-x.flatten(1).norm(dim=1))  # fmt: skip
+    assert done.mask.holds(done.model) and done.sensitivity.shape == (6,)
+    net.eval()
+    z = net[:4](x).detach()
+    mean = z.flatten(2).mean(2)
+    assert torch.allclose(rlap.activations(net, x, layer="3"), mean, atol=1e-5)
+    # the head is linear behind the mean: max_c W[c, j] times the mean of ReLU(z_j)
+    weight = net[-1].weight
+    by_hand = (weight[None] * z.relu().flatten(2).mean(2)[:, None]).amax(1).abs()
+    found = rlap.attribute(net, x, layer="3")
+    assert torch.allclose(found, by_hand, atol=1e-5)
+    mask = rlap.prune(net, layer="0", units=[1])
+    assert mask.batchnorm == "1" and not net[:3](x)[:, 1].any()

@@ -593,3 +593,21 @@ def test_unusable_outputs():
         attribute(Odd(lambda z: z.sum(1)), x, layer="fc")
     with pytest.raises(ValueError, match="NaN or infinite logits"):
         attribute(Odd(lambda z: z / 0), x, layer="fc")
+
+
+@pytest.mark.parametrize(("elements", "at_once"), [(None, 3), (1000, 2), (10, 1)])
+def test_as_many_classes_at_once_as_memory_is_for(elements, at_once, monkeypatch):
+    """Gradients of k classes for 60 samples of 8 units: 480 numbers a class."""
+    sizes, gradient = [], attribution.batched_gradient
+    monkeypatch.setattr(
+        attribution,
+        "batched_gradient",
+        lambda logits, z, seeds: sizes.append(len(seeds)) or gradient(logits, z, seeds),
+    )
+    if elements is not None:
+        monkeypatch.setattr(attribution, "MAX_ELEMENTS", elements)
+    attribute(mlp(), randn(60, 6), layer="2", fast=False)
+    assert max(sizes) == at_once and sum(sizes) == 3
+    sizes.clear()
+    attribute(mlp(), randn(60, 6), layer="2")  # the closed form needs no gradient
+    assert sizes == []

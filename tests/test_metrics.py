@@ -216,6 +216,8 @@ def test_detection_errors():
     with pytest.raises(ValueError, match="must both be"):
         auroc(x, truth[:2])
     with pytest.raises(ValueError, match="must both be"):
+        auroc(x[:2], truth)
+    with pytest.raises(ValueError, match="must both be"):
         auroc(x[:, None], truth[:, None])
 
 

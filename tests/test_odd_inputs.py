@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from contextlib import contextmanager
 
 import numpy as np
 import pytest
@@ -11,8 +12,12 @@ from conftest import blobs, mlp, pictures, randn, seeded, untouched
 from torch import nn
 
 import rlap
+from rlap.metrics import auroc
 from rlap.models import build
 from rlap.network.layers import evaluating
+from rlap.unlearning import METHODS, forget
+from rlap.unlearning.common.splits import ForgettingData
+from rlap.unlearning.examiner.relearning import relearn
 
 DATA = blobs(40)
 X, Y = DATA.inputs, DATA.labels
@@ -357,3 +362,158 @@ def test_another_thread_at_work_on_the_model_is_an_error(call):
 def test_pictures_are_no_exception():
     with pytest.raises(TypeError, match="dense tensor"):
         rlap.predict(mlp(), pictures().inputs.to_sparse())
+
+
+# --- what a campaign of odd inputs found ----------------------------------------------
+
+
+@contextmanager
+def default_device(name):
+    """New tensors are made there unless told otherwise; "meta" stands for any device
+    that is not the network's own, as "cuda" would be for a network on the CPU."""
+    with torch.device(name):
+        yield
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda m: rlap.train(m, DATA, SHORT).loss,
+        lambda m: rlap.finetune(m, DATA, layer="2", recipe=SHORT).loss,
+        lambda m: rlap.robustify(m, DATA, layer="2", recipe=SHORT).mask.units.tolist(),
+        lambda m: rlap.prune(m, layer="2", units=[1, 3]).describe(),
+        lambda m: rlap.partition(X).high_quality.tolist(),
+        lambda m: rlap.corrupt(
+            DATA, kind="gaussian", rate=0.5, level=1.0, seed=0
+        ).is_corrupted.tolist(),
+        lambda m: rlap.corrupt(
+            DATA, kind="pair", rate=0.5, seed=0
+        ).split.labels.tolist(),
+        lambda m: DATA.subset([3, 1]).labels.tolist(),
+        lambda m: rlap.diagnose(m, DATA, recipe=SHORT).report(),
+        lambda m: rlap.load("digits", train_size=50, seed=1).train.labels.tolist(),
+        lambda m: METHODS["ssd"](m, DATA.subset(Y == 1), DATA.subset(Y != 1))[
+            0
+        ].weight.tolist(),
+        lambda m: METHODS["random_labels"](
+            m, DATA.subset(Y == 1), DATA.subset(Y != 1), recipe=SHORT
+        )[0].weight.tolist(),
+    ],
+)
+def test_the_default_device_decides_nothing(call):
+    wanted = call(mlp().eval())
+    net = mlp().eval()
+    with default_device("meta"):
+        assert call(net) == wanted
+
+
+class Counting(nn.Module):
+    """Keeps in buffers what it has seen, in eval mode too, as observers do."""
+
+    def __init__(self, replaced: bool) -> None:
+        super().__init__()
+        self.net, self.replaced = mlp(), replaced
+        self.register_buffer("calls", torch.zeros(()))
+
+    def forward(self, x):
+        if self.replaced:
+            self.calls = self.calls + 1
+        else:
+            self.calls += 1
+        return self.net(x)
+
+
+@pytest.mark.parametrize("replaced", [True, False])
+def test_buffers_that_change_in_eval_mode_are_given_back(replaced):
+    net = Counting(replaced).eval()
+    kept = net.calls
+    for call in (
+        lambda: rlap.predict(net, X),
+        lambda: rlap.evaluate(net, DATA),
+        lambda: rlap.activations(net, X, layer="net.2"),
+        lambda: rlap.scan(net, X, layer="net.2"),
+        lambda: rlap.diagnose(net, DATA, recipe=SHORT),
+    ):
+        call()
+        assert net.calls is kept and kept == 0
+    with pytest.raises(ValueError, match="NaN"):
+        rlap.predict(net, X / 0)
+    assert net.calls is kept and kept == 0
+    norm = nn.Sequential(nn.BatchNorm1d(6), nn.Linear(6, 3)).eval()
+    loss = norm(X).sum()  # its graph holds the statistics
+    rlap.predict(norm, X)
+    loss.backward()
+
+
+@pytest.mark.parametrize("value", [X + 0j, (X + 1j).conj(), X[:, 0] + 0j])
+def test_complex_numbers_are_no_scores(value):
+    rule = "gmm" if value.dim() == 2 else "loss"
+    with pytest.raises(ValueError, match="scores must be real numbers"):
+        rlap.partition(value, rule=rule)
+    with pytest.raises(ValueError, match="real numbers of shape"):
+        rlap.top_units(value[0] if rule == "gmm" else value, 2)
+
+
+def test_numbers_without_a_dimension_without_units_and_quantised():
+    with pytest.raises(ValueError, match="scores must be real numbers, one or more"):
+        rlap.partition(X[:, :0])
+    with pytest.raises(ValueError, match=r"of shape \(N, ...\), not .* of shape \(\)"):
+        rlap.top_units(X[0, 0], 1)
+    quantised = torch.quantize_per_tensor(X, 0.1, 0, torch.qint8)
+    for call in CALLS_ON_VALUES.values():
+        with pytest.raises(TypeError, match="quantised; give .dequantize"):
+            call(quantised)
+
+
+def test_what_are_no_logits():
+    for given, told in ((X[:, :3] > 0, "torch.bool"), (X[:, :3].long(), "torch.int64")):
+        with pytest.raises(TypeError, match=f"must return logits .* returned {told}"):
+            rlap.sample_scores(given, Y)
+
+
+def test_scores_of_logits_of_half_precision_are_computed_in_float32():
+    half = X[:, :3].bfloat16()
+    for name, score in rlap.sample_scores(half, Y).items():
+        assert score.dtype == torch.float32
+        assert torch.equal(score, rlap.sample_scores(half.float(), Y)[name])
+    double = rlap.sample_scores(X[:, :3].double(), Y)
+    assert {score.dtype for score in double.values()} == {torch.float64}
+
+
+def test_a_name_as_long_as_a_book_is_told_in_a_sentence():
+    with pytest.raises(KeyError, match="no layer 'a.a.a") as error:
+        rlap.activations(mlp(), X, layer="a." * 10**5)
+    assert len(str(error.value)) < 200
+
+
+@pytest.mark.parametrize("call", CALLS_ON_A_MODEL)
+def test_a_model_on_meta(call):
+    with pytest.raises(TypeError, match="weights without values, on the device 'meta'"):
+        CALLS_ON_A_MODEL[call](mlp().to("meta"))
+
+
+def test_seeds_of_numpy_where_a_class_is_forgotten():
+    plain = forget(mlp(), DATA, 1, method="logit_mask", share=0.5, seed=3)
+    found = forget(mlp(), DATA, 1, method="logit_mask", share=0.5, seed=np.int64(3))
+    assert found.after == plain.after and found.relearned == plain.relearned
+
+
+def test_nothing_is_forgotten_in_inference_mode():
+    forgotten, others = DATA.subset(Y == 1), DATA.subset(Y != 1)
+    data = ForgettingData.of(DATA, DATA, 1)
+    for call in (
+        lambda: forget(mlp(), DATA, 1, method="logit_mask", share=0.5),
+        lambda: METHODS["fine_tune"](mlp(), forgotten, others, recipe=SHORT),
+        lambda: relearn(mlp(), data, target=0.5, keep=0.5),
+    ):
+        with (
+            torch.inference_mode(),
+            pytest.raises(RuntimeError, match="leave torch.inf"),
+        ):
+            call()
+
+
+@pytest.mark.parametrize("score", [(X[:, 0], X[:, 1]), [0.1, 0.2], None])
+def test_an_area_of_what_is_no_tensor(score):
+    with pytest.raises(TypeError, match="scores must be a torch.Tensor"):
+        auroc(score, Y == 0)

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from safetensors.torch import save_file
 from torch import nn
 
+from rlap import pruning
 from rlap.finetuning import finetune
 from rlap.network.following import following_batchnorm
 from rlap.pruning import Mask, prune
@@ -196,6 +197,41 @@ def test_a_mask_of_another_layer(tmp_path, known):
             loaded.apply(wide)
 
 
+def test_a_mask_made_by_hand_and_files_at_their_ends(tmp_path):
+    """A bias is masked unless it is said; units from none to all but one, of unknown
+    width; and none beyond what is known."""
+    made = Mask("2", torch.tensor([1]))
+    net = mlp()
+    made.apply(net)
+    assert net[2].bias[1] == 0 and made.bias
+    about = {"format": "rlap-mask-1", "layer": "2", "bias": "True"}
+    for units in ([], [0], [0, 1, 2, 3, 4, 5, 6]):
+        tensors = {"units": torch.tensor(units, dtype=torch.int64)}
+        save_file(tensors, tmp_path / "m", metadata=about)
+        assert Mask.load(tmp_path / "m").units.tolist() == units
+    with pytest.raises(ValueError, match="out of range: the layer has 6 units"):
+        save_file(tensors, tmp_path / "m", metadata={**about, "width": "6"})
+        Mask.load(tmp_path / "m")
+    bare = Mask("2", torch.tensor([4, 6]))
+    with pytest.raises(ValueError, match="at least 7 units, but '2.weight' has 6"):
+        bare.apply(mlp(hidden=6))
+    bare.apply(mlp(hidden=7))
+
+
+def test_a_damaged_mask_is_no_other_mask(tmp_path):
+    """Every byte of what a file says is known: one that is changed is told."""
+    path = tmp_path / "mask.safetensors"
+    prune(convnet(), layer="conv", units=[1, 3]).save(path)
+    whole = path.read_bytes()
+    for at in range(0, len(whole), 3):
+        path.write_bytes(whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :])
+        with pytest.raises(ValueError, match=str(path)):
+            Mask.load(path)
+    path.write_bytes(whole.replace(b'"conv"', b'"coNv"'))
+    with pytest.raises(ValueError, match="its content is not what was written"):
+        Mask.load(path)
+
+
 def test_undo_where_a_unit_has_other_weights():
     mask = prune(mlp(), layer="0", units=[1])
     other = mlp(d=1)
@@ -350,6 +386,8 @@ def test_a_smaller_convolution_gives_the_same_outputs(units):
     [
         ([8], "unit 8 is out of range: the layer has 8 units"),
         ([-1, 2], "unit -1 is out of range"),
+        ([-1, 9], "unit -1 is out of range"),
+        ([1, 9], "unit 9 is out of range"),
         ([1, 1], "repeated"),
         (range(8), "all 8 units"),
         ([1.0, 2.0], "list of indices, not torch.float32"),
@@ -366,6 +404,22 @@ def test_unusable_units(units, message):
     with pytest.raises(ValueError, match=message):
         prune(net, layer="2", units=units)
     assert same_state(net, before)
+
+
+@pytest.mark.parametrize("units", [[[1], [4, 5]], [2**70], "14", [None], 3])
+def test_what_is_no_list_of_units(units):
+    with pytest.raises(TypeError, match="units must be a list of indices, not"):
+        prune(mlp(), layer="2", units=units)
+
+
+@pytest.mark.parametrize("norms", [1, 3, 4, 5])
+def test_the_norms_that_are_told_and_how_many_more(norms, monkeypatch):
+    names = [f"norm{i}" for i in range(norms)]
+    monkeypatch.setattr(pruning, "following_norms", lambda *_: (None, names))
+    told = {1: "norm0", 3: "norm0, norm1, norm2"}.get(norms)
+    told = told or f"norm0, norm1, norm2 and {norms - 3} more"
+    with pytest.warns(UserWarning, match=f"not masked: {told};"):
+        prune(mlp(), layer="2", units=[1])
 
 
 def test_units_in_any_form():

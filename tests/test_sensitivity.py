@@ -184,7 +184,8 @@ def test_top_units():
     assert top_units(scores, np.float32(0.2)).tolist() == [2]
     # the paper's 40 of 256 is a share of 15.6 %
     assert len(top_units(torch.arange(256.0), 0.156)) == 40
-    for amount in (0, 5, 6, -1, 0.0, 1.0, 0.05, 1.7, -0.2, True, float("nan")):
+    assert len(top_units(scores, 0)) == len(top_units(scores, 0.0)) == 0
+    for amount in (5, 6, -1, 1.0, 0.05, 1.7, -0.2, True, float("nan")):
         with pytest.raises((ValueError, TypeError), match="amount"):
             top_units(scores, amount)
     with pytest.raises(TypeError, match="amount must be a number"):
@@ -213,3 +214,5 @@ def test_errors():
         sensitivity(A, LOW, criterion="magnitude")
     with pytest.raises(ValueError, match="needs weight"):
         sensitivity(A, LOW, criterion="magnitude", weight=torch.ones(3, 2))
+    with pytest.raises(ValueError, match="needs weight"):
+        sensitivity(A, LOW, criterion="magnitude", weight=torch.ones(1, 2))

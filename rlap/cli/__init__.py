@@ -1,4 +1,5 @@
-"""The command line: ``rlap run``, ``sweep``, ``ledger`` and ``doctor``."""
+"""The command line: ``rlap run``, ``sweep``, ``ledger``, ``networks`` and
+``doctor``."""
 
 from rlap_command import main
 

@@ -252,7 +252,7 @@ def _input_noise(
     marked[chosen] = True
     if not redraw:
         return _frozen(split, chosen, kind, level, generator, frames), marked
-    noise_seed = int(torch.randint(2**62, (), generator=generator))
+    noise_seed = int(torch.randint(2**62, (), generator=generator, device="cpu"))
     fields = {item.name: getattr(split, item.name) for item in dataclass_fields(split)}
     noise = {"marked": marked, "kind": kind, "level": level, "seed": noise_seed}
     return NoisySplit(**fields, **noise, frames=frames), marked

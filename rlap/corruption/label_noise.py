@@ -22,7 +22,7 @@ def choose(n: int, rate: float, generator: torch.Generator) -> Tensor:
     They are the head of one permutation, so that a higher rate includes the samples
     of a lower one.
     """
-    return torch.randperm(n, generator=generator)[: round(rate * n)]
+    return torch.randperm(n, generator=generator, device="cpu")[: round(rate * n)]
 
 
 def noisy_labels(
@@ -54,10 +54,10 @@ def _redrawn(
     labels: Tensor, kind: str, count: int, generator: torch.Generator
 ) -> Tensor:
     if kind == "symmetric_inclusive":
-        return torch.randint(count, labels.shape, generator=generator)
+        return torch.randint(count, labels.shape, generator=generator, device="cpu")
     if kind == "symmetric_exclusive":
         # a step of 1..C-1 around the circle of classes never comes home
-        steps = torch.randint(1, count, labels.shape, generator=generator)
+        steps = torch.randint(1, count, labels.shape, generator=generator, device="cpu")
         return (labels + steps) % count
     return (labels + 1) % count
 

@@ -8,7 +8,7 @@ from dataclasses import fields
 from typing import Any, NamedTuple
 
 from rlap import checks
-from rlap.data import digits, images
+from rlap.data import digits, human, images
 from rlap.data.base import (
     Dataset,
     Normalisation,
@@ -72,6 +72,13 @@ _SOURCES = {
         lambda: digits.available_digits()[1],
         _digits_stand_in,
     ),
+    human.NAME: _Source(
+        human.load_cifar10n,
+        human.available_cifar10n,
+        human.digest_cifar10n,
+        human.no_stand_in,
+        ("labels",),
+    ),
     speech.NAME: _Source(
         speech.load_speech_commands,
         speech.available_speech_commands,
@@ -95,19 +102,22 @@ def load(
     """Load a data set, from the data folders or, the first time, by downloading it.
 
     Args:
-        name: ``"cifar10"``, ``"speech_commands"`` (ten spoken keywords), or
-            ``"digits"`` (inside scikit-learn, smoke runs only).
+        name: ``"cifar10"``; ``"cifar10n"``, the same images with labels that people
+            gave; ``"speech_commands"`` (ten spoken keywords); or ``"digits"`` (inside
+            scikit-learn, smoke runs only).
         train_size, test_size: class-stratified subsets of exactly these sizes.
         seed: which samples the subsets hold, and how speech is split.
         allow_stand_in: where the set cannot be had, warn and go on with digits or
             synthesised speech (``.stand_in`` is then true), taking fewer samples than
             asked if needed.
         options: for ``"speech_commands"`` those of
-            ``rlap.data.speech.keywords.Options``.
+            ``rlap.data.speech.keywords.Options``; for ``"cifar10n"`` ``labels=``
+            "worst", "aggregate", "random1", "random2" or "random3".
 
     Returns:
         Dataset with float32 inputs: images (N, 3, 32, 32) normalised by channel, or
-        MFCCs (N, 1, 40, frames) as they are.
+        MFCCs (N, 1, 40, frames) as they are. ``rows`` of the images' says which of the
+        official training images were taken, to attach other labels.
 
     Raises:
         TypeError: an option that this set does not have.

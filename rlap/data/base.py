@@ -140,7 +140,7 @@ class Split:
         Raises:
             TypeError, ValueError: neither of the two, out of range, or empty.
         """
-        index = torch.as_tensor(which)
+        index = checks.as_indices(which)
         if index.dtype == torch.bool:
             index = checks.check_mask(index, len(self), "mask").nonzero().squeeze(1)
         index = checks.check_labels(index, len(index), len(self), "index")
@@ -213,7 +213,8 @@ class Dataset:
 
     ``digest`` identifies the whole set, before any subset was taken. ``stand_in``
     tells that these are not data which the paper speaks about. ``banner`` is what
-    must stand above anything made from the data, or "".
+    must stand above anything made from the data, or "". ``rows`` (N,) are the places
+    of the training samples in the whole set, where it has an official order.
 
     >>> digits = rlap.load("digits", train_size=100)
     >>> len(digits.train), digits.classes[:3], digits.stand_in
@@ -228,6 +229,7 @@ class Dataset:
     digest: str
     stand_in: bool = False
     banner: str = ""
+    rows: Tensor | None = None
 
     def __post_init__(self) -> None:
         if self.stand_in and not self.banner:
@@ -268,6 +270,6 @@ def stratified_indices(labels: Tensor, size: int, seed: int = 0) -> Tensor:
     picked = []
     for c, quota in zip(classes, quotas, strict=True):
         members = (labels == c).nonzero().squeeze(1)
-        order = torch.randperm(len(members), generator=generator)
+        order = torch.randperm(len(members), generator=generator, device="cpu")
         picked.append(members[order[:quota]])
     return torch.cat(picked).sort().values

@@ -49,7 +49,7 @@ def load_digits(
     x01 = torch.nn.functional.interpolate(small, size=(32, 32), mode="bilinear")
     inputs = NORMALISATION.apply(x01.expand(-1, 3, -1, -1))
     whole = Split(inputs, labels, NORMALISATION, 10)
-    in_test = torch.zeros(len(whole), dtype=torch.bool)
+    in_test = torch.zeros(len(whole), dtype=torch.bool, device="cpu")
     in_test[stratified_indices(labels, round(0.2 * len(whole)), seed=0)] = True
 
     def part(split: Split, size: int | None) -> Split:

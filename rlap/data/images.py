@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from rlap.data import archives
 from rlap.data.archives import Arrays
@@ -241,11 +242,9 @@ def load_cifar10(
         DamagedData: a file in the data folders is not what it should be.
     """
 
-    def build(arrays: Arrays) -> tuple[Split, Split]:
-        return (
-            _split(arrays, "train", train_size, seed),
-            _split(arrays, "test", test_size, seed),
-        )
+    def build(arrays: Arrays) -> tuple[Split, Split, Tensor]:
+        train, rows = _split(arrays, "train", train_size, seed)
+        return train, _split(arrays, "test", test_size, seed)[0], rows
 
     splits, found = None, _locate()
     if found and found[1] is None:
@@ -259,10 +258,15 @@ def load_cifar10(
         found = (kept, None) if kept else found
         splits = build(arrays)
     source = _source(found[0]) if found else "downloaded, and not kept"
-    return Dataset(*splits, CIFAR10_CLASSES, "cifar10", source, EXPECTED.digest)
+    train, test, rows = splits
+    whole = (CIFAR10_CLASSES, "cifar10", source, EXPECTED.digest)
+    return Dataset(train, test, *whole, rows=rows)
 
 
-def _split(arrays: Arrays, part: str, size: int | None, seed: int) -> Split:
+def _split(
+    arrays: Arrays, part: str, size: int | None, seed: int
+) -> tuple[Split, Tensor]:
+    """A part of the set, and the rows that were taken."""
     labels = torch.from_numpy(arrays[f"{part} labels"].astype(np.int64))
     images = arrays[f"{part} images"]
     if size is not None:
@@ -270,7 +274,7 @@ def _split(arrays: Arrays, part: str, size: int | None, seed: int) -> Split:
         labels, rows = labels[index], index.numpy()
     else:
         rows = np.arange(len(labels))
-    inputs = torch.empty(len(rows), 3, 32, 32)
+    inputs = torch.empty(len(rows), 3, 32, 32, device="cpu")
     # only the rows asked for become floats, in place and a cacheful at a time: the
     # memory for temporary copies would cost more than the arithmetic
     for start in range(0, len(rows), 128):
@@ -278,4 +282,5 @@ def _split(arrays: Arrays, part: str, size: int | None, seed: int) -> Split:
         pixels = torch.from_numpy(images[rows[start : start + 128]])
         block.copy_(pixels.permute(0, 3, 1, 2)).div_(255)
         CIFAR10_NORMALISATION.apply_(block)
-    return Split(inputs, labels, CIFAR10_NORMALISATION, len(CIFAR10_CLASSES))
+    split = Split(inputs, labels, CIFAR10_NORMALISATION, len(CIFAR10_CLASSES))
+    return split, torch.from_numpy(rows)

@@ -11,6 +11,7 @@ from rlap.corruption.corrupted import INPUT_KINDS, KINDS, LABEL_KINDS
 from rlap.corruption.waveform_noise import KIND as WAVEFORM
 from rlap.data.speech.mfcc import RELEASED_FRAMES, SIGNAL_FRAMES
 from rlap.data.speech.origins import SOURCES
+from rlap.experiments.bad_data.parameters import BadDataParameters
 from rlap.experiments.checked import (
     TIERS,
     ParameterError,
@@ -20,6 +21,7 @@ from rlap.experiments.checked import (
 )
 from rlap.experiments.forgetting.parameters import (
     RelevanceParameters,
+    RivalsParameters,
     SoftPruningParameters,
 )
 from rlap.experiments.protocol import BOTH, CIFAR10, SPEECH, name_of, protocol_of
@@ -29,6 +31,7 @@ from rlap.sensitivity import CRITERIA
 __all__ = [
     "NOTEBOOKS",
     "TIERS",
+    "BadDataParameters",
     "Cifar10Parameters",
     "OwnModelParameters",
     "ParameterError",
@@ -251,5 +254,7 @@ NOTEBOOKS: dict[str, type[Parameters]] = {
     "02_speech": SpeechParameters,
     "03_relevance": RelevanceParameters,
     "04_soft_pruning": SoftPruningParameters,
+    "07_rivals": RivalsParameters,
     "05_protocols": StudyParameters,
+    "06_bad_data": BadDataParameters,
 }

@@ -237,17 +237,18 @@ def still_known(account: Mapping[str, Mapping[str, float]], stamp: str) -> Figur
     layer. Dotted lines: the probe and the relearning of the retrained networks.
 
     ``account``: name -> the four numbers of ``STILL_KNOWN``, as means over runs or of a
-    single one.
+    single one; what is None, as of a relearning that diverged, has no mark.
     """
     names = list(account)
     with drawing(stamp, figsize=(7.4, 0.3 * len(names) + 1.3)) as (figure, ax):
         for key, (label, mark, colour) in STILL_KNOWN.items():
-            values = [account[name][key] for name in names]
+            values = np.array([account[name][key] for name in names], dtype=float)
             ax.plot(values, range(len(names)), mark, color=colour, ms=6, label=label)
         gold = [a for name, a in account.items() if "retrain" in name]
         for key in ("probe_linear_forget", "relearn_fresh_head") if gold else ():
-            at = float(np.mean([a[key] for a in gold]))
-            ax.axvline(at, color=STILL_KNOWN[key][2], ls=":", lw=1)
+            found = [a[key] for a in gold if a[key] is not None]
+            for at in [float(np.mean(found))] if found else []:
+                ax.axvline(at, color=STILL_KNOWN[key][2], ls=":", lw=1)
         ax.set_yticks(range(len(names)), names)
         ax.set(xlabel="accuracy on the class to forget, share of it relearned")
         ax.set_xlim(-0.03, 1.03)

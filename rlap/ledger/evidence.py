@@ -19,7 +19,8 @@ from rlap.ledger.cells import Setting, headline, is_full, scale_of, setting_of
 from rlap.ledger.verdicts import MIN_SEEDS
 
 NOTEBOOK = "05_protocols"
-NPP, OSP = "03_relevance", "04_soft_pruning"
+NPP, OSP, RIVALS = "03_relevance", "04_soft_pruning", "07_rivals"
+FORGETTING = (NPP, OSP, RIVALS)
 FREE = {"seed", "forget", "model", "methods", "tier", "strength"}  # of forgetting
 SMOKE = "smoke"  # shows that everything runs; never a result
 SCALES = ("small", "small/resnet18-16", "paper")  # planned
@@ -199,8 +200,8 @@ def file_records(
 
 
 def file_forgetting(records: Sequence[Mapping]) -> dict[Place, Runs]:
-    """The runs of the two notebooks that forget a class, by place."""
-    return dict(sorted(file_records(records, (NPP, OSP)).files.items()))
+    """The runs of the notebooks that forget a class, by place."""
+    return dict(sorted(file_records(records, FORGETTING).files.items()))
 
 
 def address(record: Mapping) -> tuple[Hashable, Hashable] | None:

@@ -26,7 +26,7 @@ from rlap.ledger.cells import (
 )
 from rlap.ledger.claims import ClaimRow, forgetting_claims, judged_claims
 from rlap.ledger.counts import select
-from rlap.ledger.evidence import NPP, OSP, Evidence, file_records
+from rlap.ledger.evidence import FORGETTING, Evidence, file_records
 from rlap.ledger.paper import Cell
 from rlap.ledger.summary import interval
 from rlap.ledger.verdicts import (
@@ -160,7 +160,7 @@ def trial(record: Mapping) -> str:
 def judged_records(records: list[Mapping]) -> Ledger:
     """The ledger of records without a fault of their own."""
     evidence = file_records(records)
-    forgetting = file_records(records, (NPP, OSP))
+    forgetting = file_records(records, FORGETTING)
     rows = [row(c, evidence, *p) for p in evidence.places() for c in paper.cells()]
     judged = judged_at(evidence, forgetting, MARGIN)
     return Ledger(rows, *judged, evidence, forgetting, records)

@@ -23,13 +23,14 @@ import json
 import shutil
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
-from rlap.files import paths
+from rlap.files import digests, paths
 from rlap.files.download import atomic
 
 if TYPE_CHECKING:
@@ -48,6 +49,7 @@ RUN = (
 )
 # the columns of numbers; all others are text
 NUMBERS = ("rate", "level", "size_true", "size_paper", "strength", "seed")
+DIGESTS = "digests.json"
 LISTS = ("runs", "rows", "gains", "orderings", "claims", "findings")
 
 
@@ -122,12 +124,16 @@ def margins(folder: str | Path | None = None) -> pd.DataFrame:
 
     from rlap.ledger import rows
 
-    file = keep(folder) / "margins.json"
-    if not file.exists():
+    file, found = keep(folder) / "margins.json", None
+    with suppress(OSError, ValueError):  # not there yet, or damaged
+        digest, kept = json.loads(file.read_text("utf-8"))
+        found = kept if digest == digests.of_json(kept) else None
+    if found is None:
         found = rows.by_margin(rows.build(folder))
         with atomic(file) as temporary:
-            temporary.write_text(json.dumps(found), encoding="utf-8")
-    return pd.DataFrame(json.loads(file.read_text("utf-8")))
+            told = json.dumps([digests.of_json(found), found])
+            temporary.write_text(told, encoding="utf-8")
+    return pd.DataFrame(found)
 
 
 def sources(records: pd.DataFrame) -> pd.DataFrame:
@@ -256,10 +262,10 @@ def keep(folder: str | Path | None = None, book: Ledger | None = None) -> Path:
 
 
 def is_whole(kept: Path) -> bool:
-    """Whether all files of the tables are there, as long as they were written."""
+    """Whether all files of the tables are there, as they were written."""
     try:
-        sizes = json.loads((kept / "sizes.json").read_text("utf-8"))
-        return all((kept / name).stat().st_size == n for name, n in sizes.items())
+        told = json.loads((kept / DIGESTS).read_text("utf-8"))
+        return all(digests.of_file(kept / name) == d for name, d in told.items())
     except (OSError, ValueError, AttributeError):
         return False
 
@@ -316,8 +322,8 @@ def write(folder: Path, kept: Path, book: Ledger | None = None) -> None:
     whole["runs"] = [run_row(record) for record in book.records]
     (kept / "ledger.json").write_text(json.dumps(whole), encoding="utf-8")
     write_csv(kept / "values.csv", VALUE, values_of_all(book.records))
-    sizes = {path.name: path.stat().st_size for path in kept.iterdir()}
-    (kept / "sizes.json").write_text(json.dumps(sizes), encoding="utf-8")
+    told = {path.name: digests.of_file(path) for path in kept.iterdir()}
+    (kept / DIGESTS).write_text(json.dumps(told), encoding="utf-8")
 
 
 def values_of_all(records: Sequence[Mapping]) -> Iterator[tuple]:

@@ -67,12 +67,12 @@ def plus_plus(
         best = int(after.sum(0).argmin())
         left = after[:, best]
         drawn.append(tried[best])
-    return data.rows(torch.tensor(drawn), torch.float64)
+    return data.rows(torch.tensor(drawn, device="cpu"), torch.float64)
 
 
 def square_distances(data: Samples, index: list[int], dtype: torch.dtype) -> Tensor:
     """From every sample to the samples ``index``: (N, len(index)) in float64."""
-    points = data.rows(torch.tensor(index), dtype)
+    points = data.rows(torch.tensor(index, device="cpu"), dtype)
     rows = [
         torch.stack([torch.linalg.vector_norm(x - p, dim=1) for p in points], 1)
         for _, x in data.chunks(dtype)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from rlap.checks import check_one_of, check_seed
-from rlap.models.images import WHITENING, ResNet18, SmallNet, VGGNet
+from rlap.models.images import WHITENING, ResNet18, SmallNet, SmallViT, VGGNet
 from rlap.models.speech import SpeechCNN, SpeechRes8
 from rlap.network.layers import is_thin, preserved_random_state
 
@@ -20,6 +20,7 @@ __all__ = [
     "WHITENING",
     "ResNet18",
     "SmallNet",
+    "SmallViT",
     "SpeechCNN",
     "SpeechRes8",
     "VGGNet",
@@ -29,6 +30,7 @@ __all__ = [
 MODELS = {
     "small": SmallNet,
     "vgg": VGGNet,
+    "vit": SmallViT,
     "resnet18": ResNet18,
     "speech_cnn": SpeechCNN,
     "speech_res8": SpeechRes8,

@@ -1,8 +1,9 @@
 """Layers found by name: look them up, read them, and leave the model as it was.
 
 Nothing here knows a network class. A *layer* is the dotted name of an ``nn.Linear``
-or ``nn.Conv2d`` inside any ``nn.Module``; its *units* are output features or output
-channels; its *pre-activation* is what the layer itself returns, before any ReLU.
+or a convolution (1d, 2d, 3d) inside any ``nn.Module``; its *units* are output features
+or output channels; its *pre-activation* is what the layer itself returns, before any
+ReLU.
 """
 
 from __future__ import annotations
@@ -15,18 +16,20 @@ import torch
 from torch import Tensor, nn
 
 from rlap.checks import check_count, check_inputs, check_model
-from rlap.network.modes import alone
+from rlap.network.modes import alone, keeping_buffers
 from rlap.network.precision import autocast, own_precision
 from rlap.network.watching import Call, watching
 
-SUPPORTED = (nn.Linear, nn.Conv2d)
+CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
+SUPPORTED = (nn.Linear, *CONVOLUTIONS)
+PROJECTABLE = (nn.Linear, nn.Conv2d)  # whose inputs can be taken apart in patches
 
 
-def get_layer(model: nn.Module, name: str) -> nn.Linear | nn.Conv2d:
-    """The ``nn.Linear`` or ``nn.Conv2d`` called ``name`` inside ``model``.
+def get_layer(model: nn.Module, name: str) -> nn.Module:
+    """The linear layer or convolution (1d, 2d or 3d) called ``name`` inside ``model``.
 
     Raises ``KeyError`` when there is no such module (with the nearest names) and
-    ``TypeError`` when it is not a Linear or Conv2d layer.
+    ``TypeError`` when it is of another kind.
     """
     modules = dict(check_model(model).named_modules())
     usable = [n for n, m in modules.items() if isinstance(m, SUPPORTED)]
@@ -39,15 +42,16 @@ def get_layer(model: nn.Module, name: str) -> nn.Linear | nn.Conv2d:
         return modules[name]
     if name not in modules:
         near = difflib.get_close_matches(name, usable, n=3) or usable[-3:]
-        raise KeyError(f"the model has no layer {name!r}; did you mean one of {near}?")
+        told = f"the model has no layer {name!r:.80}"
+        raise KeyError(f"{told}; did you mean one of {near}?")
     raise TypeError(
         f"layer {name!r} is a {type(modules[name]).__name__} and has no units to score "
-        f"or prune; name an nn.Linear or nn.Conv2d, for example {usable[-3:]}"
+        f"or prune; name an nn.Linear or a convolution, for example {usable[-3:]}"
     )
 
 
 def num_units(layer: nn.Module) -> int:
-    """Output features of a Linear layer, output channels of a Conv2d layer."""
+    """Output features of a linear layer, output channels of a convolution."""
     return layer.weight.shape[0]
 
 
@@ -73,10 +77,12 @@ def pass_size(inputs: Tensor, batch_size: int | None) -> int:
 def evaluating(model: nn.Module) -> Iterator[nn.Module]:
     """Put ``model`` in eval mode, then give every submodule its own mode back.
 
-    The global random state is restored too, in case a forward pass draws from it.
+    Buffers and the global random state are restored too, in case a forward pass changes
+    the ones (observers of quantisation do, in any mode) or draws from the other.
     """
     modes = [(module, module.training) for module in model.modules()]
-    with alone(model), preserved_random_state(model_device(model)):
+    device = model_device(model)
+    with alone(model), keeping_buffers(model), preserved_random_state(device):
         model.eval()
         try:
             yield model
@@ -220,10 +226,11 @@ def is_thin(layer: nn.Module) -> bool:
 
 def unit_sum(values: Tensor, layer: nn.Module) -> Tensor:
     """Sum a layer's (B, units, H, W) or (B, positions, units) values over positions:
-    pixels of a convolution, tokens of a linear layer on sequences. Returns (B, d).
+    steps, pixels or voxels of a convolution, tokens of a linear layer on sequences.
+    Returns (B, d).
     """
-    if isinstance(layer, nn.Conv2d):
-        return values.sum(dim=(-2, -1))
+    if isinstance(layer, CONVOLUTIONS):
+        return values.sum(dim=tuple(range(2, values.dim())))
     while values.dim() > 2:
         values = values.sum(dim=-2)
     return values
@@ -237,8 +244,11 @@ def positions(output: Tensor, layer: nn.Module) -> int:
 def check_logits(output: object, samples: int | None = None) -> Tensor:
     """``output`` if it is a (B, C) tensor of logits, else a clear ``TypeError``;
     ``ValueError`` where B is not the number of ``samples`` that went in."""
-    if not isinstance(output, Tensor) or output.dim() != 2:
-        kind = tuple(output.shape) if isinstance(output, Tensor) else type(output)
+    right = isinstance(output, Tensor) and output.is_floating_point()
+    if not right or output.dim() != 2:
+        kind = type(output)
+        if isinstance(output, Tensor):
+            kind = f"{output.dtype} of shape {tuple(output.shape)}"
         raise TypeError(f"the model must return logits (B, C); it returned {kind}")
     if len(output) != (len(output) if samples is None else samples):
         raise ValueError(

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
+import torch
 from torch import nn
 
 from rlap.checks import check_one_of
@@ -93,6 +94,27 @@ def alone(model: nn.Module) -> Iterator[None]:
     finally:
         if first:
             del _AT_WORK[id(model)]
+
+
+@contextmanager
+def keeping_buffers(model: nn.Module) -> Iterator[None]:
+    """Give ``model`` its buffers back, with their values, at the end of the block."""
+    owners = [m for m in model.modules() if not isinstance(m, torch.jit.ScriptModule)]
+    tables = [(m._buffers, dict(m._buffers)) for m in owners if m._buffers]
+    kept = [  # those of inference mode cannot be written outside
+        (b, b._version, b.detach().clone())
+        for _, before in tables
+        for b in before.values()
+        if b is not None and not b.is_inference()
+    ]
+    try:
+        yield
+    finally:
+        for table, before in tables:
+            table.update(before)
+        for buffer, version, value in kept:
+            if buffer._version != version:  # else a graph may hold it
+                buffer.detach().copy_(value)
 
 
 @contextmanager

@@ -27,7 +27,7 @@ from rlap.ledger.claims import RLAP
 from rlap.ledger.evidence import Evidence, Place, Runs, file_forgetting
 
 TOPICS = ("headline", "ledger", "partition", "gain", "differences", "cost", "tables",
-          "forgetting")  # fmt: skip
+          "forgetting", "bad_data.repairs")  # fmt: skip
 KINDS: dict[str, dict[str, Callable]] = {
     "number": {},
     "table": {},

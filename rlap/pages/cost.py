@@ -18,13 +18,12 @@ from rlap.figures.run import BLUE, ORANGE
 from rlap.files import paths
 from rlap.ledger.cells import epoch_seconds
 from rlap.ledger.claims.quantities import BETWEEN, seconds_between
-from rlap.ledger.evidence import NOTEBOOK
+from rlap.ledger.evidence import FORGETTING, NOTEBOOK
 from rlap.ledger.paper import printed_saving
 from rlap.ledger.verdicts import NOT_RUN
 from rlap.pages import words
 from rlap.pages.asked import Book, Picture, Table, number, picture, table
 
-FORGETTING = ("03_relevance", "04_soft_pruning")
 SHARED = ("original", "retraining")  # an earlier run may have trained the same network
 # ways of counting what an arm takes, each with more of what it needs
 COUNTED = ("an epoch", "its own training", "and what comes between",

@@ -22,6 +22,7 @@ NETWORKS = {
     "small": "small network",
     "vgg": "VGG-like network",
     "resnet18": "ResNet-18",
+    "vit": "small transformer",
 }
 KINDS = {CLAMPED: "clamped noise", "gaussian": "noise on the features",
          "symmetric_exclusive": "wrong labels"}  # fmt: skip

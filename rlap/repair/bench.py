@@ -26,6 +26,7 @@ from rlap.training.loop import History, TrainingDiverged, train
 from rlap.training.recipe import Recipe
 
 BETTER = 1.0  # standard errors by which a repair must be better than what there was
+WORSE = 2.0  # the same, by which it must not be worse on the labels as they are
 ENOUGH = 30  # samples of the slice that can be trusted, at the least
 HELD_OUT = 0.15  # of the data, for a stand-in, where there is no slice
 AS_IT_CAME = "as it came"
@@ -34,7 +35,10 @@ POSTERIOR = "trained on, towards the posterior of the true class"
 DROPPED = "trained on without bad inputs"
 RETRAINED = "retrained without bad inputs"
 FRESH = "retrained shortly from new weights"
+AGAIN = "retrained towards the posterior of the true class"
 FRESH_POSTERIOR = "retrained, then on towards the posterior of the true class"
+PLAIN = (AS_IT_CAME, ON, FRESH)  # without targets
+ROUNDS = 3  # of training towards targets, each seen by the network that the last made
 
 
 @dataclass(frozen=True)
@@ -59,12 +63,26 @@ class Tried:
 
 
 class Outcome(NamedTuple):
-    """A network, how it was trained, what its data are like, and which repair it is."""
+    """A network, how it was trained, what its data are like, which repair it is, and
+    how often that was done (each time with targets that the last network saw)."""
 
     network: Logits
     history: History | None
     diagnosis: Diagnosis
     chosen: str
+    rounds: int = 1
+
+
+@dataclass
+class Standing:
+    """What is known of the data, what the network that came gets right of the slice
+    (M,), and the best outcome so far with its score."""
+
+    found: Findings
+    held: Split
+    came: Tensor
+    best: Outcome
+    score: float
 
 
 class Bench:
@@ -83,40 +101,73 @@ class Bench:
         began = time.perf_counter()
         found = findings(network, Samples(given), Samples(held), self.recipe, self.seed)
         spent = time.perf_counter() - began
-        best = Outcome(network, None, found.diagnosis, AS_IT_CAME)
         came = correct(network, held)
-        most = self.judge(AS_IT_CAME, 0.0, came, came, found.trust)
+        best = Outcome(network, None, found.diagnosis, AS_IT_CAME)
+        now = Standing(found, held, came, best, 0.0)
+        now.score = self.judge(AS_IT_CAME, 0.0, came, now)
         if found.trust.sum() < ENOUGH:
             self.notes.append("The held-out slice is too small to tell anything.")
             return best
-        if found.diagnosis.memorised:
-            hits = correct(found.scorer, held)
-            if self.judge(FRESH, spent, hits, came, found.trust) > most:
-                most = self.tried[-1].score
-                best = Outcome(found.scorer, None, found.diagnosis, FRESH)
+        if found.scorer not in (None, network):
+            new = Outcome(found.scorer, None, found.diagnosis, FRESH)
+            self.enter(now, new, spent)
         for name, start, split in candidates(found, network, given, self.seed):
-            if self.out_of_time():
-                self.notes.append(f"Out of budget before: {name}.")
-                continue
-            began = time.perf_counter()
-            made = self.train(start(), split, found.mirrored)
-            spent = time.perf_counter() - began
-            self.longest = max(self.longest, spent)
-            if made is None:
-                self.tried.append(Tried(name, spent, None, None))
-                continue
-            new, history = made
-            hits = correct(new, held)
-            if self.judge(name, spent, hits, came, found.trust) > most:
-                most = self.tried[-1].score
-                best = Outcome(new, history, found.diagnosis, name)
-        return best
+            self.attempt(now, name, start, split)
+        for rounds in range(2, ROUNDS + 1):
+            more = self.once_more(now.best, found, given)
+            if more is None or not self.attempt(now, *more, rounds):
+                break
+        return now.best
+
+    def attempt(
+        self,
+        now: Standing,
+        name: str,
+        start: Callable[[], Logits],
+        split: Split,
+        rounds: int = 1,
+    ) -> bool:
+        """Try a repair; whether it is the best so far."""
+        if self.out_of_time():
+            self.notes.append(f"Out of budget before: {told(name, rounds)}.")
+            return False
+        began = time.perf_counter()
+        made = self.train(start(), split, now.found.mirrored)
+        spent = time.perf_counter() - began
+        self.longest = max(self.longest, spent)
+        if made is None:
+            self.tried.append(Tried(told(name, rounds), spent, None, None))
+            return False
+        return self.enter(now, Outcome(*made, now.found.diagnosis, name, rounds), spent)
+
+    def enter(self, now: Standing, new: Outcome, seconds: float) -> bool:
+        """Judge a repair; whether it is the best so far."""
+        hits = correct(new.network, now.held)
+        score = self.judge(told(new.chosen, new.rounds), seconds, hits, now)
+        if score <= now.score:
+            return False
+        now.best, now.score = new, score
+        return True
+
+    def once_more(
+        self, best: Outcome, found: Findings, given: Split
+    ) -> tuple[str, Callable[[], Logits], Split] | None:
+        """The same from where it ended, towards what the better network sees; None
+        where it was no training towards targets."""
+        if best.chosen in PLAIN or not found.diagnosis.labels_wrong:
+            return None
+        about = findings(best.network, Samples(given), None, self.recipe, self.seed)
+        if not about.diagnosis.labels_wrong:
+            return None
+        good = (found.diagnosis.bad_input < 0.5).to(given.inputs.device)
+        soft = softened(given, about.diagnosis).subset(good)
+        return best.chosen, lambda: copy_of(best.network), soft
 
     def by_stand_in(self, network: Logits, data: Split) -> Outcome:
         """The same for a network that has seen all the data: a fresh one, trained on a
         part, shows what helps, and that is done to ``network`` with everything."""
         size = max(round(HELD_OUT * len(data)), len(data.labels.unique()))
-        out = torch.zeros(len(data), dtype=torch.bool)
+        out = torch.zeros(len(data), dtype=torch.bool, device="cpu")
         out[stratified_indices(data.labels, size, self.seed)] = True
         rest, held = data.subset(~out), data.subset(out)
         seen = look(network, Samples(data))
@@ -138,13 +189,32 @@ class Bench:
                 "nothing shows that another is better: it is returned as it came."
             )
             return Outcome(network, None, diagnosis, AS_IT_CAME)
-        diagnosis = replace(about.diagnosis, memorised=False)
-        for name, start, split in candidates(about, network, data, self.seed):
-            if name == best.chosen:
-                made = self.train(start(), split, about.mirrored)
-                if made is not None:
-                    return Outcome(*made, diagnosis, name)
-        return Outcome(network, None, diagnosis, AS_IT_CAME)
+        about.diagnosis = replace(about.diagnosis, memorised=False)
+        return self.done_again(best, about, network, data)
+
+    def done_again(
+        self, best: Outcome, about: Findings, network: Logits, data: Split
+    ) -> Outcome:
+        """What was best for the stand-in, done to ``network`` with all the data."""
+        as_it_came = Outcome(network, None, about.diagnosis, AS_IT_CAME)
+        repairs = {
+            name: rest for name, *rest in candidates(about, network, data, self.seed)
+        }
+        if best.chosen not in repairs:
+            return as_it_came
+        start, split = repairs[best.chosen]
+        outcome = as_it_came
+        for rounds in range(1, best.rounds + 1):
+            if rounds > 1:
+                more = self.once_more(outcome, about, data)
+                if more is None:
+                    break
+                _, start, split = more
+            made = self.train(start(), split, about.mirrored)
+            if made is None:
+                break
+            outcome = Outcome(*made, about.diagnosis, best.chosen, rounds)
+        return outcome
 
     def train(
         self, start: Logits, split: Split, mirrored: bool
@@ -156,15 +226,16 @@ class Bench:
         except TrainingDiverged:
             return None
 
-    def judge(
-        self, name: str, seconds: float, new: Tensor, came: Tensor, trust: Tensor
-    ) -> float:
-        """Note how a network did that is right on ``new`` (M,) of the slice, where the
-        one that came is on ``came``; its score, below all where it is not better."""
+    def judge(self, name: str, seconds: float, new: Tensor, now: Standing) -> float:
+        """Note how a network did that is right on ``new`` (M,) of the slice; its score,
+        below all where it is not better than the one that came."""
+        trust = now.found.trust
         score = float((trust * new).sum() / trust.sum().clamp(min=1e-9))
-        z = paired(trust * (new - came))
+        z = paired(trust * (new - now.came))
         self.tried.append(Tried(name, seconds, score, z))
-        return score if z > BETTER or name == AS_IT_CAME else -1.0
+        # by the labels as they are, too: the trust in them may be mistaken
+        harms = paired(new - now.came) < -WORSE
+        return score if (z > BETTER and not harms) or name == AS_IT_CAME else -1.0
 
     def out_of_time(self) -> bool:
         """Whether another training would probably end after the budget."""
@@ -179,15 +250,15 @@ def candidates(
     about = found.diagnosis
     classes = about.targets.shape[1]
     plain = replace(given, num_classes=classes)
-    soft = plain
-    if about.labels_wrong:
-        soft = replace(plain, targets=about.targets.to(given.inputs.device))
+    soft = softened(given, about) if about.labels_wrong else plain
     good = (about.bad_input < 0.5).to(given.inputs.device)
 
     def going_on() -> Logits:
         return copy_of(network)
 
-    if about.memorised:
+    if found.scorer is None:
+        yield AGAIN, lambda: fresh(network, seed), soft.subset(good)
+    elif about.memorised:
         yield FRESH_POSTERIOR, lambda: copy_of(found.scorer), soft.subset(good)
     elif about.labels_wrong:
         yield POSTERIOR, going_on, soft
@@ -195,6 +266,17 @@ def candidates(
         yield DROPPED, going_on, soft.subset(good)
         yield RETRAINED, lambda: fresh(network, seed), soft.subset(good)
     yield ON, going_on, plain
+
+
+def softened(given: Split, about: Diagnosis) -> Split:
+    """The same samples with the posterior of the true class as targets."""
+    targets = about.targets.to(given.inputs.device)
+    return replace(given, num_classes=targets.shape[1], targets=targets)
+
+
+def told(name: str, rounds: int) -> str:
+    """What a repair is called that was done several times."""
+    return name if rounds == 1 else f"{name}, {rounds} rounds"
 
 
 def correct(network: nn.Module, held: Split) -> Tensor:

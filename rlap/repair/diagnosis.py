@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from rlap.checks import check_gradients, check_model, check_seed, check_two_classes
-from rlap.repair.posterior import posterior, transition
-from rlap.repair.retraining import RECIPE, fresh_scorer
+from rlap.repair.posterior import anchors, posterior, transition
+from rlap.repair.retraining import RECIPE, cross_fitted, fresh_scorer
 from rlap.repair.samples import Logits, Samples
 from rlap.repair.scores import Seen, bad_inputs, look, out_of_fold
 from rlap.training.recipe import Recipe, check_recipe
@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 MEMORISED = 0.25  # of accuracy, that is lost from the data to a held-out slice
 FEWEST = 100  # samples, and
 FEWEST_OF_CLASS = 20  # of the median class, below which nothing is said
+PLENTY_OF_CLASS = 500  # the same, where the surest samples have often other labels:
+IGNORANT = 0.25  # share of those that do,
+RISING = 0.1  # and by how much larger it is among all samples
 NAMED = 0.1  # share beyond its own bad labels that a class may lose unnamed
 
 
@@ -91,9 +94,9 @@ class Diagnosis:
     @property
     def ranked(self) -> Tensor:
         """(N,) indices of the samples, the likeliest bad ones first."""
-        good = (1 - self.wrong_label) * (1 - self.bad_input)
-        doubt = 1e-3 * (1 - self.sure)  # where no label is wrong, the least sure first
-        return (good - doubt).argsort(stable=True)
+        unsure = self.sure.argsort(stable=True)  # first, where no label is wrong
+        wrong, bad = self.wrong_label[unsure], self.bad_input[unsure]
+        return unsure[torch.maximum(wrong, bad).argsort(descending=True, stable=True)]
 
     def to_frame(self) -> pd.DataFrame:
         """One row a sample, the likeliest bad ones first (needs pandas)."""
@@ -107,8 +110,8 @@ class Diagnosis:
     def report(self) -> str:
         """Three sentences: labels, inputs, network; then the notes, a line each."""
         if not self.told:
-            labels = f"{len(self.labels)} samples are too little to tell"
-            labels += " whether labels are wrong."
+            labels = f"{len(self.labels)} samples, as well as this network tells them "
+            labels += "apart, are too little to tell whether labels are wrong."
         elif self.labels_wrong:
             classes = int((self.transition.diagonal() < 1).sum())
             labels = f"{self.label_rate} of the labels are wrong, in {classes} of "
@@ -132,12 +135,12 @@ class Diagnosis:
 
 @dataclass
 class Findings:
-    """A diagnosis, and what a repair goes on with: the network that gave the scores,
-    P(label right) of the held-out slice's samples (M,), and whether mirror images are
-    as good as others."""
+    """A diagnosis, and what a repair goes on with: the network that gave the scores
+    (None: several did, each for what it had not seen), P(label right) of the held-out
+    slice's samples (M,), and whether mirror images are as good as others."""
 
     diagnosis: Diagnosis
-    scorer: nn.Module
+    scorer: nn.Module | None
     trust: Tensor | None
     mirrored: bool
 
@@ -195,52 +198,65 @@ def findings(
     memorised = None
     if slice_ is not None:
         memorised = seen.accuracy - slice_.accuracy > MEMORISED
-    scorer = network
+    scorer, honest = network, False
     if memorised:
         scorer = fresh_scorer(network, samples, recipe, seen.mirrored, seed)
         seen = look(scorer, samples, seen.mirrored)
         slice_ = look(scorer, held, seen.mirrored)
-    found, trust = _judge(seen, slice_, seed)
+        honest = seen.accuracy - slice_.accuracy > MEMORISED
+    if honest:  # the fresh one has learnt them by heart as well
+        parts = (samples.read()[0], held.read()[0], recipe, seen.mirrored, seed)
+        seen.probabilities, slice_.probabilities = cross_fitted(network, *parts)
+        scorer = None
+    found, trust = _judge(seen, slice_, seed, honest)
     found = replace(found, memorised=memorised)
     return Findings(found, scorer, trust, seen.mirrored)
 
 
-def _judge(seen: Seen, held: Seen | None, seed: int) -> tuple[Diagnosis, Tensor | None]:
+def _judge(
+    seen: Seen, held: Seen | None, seed: int, honest: bool = False
+) -> tuple[Diagnosis, Tensor | None]:
     """The diagnosis of what was seen, and P(label right) of a held-out slice's samples,
-    0 for bad inputs.
+    0 for bad inputs. ``honest``: what was seen are the predictions of networks that
+    have not been trained on the sample; else heads on the features give those.
 
     Bad inputs first: until they are out, they look like wrong labels."""
     p, given = seen.probabilities, seen.labels
     n, classes = p.shape
     counts = given.bincount(minlength=classes)
-    everyone = torch.ones(n, dtype=torch.bool)
-    heads = out_of_fold(seen.features, given, classes, everyone, seed)
-    both = (p + heads.probabilities) / 2
+    keep = torch.ones(n, dtype=torch.bool, device="cpu")
+    heads = None if honest else out_of_fold(seen.features, given, classes, keep, seed)
+    unseen = p if honest else heads.probabilities
     # the network may have learnt its worst inputs by heart, a new head has not
-    fit = heads.probabilities.gather(1, given[:, None]).squeeze(1)
+    fit = unseen.gather(1, given[:, None]).squeeze(1)
     bad = bad_inputs(seen, fit)
     keep = bad.probability < 0.5
-    if not keep.all():
+    if not keep.all() and not honest:
         heads = out_of_fold(seen.features, given, classes, keep, seed)
-        both = (p + heads.probabilities) / 2
+        unseen = heads.probabilities
+    both = (p + unseen) / 2
     told = n >= FEWEST and counts[counts > 0].float().median() >= FEWEST_OF_CLASS
-    matrix = torch.eye(classes)
+    matrices = [torch.eye(classes, device="cpu")] * 3
     if told:
-        matrix = transition(heads.probabilities[keep], given[keep])
+        matrices = transition(unseen[keep], given[keep])
+        told = told and not ignorant(unseen[keep], given[keep])
+    if not told:
+        matrices = [torch.eye(classes, device="cpu")] * 3
+    matrix = matrices[0]
     targets = posterior(both, matrix, given)
     wrong = 1 - targets.gather(1, given[:, None]).squeeze(1)
     sure, suggested = targets.max(1)
-    if torch.equal(matrix, torch.eye(classes)):
+    if torch.equal(matrix, torch.eye(classes, device="cpu")):
         sure = both.gather(1, given[:, None]).squeeze(1)  # how well the label fits
     found = Diagnosis(
         seen.ids, given, wrong, suggested, sure, targets, bad.probability,
-        _rate(wrong[keep], _joint_rate(matrix, targets[keep])),
+        _rate(wrong[keep], *(_joint_rate(m, targets[keep]) for m in matrices)),
         _rate(bad.probability), matrix, bad.statistic, None, bool(told),
         _notes(given, wrong, bad.probability, counts),
     )  # fmt: skip
     if held is None:
         return found, None
-    new = heads.predict(held.features)
+    new = held.probabilities if honest else heads.predict(held.features)
     other = (held.probabilities + new) / 2
     trust = posterior(other, matrix, held.labels)
     trust = trust.gather(1, held.labels[:, None]).squeeze(1)
@@ -258,15 +274,28 @@ def _judge(seen: Seen, held: Seen | None, seed: int) -> tuple[Diagnosis, Tensor 
     return found, trust
 
 
+def ignorant(p: Tensor, given: Tensor) -> bool:
+    """Whether p (N, C), predictions for samples not trained on, are too poor to tell
+    anything of the labels given (N,): the surest samples often have other labels, the
+    others still more often, and there are few. These may be wrong labels, or a network
+    that knows too little; nothing here can say which."""
+    wrong, sizes = anchors(p, given)
+    surest = float(wrong.sum() / sizes.sum().clamp(min=1))
+    rise = (p.argmax(1) != given).float().mean().item() - surest
+    counts = given.bincount()
+    few = counts[counts > 0].float().median() < PLENTY_OF_CLASS
+    return bool(few and surest > IGNORANT and rise > RISING)
+
+
 def _joint_rate(matrix: Tensor, targets: Tensor) -> float:
     """Share of wrong labels by the transition matrix and the share of each class."""
     return float((targets.mean(0) * (1 - matrix.diagonal())).sum())
 
 
-def _rate(probability: Tensor, other: float | None = None) -> Rate:
-    """The mean, from and to two standard errors beyond it or another estimate."""
+def _rate(probability: Tensor, *others: float) -> Rate:
+    """The mean, from and to two standard errors beyond it or other estimates."""
     value = probability.mean().item()
-    estimates = [value] if other is None else [value, other]
+    estimates = [value, *others]
     error = 2 * (value * (1 - value) / len(probability)) ** 0.5
     low, high = min(estimates) - error, max(estimates) + error
     return Rate(value, max(0.0, low), min(1.0, high))

@@ -1,9 +1,9 @@
 """Which label is wrong: the class that a sample more likely belongs to.
 
 Labels are taken to be drawn from the true class by a matrix T, T[c, j] = P(given j |
-true c). Two estimates make it: anchors say whether a class is mislabelled at all, the
-confident joint by how much. Then the mixing of classes by T is undone in what a network
-predicts, and Bayes' rule with the label that was given does the rest.
+true c). Two estimates make it: anchors say whether a class is mislabelled at all, they
+and the confident joint by how much. Then the mixing of classes by T is undone in what a
+network predicts, and Bayes' rule with the label that was given does the rest.
 
 Sources: the confident joint is Northcutt, Jiang and Chuang (JAIR 2021); anchors are
 Patrini et al. (CVPR 2017).
@@ -11,35 +11,67 @@ Patrini et al. (CVPR 2017).
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor
 
 STEPS = 30  # of expectation-maximisation
 ANCHORS = 0.1  # share of a class's samples that are its most confident
 FEWEST_ANCHORS = 20
+SUREST = 0.02  # the surest of them,
+FEWEST_SUREST = 5
+SURELY = 1.64  # standard errors
 MISLABELLED = 0.05  # share of wrong labels at the anchors below which there are none
 ROWS = 2**16  # samples at once
 TINY = 1e-12
 
 
-def anchor_rates(p: Tensor, given: Tensor) -> Tensor:
-    """Share of other labels among the samples most surely of each class, (C,).
+def anchors(
+    p: Tensor, given: Tensor, share: float = ANCHORS, fewest: int = FEWEST_ANCHORS
+) -> tuple[Tensor, Tensor]:
+    """Other labels among the samples most surely of each class, and how many samples
+    those are, both (C,).
 
     p: (N, C) predictions for samples that were not trained on; given: (N,) labels. As
-    many samples a class as a tenth of its labels, and at least 20 if there are.
+    many samples a class as a ``share`` of its labels, and at least ``fewest`` if there
+    are so many that it is the likeliest class of.
+
+    >>> p = torch.eye(2)[[0, 0, 1, 1]]
+    >>> anchors(p, torch.tensor([0, 1, 1, 1]))
+    (tensor([1., 0.]), tensor([2., 2.]))
+    """
+    wrong, sizes = (torch.zeros(p.shape[1], device="cpu") for _ in range(2))
+    for c in range(p.shape[1]):
+        own = int((given == c).sum())
+        likely = int((p.argmax(1) == c).sum())  # beyond them none is surely of it
+        size = min(max(fewest, round(share * own)), likely)
+        if size:
+            sizes[c] = size
+            wrong[c] = (given[p[:, c].topk(size).indices] != c).sum()
+    return wrong, sizes
+
+
+def anchor_rates(p: Tensor, given: Tensor) -> Tensor:
+    """Share of wrong labels among the anchors of each class, (C,).
+
+    Hard samples get fewer towards the surest, wrong labels do not. Where the surest of
+    the anchors, of all classes together, surely have fewer other labels than the rest,
+    the shares go down by as much: what was counted there were mistakes of the network.
 
     >>> p = torch.eye(2)[[0, 0, 1, 1]]
     >>> anchor_rates(p, torch.tensor([0, 1, 1, 1]))
     tensor([0.5000, 0.0000])
     """
-    rates = torch.zeros(p.shape[1])
-    for c in range(p.shape[1]):
-        own = int((given == c).sum())
-        likely = int((p.argmax(1) == c).sum())  # beyond them none is surely of it
-        size = min(max(FEWEST_ANCHORS, round(ANCHORS * own)), likely)
-        if size:
-            rates[c] = (given[p[:, c].topk(size).indices] != c).float().mean()
-    return rates
+    wrong, sizes = anchors(p, given)
+    surest, few = anchors(p, given, SUREST, FEWEST_SUREST)
+    rates = wrong / sizes.clamp(min=1)
+    usual, tail = (
+        float(x.sum() / n.sum().clamp(min=1))
+        for x, n in ((wrong, sizes), (surest, few))
+    )
+    error = (usual * (1 - usual) / max(1.0, float(few.sum()))) ** 0.5
+    return rates * (tail / usual) if tail < usual - SURELY * error else rates
 
 
 def confident_joint(p: Tensor, given: Tensor) -> Tensor:
@@ -55,7 +87,7 @@ def confident_joint(p: Tensor, given: Tensor) -> Tensor:
     classes = p.shape[1]
     counts = given.bincount(minlength=classes).float()
     own = p.gather(1, given[:, None]).squeeze(1)
-    sums = torch.zeros(classes).scatter_add_(0, given, own)
+    sums = torch.zeros(classes, device="cpu").scatter_add_(0, given, own)
     needed = torch.where(counts > 0, sums / counts.clamp(min=1), 2.0)
     reached = p.masked_fill(p < needed - 1e-6, -1.0)
     sure, likely = reached.max(1)
@@ -63,21 +95,44 @@ def confident_joint(p: Tensor, given: Tensor) -> Tensor:
     return index.bincount(minlength=classes**2).view(classes, classes).float()
 
 
-def transition(p: Tensor, given: Tensor) -> Tensor:
-    """T (C, C): P(given label | true class), a row of the identity for a class that is
-    not mislabelled.
+class Transition(NamedTuple):
+    """P(given label | true class), (C, C): the estimate, and the two that it is the
+    middle of, with fewer and with more wrong labels."""
+
+    middle: Tensor
+    fewer: Tensor
+    more: Tensor
+
+
+def transition(p: Tensor, given: Tensor) -> Transition:
+    """T from predictions p (N, C) for samples not trained on, and labels (N,).
+
+    Which classes a class is taken for is what the confident joint says. How often has
+    two answers. The joint counts mistakes of the network as wrong labels, too: too
+    many. Anchors are chosen by predictions that were learnt from the labels, which they
+    agree with more than others do: too few. The truth lies between. A class whose
+    anchors are right has a row of the identity.
 
     >>> p = torch.eye(2)[[0, 0, 1, 1]]
-    >>> transition(p, torch.tensor([0, 0, 1, 1]))
+    >>> transition(p, torch.tensor([0, 0, 1, 1])).middle
     tensor([[1., 0.],
             [0., 1.]])
     """
-    joint = confident_joint(p, given)
+    joint, sure = confident_joint(p, given), anchor_rates(p, given)
     # by rows alone: who is counted depends on the true class's probability. Columns
     # that were made to add up would favour the class of which more reach the mean
-    matrix = joint / joint.sum(1, keepdim=True).clamp(min=TINY)
-    clean = (anchor_rates(p, given) < MISLABELLED) | (joint.sum(1) == 0)
-    return torch.where(clean[:, None], torch.eye(len(joint)), matrix)
+    counts = joint.sum(1)
+    others = joint - joint.diag().diag()
+    others = others / others.sum(1, keepdim=True).clamp(min=TINY)
+    mistaken = 1 - joint.diagonal() / counts.clamp(min=TINY)
+    known = (sure >= MISLABELLED) & (others.sum(1) > 0)
+
+    def matrix(rates: Tensor) -> Tensor:
+        rates = torch.where(known, rates, 0.0)
+        return others * rates[:, None] + (1 - rates).diag()
+
+    fewer, more = torch.minimum(sure, mistaken), torch.maximum(sure, mistaken)
+    return Transition(matrix((fewer + more) / 2), matrix(fewer), matrix(more))
 
 
 def unmix(p: Tensor, matrix: Tensor, steps: int = STEPS) -> Tensor:

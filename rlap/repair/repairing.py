@@ -10,7 +10,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from rlap.checks import check_model, check_positive, check_seed
-from rlap.repair.bench import AS_IT_CAME, Bench, Tried
+from rlap.repair.bench import AS_IT_CAME, Bench, Tried, told
 from rlap.repair.diagnosis import Diagnosis
 from rlap.repair.retraining import RECIPE
 from rlap.repair.samples import Logits, Samples
@@ -105,7 +105,7 @@ def repair(
         best.history,
         replace(best.diagnosis, ids=ids),
         bench.tried,
-        best.chosen,
+        told(best.chosen, best.rounds),
         time.perf_counter() - began,
         bench.notes,
     )

@@ -7,13 +7,16 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from rlap.data.base import Split
 from rlap.network.copying import copy_of
 from rlap.network.layers import model_device, preserved_random_state
 from rlap.repair.samples import Logits, Samples
+from rlap.training.inference import predict
 from rlap.training.loop import train
 from rlap.training.recipe import Recipe
 
 RECIPE = Recipe(optimizer="adam", lr=1e-3, weight_decay=0.0)
+PARTS = 3  # of the data, each predicted by a network that has seen the others
 FEWEST = 100  # samples that a fresh scorer is trained on, however large they are
 SCORER_VALUES = 2**27  # float32 values of inputs that it is trained on, at most
 
@@ -29,10 +32,36 @@ def fresh_scorer(
     rows = None
     if len(samples) > most:
         generator = torch.Generator().manual_seed(seed)
-        rows = torch.randperm(len(samples), generator=generator)[:most].tolist()
+        rows = torch.randperm(len(samples), generator=generator, device="cpu")[
+            :most
+        ].tolist()
     split, _ = samples.read(rows)
     train(new, split, augmented(recipe, split.inputs, mirrored), seed=seed)
     return new
+
+
+def cross_fitted(
+    network: Logits,
+    given: Split,
+    held: Split,
+    recipe: Recipe,
+    mirrored: bool,
+    seed: int,
+) -> tuple[Tensor, Tensor]:
+    """Probabilities (N, C) for samples ``given`` by networks that were not trained on
+    them, a third each, and their mean (M, C) for ``held``, which none has seen: where
+    even a short training learns labels by heart, nothing else is honest."""
+    recipe = augmented(recipe, given.inputs, mirrored)
+    generator = torch.Generator().manual_seed(seed)
+    part = torch.randperm(len(given), generator=generator, device="cpu") % PARTS
+    own = torch.zeros(len(given), given.num_classes, device="cpu")
+    other = torch.zeros(len(held), given.num_classes, device="cpu")
+    for i in range(PARTS):
+        new = fresh(network, seed + i)
+        train(new, given.subset(part != i), recipe, seed=seed)
+        own[part == i] = predict(new, given.inputs[part == i]).softmax(1).cpu()
+        other += predict(new, held.inputs).softmax(1).cpu() / PARTS
+    return own, other
 
 
 def augmented(recipe: Recipe, inputs: Tensor, mirrored: bool) -> Recipe:

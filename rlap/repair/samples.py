@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Subset
 from torch.utils.data import Dataset as TorchDataset
 
-from rlap.checks import check_inputs, check_labels
+from rlap.checks import as_indices, check_inputs, check_labels
 from rlap.data.base import Split
 from rlap.network.layers import preserved_random_state
 
@@ -125,7 +125,7 @@ def tensor(values: Any) -> Tensor:
 def take(stored: Any, index: Any) -> Any:
     """Rows of a tensor, an array or a list, as stored."""
     if isinstance(stored, Tensor):
-        index = index if isinstance(index, slice) else torch.as_tensor(index)
+        index = index if isinstance(index, slice) else as_indices(index)
         return stored[index]
     if isinstance(stored, np.ndarray):
         return stored[index]

@@ -75,7 +75,7 @@ def look(model: nn.Module, samples: Samples, mirror: bool | None = None) -> Seen
             for name, rows in found.items():  # in place: no second copy at the end
                 if name not in kept:
                     shape = (len(samples), *rows.shape[1:])
-                    kept[name] = torch.empty(shape, dtype=rows.dtype)
+                    kept[name] = torch.empty(shape, dtype=rows.dtype, device="cpu")
                 kept[name][len(names) : len(names) + len(rows)] = rows
             names += ids
     p, labels = kept["p"], kept["labels"]
@@ -117,7 +117,10 @@ def projection(features: Tensor) -> Tensor | None:
     if d <= MOST_FEATURES:
         return None
     generator = torch.Generator().manual_seed(0)
-    matrix = torch.randn(d, MOST_FEATURES, generator=generator) / MOST_FEATURES**0.5
+    matrix = (
+        torch.randn(d, MOST_FEATURES, generator=generator, device="cpu")
+        / MOST_FEATURES**0.5
+    )
     return matrix.to(features.device)
 
 
@@ -157,7 +160,7 @@ def bad_inputs(seen: Seen, reference: Tensor) -> BadInputs:
     classes alike: classes form groups, too.
     """
     n = len(reference)
-    best, found = 0.0, BadInputs(torch.zeros(n))
+    best, found = 0.0, BadInputs(torch.zeros(n, device="cpu"))
     for i, name in enumerate(STATISTICS):
         values = seen.statistics[:, i].double()
         if n < 50 or values.std(correction=0) < 1e-6:
@@ -223,10 +226,10 @@ def out_of_fold(
     features: (N, d); labels: (N,); keep: (N,) bool, the samples to be trained on.
     """
     centre, scale = features.mean(0), features.std(0, correction=0).clamp(min=1e-6)
-    made = OutOfFold(torch.zeros(len(labels), classes), [], centre, scale)
+    made = OutOfFold(torch.zeros(len(labels), classes, device="cpu"), [], centre, scale)
     n = len(labels)
     generator = torch.Generator().manual_seed(seed)
-    fold = torch.randperm(n, generator=generator) % FOLDS
+    fold = torch.randperm(n, generator=generator, device="cpu") % FOLDS
     # at least 25 steps an epoch, or few samples are hardly trained on
     size = max(16, min(256, n // 30))
     recipe = Recipe(
@@ -245,7 +248,7 @@ def out_of_fold(
 
 def fresh_head(d: int, classes: int, seed: int) -> nn.Sequential:
     """Linear, ReLU, Linear on d features, drawn from ``seed`` alone."""
-    with torch.random.fork_rng(devices=[]):
+    with torch.device("cpu"), torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
         layers = (nn.Linear(d, HIDDEN), nn.ReLU(), nn.Linear(HIDDEN, classes))
         return nn.Sequential(*layers)

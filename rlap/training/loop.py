@@ -255,9 +255,9 @@ class TrainingRun:
     def order(self) -> Tensor:
         """The samples of an epoch, one batch after the other."""
         n, size = len(self.split), self.recipe.batch_size
-        order = torch.arange(n)
+        order = torch.arange(n, device="cpu")
         if self.recipe.shuffle:
-            order = torch.randperm(n, generator=self.generator)
+            order = torch.randperm(n, generator=self.generator, device="cpu")
         # BatchNorm has no variance over one sample
         return order[:-1] if n > size > 1 and n % size == 1 else order
 

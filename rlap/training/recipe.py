@@ -185,7 +185,7 @@ def augment(images: Tensor, recipe: Recipe, generator: torch.Generator) -> Tenso
     b, c, h, w = images.shape
 
     def draw(low: int, high: int) -> Tensor:
-        drawn = torch.randint(low, high + 1, (b, 1), generator=generator)
+        drawn = torch.randint(low, high + 1, (b, 1), generator=generator, device="cpu")
         return drawn.to(images.device)
 
     rows, cols = (

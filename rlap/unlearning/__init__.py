@@ -6,7 +6,12 @@ a new one. ``forget`` chooses a method's settings on samples that it holds out a
 what came of it; ``examine`` is the strict account beside retrained networks.
 """
 
-from rlap.unlearning.common.splits import ForgettingData, hold_out, split_class
+from rlap.unlearning.common.splits import (
+    ForgettingData,
+    hold_out,
+    split_class,
+    split_samples,
+)
 from rlap.unlearning.common.statistics import ClassStatistics, class_statistics
 from rlap.unlearning.examiner.evaluation import examine
 from rlap.unlearning.forgetting import Forgotten, forget
@@ -33,4 +38,5 @@ __all__ = [
     "relevance",
     "soft_prune",
     "split_class",
+    "split_samples",
 ]

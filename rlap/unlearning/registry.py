@@ -38,7 +38,8 @@ class Method:
     "retain" or "both"), and whether it ``trains``.
 
     ``settings``: options that ``rlap.unlearning.forget`` chooses from, the gentlest
-    first; ``several``: whether it forgets several classes at once.
+    first; ``several``: whether it forgets several classes at once; ``samplewise``:
+    whether its definition allows any set of samples to be forgotten, not only classes.
 
     >>> METHODS["ssd"].data
     'both'
@@ -49,50 +50,77 @@ class Method:
     trains: bool
     settings: Settings = field(default=({},))
     several: bool = True
+    samplewise: bool = False
 
     def __post_init__(self) -> None:
         check_one_of(self.data, DATA, "data")
 
     @own_precision()
     def __call__(
-        self, model: nn.Module, forget: Split, retain: Split | None, **options: object
+        self,
+        model: nn.Module,
+        forget: Split,
+        retain: Split | None,
+        *,
+        samplewise: bool = False,
+        **options: object,
     ) -> nn.Module:
-        """A new model that has forgotten the class of ``forget``."""
+        """A new model that has forgotten the classes of ``forget``; with ``samplewise``
+        these samples alone (``ValueError`` where the method forgets classes only)."""
+        if samplewise:
+            self.check_samplewise()
+            options["samplewise"] = True
         return self.function(model, forget, retain, **options)
+
+    def check_samplewise(self) -> None:
+        """Raise ``ValueError`` where the method forgets classes only."""
+        if not self.samplewise:
+            able = ", ".join(name for name, m in METHODS.items() if m.samplewise)
+            raise ValueError(
+                "this method forgets whole classes, by its definition; a set of "
+                f"samples can be forgotten by: {able}"
+            )
 
 
 # of the features' directions; the authors' default is 0.03, and their p a percentage
-ESC_SETTINGS = tuple({"share": share} for share in (0.01, 0.03, 0.1, 0.2, 0.4))
+ESC_SETTINGS = tuple({"share": share} for share in (0.004, 0.01, 0.03, 0.1, 0.4))
+ANY = {"samplewise": True}
 METHODS = {
-    "retrain": Method(forget_retrain, "retain", True),
+    "retrain": Method(forget_retrain, "retain", True, **ANY),
     "logit_mask": Method(forget_logit_mask, "none", False),
     "lra_npp": Method(forget_lra_npp, "forget", False),
     "lra_npp_layers": Method(forget_lra_npp_layers, "forget", False),
     "osp": Method(forget_osp, "both", False, several=False),
-    "ssd": Method(forget_ssd, "both", False),
+    "ssd": Method(forget_ssd, "both", False, **ANY),
     "svd_projection": Method(forget_svd_projection, "both", False),
-    "sap": Method(forget_sap, "retain", False),
+    "sap": Method(forget_sap, "retain", False, **ANY),
     "esc": Method(forget_esc, "forget", False, ESC_SETTINGS),
     "damp": Method(forget_damp, "both", False),
-    "fine_tune": Method(forget_fine_tune, "retain", True),
-    "neggrad_plus": Method(forget_neggrad_plus, "both", True),
-    "random_labels": Method(forget_random_labels, "both", True),
-    "salun": Method(forget_salun, "both", True),
-    "boundary_shrink": Method(forget_boundary_shrink, "forget", True),
-    "scrub": Method(forget_scrub, "both", True),
-    "delete": Method(forget_delete, "forget", True),
+    "fine_tune": Method(forget_fine_tune, "retain", True, **ANY),
+    "neggrad_plus": Method(forget_neggrad_plus, "both", True, **ANY),
+    "random_labels": Method(forget_random_labels, "both", True, **ANY),
+    "salun": Method(forget_salun, "both", True, **ANY),
+    "boundary_shrink": Method(forget_boundary_shrink, "forget", True, **ANY),
+    "scrub": Method(forget_scrub, "both", True, **ANY),
+    "delete": Method(forget_delete, "forget", True, **ANY),
 }
 OURS = frozenset(METHODS)
 
 
 def register(
-    name: str, *, data: str = "both", trains: bool = False, settings: Settings = ({},)
+    name: str,
+    *,
+    data: str = "both",
+    trains: bool = False,
+    settings: Settings = ({},),
+    samplewise: bool = False,
 ) -> Callable[[Callable[..., nn.Module]], Callable[..., nn.Module]]:
     """A decorator that adds one's own function to ``METHODS``; see ``Method``.
 
     The function takes (model, forget, retain) and options, leaves the model as it was
-    and returns a new one. One's own may be registered again, as when a notebook's cell
-    is run twice; the name of a method that comes with rlap is a ``ValueError``.
+    and returns a new one. One that is ``samplewise`` has an option of that name. One's
+    own may be registered again, as when a notebook's cell is run twice; the name of a
+    method that comes with rlap is a ``ValueError``.
 
     >>> @register("halved", data="none")
     ... def halved(model, forget, retain):
@@ -104,7 +132,8 @@ def register(
     def add(function: Callable[..., nn.Module]) -> Callable[..., nn.Module]:
         if name in OURS:
             raise ValueError(f"rlap has a method {name!r}; take another name")
-        METHODS[name] = Method(function, data, trains, tuple(settings))
+        given = {"samplewise": samplewise}
+        METHODS[name] = Method(function, data, trains, tuple(settings), **given)
         return function
 
     return add

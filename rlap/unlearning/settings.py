@@ -58,6 +58,8 @@ SVD_ALPHAS = {
 # (the authors take 1e-5 and "train")
 SHRINK_RATES = (1e-5, 3e-5, 1e-4, 3e-4, 1e-3)
 SHRINK_BATCHNORM = ("eval", "train")
+# of SCRUB; the authors take 5e-4
+SCRUB_RATES = (5e-4, 2e-3, 5e-3, 1e-2, 2e-2)
 # of SAP; gentlest first, the authors' five and what lies below
 SAP_ALPHAS = (1e6, 3e5, 1e5, 3e4, 1e4, 3e3, 1e3, 300.0, 100.0)
 # of OSP: where, what share of the channels, and the least strength; gentlest first
@@ -73,10 +75,16 @@ def selectivity(row: Mapping[str, float], start: Mapping[str, float]) -> float:
     return (start["forget"] - row["forget"]) - (start["retain"] - row["retain"])
 
 
-def best(curve: Sequence[Row], start: Mapping[str, float]) -> Row:
+def best(
+    curve: Sequence[Row], start: Mapping[str, float], samplewise: bool = False
+) -> Row:
     """The row of the largest selectivity, of equals the first; random units are a
-    control and never chosen. ``start``: the accuracies before forgetting."""
+    control and never chosen. ``start``: the accuracies before forgetting.
+    ``samplewise`` the row whose accuracy on the samples ("forget") is nearest to that
+    on samples never trained on ("retain")."""
     rows = [row for row in curve if row.get("select") != RANDOM]
+    if samplewise:
+        return min(rows, key=lambda row: round(abs(row["forget"] - row["retain"]), 9))
     return max(rows, key=lambda row: round(selectivity(row, start), 9))
 
 
@@ -301,6 +309,7 @@ def shrink_curve(
 def at_rate(
     model: nn.Module, trial: Trial, *, method: str, recipe: Recipe, lr: float, **given
 ) -> nn.Module:
-    """The result of a method that trains on the class alone, at another rate."""
-    recipe = replace(recipe, lr=lr)
-    return METHODS[method](model, trial.data.forget, None, recipe=recipe, **given)
+    """The result of a method that trains, at another rate."""
+    retain = trial.data.retain if METHODS[method].data == "both" else None
+    given |= {"recipe": replace(recipe, lr=lr), "samplewise": trial.data.samplewise}
+    return METHODS[method](model, trial.data.forget, retain, **given)

@@ -13,6 +13,7 @@ from rlap.training.recipe import Recipe
 from rlap.unlearning import settings
 from rlap.unlearning.common.splits import some
 from rlap.unlearning.common.statistics import class_statistics
+from rlap.unlearning.methods.distilled import SCRUBBING
 from rlap.unlearning.methods.lra_npp import forget_lra_npp
 from rlap.unlearning.methods.oneshot import dampened, importances
 from rlap.unlearning.methods.osp import last_stage, soft_prune, suited, usual_reading
@@ -50,10 +51,12 @@ class Asked:
     seed: int
 
     def options(self) -> dict[str, Any]:
-        """Recipe and seed, where the method trains."""
-        if not METHODS[self.method].trains:
-            return {}
-        return {"seed": self.seed} | ({"recipe": self.recipe} if self.recipe else {})
+        """Recipe and seed where the method trains; whether samples are forgotten."""
+        found: dict[str, Any] = {"samplewise": self.trial.data.samplewise}
+        if METHODS[self.method].trains:
+            found |= {"seed": self.seed}
+            found |= {"recipe": self.recipe} if self.recipe else {}
+        return found
 
 
 def tried(asked: Asked) -> Tried:
@@ -108,7 +111,8 @@ def tune_osp(asked: Asked) -> Tried:
 
 def tune_ssd(asked: Asked) -> Tried:
     data = asked.trial.data
-    found = importances(asked.model, data.forget, data.retain, seed=asked.seed)
+    given = {"seed": asked.seed, "samplewise": data.samplewise}
+    found = importances(asked.model, data.forget, data.retain, **given)
     return Tried(
         settings.ssd_curve(asked.model, asked.trial, found),
         lambda row: dampened(asked.model, found, **only(row, "alpha")),
@@ -147,6 +151,16 @@ def tune_rates(asked: Asked) -> Tried:
     )
 
 
+def tune_scrub(asked: Asked) -> Tried:
+    given = {"recipe": asked.recipe or SCRUBBING, "seed": asked.seed}
+    make = partial(
+        settings.at_rate, asked.model, asked.trial, method=asked.method, **given
+    )
+    rates = ({"lr": lr} for lr in settings.SCRUB_RATES)
+    rows = settings.curve(make, rates, asked.trial.valid)
+    return Tried(rows, lambda row: make(**only(row, "lr")))
+
+
 TUNERS: Mapping[str, Callable[[Asked], Tried]] = {
     "lra_npp_layers": tune_layers,
     "lra_npp": tune_last_layer,
@@ -156,4 +170,5 @@ TUNERS: Mapping[str, Callable[[Asked], Tried]] = {
     "sap": tune_sap,
     "boundary_shrink": tune_rates,
     "delete": tune_rates,
+    "scrub": tune_scrub,
 }

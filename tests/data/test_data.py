@@ -22,7 +22,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rlap import checks, data
-from rlap.data import archives, base, digits, images
+from rlap.data import archives, base, digits, human, images
 from rlap.data.base import Normalisation, Split, stratified_indices
 from rlap.files import digests, download
 
@@ -438,6 +438,52 @@ def test_cifar10_subsets(folders, tiny):
     assert torch.equal(one.train.inputs, whole.train.inputs[index])
     with pytest.raises(ValueError, match="size must be at most 100, not 101"):
         data.load("cifar10", train_size=101)
+
+
+@pytest.fixture
+def people(folders, tiny, monkeypatch):
+    """CIFAR-10N's labels for the small set, and what they are."""
+    npm_archive(folders / "data", tiny)
+    said = {
+        name: ((np.arange(TRAIN) + i) % 10).astype(np.uint8)
+        for i, (name, _) in enumerate(human.LABELS.values())
+    }
+    np.savez(folders / "data" / human.FILE, **said)
+    expected = {
+        kind: (name, hashlib.sha256(said[name].tobytes()).hexdigest())
+        for kind, (name, _) in human.LABELS.items()
+    }
+    monkeypatch.setattr(human, "LABELS", expected)
+    return said
+
+
+def test_what_people_said_of_the_same_images(folders, tiny, people):
+    clean = data.load("cifar10", train_size=50, seed=1)
+    noisy = data.load("cifar10n", train_size=50, seed=1, labels="aggregate")
+    assert torch.equal(clean.train.inputs, noisy.train.inputs)
+    rows = clean.rows.numpy()
+    assert (clean.train.labels.numpy() == tiny["train labels"][rows]).all()
+    assert (noisy.train.labels.numpy() == people["aggre_label"][rows]).all()
+    assert noisy.digest == data.data_digest("cifar10n", labels="aggregate")
+    assert noisy.digest != data.data_digest("cifar10n") != clean.digest
+    assert "aggregate" in data.available("cifar10n", labels="aggregate")[0]
+
+
+def test_labels_of_people_that_are_missing_or_changed(folders, people):
+    path = folders / "data" / human.FILE
+    people["worse_label"][0] += 1
+    np.savez(path, **people)
+    with pytest.raises(data.DamagedData, match="worse_label .* SHA-256"):
+        data.load("cifar10n")
+    path.write_bytes(b"no archive")
+    with pytest.raises(data.DamagedData, match="replace it"):
+        data.load("cifar10n")
+    path.unlink()
+    with pytest.raises(data.DataUnavailable, match="RLAP_DATA"):
+        data.load("cifar10n")
+    assert data.available("cifar10n") is None
+    with pytest.raises(ValueError, match="labels of CIFAR-10N"):
+        data.load("cifar10n", labels="best")
 
 
 def test_cifar10_downloaded(folders, tiny, monkeypatch, online):

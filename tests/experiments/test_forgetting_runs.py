@@ -19,6 +19,7 @@ from rlap.experiments.forgetting import account as forgetting_account
 from rlap.experiments.forgetting import ground as forgetting
 from rlap.experiments.forgetting.parameters import (
     RelevanceParameters,
+    RivalsParameters,
     SoftPruningParameters,
 )
 from rlap.experiments.parameters import NOTEBOOKS
@@ -30,7 +31,11 @@ from rlap.training.recipe import Recipe
 from rlap.unlearning.examiner.cost import Cost
 from rlap.unlearning.methods.lra_npp import SELECTIONS, forget_lra_npp
 
-KINDS = {"03_relevance": RelevanceParameters, "04_soft_pruning": SoftPruningParameters}
+KINDS = {
+    "03_relevance": RelevanceParameters,
+    "04_soft_pruning": SoftPruningParameters,
+    "07_rivals": RivalsParameters,
+}
 
 
 # --- parameters ---------------------------------------------------------------------
@@ -46,7 +51,8 @@ def test_the_cell_is_the_dataclass_and_tiers_fill_it(name):
     assert kind(**namespace) == kind(), "defaults of the cell and the class differ"
     for tier in TIERS:
         left = [k for k, v in asdict(kind(tier=tier).resolved()).items() if v is None]
-        assert set(left) <= {"top", "prune_units"}  # the method's own share
+        own = {"top", "prune_units"}  # the method's own share
+        assert set(left) <= own | {"forget_seed", "examine_seed"}  # as the seed
     assert kind(epochs=3).resolved().epochs == 3
     assert kind(forget="truck").label == CIFAR10_CLASSES.index("truck") == 9
 
@@ -76,6 +82,24 @@ def test_folders_name_class_and_network():
     assert folder_name(SoftPruningParameters(strength=0.001)) == (
         "smoke-ship-strength=0.001-s0"
     )
+
+
+def test_seeds_of_methods_and_judges_are_their_own():
+    run = RivalsParameters(seed=2, forget="cat")
+    usual = RelevanceParameters(seed=2, forget="cat")
+    assert (run.forgetting, run.draw) == (2, usual.draw) == (2, 23)
+    assert RivalsParameters(seed=2, forget_seed=7).forgetting == 7
+    assert RivalsParameters(seed=2, examine_seed=0).draw == 0
+
+
+def test_a_transformer_is_trained_with_adam(monkeypatch):
+    seen = {}
+    monkeypatch.setattr(
+        forgetting.arms, "fit", lambda *args, **given: seen.update(recipe=args[2])
+    )
+    for model, optimizer, lr in (("small", "sgd", 0.05), ("vit", "adam", 0.001)):
+        forgetting.fit(RivalsParameters(model=model, epochs=1), blobs(9), "cpu", seed=1)
+        assert (seen["recipe"].optimizer, seen["recipe"].lr) == (optimizer, lr)
 
 
 def test_estimates_know_the_three_kinds_of_run():
@@ -325,6 +349,16 @@ def test_the_grids_of_forgetting():
         for seed in range(3)
     }
     assert {r.seed for r in runs[len(first) :]} == {3, 4} and len(runs) == 10 * 2 * 5
+    runs = [j.parameters for j in jobs_of([grids / "forgetting_rivals.yaml"])]
+    usual = [r for r in runs if r.forget_seed is None and r.examine_seed is None]
+    ten = {(r.forget, r.model, r.seed) for r in usual if r.model != "vit"}
+    assert len(ten) == 10 * 2 * 5 and len(usual) == len(ten) + 3 * 3
+    assert {(r.forget_seed, r.examine_seed) for r in runs if r not in usual} == {
+        *((k, None) for k in range(1, 5)),
+        *((None, k) for k in range(1, 5)),
+    }
+    first = runs[:9]  # three classes and seeds with every method come first
+    assert {r.methods for r in first} == {"trained"} and len(set(first)) == 9
     runs = [j.parameters.resolved() for j in jobs_of([grids / "forgetting_osp.yaml"])]
     usual = [r for r in runs if r.strength == SoftPruningParameters().strength]
     assert len(usual) == 10 * 2 * 5 and {r.seed for r in usual} == set(range(5))

@@ -47,6 +47,18 @@ def test_all_are_stamped_drawn_and_closed(tmp_path):
     assert plt.get_fignums() == [], "a figure left open is shown twice"
 
 
+def test_a_relearning_that_diverged_has_no_mark():
+    known = {
+        "OSP": dict.fromkeys(figures.STILL_KNOWN, 0.2) | {"relearn_fresh_head": None},
+        "retrained": dict.fromkeys(figures.STILL_KNOWN, 0.4),
+    }
+    lines = figures.still_known(known, STAMP).axes[0].lines
+    assert [np.isnan(line.get_xdata()).sum() for line in lines[:4]] == [0, 0, 0, 1]
+    assert [line.get_xdata()[0] for line in lines[4:]] == [0.4, 0.4]
+    known["retrained"]["relearn_fresh_head"] = None
+    assert len(figures.still_known(known, STAMP).axes[0].lines) == 5
+
+
 def test_the_chosen_units_and_channels_are_orange():
     units = torch.tensor([0, 2])
     figure = figures.where_units_sit(randn(5), randn(5), {"x": units}, STAMP)

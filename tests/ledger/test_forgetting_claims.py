@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections import Counter
 from dataclasses import asdict
@@ -14,7 +15,14 @@ import pytest
 from rlap.data.images import CIFAR10_CLASSES
 from rlap.experiments import records
 from rlap.experiments.parameters import NOTEBOOKS
-from rlap.ledger.claims import CONTROL, PAPER, amount, by_family, forgetting_claims
+from rlap.ledger.claims import (
+    CONTROL,
+    PAPER,
+    amount,
+    by_family,
+    forgetting_claims,
+    rivals,
+)
 from rlap.ledger.claims.forgetting import ABOUT, claims, npp_claims, npp_controls
 from rlap.ledger.claims.quantities import (
     KNOWN,
@@ -28,10 +36,10 @@ from rlap.ledger.claims.quantities import (
 )
 from rlap.ledger.evidence import NPP, OSP, Place, Runs, file_records
 from rlap.ledger.verdicts import CONTRADICTED, INCONCLUSIVE, NOT_RUN, REPRODUCED
-from rlap.pages import forgetting as pages
+from rlap.pages.forgetting import papers as pages
 from rlap.unlearning.methods.lra_npp import SELECTIONS
 
-CLAIMS = claims()
+CLAIMS = [*claims(), *rivals.claims()]
 
 
 def filed(made: list[dict]) -> dict[Place, Runs]:
@@ -411,6 +419,7 @@ def test_rows_of_the_ledger():
     assert counts == {
         ("LRA-NPP", "small", None): per_paper["LRA-NPP"],
         ("OSP", "small", 0.001): per_paper["OSP"],
+        ("DAMP", "", None): per_paper["DAMP"],
     }
     by_key = {row.key: row for row in rows}
     for claim, found in judged(*next(iter(filed(all_classes(NPP)).items()))):
@@ -473,5 +482,31 @@ def test_the_page_says_what_the_records_say():
     )
     assert pages.left(nothing, "npp", "small").frame.empty
     assert "not run" in pages.verdicts(nothing, "npp").frame.iloc[0, 1]
-    with pytest.raises(LookupError, match="npp or osp"):
+    with pytest.raises(LookupError, match="npp, osp or rivals"):
         pages.left(book, "rlap", "small")
+
+
+def test_a_relearning_that_diverged_is_no_number():
+    """One class of one seed: no mean has it, no mark shows it, no claim is decided."""
+    made = all_classes(NPP)
+    (place, runs), *_ = filed(made).items()
+    told = nearer_by("lra_npp", "logit_mask", KNOWN["relearning with a new head"])
+    assert runs.values(told)[1] == 10
+    mine = made[0]["arms"]["lra_npp"]
+    for row in (mine, mine["relative"]):
+        row |= dict.fromkeys(k for k in row if k.startswith("relearn"))
+    del mine["relative"]["relearn"]  # as the examiner leaves it
+    assert told(made[0]) is None and told(made[1]) is not None
+    (place, runs), *_ = filed(made).items()
+    assert runs.values(told)[1] == 9
+    book = SimpleNamespace(places={place: runs}, forgetting=pd.DataFrame())
+    left = pages.left(book, "npp", "small").frame.set_index("method, %")
+    assert left.loc["LRA-NPP", "class, relearned"] == "90.0"  # of the other nine
+    known = pages.still_known_by(book, "npp", "small").data.set_index("method")
+    assert math.isnan(known.loc["LRA-NPP", "relearn_fresh_head"])
+    assert known.loc["LRA-NPP", "forget_test"] == 0
+    states = pages.methods(book, "npp").frame
+    own = states[(states["class"] == made[0]["parameters"]["forget"])
+                 & (states["method"] == "LRA-NPP")]  # fmt: skip
+    assert "class, relearned" not in set(own["what"]) and len(own) == 3
+    assert records.rounded(made[0])["arms"]["lra_npp"]["relearn_fresh_head"] is None

@@ -8,6 +8,9 @@ import pytest
 
 from rlap.ledger import verdicts
 from rlap.ledger.verdicts import (
+    CONTRADICTED,
+    INCONCLUSIVE,
+    NOT_RUN,
     Judgement,
     corrected,
     holm,
@@ -265,3 +268,34 @@ def test_the_columns_of_a_row():
     assert one["low"] is one["high"] is one["detectable"] is one["p_holm"] is None
     none = verdicts.tail(judge_gain([], 0.1))
     assert none["n"] == 0 and none["ours"] is None and "p_holm" not in none
+
+
+def test_few_seeds_are_counted_in_words():
+    assert judge_above([0.5], 0, 0.02).reason == "one seed; a verdict needs 3"
+    assert judge_above([0.5, 0.6], 0, 0.02).reason == "2 seeds; a verdict needs 3"
+    assert judge_above([], 0, 0.02).verdict == NOT_RUN
+
+
+def test_at_the_threshold_itself_nothing_lies_above():
+    """Values that do not spread: the interval is the threshold, and no more."""
+    assert judge_above([0.0] * 3, 0.0, 0.02).verdict == CONTRADICTED
+    assert judge_above([0.25] * 3, 0.25, 0.02).verdict == CONTRADICTED
+    assert judge_above([0.25] * 3, 0.25, 0.0).verdict == INCONCLUSIVE
+
+
+@pytest.mark.parametrize(
+    ("values", "from_where"),
+    [
+        ([0.5, -0.3, 0.4], 0.2),  # above the margin: only "above" is in question
+        ([-0.5, 0.3, -0.4], -0.22),  # below the threshold: only "short" is
+        ([0.31, -0.29, 0.01], -0.01),  # in between: the smaller p of the two
+        ([0.3, -0.3, 0.0], -0.02),
+    ],
+)
+def test_the_p_value_of_what_decides_nothing(values, from_where):
+    found = judge_above(values, 0.0, 0.02)
+    assert found.verdict == INCONCLUSIVE
+    assert found.p == pytest.approx(
+        verdicts.p_value(from_where, verdicts.standard_error(values), 3)
+    )
+    assert 0 < found.p <= 1

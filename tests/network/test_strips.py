@@ -179,7 +179,7 @@ def test_losses_agree_as_two_roundings_do(monkeypatch, amx):
         for found in (ours, other, full)
     )
     assert ours[-1] < ours[0] / 2
-    assert apart <= min(orders, precisions) / 10
+    assert apart <= min(orders, precisions) / 5
 
 
 def test_predictions_agree(monkeypatch, amx):

@@ -151,5 +151,52 @@ def test_all_of_them_make_one_page(tmp_path, monkeypatch):
     assert all(printed in text for printed in told.values())
     assert "## Every stage against an earlier commit of this repository" in text
     assert f"torch {torch.__version__}" in text and "load before it" in text
-    written = {p.stem for p in FOLDER.glob("*.py")} - {"run", "timing"}
+    written = {p.stem for p in FOLDER.glob("*.py")} - {"run", "timing", "abuse"}
     assert written == set(everything.SCRIPTS)
+
+
+@pytest.mark.parametrize("family", ["files", "inputs"])
+def test_a_campaign_of_abuse(family, monkeypatch, capsys):
+    """A few trials: each ends in one of three ways, and none in a fault."""
+    monkeypatch.syspath_prepend(str(FOLDER))
+    import abuse
+
+    none = {"kills": 0, "files": 0, "inputs": 0}
+    words = [w for k, n in {**none, family: 5}.items() for w in (f"--{k}", str(n))]
+    monkeypatch.setattr(sys, "argv", ["abuse.py", *words, "--seed", "1", "--verbose"])
+    assert abuse.main() == 0
+    told = capsys.readouterr().out
+    assert (
+        len(re.findall(rf"^{family}:\d (clean error|right answer): ", told, re.M)) == 5
+    )
+    numbers = re.search(rf"^{family}((?: +\d+){{4}})", told, re.M)[1]
+    tried, *ended = map(int, numbers.split())
+    assert tried == sum(ended) == 5 and ended[-1] == 0
+
+
+def test_a_campaign_tells_of_a_fault(monkeypatch, capsys):
+    monkeypatch.syspath_prepend(str(FOLDER))
+    import abuse
+
+    def lossy(rng, folder):
+        if rng.random() < 0.5:
+            raise abuse.Fault("a number is lost")
+        return abuse.RIGHT, "as it was"
+
+    monkeypatch.setitem(abuse.FAMILIES, "files", lossy)
+    words = ["abuse.py", "--kills", "0", "--inputs", "0", "--files", "20"]
+    monkeypatch.setattr(sys, "argv", words)
+    assert abuse.main() == 1
+    told = capsys.readouterr().out
+    faults = re.findall(r"^files:(\d+) fault: a number is lost$", told, re.M)
+    assert 0 < len(faults) < 20 and f"{20 - len(faults):>14}{len(faults):>14}" in told
+    monkeypatch.setattr(sys, "argv", ["abuse.py", "--only", f"files:{faults[0]}"])
+    assert abuse.main() == 1
+    right = ({*map(str, range(20))} - {*faults}).pop()
+    monkeypatch.setattr(sys, "argv", ["abuse.py", "--only", f"files:{right}"])
+    assert abuse.main() == 0
+
+
+@pytest.mark.slow
+def test_a_kill():
+    assert "kills:0 " in run("abuse.py", "--only", "kills:0")

@@ -250,6 +250,32 @@ def test_forgetting_by_soft_pruning(tmp_path):
     assert reading["forget"] == record["arms"]["osp"]["forget_test"]
 
 
+def test_the_rivals(tmp_path):
+    given = {**FORGETTING, "images": 6, "methods": "trained", "tuning_epochs": 1}
+    given |= {"forget": "cat", "forget_seed": 3, "out": str(tmp_path / "run")}
+    execute("07_rivals.ipynb", tmp_path / "executed.ipynb", **given)
+    record = records.read(tmp_path / "run")
+    arms = record["arms"]
+    chosen = ["esc", "sap", "svd_projection", "ssd", "osp", "lra_npp"]
+    assert list(arms) == [
+        "original", "retrained", "retrained again", "logit_mask", "damp", "damp_body",
+        "damp_head", "esc", *(f"{name}_chosen" for name in chosen), "lra_npp_layers",
+        "continued", "scrub_chosen", "delete_chosen",
+    ]  # fmt: skip
+    taken, start = record["settings"]["taken"], record["settings"]["start"]
+    assert set(taken) == {*chosen, "lra_npp_layers", "scrub", "delete"}
+    for name, row in taken.items():
+        assert row == best(record["settings"]["tried"][name], start), name
+    # the classifier alone has the original's features, and is not the whole of it
+    probes = [arms[k]["probe_linear_forget"] for k in ("original", "damp_head")]
+    assert probes[0] == probes[1]
+    assert {0 <= layer["scale"] <= 1 for layer in record["depth"].values()} == {True}
+    assert record["cannot"] == {}
+    assert len(record["depth"]) == 8 and set(record["bias"]) == set(arms)
+    assert all(len(digest) == 64 for digest in record["networks"].values())
+    assert list(record["networks"]) == list(arms)[:3]
+
+
 def test_unknown_parameter_stops_under_papermill(tmp_path):
     with pytest.raises(PapermillExecutionError, match="did you mean 'seed'"):
         execute("01_cifar10.ipynb", tmp_path / "executed.ipynb", sede=1)

@@ -82,7 +82,7 @@ def test_few_samples_are_too_little_to_tell():
     data, _ = flipped(blobs(60), "symmetric", 0.4)
     found = rlap.diagnose(trained(data), data)
     assert not found.told and not found.labels_wrong
-    assert "60 samples are too little to tell" in found.report()
+    assert "60 samples, as well as this network tells them apart" in found.report()
 
 
 def spoilt(n=600):
@@ -209,3 +209,18 @@ def test_labels_that_cannot_be(labels, says):
     labels = torch.arange(60) % 5 if labels is None else labels
     with pytest.raises(ValueError, match=says):
         rlap.diagnose(mlp(), (data.inputs, labels))
+
+
+def test_a_network_that_knows_too_little_is_not_taken_for_wrong_labels():
+    """Clean labels, few samples, classes that overlap: silence, not an alarm."""
+    generator = torch.Generator().manual_seed(0)
+    y = torch.arange(450) % 3
+    x = torch.randn(450, 6, generator=generator)
+    x[torch.arange(450), y] += 0.7
+    data = rlap.Split(x, y)
+    model = trained(data)
+    found = rlap.diagnose(model, data)
+    assert not found.told and not found.labels_wrong
+    assert "too little to tell" in found.report()
+    assert found.wrong_label.max() == 0 and found.label_rate.high == 0
+    assert found.ranked[0] == found.sure.argmin()

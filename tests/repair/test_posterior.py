@@ -5,6 +5,7 @@ import torch
 
 from rlap.repair.posterior import (
     anchor_rates,
+    anchors,
     confident_joint,
     posterior,
     transition,
@@ -40,10 +41,10 @@ def test_a_class_without_wrong_labels_at_its_anchors_is_left_alone():
     p = torch.stack([sure, 1 - sure], 1)
     given = torch.arange(200) // 100
     given[50:70] = 1  # none of the 20 surest of class 0
-    assert torch.equal(transition(p, given), torch.eye(2))
+    assert torch.equal(transition(p, given).middle, torch.eye(2))
     given = torch.arange(200) // 100
     given[:100:5] = 1  # 4 of the 20 surest
-    matrix = transition(p, given)
+    matrix = transition(p, given).middle
     assert matrix[0, 1] == pytest.approx(0.2, abs=0.05)
     assert torch.equal(matrix[1], torch.tensor([0.0, 1.0]))
 
@@ -90,3 +91,19 @@ def test_nothing_is_mixed_where_nothing_is_mislabelled():
     given = torch.arange(9) % 3
     found = posterior(p, torch.eye(3), given)
     assert torch.allclose(found, torch.nn.functional.one_hot(given, 3).float())
+
+
+def test_mistakes_that_end_towards_the_surest_are_no_wrong_labels():
+    """Of 200 samples a class the surest hundredths are right, 16 of the 20 surest
+    not: a hard class. Spread evenly, the same number are wrong labels."""
+    sure = torch.linspace(0.99, 0.6, 200)
+    p = torch.cat([torch.stack([sure, 1 - sure], 1), torch.stack([1 - sure, sure], 1)])
+    given = torch.arange(400) // 200
+    hard = given.clone()
+    hard[5:13], hard[205:213] = 1, 0
+    assert anchors(p, hard)[0].tolist() == [8, 8]
+    assert anchors(p, hard, share=0.02, fewest=5)[0].tolist() == [0, 0]
+    assert torch.equal(transition(p, hard).middle, torch.eye(2))
+    even = given.clone()
+    even[0:20:2], even[200:220:2] = 1, 0
+    assert anchor_rates(p, even).tolist() == [0.5, 0.5]

@@ -7,7 +7,8 @@ from test_diagnose import RECIPE, flat_net, flipped, spoilt, trained, wide
 from torch import nn
 
 import rlap
-from rlap.repair.bench import Bench, paired
+from rlap.repair.bench import Bench, Standing, paired
+from rlap.repair.diagnosis import Findings
 from rlap.repair.retraining import fresh
 from rlap.repair.samples import Logits
 
@@ -151,10 +152,49 @@ def test_the_paired_test_by_hand():
 def test_only_samples_with_trusted_labels_count():
     bench = Bench(RECIPE, None, 0, 0.0)
     new, came = torch.tensor([1.0, 1, 0, 0]), torch.tensor([0.0, 1, 1, 0])
-    bench.judge("a", 0.0, new, came, torch.tensor([1.0, 1, 0, 0]))
+
+    def standing(trust):
+        found = Findings(None, None, torch.tensor(trust), False)
+        return Standing(found, None, came, None, 0.0)
+
+    bench.judge("a", 0.0, new, standing([1.0, 1, 0, 0]))
     assert bench.tried[0].score == 1 and bench.tried[0].z == pytest.approx(1)
-    bench.judge("b", 0.0, new, came, torch.tensor([0.0, 1, 1, 0]))
+    bench.judge("b", 0.0, new, standing([0.0, 1, 1, 0]))
     assert bench.tried[1].score == 0.5 and bench.tried[1].z < 0
+
+
+def test_what_helped_is_done_again_while_it_helps():
+    """Of two rounds the second sees targets by the network of the first."""
+    given, held, test = cases("asymmetric", 0.45)
+    model = trained(given, recipe=rlap.Recipe(epochs=1, batch_size=32, lr=0.003))
+    few = rlap.Recipe(epochs=1, batch_size=32, lr=0.01)
+    found = rlap.repair(model, given, holdout=held, recipe=few)
+    names = [each.name for each in found.tried]
+    first = "trained on, towards the posterior of the true class"
+    assert names.index(f"{first}, 2 rounds") > names.index(first)
+    assert "rounds" in found.chosen and len(found.history.loss) == 1
+    assert accuracy(found.model, test) > accuracy(model, test)
+
+
+def test_labels_that_a_short_training_learns_by_heart_are_still_told():
+    """Where the fresh scorer memorises too, networks judge what they have not seen."""
+    generator = torch.Generator().manual_seed(0)
+    true = torch.arange(900) % 3
+    x = torch.randn(900, 20, generator=generator)
+    x[torch.arange(900), true] += 6
+    data = rlap.corrupt(
+        rlap.Split(x, true), kind="symmetric_exclusive", rate=0.3, seed=0
+    )
+    given, held = data.split.subset(range(675)), data.split.subset(range(675, 900))
+    net = nn.Sequential(nn.Linear(20, 256), nn.ReLU(), nn.Linear(256, 3))
+    by_heart = rlap.Recipe(epochs=40, batch_size=16, lr=3e-3, optimizer="adam")
+    rlap.train(net, given, by_heart)
+    found = rlap.diagnose(net, given, holdout=held, recipe=by_heart)
+    assert found.memorised
+    wrong = data.is_corrupted[:675]
+    assert rlap.metrics.auroc(found.wrong_label, wrong).value > 0.8
+    mended = rlap.repair(net, given, holdout=held, recipe=by_heart)
+    assert "retrained towards" in " ".join(each.name for each in mended.tried)
 
 
 def test_a_fresh_network_keeps_what_is_frozen_and_the_random_state():

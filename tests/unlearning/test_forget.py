@@ -67,7 +67,7 @@ def test_what_changes_nothing_says_so(learned, registry):
         found = forget(net, split, 1, method="nothing")
     assert not found.accepted and found.model is net
     register("sharpened")(lambda model, forget, retain: lowered(model, 1, -1e-3))
-    with pytest.warns(UserWarning, match="the class is recognised as before"):
+    with pytest.warns(UserWarning, match="it is recognised as before"):
         found = forget(net, split, 1, method="sharpened")
     assert found.model is net and "did not forget class 1" in found.word
     register("half")(lambda model, forget, retain: lowered(model, 1, 18.0))

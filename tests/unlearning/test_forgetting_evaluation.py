@@ -38,8 +38,10 @@ from rlap.unlearning.examiner.attacks import (
     tpr_at,
     without,
 )
+from rlap.unlearning.examiner.bias import given_back
 from rlap.unlearning.examiner.cost import measured
 from rlap.unlearning.examiner.evaluation import (
+    GAP,
     accuracies,
     average_gap,
     divergence,
@@ -338,7 +340,14 @@ def test_a_relearning_that_diverges_is_a_result(learned):
     assert found.steps == (0, 2, 4) and found.diverged == 2
     assert found.forget[1:] == found.retain[1:] == (0.0, 0.0)
     assert found.curve()["diverged"] == 2
-    assert "diverged" not in relearn(net, data, **half).curve()
+    assert found.numbers("x") == {"x": None, "x_others": None}
+    sound = relearn(net, data, **half)
+    assert "diverged" not in sound.curve()
+    assert sound.numbers("x") == {"x": sound.back, "x_others": sound.kept}
+    row, gold = {**dict.fromkeys(GAP, 0.5), "x": None}, dict.fromkeys((*GAP, "x"), 0.25)
+    assert "x" not in relative(row, [gold, gold])
+    assert "x" not in relative(gold, [row, gold])
+    assert relative(gold, [gold, gold])["x"] == 0
 
 
 def test_batches_of_relearning_have_as_many_of_each_class():
@@ -492,3 +501,35 @@ def test_several_classes_are_examined():
     same = ForgettingData.of(train_split, test, [1])
     pair = [loss_attack(net, each) for each in (one, same)]
     assert pair[0] == pair[1]
+
+
+# --- the bias alone -------------------------------------------------------------------
+
+
+def test_one_number_gives_back_what_one_number_took():
+    """Margins of the class 2, 1, -1 and of the others -3, 0, -1: the least shift of the
+    best is 0, and whatever was taken from the class's logit is given back."""
+    logits = torch.tensor(
+        [[2.0, 0, -9], [1, 0, -9], [0, 1, -9], [0, 3, -9], [0, 0, -9.0], [0, -9, 1]]
+    )
+    split = Split(logits, torch.tensor([0, 0, 0, 1, 2, 2]), None, 3)
+    data = ForgettingData.of(split, split, 0)
+
+    class Lowered(nn.Module):
+        def __init__(self, by: float) -> None:
+            super().__init__()
+            self.by = nn.Parameter(torch.tensor([by, 0.0, 0.0]))
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return x - self.by
+
+    for by in (0.0, 40.0, 1e6):
+        found = given_back(Lowered(by), data, data)
+        # the third of the class would cost one of the others
+        assert found.forget == pytest.approx(2 / 3) and found.retain == 2 / 3
+        assert found.shift == pytest.approx(by, abs=1.01), by
+        # of 9 pairs: margins 2, 1, -1 beat -3, 0, -1 in 8, and tie in one
+        assert found.auc == pytest.approx((3 + 3 + 1 + 0.5) / 9)
+    masked = ForgettingData.of(split, split, 0)
+    net = METHODS["logit_mask"](nn.Sequential(nn.Linear(3, 3)), masked.forget, None)
+    assert math.isfinite(given_back(net, masked, masked).shift)

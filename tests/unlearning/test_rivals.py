@@ -136,7 +136,7 @@ def test_statistics_stay_where_told_and_a_loss_that_is_lost_stops():
     assert moved == {"train": True, "eval": False}
     with pytest.raises(ValueError, match="unknown batchnorm 'update'"):
         METHODS["delete"](net, forget, None, batchnorm="update")
-    wild = replace(ONCE, epochs=30, lr=1e6)
+    wild = replace(ONCE, epochs=30, lr=1e30)
     with pytest.raises(TrainingDiverged, match="lower the rate"):
         METHODS["scrub"](net, forget, retain, max_epochs=30, recipe=wild)
     with untouched(net):  # dropout's draws come from the seed as well

@@ -181,13 +181,15 @@ def split_indices(
         ValueError: unknown ``how``, or a single speaker.
     """
     checks.check_one_of(how, SPLITS, "split")
-    in_test = torch.zeros(len(labels), dtype=torch.bool)
+    in_test = torch.zeros(len(labels), dtype=torch.bool, device="cpu")
     if how == "random":
         size = round(len(labels) / _PARTS)
         in_test[stratified_indices(labels, size, seed)] = True
     else:
         chosen = _test_speakers(labels, speakers, seed)
-        in_test = torch.tensor([speaker in chosen for speaker in speakers])
+        in_test = torch.tensor(
+            [speaker in chosen for speaker in speakers], device="cpu"
+        )
     return (~in_test).nonzero().squeeze(1), in_test.nonzero().squeeze(1)
 
 
@@ -201,15 +203,17 @@ def _test_speakers(labels: Tensor, speakers: Sequence[str], seed: int) -> set[st
     if len(everybody) < 2:
         raise ValueError("a split by speaker needs at least two speakers")
     number = {speaker: i for i, speaker in enumerate(everybody)}
-    counts = torch.zeros(len(everybody), int(labels.max()) + 1, dtype=torch.int64)
-    rows = torch.tensor([number[speaker] for speaker in speakers])
-    counts.index_put_((rows, labels), torch.tensor(1), accumulate=True)
+    counts = torch.zeros(
+        len(everybody), int(labels.max()) + 1, dtype=torch.int64, device="cpu"
+    )
+    rows = torch.tensor([number[speaker] for speaker in speakers], device="cpu")
+    counts.index_put_((rows, labels), torch.tensor(1, device="cpu"), accumulate=True)
     missing = counts.sum(dim=0)  # what the test part lacks of each class
     counts = _PARTS * counts
     generator = torch.Generator().manual_seed(checks.check_seed(seed))
-    order = torch.randperm(len(everybody), generator=generator)
+    order = torch.randperm(len(everybody), generator=generator, device="cpu")
     counts = counts[order]
-    chosen = torch.zeros(len(everybody), dtype=torch.bool)
+    chosen = torch.zeros(len(everybody), dtype=torch.bool, device="cpu")
     for i, own in enumerate(counts):
         if _off(missing - own) < _off(missing):
             missing = missing - own

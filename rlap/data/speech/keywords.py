@@ -133,7 +133,7 @@ def _parts(
             size = min(size, len(part)) if cap else size
             part = part[stratified_indices(labels[part], size, seed)]
         generator = torch.Generator().manual_seed(seed)
-        parts.append(part[torch.randperm(len(part), generator=generator)])
+        parts.append(part[torch.randperm(len(part), generator=generator, device="cpu")])
     return parts
 
 

@@ -21,6 +21,7 @@ from rlap.unlearning.examiner.evaluation import examine, relative
 from rlap.unlearning.methods.lra_layers import trained_layers
 
 WATCHED = 100  # test samples of the class, and of the others, that watch relearning
+CHOSEN = "_chosen"  # an arm at the setting that held-out samples chose
 # what is said of an arm in tables and figures; after a slash, the network it is of
 TITLES = {
     "original": "original",
@@ -29,14 +30,10 @@ TITLES = {
     "logit_mask": "logit mask",
     "lra_npp": "LRA-NPP",
     "lra_npp_target": "LRA-NPP, one class's weights",
-    "lra_npp_chosen": "LRA-NPP, chosen",
     "lra_npp_layers": "LRA-NPP through layers, chosen",
     "osp": "OSP",
-    "osp_chosen": "OSP, chosen",
     "ssd": "SSD",
-    "ssd_chosen": "SSD, chosen",
     "svd_projection": "SVD projection",
-    "svd_projection_chosen": "SVD projection, chosen",
     "continued": "trained on, nothing forgotten",
     "fine_tune": "fine-tune",
     "neggrad_plus": "NegGrad+",
@@ -47,6 +44,8 @@ TITLES = {
     "delete": "DELETE",
     "esc": "ESC",
     "damp": "DAMP (reconstructed)",
+    "damp_body": "DAMP, all but the classifier",
+    "damp_head": "DAMP, the classifier alone",
     "sap": "SAP, for a class",
 }
 
@@ -54,7 +53,9 @@ TITLES = {
 def title(arm: str) -> str:
     """An arm as a reader should see it: "plain/osp" is "OSP (plain network)"."""
     network, _, name = arm.rpartition("/")
-    shown = TITLES.get(name, name.replace("_", " "))
+    method = name.removesuffix(CHOSEN)
+    shown = TITLES.get(method, method.replace("_", " "))
+    shown += ", chosen" if method != name else ""
     return f"{shown} ({network} network)" if network else shown
 
 

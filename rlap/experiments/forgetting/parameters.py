@@ -1,4 +1,4 @@
-"""The parameters of the two notebooks that forget a class, and what their tiers make of
+"""The parameters of the notebooks that forget a class, and what their tiers make of
 them."""
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ METHODS = ("one_shot", "trained")
 
 @dataclass(frozen=True)
 class ForgettingParameters(Parameters):
-    """What both have; ``None`` leaves a choice to the tier.
+    """What all have; ``None`` leaves a choice to the tier.
 
     One run forgets one class of one network: all methods share the network, the
     retrained ones they are measured by, and the data.
@@ -29,7 +29,7 @@ class ForgettingParameters(Parameters):
     tier: str = choice("smoke", *TIERS)
     seed: int = between(0, 0)
     forget: str = choice("ship", *CIFAR10_CLASSES)
-    model: str | None = choice(None, None, "small", "vgg", "resnet18")
+    model: str | None = choice(None, None, "small", "vgg", "resnet18", "vit")
     train_size: int | None = between(None, 500, 50_000)
     test_size: int | None = between(None, 100, 10_000)
     epochs: int | None = between(None, 1)
@@ -76,6 +76,29 @@ class SoftPruningParameters(ForgettingParameters):
     reading: str = choice("batchnorm", *READINGS)
     pooling: str = choice("max", *POOLINGS)
     out: str = ""
+
+
+@dataclass(frozen=True)
+class RivalsParameters(ForgettingParameters):
+    """Parameters of notebook 07, the rivals: data and networks are those of notebook 03
+    for the same ``seed``; what forgets and what judges may have others."""
+
+    methods: str = choice("one_shot", *METHODS)
+    tuning_epochs: int | None = between(None, 1)
+    images: int | None = between(None, 1, 1000)
+    forget_seed: int | None = between(None, 0)
+    examine_seed: int | None = between(None, 0)
+    out: str = ""
+
+    @property
+    def forgetting(self) -> int:
+        """The seed of the methods."""
+        return self.seed if self.forget_seed is None else self.forget_seed
+
+    @property
+    def draw(self) -> int:
+        """The seed of all that judges."""
+        return super().draw if self.examine_seed is None else self.examine_seed
 
 
 # a fifth of train_size is held out, for the images that a method may look at and for

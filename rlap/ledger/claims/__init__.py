@@ -1,8 +1,8 @@
 """What the three papers claim, and what our records say of it.
 
-``noise`` and ``forgetting`` list the claims, each with its rule; ``rules`` has the
-rules, ``quantities`` what they measure in one record. Here they are judged: Holm's
-correction runs over a family of claims in one place.
+``noise``, ``forgetting`` and ``rivals`` list the claims, each with its rule; ``rules``
+has the rules, ``quantities`` what they measure in one record. Here they are judged:
+Holm's correction runs over a family of claims in one place.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from rlap.ledger.claims import forgetting, noise
+from rlap.ledger.claims import forgetting, noise, rivals
 from rlap.ledger.claims.rules import CONTROL, PAPER, RLAP, Claim, ClaimRow
 from rlap.ledger.counts import amount
 from rlap.ledger.evidence import Evidence, Runs
@@ -58,9 +58,9 @@ def at_place(
 
 
 def forgetting_claims(evidence: Evidence, margin: float = MARGIN) -> list[ClaimRow]:
-    """Every claim of the other two papers at each place (network, tier, strength of a
-    penalty) that was run; for a paper without runs, a row a claim, not run."""
-    claims, rows = forgetting.claims(margin), []
+    """Every claim of the papers on forgetting at each place (network, tier, strength of
+    a penalty) that was run; for a paper without runs, a row a claim, not run."""
+    claims, rows = [*forgetting.claims(margin), *rivals.claims(margin)], []
     run = {forgetting.ABOUT[place.notebook] for place in evidence.files}
     for place, runs in sorted(evidence.files.items()):
         here = [c for c in claims if c.about == forgetting.ABOUT[place.notebook]]

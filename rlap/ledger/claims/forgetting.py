@@ -31,11 +31,11 @@ from rlap.ledger.claims.rules import (
     above,
     above_each,
 )
-from rlap.ledger.evidence import NPP, OSP
+from rlap.ledger.evidence import NPP, OSP, RIVALS
 from rlap.ledger.verdicts import MARGIN
 from rlap.unlearning.methods.lra_npp import SELECTIONS
 
-ABOUT = {NPP: "LRA-NPP", OSP: "OSP"}
+ABOUT = {NPP: "LRA-NPP", OSP: "OSP", RIVALS: "DAMP"}
 AUTHORS_LEFT = 0.0526  # in their result files: training images, mean of five runs
 SAVED = 0.9  # of retraining's seconds, to be called cheap
 MILLISECONDS = 0.1  # seconds, on a busy machine

@@ -206,13 +206,16 @@ def distance(relative: Mapping[str, float], name: str) -> float:
 
 def nearer_by(arm: str, other: str, measures: Sequence[str]) -> Quantity:
     """By how much an arm is nearer to the retrained networks than another: the mean of
-    its distances over ``measures``; None where a record lacks either."""
+    its distances over ``measures``; None where a record lacks either, or a relearning
+    of one diverged and has no number."""
 
     def of(record: Mapping) -> float | None:
         arms = record["arms"]
         if arm not in arms or other not in arms:
             return None
         ours, theirs = (arms[name]["relative"] for name in (arm, other))
+        if any(one.get(m) is None for one in (ours, theirs) for m in measures):
+            return None
         return fmean(distance(theirs, m) - distance(ours, m) for m in measures)
 
     return of

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from rlap.checks import check_logit_values, check_model
+from rlap.checks import check_gradients, check_logit_values, check_model
 from rlap.data.base import Split
 from rlap.network.copying import copy_of
 from rlap.network.layers import (
@@ -24,9 +24,10 @@ MASKED = -1e9  # of a logit; finite, so that everything that reads it goes on wo
 
 
 def forgotten_classes(
-    forget: Split, retain: Split | None, classes: int
+    forget: Split, retain: Split | None, classes: int, samplewise: bool = False
 ) -> tuple[int, ...]:
-    """The classes of ``forget``, none of which may occur in ``retain``.
+    """The classes of ``forget``, none of which may occur in ``retain``, unless it is
+    ``samplewise``.
 
     Raises ``TypeError`` for anything that is no split, ``ValueError`` for a class that
     the model does not have, one also retained, and where nothing else is left.
@@ -35,6 +36,8 @@ def forgotten_classes(
         if not isinstance(split, Split) and (split is not None or name == "forget"):
             raise TypeError(f"{name} must be a Split, not {type(split).__name__}")
     labels = labels_of(forget.labels.unique().tolist(), classes)
+    if samplewise:
+        return labels
     if len(labels) == classes:
         raise ValueError("the forget set holds every class that the model has")
     if retain is not None and (both := is_one_of(retain.labels, labels)).any():
@@ -67,13 +70,15 @@ def begin(
     both: bool = False,
     single: bool = False,
     trains: bool = False,
+    samplewise: bool = False,
 ) -> Start:
     """Check the sets and copy the model, which is never touched itself.
 
     The copy is in eval mode. With ``both`` the method cannot do without the retain
     set: None is a ``TypeError``; with ``single`` it forgets one class at a time: more
     are a ``ValueError``, as is a model that returns probabilities; with ``trains`` the
-    model has to return logits in train mode, too.
+    model has to return logits in train mode, too; with ``samplewise`` samples of any
+    classes are forgotten, which the retain set may have as well.
     """
     check_model(model)
     if not isinstance(forget, Split):
@@ -83,8 +88,9 @@ def begin(
     new = copy_of(model).eval()
     logits, last = last_layer(new, forget.inputs[:8])
     check_logit_values(logits)
-    labels = forgotten_classes(forget, retain, logits.shape[1])
+    labels = forgotten_classes(forget, retain, logits.shape[1], samplewise)
     if trains:
+        check_gradients()
         check_train_mode(model, (forget if retain is None else retain).inputs[:2])
     if single and len(labels) > 1:
         raise ValueError(

@@ -53,6 +53,42 @@ def split_class(split: Split, label: Label) -> tuple[Split, Split]:
     return split.subset(chosen), split.subset(~chosen)
 
 
+def split_samples(split: Split, chosen: Tensor) -> tuple[Split, Split]:
+    """The ``chosen`` samples (forget set), whatever their classes, and all others.
+
+    ``chosen``: (N,) bool, or indices. Raises ``ValueError`` for none, for all and for
+    indices that are out of range or there twice, ``TypeError`` for anything else.
+
+    >>> split = Split(torch.rand(6, 2), torch.arange(6) % 3)
+    >>> forget, retain = split_samples(split, torch.tensor([0, 1]))
+    >>> len(forget), len(retain)
+    (2, 4)
+    """
+    n = len(split)
+    if (
+        not isinstance(chosen, Tensor)
+        or chosen.dim() != 1
+        or chosen.is_floating_point()
+    ):
+        raise TypeError(
+            "the samples to forget must be a tensor of indices, or (N,) bool"
+        )
+    if chosen.dtype != torch.bool:
+        index, chosen = chosen.cpu(), torch.zeros(n, dtype=torch.bool)
+        if len(index) and not 0 <= int(index.min()) <= int(index.max()) < n:
+            raise ValueError(f"the samples to forget must be indices from 0 to {n - 1}")
+        chosen[index] = True
+        if int(chosen.sum()) != len(index):
+            raise ValueError("a sample to forget is named twice")
+    if len(chosen) != n or not 0 < int(chosen.sum()) < n:
+        raise ValueError(
+            f"{int(chosen.sum())} of {len(chosen)} samples are to be forgotten, of a "
+            f"split of {n}: take some and not all"
+        )
+    chosen = chosen.to(split.inputs.device)
+    return split.subset(chosen), split.subset(~chosen)
+
+
 @dataclass(frozen=True)
 class ForgettingData:
     """Training and test samples of the class to forget and of all others.
@@ -60,7 +96,9 @@ class ForgettingData:
     ``forget`` and ``retain`` were trained on; ``forget_test`` and ``retain_test`` are
     for the final account only. To choose settings, hold samples out of the training set
     first (``hold_out``) and take those for the test. ``label`` may be several classes;
-    ``labels`` has them as a tuple.
+    ``labels`` has them as a tuple. Of samples to forget, whatever their classes
+    (``of_samples``), it is empty, and both test sets are all samples that were never
+    trained on.
 
     >>> split = Split(torch.rand(6, 2), torch.arange(6) % 3)
     >>> ForgettingData.of(split, split, label=2).forget.labels
@@ -78,9 +116,26 @@ class ForgettingData:
         """Divide both splits; ``ValueError`` when the class is absent from one."""
         return cls(label, *split_class(train, label), *split_class(test, label))
 
+    @classmethod
+    def of_samples(cls, train: Split, test: Split, chosen: Tensor) -> ForgettingData:
+        """The ``chosen`` samples of ``train`` are to be forgotten: ``split_samples``.
+
+        >>> split = Split(torch.rand(6, 2), torch.arange(6) % 3)
+        >>> ForgettingData.of_samples(split, split, torch.tensor([0, 1])).samplewise
+        True
+        """
+        return cls((), *split_samples(train, chosen), test, test)
+
+    @property
+    def samplewise(self) -> bool:
+        """Whether samples are to be forgotten, and no class."""
+        return self.label == ()
+
     @property
     def labels(self) -> tuple[int, ...]:
-        """The classes to forget."""
+        """The classes to forget; none where samples are."""
+        if self.samplewise:
+            return ()
         return labels_of(self.label, max(self.forget.num_classes, 1))
 
 
@@ -95,7 +150,7 @@ def hold_out(split: Split, share: float, seed: int = 0) -> tuple[Split, Split]:
     """
     size = round(check_inside(share) * len(split))
     chosen = stratified_indices(split.labels, size, seed)
-    held = torch.zeros(len(split), dtype=torch.bool)
+    held = torch.zeros(len(split), dtype=torch.bool, device="cpu")
     held[chosen] = True
     held = held.to(split.inputs.device)
     return split.subset(~held), split.subset(held)
@@ -118,4 +173,6 @@ def some(split: Split, samples: int | None, seed: int) -> Split:
     if samples is None or check_count(samples, "samples") >= len(split):
         return split
     generator = torch.Generator().manual_seed(check_seed(seed))
-    return split.subset(torch.randperm(len(split), generator=generator)[:samples])
+    return split.subset(
+        torch.randperm(len(split), generator=generator, device="cpu")[:samples]
+    )

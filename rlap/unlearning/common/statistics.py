@@ -13,6 +13,7 @@ from rlap.checks import check_finite, check_one_of, check_seed
 from rlap.data.base import Split
 from rlap.files import digests
 from rlap.files.download import atomic
+from rlap.files.tensors import read_tensors
 from rlap.network.following import following_batchnorm
 from rlap.network.layers import check_calls, get_layer, model_device, reading
 from rlap.network.watching import Call, watching
@@ -63,7 +64,9 @@ class ClassStatistics:
         ``soft_prune`` weakens as many channels, as strongly, but any."""
         generator = torch.Generator().manual_seed(check_seed(seed))
         orders = {
-            name: torch.randperm(m.shape[1], generator=generator).to(m.device)
+            name: torch.randperm(m.shape[1], generator=generator, device="cpu").to(
+                m.device
+            )
             for name, m in self.means.items()
         }
         return replace(
@@ -89,16 +92,9 @@ class ClassStatistics:
     @classmethod
     def load(cls, path: str | Path) -> ClassStatistics:
         """Read what ``save`` wrote; ``ValueError`` for any other file."""
-        from safetensors import SafetensorError, safe_open
-
-        try:
-            with safe_open(path, framework="pt") as file:
-                about = file.metadata() or {}
-                tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
-        except SafetensorError as error:
-            raise ValueError(f"{path} is not a safetensors file: {error}") from error
-        if about.get("format") != FORMAT:
-            raise ValueError(f"{path} holds no class statistics written by rlap")
+        about, tensors = read_tensors(
+            path, FORMAT, "holds no class statistics written by rlap"
+        )
         layers, sites = (about[key].split("\n") for key in ("layers", "sites"))
         return cls(
             {name: tensors[f"means/{name}"] for name in layers},

@@ -158,7 +158,7 @@ def _attack(
         return score(answers.log_probabilities(model, part), answers.labels(part))
 
     sides = [
-        scored(part)[torch.randperm(len(split), generator=generator)[:n]]
+        scored(part)[torch.randperm(len(split), generator=generator, device="cpu")[:n]]
         for part, split in (("retain", data.retain), ("retain_test", data.retain_test))
     ]
     x = torch.cat([sides[0][: n // 2], sides[1][: n // 2]])[:, None].numpy()
@@ -228,13 +228,13 @@ def loss_attack(model: nn.Module, data: ForgettingData | Answers) -> LossAttack:
 def without(log_p: Tensor, labels: Sequence[int]) -> Tensor:
     """Log-probabilities (N, C - k) of the other classes than ``labels``,
     renormalised."""
-    others = ~is_one_of(torch.arange(log_p.shape[1]), labels)
+    others = ~is_one_of(torch.arange(log_p.shape[1], device="cpu"), labels)
     return log_p[:, others].log_softmax(1)
 
 
 def separation(members: Tensor, others: Tensor) -> Estimate:
     """AUC, with its interval, of a score that should be larger for ``members``."""
-    truth = torch.arange(len(members) + len(others)) < len(members)
+    truth = torch.arange(len(members) + len(others), device="cpu") < len(members)
     return auroc(torch.cat([members, others]), truth)
 
 
@@ -267,7 +267,7 @@ def told_from_retrain_auc(
     n, labels = len(answers.data.forget), answers.data.labels
     if n < 4:
         raise ValueError("telling two models apart needs at least 4 samples to forget")
-    order = torch.randperm(n, generator=generator)
+    order = torch.randperm(n, generator=generator, device="cpu")
     found = [answers.log_probabilities(net, "forget") for net in (model, retrained)]
     rows = [without(log_p, labels).clamp(min=FLOOR)[order] for log_p in found]
     attacker = make_pipeline(

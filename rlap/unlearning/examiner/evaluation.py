@@ -133,8 +133,14 @@ def examine(
     them, the edits of a last layer. Where the logits are not the output of an nn.Linear
     there is no last layer to probe or to draw anew, and where its weight is computed
     from other parameters none to draw anew: with a warning, the row goes without
-    ``probe_*`` or ``relearn_fresh_head*``. Raises ``ValueError`` unless two retrained
+    ``probe_*`` or ``relearn_fresh_head*``. Where relearning diverged its numbers are
+    None. Raises ``ValueError`` unless two retrained
     models are given that answer differently.
+
+    Of samples to forget (``ForgettingData.of_samples``) there is no class that features
+    could know or that could come back: the row goes without. What tells of them is
+    ``forget_gap`` (accuracy on them less that on samples never trained on), the
+    attacks, and the difference from networks that were retrained without them.
 
     >>> from rlap import Split
     >>> nets = [nn.Linear(2, 3) for _ in range(4)]
@@ -148,6 +154,8 @@ def examine(
     answers = Answers.on(data)
     data = answers.data
     row: dict[str, Any] = dict(accuracies(model, answers))
+    if data.samplewise:
+        row["forget_gap"] = row["forget_train"] - row["forget_test"]
     for attack in (mia_efficacy_svc_confidence, mia_logreg_entropy_member_rate):
         found = attack(model, answers, seed=seed)
         row[attack.__name__] = found.value
@@ -162,11 +170,16 @@ def examine(
     row["told_from_retrain_auc"] = fmean(
         told_from_retrain_auc(model, net, answers, seed=seed) for net in others
     )
-    for name, split in (("forget", data.forget_test), ("retain", data.retain_test)):
-        known = partial(answers.of, part=f"{name}_test")
+    asked = {"forget": "forget_test", "retain": "retain_test"}
+    if data.samplewise:  # there is no class of which others could be asked
+        asked["forget"] = "forget"
+    for name, part in asked.items():
+        inputs, known = getattr(data, part).inputs, partial(answers.of, part=part)
         row[f"output_distance_{name}"] = output_distance(
-            model, retrained, split.inputs, answer=known
+            model, retrained, inputs, answer=known
         )
+    if data.samplewise:
+        return row
     half = {
         "target": answers.accuracy(original, "forget_test") / 2,
         "keep": answers.accuracy(original, "retain_test") / 2,
@@ -200,8 +213,8 @@ def of_features(
             ("relearn", body, *asked),
             lambda: relearn(model, data, fresh_head=True, **half),
         )
-    row |= {name: found.back for name, found in runs.items()}
-    row |= {f"{name}_others": found.kept for name, found in runs.items()}
+    for name, found in runs.items():
+        row |= found.numbers(name)
     row["curves"] = {name: found.curve() for name, found in runs.items()}
     row["layers"] = {name: asdict(layers[name]) for name in earlier}
     return row
@@ -239,7 +252,7 @@ def relative(
     row: Mapping[str, Any], retrained: Sequence[Mapping[str, Any]]
 ) -> dict[str, float]:
     """Every number of a row minus the mean of the retrained models', and
-    ``average_gap``.
+    ``average_gap``; none where one of them has no number.
 
     A retrained model is to be set against the *other* ones: against a mean that it is
     part of, half of what tells two seeds apart would vanish.
@@ -247,7 +260,7 @@ def relative(
     gold = {
         name: fmean(other[name] for other in retrained)
         for name, value in row.items()
-        if isinstance(value, float)
+        if isinstance(value, float) and None not in (other[name] for other in retrained)
     }
     found = {name: row[name] - value for name, value in gold.items()}
     return {"average_gap": average_gap(row, gold), **found}

@@ -107,10 +107,10 @@ def balanced(data: ForgettingData, per_class: int, seed: int) -> Split:
     check_count(per_class, "per_class")
     generator = torch.Generator().manual_seed(check_seed(seed))
     both = together([data.forget, data.retain])
-    order = torch.randperm(len(both), generator=generator)
+    order = torch.randperm(len(both), generator=generator, device="cpu")
     labels = both.labels.cpu()[order]
-    rank = torch.zeros(len(both), dtype=torch.int64)
+    rank = torch.zeros(len(both), dtype=torch.int64, device="cpu")
     for c in labels.unique():
         members = labels == c
-        rank[members] = torch.arange(int(members.sum()))
+        rank[members] = torch.arange(int(members.sum()), device="cpu")
     return both.subset(order[rank < per_class])

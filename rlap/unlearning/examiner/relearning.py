@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from rlap.checks import check_count, check_positive, check_rate
+from rlap.checks import check_count, check_gradients, check_positive, check_rate
 from rlap.data.base import Split
 from rlap.network.copying import copy_of
 from rlap.network.layers import evaluating, model_device, placing
@@ -43,6 +43,12 @@ class Relearning:
         """Mean over the steps of min(accuracy on the class / target, 1), in [0, 1]:
         1 was never gone, 0 never came back."""
         return share_reached(self.forget, self.target)
+
+    def numbers(self, name: str) -> dict[str, float | None]:
+        """``back`` and ``kept`` for a row; None where it diverged: then they say how
+        soon, and not how far the class comes back."""
+        found = {name: self.back, f"{name}_others": self.kept}
+        return found if self.diverged is None else dict.fromkeys(found)
 
     @property
     def kept(self) -> float:
@@ -107,6 +113,7 @@ def relearn(
     check_count(every, "every")
     check_count(batch_size, "batch_size")
     check_positive(lr, "lr")
+    check_gradients()
     new = copy_of(model).eval()
     lift_mask(new, data.forget.inputs[:1])
     if fresh_head:
@@ -151,7 +158,10 @@ def balanced_batches(labels: Tensor, batch_size: int, seed: int) -> Iterator[Ten
     classes = [(labels == c).nonzero()[:, 0] for c in labels.unique()]
     each = max(1, batch_size // len(classes))
     while True:
-        orders = [torch.randperm(len(own), generator=generator) for own in classes]
+        orders = [
+            torch.randperm(len(own), generator=generator, device="cpu")
+            for own in classes
+        ]
         yield torch.cat(
             [own[order[:each]] for own, order in zip(classes, orders, strict=True)]
         )

@@ -140,7 +140,9 @@ def relevance(
     for name in (*(layers or ()), *(overrides or ())):
         get_layer(model, name)
     if target is not None and not isinstance(target, Tensor):
-        target = torch.full((len(inputs),), check_count(target, "target", minimum=0))
+        target = torch.full(
+            (len(inputs),), check_count(target, "target", minimum=0), device="cpu"
+        )
     if target is not None:
         target = check_labels(target, len(inputs), name="target")
     rules = {"": rule or Rule(), **(overrides or {})}

@@ -26,7 +26,7 @@ import torch
 from torch import Tensor, nn
 
 from rlap.data.base import Split
-from rlap.network.layers import SUPPORTED
+from rlap.network.layers import PROJECTABLE
 from rlap.unlearning.common.begin import begin
 from rlap.unlearning.common.features import layer_inputs
 from rlap.unlearning.common.splits import some
@@ -61,16 +61,35 @@ def forget_damp(
     Linear(in_features=4, out_features=3, bias=True)
     """
     begin(model, forget, retain, both=True)
+    found = removed(model, forget, retain, samples=samples, layers=layers, seed=seed)
+    edits = {
+        name: remover(directions, strength * scale)
+        for name, (directions, scale) in found.items()
+    }
+    return rewritten(model, edits)
+
+
+def removed(
+    model: nn.Module,
+    forget: Split,
+    retain: Split,
+    *,
+    samples: int = 900,
+    layers: Sequence[str] | None = None,
+    seed: int = 0,
+) -> dict[str, tuple[Tensor, float]]:
+    """Layer -> the directions (d, r) that leave its input, and how much of them, from 0
+    to 1; arguments as in ``forget_damp``."""
     names = learnable(model) if layers is None else list(layers)
     few = [some(split, samples, seed) for split in (forget, retain)]
     ours, theirs = (layer_inputs(model, s, names, once=layers is not None) for s in few)
-    edits = {}
+    found = {}
     for name in ours:
         of_class = prototypes(ours[name], few[0].labels)
         others = prototypes(theirs[name], few[1].labels)
-        scale = strength * separability(ours[name], theirs[name], of_class, others)
-        edits[name] = remover(residual_directions(of_class, others), scale)
-    return rewritten(model, edits)
+        scale = separability(ours[name], theirs[name], of_class, others)
+        found[name] = residual_directions(of_class, others), scale
+    return found
 
 
 def learnable(model: nn.Module) -> list[str]:
@@ -78,7 +97,7 @@ def learnable(model: nn.Module) -> list[str]:
     return [
         name
         for name, m in model.named_modules()
-        if isinstance(m, SUPPORTED) and m.weight.requires_grad
+        if isinstance(m, PROJECTABLE) and m.weight.requires_grad
     ]
 
 

@@ -48,6 +48,7 @@ def forget_scrub(
     forget_batch: int = 512,
     recipe: Recipe = SCRUBBING,
     seed: int = 0,
+    samplewise: bool = False,
 ) -> nn.Module:
     """Disobey the original on the forget set, obey it on the retain set, in turn.
 
@@ -62,7 +63,9 @@ def forget_scrub(
     >>> forget_scrub(model, split.subset([2, 5, 8]), split.subset([0, 1, 3]))
     Linear(in_features=2, out_features=3, bias=True)
     """
-    new = begin(model, forget, retain, both=True, trains=True).model
+    new = begin(
+        model, forget, retain, both=True, trains=True, samplewise=samplewise
+    ).model
     check_count(max_epochs, "max_epochs", minimum=0)
     check_level(alpha, "alpha")
     check_level(gamma, "gamma")
@@ -93,11 +96,13 @@ def forget_delete(
     batchnorm: str = "train",
     recipe: Recipe = DELETING,
     seed: int = 0,
+    samplewise: bool = False,
 ) -> nn.Module:
     """Teach the forget set as the original answers it with the class's logit masked.
 
     KL(original without the class || new) on the forget set alone; the retain set is
-    not used. Of several classes all are masked. ``batchnorm`` "eval" leaves running
+    not used. Of several classes all are masked, ``samplewise`` a sample's own alone.
+    ``batchnorm`` "eval" leaves running
     statistics alone (an option of the authors' code). Defaults are those of their code
     for a class of CIFAR-10. Source: DELETE (CVPR 2025), arXiv 2503.23751.
 
@@ -105,12 +110,16 @@ def forget_delete(
     >>> forget_delete(model, split.subset([2, 5, 8]))
     Linear(in_features=2, out_features=3, bias=True)
     """
-    new, labels, *_ = begin(model, forget, retain, trains=True)
+    new, labels, *_ = begin(model, forget, retain, trains=True, samplewise=samplewise)
     check_one_of(batchnorm, ("train", "eval"), "batchnorm")
     lesson = Lesson(new, model, recipe, seed, batchnorm == "eval")
 
-    def as_masked(student: Tensor, teacher: Tensor, _: Tensor) -> Tensor:
-        return divergence(student, teacher.index_fill(1, masked, MASKED))
+    def as_masked(student: Tensor, teacher: Tensor, own: Tensor) -> Tensor:
+        if samplewise:
+            told = teacher.scatter(1, own[:, None], MASKED)
+        else:
+            told = teacher.index_fill(1, masked, MASKED)
+        return divergence(student, told)
 
     masked = torch.tensor(labels, device=lesson.device)
     for epoch in range(recipe.epochs):
@@ -160,12 +169,12 @@ class Lesson:
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate(self.recipe, epoch, 1)
         place = placing(self.student, split.inputs, training=True)
-        order = torch.randperm(len(split), generator=self.generator)
+        order = torch.randperm(len(split), generator=self.generator, device="cpu")
         parts = list(order.split(batch_size or self.recipe.batch_size))
         if len(parts) > 1 and len(parts[-1]) == 1:
             parts.pop()  # BatchNorm has no variance over one sample
         self.set_modes()
-        dropout = int(torch.randint(2**62, (), generator=self.generator))
+        dropout = int(torch.randint(2**62, (), generator=self.generator, device="cpu"))
         with (
             torch.enable_grad(),
             own_precision(),

@@ -43,7 +43,7 @@ def forget_esc(
     width = head.in_features
     erase = nn.utils.skip_init(nn.Linear, width, width, bias=False)  # draws nothing
     with torch.no_grad():
-        erase.weight.copy_(torch.eye(width) - erased @ erased.T)
+        erase.weight.copy_(torch.eye(width, device="cpu") - erased @ erased.T)
     erase = erase.requires_grad_(False).to(head.weight)
     together = nn.Sequential(erase, head).eval()
     if not last:

@@ -16,7 +16,8 @@ from torch import Tensor, nn
 from rlap.checks import check_inside, check_one_of, check_seed
 from rlap.data.base import Split
 from rlap.network.copying import copy_of
-from rlap.network.layers import SUPPORTED, get_layer, num_units, unit_sum
+from rlap.network.layers import SUPPORTED, get_layer, num_units, reading, unit_sum
+from rlap.network.watching import watching
 from rlap.pruning import prune
 from rlap.unlearning.common.begin import begin, last_linear
 from rlap.unlearning.lrp import Relevance, Rule, relevance
@@ -86,16 +87,24 @@ def forget_lra_npp_layers(
 
 
 def trained_layers(model: nn.Module, forget: Split) -> list[str]:
-    """Names of the linear layers and convolutions whose weights are trained, in the
-    model's own order, without the last."""
-    last = last_linear(model, forget.inputs[:1])
-    return [
+    """Names of the linear layers and convolutions that run and whose weights are
+    trained, in the model's own order, without the last."""
+    last, ran = last_linear(model, forget.inputs[:1]), set()
+    names = [
         name
         for name, module in model.named_modules()
         if isinstance(module, SUPPORTED)
         and module.weight.requires_grad
         and name != last
     ]
+    # not all that is there does: attention reads the weights of one and calls it not
+    with (
+        torch.no_grad(),
+        reading(model, forget.inputs[:1]) as batches,
+        watching(model, names, lambda call: ran.add(call.name)),
+    ):
+        model(next(batches))
+    return [name for name in names if name in ran]
 
 
 def layer_scores(
@@ -143,7 +152,9 @@ def random_units(
     """Layer -> so many of its units as asked, drawn from ``seed``."""
     generator = torch.Generator().manual_seed(check_seed(seed))
     return {
-        name: torch.randperm(num_units(get_layer(model, name)), generator=generator)[:n]
+        name: torch.randperm(
+            num_units(get_layer(model, name)), generator=generator, device="cpu"
+        )[:n]
         for name, n in asked.items()
     }
 

@@ -85,7 +85,9 @@ def zero_weights(
 ) -> None:
     """Zero, in place, what a last layer makes of the ``units``: for all classes, or for
     ``labels`` alone."""
-    rows = torch.tensor(range(layer.out_features) if labels is None else labels)
+    rows = torch.tensor(
+        range(layer.out_features) if labels is None else labels, device="cpu"
+    )
     layer.weight[rows[:, None], units.cpu()] = 0
 
 
@@ -121,7 +123,7 @@ def chosen_units(
         scores = x.mean(0) - cache_features(new, retain, last, "fp32").inputs.mean(0)
     else:
         generator = torch.Generator().manual_seed(check_seed(seed))
-        return torch.randperm(x.shape[1], generator=generator)[:keep]
+        return torch.randperm(x.shape[1], generator=generator, device="cpu")[:keep]
     return check_finite(scores, f"the {select} of the units").topk(keep).indices.cpu()
 
 
@@ -151,12 +153,12 @@ def frequent_units(scores: Tensor, top: int, keep: int) -> Tensor:
         raise ValueError("relevance is NaN or infinite; check the model and its inputs")
     noted = scores.topk(top, dim=1).indices.flatten().cpu()  # sample by sample
     frequency = torch.bincount(noted, minlength=d)  # (d,)
-    first = torch.full((d,), n * top)
-    first.scatter_reduce_(0, noted, torch.arange(n * top), "amin")
+    first = torch.full((d,), n * top, device="cpu")
+    first.scatter_reduce_(0, noted, torch.arange(n * top, device="cpu"), "amin")
     order = sorted(
         frequency.nonzero()[:, 0].tolist(), key=lambda j: (-frequency[j], first[j])
     )
-    return torch.tensor(order[:keep], dtype=torch.int64)
+    return torch.tensor(order[:keep], dtype=torch.int64, device="cpu")
 
 
 def counts(top: int | None, keep: int | None, d: int) -> tuple[int, int]:

@@ -57,6 +57,7 @@ def forget_ssd(
     fisher_batch: int = 64,
     samples: int | None = None,
     seed: int = 0,
+    samplewise: bool = False,
 ) -> nn.Module:
     """Selective synaptic dampening: shrink weights that matter most for the class.
 
@@ -71,7 +72,8 @@ def forget_ssd(
             the class to forget last, and so they do here: nearly every batch is of one
             class, and gradients of different classes do not cancel. A class that is
             a share q of the data then has I_forget <= I_all / q, or little more: among
-            ten equal classes alpha = 10 finds next to nothing.
+            ten equal classes alpha = 10 finds next to nothing. ``samplewise`` they
+            come as they are, which the authors' code shuffles.
         samples: at most so many of each set, drawn from ``seed``; None takes all.
 
     Raises ``TypeError`` without a retain set, ``ValueError`` for settings out of range
@@ -81,12 +83,11 @@ def forget_ssd(
     >>> forget_ssd(model, split.subset([2, 5, 8]), split.subset([0, 1, 3]), alpha=1.0)
     Linear(in_features=2, out_features=3, bias=True)
     """
-    begin(model, forget, retain, both=True)
+    begin(model, forget, retain, both=True, samplewise=samplewise)
     check_positive(alpha, "alpha")
     check_positive(dampening, "dampening")
-    found = importances(
-        model, forget, retain, fisher_batch=fisher_batch, samples=samples, seed=seed
-    )
+    given = {"fisher_batch": fisher_batch, "samples": samples, "seed": seed}
+    found = importances(model, forget, retain, **given, samplewise=samplewise)
     return dampened(model, found, alpha=alpha, dampening=dampening)
 
 
@@ -106,10 +107,13 @@ def importances(
     fisher_batch: int = 64,
     samples: int | None = None,
     seed: int = 0,
+    samplewise: bool = False,
 ) -> Importances:
     """What SSD has to know, whatever its alpha; arguments as in ``forget_ssd``."""
     forget, retain = some(forget, samples, seed), some(retain, samples, seed)
-    by_class = retain.subset(retain.labels.argsort(stable=True))
+    by_class = retain
+    if not samplewise:
+        by_class = retain.subset(retain.labels.argsort(stable=True))
     return Importances(
         importance_of_weights(model, forget, fisher_batch),
         importance_of_weights(model, together([by_class, forget]), fisher_batch),
@@ -156,7 +160,7 @@ def importance_of_weights(
     device, numbers = model_device(model), sum(p.numel() for p in live.values())
     # batches together: bounds the samples and the gradients held in memory
     at_once = max(1, min(128 // batch_size, MAX_GRADIENTS // numbers))
-    order = torch.arange(len(split))
+    order = torch.arange(len(split), device="cpu")
     whole = len(split) // batch_size * batch_size
     full = order[:whole].view(-1, batch_size)
     groups = [*full.split(at_once)] if whole else []

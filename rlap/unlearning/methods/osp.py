@@ -66,7 +66,7 @@ def channel_scores(
 
 def suppression(count: int, floor: float) -> Tensor:
     """Strengths max(floor, 1 - r / count) of ``count`` channels, rank r = 1, 2, ..."""
-    rank = torch.arange(1, count + 1)
+    rank = torch.arange(1, count + 1, device="cpu")
     return (1 - rank / count).clamp(min=floor)
 
 

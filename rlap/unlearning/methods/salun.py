@@ -32,6 +32,7 @@ def forget_salun(
     share: float = 0.5,
     recipe: Recipe = TUNING,
     seed: int = 0,
+    samplewise: bool = False,
 ) -> nn.Module:
     """Random labels, but only the salient weights may move.
 
@@ -45,9 +46,12 @@ def forget_salun(
     >>> forget_salun(model, split.subset([2, 5, 8]), split.subset([0, 1, 3]))
     Linear(in_features=2, out_features=3, bias=True)
     """
-    new, labels, classes, _ = begin(model, forget, retain, both=True, trains=True)
+    new, labels, classes, _ = begin(
+        model, forget, retain, both=True, trains=True, samplewise=samplewise
+    )
     kept = Unsalient.of(new, saliency(new, forget, share))
-    wrong = wrong_labels(len(forget), labels, classes, seed)
+    of = forget.labels if samplewise else labels
+    wrong = wrong_labels(len(forget), of, classes, seed)
     split = together([retain, forget], [retain.labels, wrong])
     train(new, split, recipe, seed=seed, mask=kept)
     return new

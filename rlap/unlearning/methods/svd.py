@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from rlap.checks import check_finite, check_positive
 from rlap.data.base import Split
 from rlap.network.copying import copy_of
-from rlap.network.layers import SUPPORTED, get_layer, reading
+from rlap.network.layers import PROJECTABLE, get_layer, reading
 from rlap.network.modes import check_own_weights
 from rlap.network.watching import Call, watching
 from rlap.unlearning.common.begin import begin
@@ -136,6 +136,7 @@ def forget_sap(
     samples: int = 1000,
     layers: Sequence[str] | None = None,
     seed: int = 0,
+    samplewise: bool = False,
 ) -> nn.Module:
     """Keep of every layer's input what the other classes use: W becomes W M_r.
 
@@ -150,7 +151,7 @@ def forget_sap(
     >>> forget_sap(model, split.subset([2, 5, 8]), split.subset([0, 1, 3]))
     Linear(in_features=2, out_features=3, bias=True)
     """
-    begin(model, forget, retain, both=True)
+    begin(model, forget, retain, both=True, samplewise=samplewise)
     check_positive(alpha, "alpha")
     moments = input_moments(model, some(retain, samples, seed), layers)
     found = {name: Directions.of(moment) for name, moment in moments.items()}
@@ -188,7 +189,7 @@ def input_moments(
 ) -> dict[str, Tensor]:
     """Layer -> X^T X (d, d) in float64 of its inputs; d is Cin k^2 for convolutions."""
     modules = dict(model.named_modules())
-    names = [n for n, m in modules.items() if isinstance(m, SUPPORTED)]
+    names = [n for n, m in modules.items() if isinstance(m, PROJECTABLE)]
     if layers is not None:
         names = list(layers)
         for name in names:
@@ -211,6 +212,8 @@ def input_moments(
 def check_projectable(module: nn.Module, name: str) -> None:
     """Raise ``TypeError`` for a layer whose weight is not one matrix of its own."""
     check_own_weights(module, name)
+    if not isinstance(module, PROJECTABLE):
+        raise TypeError(f"{type(module).__name__} {name!r} cannot be projected")
     if getattr(module, "groups", 1) != 1:
         raise TypeError(f"the grouped convolution {name!r} cannot be projected")
 

@@ -43,6 +43,7 @@ def forget_retrain(
     recipe: Recipe = RETRAINING,
     build: Callable[[], nn.Module] | None = None,
     seed: int = 0,
+    samplewise: bool = False,
 ) -> nn.Module:
     """Train from scratch on the retain set: what every other method is measured by.
 
@@ -58,8 +59,8 @@ def forget_retrain(
     >>> forget_retrain(model, split.subset([2, 5, 8]), retain, recipe=recipe)
     Linear(in_features=2, out_features=3, bias=True)
     """
-    begin(model, forget, retain, both=True, trains=True)
-    check_seed(seed)
+    begin(model, forget, retain, both=True, trains=True, samplewise=samplewise)
+    seed = check_seed(seed)
     device = model_device(model)
     with preserved_random_state(torch.device("cpu"), seed):
         new = build() if build is not None else fresh(model)
@@ -100,10 +101,13 @@ def forget_fine_tune(
     *,
     recipe: Recipe = TUNING,
     seed: int = 0,
+    samplewise: bool = False,
 ) -> nn.Module:
     """Go on training on the retain set alone. Source: the usual control, for example
     Golatkar et al. (2020)."""
-    new = begin(model, forget, retain, both=True, trains=True).model
+    new = begin(
+        model, forget, retain, both=True, trains=True, samplewise=samplewise
+    ).model
     train(new, retain, recipe, seed=seed)
     return new
 
@@ -117,6 +121,7 @@ def forget_neggrad_plus(
     ceiling: float = 10.0,
     recipe: Recipe = TUNING,
     seed: int = 0,
+    samplewise: bool = False,
 ) -> nn.Module:
     """Descend on the retain set and ascend on the forget set.
 
@@ -127,7 +132,9 @@ def forget_neggrad_plus(
     in 19 of the running statistics come from the class to forget in the end (9 if it
     went first). Source: Kurmanji et al. (NeurIPS 2023), NegGrad+; the ceiling is ours.
     """
-    new = begin(model, forget, retain, both=True, trains=True).model
+    new = begin(
+        model, forget, retain, both=True, trains=True, samplewise=samplewise
+    ).model
     if check_rate(alpha, "alpha") == 0:
         raise ValueError("alpha must be above 0: nothing would be retained")
     check_level(ceiling, "ceiling")
@@ -156,7 +163,9 @@ class Ascent:
         if self.place is None:
             self.place = placing(model, self.forget.inputs, training=True)
         if not self.queue:
-            order = torch.randperm(len(self.forget), generator=self.generator)
+            order = torch.randperm(
+                len(self.forget), generator=self.generator, device="cpu"
+            )
             self.queue = list(order.split(self.batch_size))
             if len(self.queue) > 1 and len(self.queue[-1]) == 1:
                 self.queue.pop()  # BatchNorm has no variance over one sample
@@ -173,25 +182,36 @@ def forget_random_labels(
     *,
     recipe: Recipe = TUNING,
     seed: int = 0,
+    samplewise: bool = False,
 ) -> nn.Module:
     """Train on the retain set and the forget set with random wrong labels, mixed.
 
-    The labels are drawn once, uniformly over the other classes. Source: Golatkar et al.
+    The labels are drawn once, uniformly over the other classes; ``samplewise`` over
+    those but a sample's own. Source: Golatkar et al.
     (2020); "amnesiac" unlearning, Graves et al. (2021).
     """
-    new, labels, classes, _ = begin(model, forget, retain, both=True, trains=True)
-    wrong = wrong_labels(len(forget), labels, classes, seed)
+    new, labels, classes, _ = begin(
+        model, forget, retain, both=True, trains=True, samplewise=samplewise
+    )
+    of = forget.labels if samplewise else labels
+    wrong = wrong_labels(len(forget), of, classes, seed)
     split = together([retain, forget], [retain.labels, wrong])
     train(new, split, recipe, seed=seed)
     return new
 
 
-def wrong_labels(n: int, labels: Sequence[int], classes: int, seed: int) -> Tensor:
-    """(n,) labels drawn uniformly from all classes but ``labels``."""
+def wrong_labels(
+    n: int, labels: Sequence[int] | Tensor, classes: int, seed: int
+) -> Tensor:
+    """(n,) labels drawn uniformly from all classes but ``labels``, or but each sample's
+    own, where they are a tensor (n,)."""
     generator = torch.Generator().manual_seed(check_seed(seed))
+    if isinstance(labels, Tensor):
+        shifts = torch.randint(1, classes, (n,), generator=generator, device="cpu")
+        return (labels.cpu() + shifts) % classes
     after = [(labels[0] + shift) % classes for shift in range(1, classes)]
-    others = torch.tensor([each for each in after if each not in labels])
-    return others[torch.randint(len(others), (n,), generator=generator)]
+    others = torch.tensor([each for each in after if each not in labels], device="cpu")
+    return others[torch.randint(len(others), (n,), generator=generator, device="cpu")]
 
 
 def forget_boundary_shrink(
@@ -203,6 +223,7 @@ def forget_boundary_shrink(
     batchnorm: str = "train",
     recipe: Recipe = TUNING,
     seed: int = 0,
+    samplewise: bool = False,
 ) -> nn.Module:
     """Train the forget set to the nearest wrong class; the retain set is not used.
 
@@ -215,16 +236,18 @@ def forget_boundary_shrink(
     Chen et al. (CVPR 2023), whose bound is 0.1 in pixels; leaving out the true class is
     ours.
     """
-    new = begin(model, forget, retain, trains=True).model
-    nearest = nearest_wrong(new, forget, bound)
+    new = begin(model, forget, retain, trains=True, samplewise=samplewise).model
+    nearest = nearest_wrong(new, forget, bound, samplewise)
     split = together([forget], [nearest])
     train(new, split, recipe, seed=seed, batchnorm=batchnorm)
     return new
 
 
-def nearest_wrong(model: nn.Module, split: Split, bound: float) -> Tensor:
-    """(N,) most likely class that is not to be forgotten, after an FGSM step, on the
-    inputs' device."""
+def nearest_wrong(
+    model: nn.Module, split: Split, bound: float, samplewise: bool = False
+) -> Tensor:
+    """(N,) most likely class that is not to be forgotten (``samplewise``: but the
+    sample's own), after an FGSM step, on the inputs' device."""
     check_level(bound, "bound")
     of, found, first = split.normalisation, [], 0
 
@@ -241,6 +264,9 @@ def nearest_wrong(model: nn.Module, split: Split, bound: float) -> Tensor:
             (gradient,) = torch.autograd.grad(loss, leaf)
             with torch.no_grad():
                 logits = model(step(x, gradient.sign()))
-                logits[:, split.labels.unique().to(x.device)] = -torch.inf
+                if samplewise:
+                    logits.scatter_(1, y.to(x.device)[:, None], -torch.inf)
+                else:
+                    logits[:, split.labels.unique().to(x.device)] = -torch.inf
                 found.append(logits.argmax(1))
     return torch.cat(found).to(split.inputs.device)

@@ -1,4 +1,4 @@
-"""Forgetting a class: what each method leaves, and the verdicts."""
+"""What each method of a paper on forgetting leaves, and the verdicts."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from rlap.experiments.forgetting.parameters import SoftPruningParameters
 from rlap.figures.forgetting import STILL_KNOWN, still_known
 from rlap.ledger.claims import PAPER
 from rlap.ledger.claims.quantities import KNOWN, correlation, nearer_by, selectivity
-from rlap.ledger.evidence import NPP, OSP, Place, Runs, common
+from rlap.ledger.evidence import NPP, OSP, RIVALS, Place, Runs, common
 from rlap.ledger.summary import counted, interval
 from rlap.ledger.verdicts import NOT_RUN
 from rlap.pages import words
@@ -29,9 +29,13 @@ from rlap.pages.asked import (
 )
 from rlap.pages.html import OWN, because, lines, mark, small
 
-PAPERS = {"npp": NPP, "osp": OSP}
-ABOUT = {"npp": "LRA-NPP", "osp": "OSP"}
-GRIDS = {"npp": ("forgetting",), "osp": ("forgetting_osp",)}
+PAPERS = {"npp": NPP, "osp": OSP, "rivals": RIVALS}
+ABOUT = {"npp": "LRA-NPP", "osp": "OSP", "rivals": "DAMP"}
+GRIDS = {
+    "npp": ("forgetting",),
+    "osp": ("forgetting_osp",),
+    "rivals": ("forgetting_rivals",),
+}
 USUAL_STRENGTH = SoftPruningParameters().strength
 USUAL = (None, USUAL_STRENGTH)
 
@@ -41,7 +45,7 @@ def where(book: Book, which: str, model: str = "") -> dict[Place, Runs]:
     one network if it is named. ``LookupError`` for names that are not there."""
     if which not in PAPERS or (model and model not in words.NETWORKS):
         raise LookupError(
-            f"no runs of {which!r} on {model!r}: npp or osp; small or vgg"
+            f"no runs of {which!r} on {model!r}: npp, osp or rivals; small, vgg or vit"
         )
     return {
         p: r for p, r in book.places.items()
@@ -193,7 +197,8 @@ def left(book: Book, which: str, model: str) -> Table:
     rows = []
     for arm in everywhere(runs):
         found = [runs.values(lambda r, a=arm, k=k: r["arms"][a][k])[0] for k in LEFT]
-        rows.append([title(arm), *(words.fixed(100 * fmean(v), 1) for v in found)])
+        told = (words.fixed(100 * fmean(v), 1) if v else "" for v in found)
+        rows.append([title(arm), *told])
     header = ["method, %", *LEFT.values()]
     return Table(pd.DataFrame(rows, columns=header), runs.all(), GRIDS[which])
 
@@ -355,12 +360,18 @@ def still_known_by(book: Book, which: str, model: str) -> Picture:
     """What is known of the class after each method, over the classes that have all."""
     runs = fullest(one(book, which, model))
     known = {
-        title(arm): {k: fmean(r["arms"][arm][k] for r in runs.all())
-                     for k in STILL_KNOWN}
+        title(arm): {k: mean_of(runs.all(), arm, k) for k in STILL_KNOWN}
         for arm in everywhere(runs)
-    }  # fmt: skip
+    }
     data = pd.DataFrame(known).T.rename_axis("method").reset_index()
     return Picture(still_known(known, ""), data.round(4), runs.all(), GRIDS[which])
+
+
+def mean_of(found: Sequence[Mapping], arm: str, key: str) -> float | None:
+    """The mean of a measure over records; None where one of them has no number, as of a
+    relearning that diverged."""
+    values = [record["arms"][arm][key] for record in found]
+    return None if None in values else fmean(values)
 
 
 @explorer
@@ -377,12 +388,11 @@ def methods(book: Book, which: str) -> Explorer:
             for arm in arms:
                 plain = "plain/" if arm.startswith("plain/") else ""
                 gold = f"{plain}retrained"
-                lines += [
-                    (network, label, title(arm), what,
-                     100 * fmean(r["arms"][arm][key] for r in found),
-                     100 * fmean(r["arms"][gold][key] for r in found)
-                     if gold in arms else None)
-                    for key, what in LEFT.items()
-                ]  # fmt: skip
+                for key, what in LEFT.items():
+                    here = mean_of(found, arm, key)
+                    there = mean_of(found, gold, key) if gold in arms else None
+                    if here is not None:
+                        told = 100 * here, None if there is None else 100 * there
+                        lines.append((network, label, title(arm), what, *told))
     frame = pd.DataFrame(lines, columns=[*keys, "what", "value", "beside"])
     return Explorer(keys, frame, used, GRIDS[which])

@@ -1,0 +1,318 @@
+"""What a person with bad data may do, each judged on the same clean test samples.
+
+``compete(ground)`` is the list of arms, top to bottom. Every training, first or second,
+has the recipe of the run.
+"""
+
+from __future__ import annotations
+
+import copy
+import warnings
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from rlap.algorithm import Stopwatch, robustify
+from rlap.corruption.corrupted import INPUT_KINDS
+from rlap.data import Split
+from rlap.data.base import stratified_indices
+from rlap.experiments.arms import Arms, count_resumed, fit, shared_networks
+from rlap.experiments.bad_data.ground import Ground
+from rlap.experiments.bad_data.parameters import CLEAN, REPLACED
+from rlap.metrics import auroc
+from rlap.partition import partition, sample_scores
+from rlap.repair import Diagnosis, repair
+from rlap.repair.samples import Samples
+from rlap.repair.scores import look, out_of_fold
+from rlap.training.inference import accuracy, predict
+from rlap.training.loop import History, train
+from rlap.unlearning.methods.svd import Directions, input_moments, kept
+
+LAYER = "fc"
+FOLDS = 5
+TRUSTED = 1000  # samples of small loss, SAP's
+ALPHAS = (1e4, 3e4, 1e5, 3e5, 1e6)  # the authors' range
+
+
+class Trials(Arms):
+    """Arms by name, with what each kept of the data and how well it told bad ones.
+
+    Attributes:
+        watch: seconds of every stage and arm.
+        shares: arm -> what it did with the data: how many it kept, how many bad ones.
+        told: score -> how well it tells bad samples from good ones.
+        diagnosis, tried, chosen: of ``repair``.
+        notes: what else a reader of the record must know.
+    """
+
+    def __init__(self, ground: Ground, device: torch.device | str) -> None:
+        super().__init__()
+        self.ground, self.device = ground, device
+        self.watch = Stopwatch()
+        self.shares: dict[str, dict[str, float]] = {}
+        self.told: dict[str, dict[str, float]] = {}
+        self.notes: list[str] = []
+        self.diagnosis: Diagnosis | None = None
+        self.tried: list[dict[str, object]] = []
+        self.chosen = ""
+
+    def enter(self, arm: str, net: nn.Module, history: History | None = None) -> None:
+        """Judge ``net`` on the clean test samples."""
+        if history is not None:
+            count_resumed(self.watch, arm, history)
+        self.judge(arm, net, self.ground.data.test, history)
+
+    def retrain(self, arm: str, split: Split, seed: int | None = None) -> nn.Module:
+        """A fresh network, trained on ``split``."""
+        recipe = self.ground.recipe
+        with self.watch(arm):
+            net, history = fit(self.ground.run, split, recipe, self.device, seed=seed)
+        self.enter(arm, net, history)
+        return net
+
+    def go_on(self, arm: str, net: nn.Module, split: Split) -> None:
+        """A copy of ``net``, trained once more, on ``split``."""
+        new, run = copy.deepcopy(net), self.ground.run
+        with self.watch(arm):
+            history = train(
+                new,
+                split,
+                self.ground.recipe,
+                seed=run.seed,
+                checkpoint=shared_networks(),
+            )
+        self.enter(arm, new, history)
+
+    def select(self, name: str, good: Tensor, net: nn.Module) -> None:
+        """Retrain on the samples that were called good, and train ``net`` on them."""
+        bad, n = self.ground.bad, len(good)
+        self.shares[name] = {
+            "kept": good.float().mean().item(),
+            "bad kept": (good & bad).sum().item() / max(1, int(bad.sum())),
+            "good dropped": (~good & ~bad).sum().item() / max(1, int((~bad).sum())),
+            "largest class loss": largest_loss(good, self.ground.given.labels),
+        }
+        if (
+            int(good.sum()) < n // 50
+            or len(self.ground.given.labels[good].unique()) < 2
+        ):
+            self.notes.append(f"{name}: too few samples are left to train on")
+            return
+        part = self.ground.given.subset(good)
+        self.retrain(f"{name}, retrained", part)
+        self.go_on(f"{name}, trained on", net, part)
+
+    def tell(self, name: str, doubt: Tensor) -> None:
+        """How well ``doubt`` (N,), larger is worse, tells the bad samples."""
+        bad = self.ground.bad
+        if bad.any() and not bad.all():
+            self.told[name] = detection_of(doubt, bad)
+
+
+def compete(ground: Ground, device: torch.device | str = "cpu") -> Trials:
+    """Every arm of a run, trained and judged."""
+    arms, given, run = Trials(ground, device), ground.given, ground.run
+    with arms.watch("as it came"):
+        came, history = fit(run, given, ground.first_recipe, device)
+    arms.enter("as it came", came, history)
+    arms.go_on("going on with everything", came, given)
+
+    with arms.watch("repair"):
+        found = repair(
+            came, given, holdout=ground.held, recipe=ground.recipe, seed=run.seed
+        )
+    arms.enter("repair", found.model, found.history)
+    arms.diagnosis, arms.chosen = found.diagnosis, found.chosen
+    arms.tried = [judged(each) for each in found.tried]
+    arms.tell("rlap: label", found.diagnosis.wrong_label)
+    arms.tell("rlap: input", found.diagnosis.bad_input)
+    arms.tell("rlap: either", either(found.diagnosis))
+
+    loss = sample_scores(predict(came, given.inputs), given.labels)["loss"]
+    arms.tell("loss", loss)
+    for rule in ("gmm", "loss"):
+        robustified(arms, came, rule)
+    small_loss(arms, came, loss)
+    sap(arms, came, loss)
+    if ground.bad.any():
+        arms.select("truly clean part", ~ground.bad, came)
+    if run.arms == "all":
+        cleanlab(arms, came)
+    return arms
+
+
+def small_loss(arms: Trials, came: nn.Module, loss: Tensor) -> None:
+    """The samples of the mixture's component of small loss, as Arazo et al. (ICML 2019)
+    choose them."""
+    with arms.watch("small loss"), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # whatever the groups are, this is the rule
+        try:
+            parts = partition(loss, rule="loss", seed=arms.ground.run.seed)
+        except ValueError as error:  # nobody on one side
+            arms.notes.append(f"small loss: {error}")
+            return
+    arms.select("small loss", parts.high_quality, came)
+
+
+def robustified(arms: Trials, came: nn.Module, rule: str) -> None:
+    """The paper's Algorithm 1 with a rule, and otherwise its defaults."""
+    ground, name = arms.ground, f"robustify, rule {rule}"
+    told = {"layer": LAYER, "rule": rule, "seed": ground.run.seed}
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        try:
+            with arms.watch(name):
+                found = robustify(came, ground.given, **told)
+        except ValueError as error:  # nobody on one side
+            arms.notes.append(f"{name}: {error}")
+            return
+    arms.notes += [f"{name}: {each.message}" for each in caught]
+    arms.enter(name, found.model, found.histories["finetune"])
+    if rule == "gmm":
+        arms.tell("the paper's mixture", 1 - found.partition.posterior)
+
+
+def sap(arms: Trials, came: nn.Module, loss: Tensor) -> None:
+    """SAP: every layer's weights projected onto what the samples of smallest loss use;
+    the strength by the accuracy on the held-out slice. Kodge et al. (AAAI 2025)."""
+    ground = arms.ground
+    with arms.watch("SAP"):
+        trusted = loss.argsort()[: min(TRUSTED, len(loss) // 2)]
+        moments = input_moments(came, ground.given.subset(trusted), None)
+        found = {name: Directions.of(moment) for name, moment in moments.items()}
+        tried = [kept(came, found, alpha=alpha) for alpha in ALPHAS]
+        best = max(tried, key=lambda net: accuracy(net, ground.held))
+    arms.enter("SAP", best)
+
+
+def cleanlab(arms: Trials, came: nn.Module) -> None:
+    """cleanlab's ``find_label_issues``, by probabilities of heads on the network's
+    features and by those of five retrained networks, each out of fold."""
+    from cleanlab.filter import find_label_issues
+
+    given, seed = arms.ground.given, arms.ground.run.seed
+
+    def select(name: str, probabilities: Callable[[], Tensor]) -> None:
+        with arms.watch(name):
+            p = probabilities()
+            issues = find_label_issues(given.labels.numpy(), p.numpy(), n_jobs=1)
+        own = p.gather(1, given.labels[:, None]).squeeze(1)
+        arms.tell(name, 1 - own)
+        arms.select(name, ~torch.from_numpy(issues), came)
+
+    def of_heads() -> Tensor:
+        seen = look(came, Samples(given))
+        every = torch.ones(len(given), dtype=torch.bool)
+        classes = given.num_classes
+        return out_of_fold(
+            seen.features, given.labels, classes, every, seed
+        ).probabilities
+
+    def of_networks() -> Tensor:
+        p = torch.empty(len(given), given.num_classes)
+        for rows, _ in folds(given.labels, seed):
+            rest = torch.ones(len(given), dtype=torch.bool)
+            rest[rows] = False
+            net, _ = fit(
+                arms.ground.run, given.subset(rest), arms.ground.recipe, arms.device
+            )
+            p[rows] = predict(net, given.inputs[rows]).softmax(1).cpu()
+        return p
+
+    select("cleanlab, heads", of_heads)
+    if arms.ground.run.kind not in (*INPUT_KINDS, *REPLACED, CLEAN):
+        select("cleanlab, networks", of_networks)
+
+
+def folds(labels: Tensor, seed: int) -> list[tuple[Tensor, int]]:
+    """Rows of each of five folds, stratified by class."""
+    left = torch.arange(len(labels))
+    found = []
+    for i in range(FOLDS, 1, -1):
+        size = round(len(left) / i)
+        picked = torch.zeros(len(left), dtype=torch.bool)
+        picked[stratified_indices(labels[left], size, seed)] = True
+        found.append((left[picked], len(found)))
+        left = left[~picked]
+    return [*found, (left, len(found))]
+
+
+def either(found: Diagnosis) -> Tensor:
+    """(N,) probability that a sample is bad in one way or the other."""
+    return 1 - (1 - found.wrong_label) * (1 - found.bad_input)
+
+
+def largest_loss(good: Tensor, labels: Tensor) -> float:
+    """The largest share of a class that was dropped."""
+    dropped = labels.bincount((~good).float()) / labels.bincount().clamp(min=1)
+    return dropped.max().item()
+
+
+def detection_of(doubt: Tensor, bad: Tensor, bins: int = 15) -> dict[str, float]:
+    """Area under the curve, average precision and, if ``doubt`` is a probability, its
+    expected calibration error by bins of equal width."""
+    from sklearn.metrics import average_precision_score
+
+    doubt = doubt.float().cpu()
+    found = {
+        "auroc": auroc(doubt, bad).value,
+        "average precision": float(average_precision_score(bad, doubt)),
+    }
+    if doubt.min() >= 0 and doubt.max() <= 1:
+        found["calibration error"] = calibration_error(doubt, bad, bins)
+    return found
+
+
+def calibration_error(probability: Tensor, bad: Tensor, bins: int = 15) -> float:
+    """Expected calibration error: |mean probability - share| over bins, weighted.
+
+    >>> calibration_error(torch.tensor([0.0, 1.0]), torch.tensor([False, True]))
+    0.0
+    """
+    at = (probability * bins).long().clamp(max=bins - 1)
+    size = at.bincount(minlength=bins).double()
+    sums = at.bincount(probability.double(), minlength=bins)
+    hits = at.bincount(bad.double(), minlength=bins)
+    return float((sums - hits).abs().sum() / size.sum())
+
+
+def judged(tried: object) -> dict[str, object]:
+    """A repair that was tried, as a record keeps it."""
+    return {name: getattr(tried, name) for name in ("name", "seconds", "score", "z")}
+
+
+def measured(arms: Trials) -> dict[str, object]:
+    """What the record of a run holds beside parameters, data and provenance."""
+    ground, found = arms.ground, arms.diagnosis
+    wrong = ground.given.labels != ground.true
+    return {
+        "bad": {
+            "n_given": len(ground.given),
+            "n_held": len(ground.held),
+            "rate": ground.bad.float().mean().item(),
+            "wrong labels": wrong.float().mean().item(),
+        },
+        "diagnosis": {
+            "label rate": list(found.label_rate),
+            "input rate": list(found.input_rate),
+            "labels wrong": found.labels_wrong,
+            "statistic": found.statistic,
+            "memorised": found.memorised,
+            "classes wrong": int((found.transition.diagonal() < 1).sum()),
+            "suggested right": share(found.suggested == ground.true, wrong),
+            "notes": found.notes,
+        },
+        "told": arms.told,
+        "shares": arms.shares,
+        "tried": arms.tried,
+        "chosen": arms.chosen,
+        "arms": dict(arms),
+        "seconds": dict(arms.watch),
+        "notes": arms.notes,
+    }
+
+
+def share(right: Tensor, among: Tensor) -> float | None:
+    """The share of ``among`` (N,) bool that is ``right``; None of nobody."""
+    return right[among].float().mean().item() if among.any() else None

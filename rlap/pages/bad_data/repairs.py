@@ -1,0 +1,210 @@
+"""What became of networks whose data were bad, by what was wrong and what was done."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from statistics import fmean, median
+
+import pandas as pd
+
+from rlap.figures import GREY, drawing
+from rlap.figures.run import BLUE, GREEN, ORANGE
+from rlap.ledger.summary import interval
+from rlap.ledger.verdicts import NOT_RUN
+from rlap.pages import words
+from rlap.pages.asked import Book, Picture, Table, number, picture, table
+
+NOTEBOOK = "06_bad_data"
+GRIDS = ("bad_data",)
+CAME, ON, REPAIR = "as it came", "going on with everything", "repair"
+ORACLE = "truly clean part, trained on"
+SHOWN = {CAME: GREY, ON: ORANGE, REPAIR: BLUE, ORACLE: GREEN}
+KINDS = {
+    "symmetric_exclusive": "labels of any other class",
+    "asymmetric": "labels of a similar class",
+    "human_worst": "people's labels, worst",
+    "human_aggregate": "people's labels, aggregate",
+    "gaussian_clamped": "clamped noise",
+    "gaussian": "noise",
+    "black": "black images",
+    "shuffled": "shuffled pixels",
+    "foreign": "digits among the images",
+    "clean": "nothing",
+}
+INPUTS = ("gaussian", "gaussian_clamped", "black", "shuffled", "foreign")
+SCORES = {  # as records and as the book call them
+    "rlap: label": "diagnose, labels",
+    "rlap: input": "diagnose, inputs",
+    "loss": "loss",
+    "the paper's mixture": "the paper's mixture",
+    "cleanlab, heads": "out-of-fold heads",
+    "cleanlab, networks": "out-of-fold networks",
+}
+Runs = Sequence[Mapping]
+
+
+def what(record: Mapping) -> str:
+    """What was wrong in a run, in words: "labels of any other class, 40 %"."""
+    asked = record["parameters"]
+    told = KINDS[asked["kind"]]
+    if asked["rate"] is not None:
+        told += f", {words.percent(asked['rate'], 0)}"
+    if asked["level"] is not None:
+        told += f", level {asked['level']:g}"
+    if asked["memorised"]:
+        told += ", learnt by heart"
+    if asked["dataset"] != "cifar10":
+        told = f"speech: {told}"
+    if asked["model"] == "resnet18":
+        told += " (narrow ResNet-18)"
+    return told
+
+
+def groups(book: Book) -> dict[str, Runs]:
+    """The runs of each setting, real data alone, in the order of ``KINDS``."""
+    found: dict[str, list[Mapping]] = {}
+    order = list(KINDS)
+    of = [r for r in book.ledger.records if r["notebook"] == NOTEBOOK]
+    for r in sorted(of, key=lambda r: order.index(r["parameters"]["kind"])):
+        if r["tier"] != "smoke" and not r["data"]["stand_in"]:
+            found.setdefault(what(r), []).append(r)
+    return found
+
+
+def gains(runs: Runs, arm: str, base: str = CAME) -> list[float]:
+    """Accuracy of an arm less another's, a run each that has both."""
+    return [
+        r["arms"][arm]["accuracy"] - r["arms"][base]["accuracy"]
+        for r in runs
+        if arm in r["arms"] and base in r["arms"]
+    ]
+
+
+@number
+def repaired(book: Book, kind: str, arm: str = REPAIR, base: str = CAME) -> str:
+    """Points that an arm gains over another with one kind of bad data."""
+    return mean_gain(group(book, kind), arm, base) or NOT_RUN
+
+
+@number
+def robustified(book: Book, kind: str, rule: str) -> str:
+    """Points that ``robustify`` gains with a rule, or loses."""
+    return mean_gain(group(book, kind), f"robustify, rule {rule}") or NOT_RUN
+
+
+def group(book: Book, kind: str) -> Runs:
+    """The runs of the small network with a kind of bad data at its usual rate."""
+    if kind not in KINDS:
+        raise LookupError(f"no kind {kind!r} of bad data: {', '.join(KINDS)}")
+    return next((runs for told, runs in groups(book).items()
+                 if told.startswith(KINDS[kind])), [])  # fmt: skip
+
+
+def mean_gain(runs: Runs, arm: str, base: str = CAME) -> str:
+    """The mean gain in points with its interval; "" where no run has the arm."""
+    found = gains(runs, arm, base)
+    return words.gap(interval(found)) if found else ""
+
+
+@number
+def repair_runs(book: Book) -> str:
+    """How many runs there are."""
+    return str(sum(map(len, groups(book).values())))
+
+
+@picture
+def repairs(book: Book) -> Picture:
+    """Accuracy of four arms by what is wrong: a dot a run, a bar the mean."""
+    lines = [
+        {"what is wrong": told, "arm": arm, "seed": r["seed"],
+         "accuracy": 100 * r["arms"][arm]["accuracy"]}
+        for told, runs in groups(book).items()
+        for r in runs for arm in SHOWN if arm in r["arms"]
+    ]  # fmt: skip
+    data = pd.DataFrame(lines, columns=["what is wrong", "arm", "seed", "accuracy"])
+    names = list(dict.fromkeys(data["what is wrong"]))
+    with drawing("", figsize=(5.9, 0.9 + 0.42 * max(1, len(names)))) as (figure, ax):
+        for shift, (arm, colour) in enumerate(SHOWN.items()):
+            mine = data[data["arm"] == arm]
+            at = [names.index(n) + 0.18 * (shift - 1.5) for n in mine["what is wrong"]]
+            ax.scatter(mine["accuracy"], at, s=14, color=colour, label=arm, zorder=3)
+            for i, name in enumerate(names):
+                some = mine.loc[mine["what is wrong"] == name, "accuracy"]
+                if len(some):
+                    y = i + 0.18 * (shift - 1.5)
+                    ax.plot([some.mean()] * 2, [y - 0.09, y + 0.09], color=colour, lw=2)
+        ax.set_yticks(range(len(names)), names)
+        ax.invert_yaxis()
+        ax.set_xlabel("accuracy on clean test samples, %")
+        ax.grid(axis="x", color=GREY, alpha=0.2)
+        handles, labels = ax.get_legend_handles_labels()
+        figure.legend(handles, labels, loc="outside upper right", ncols=2, fontsize=8)
+    used = [r for runs in groups(book).values() for r in runs]
+    return Picture(figure, data.round(4), used, GRIDS)
+
+
+@table
+def every_repair(book: Book) -> Table:
+    """Every arm's gain and what it took, as a multiple of the first training."""
+    lines = []
+    for told, runs in groups(book).items():
+        names = dict.fromkeys(arm for r in runs for arm in r["arms"] if arm != CAME)
+        for arm in names:
+            took = [cost(r, arm) for r in runs if arm in r["arms"]]
+            best = max(
+                fmean(gains(runs, a)) for a in names if not a.startswith("truly")
+            )
+            mine = mean_gain(runs, arm)
+            if fmean(gains(runs, arm)) == best and not arm.startswith("truly"):
+                mine += " (best)"
+            lines.append([told, arm, mine, words.fixed(median(took), 2)])
+    columns = ["what is wrong", "what is done", "gain, points", "trainings"]
+    used = [r for runs in groups(book).values() for r in runs]
+    return Table(pd.DataFrame(lines, columns=columns), used, GRIDS)
+
+
+def cost(record: Mapping, arm: str) -> float:
+    """Seconds of an arm, from the network as it came, as multiples of one training with
+    the run's recipe: what it selects by is counted, too."""
+    taken = record["seconds"]
+    own = taken.get(arm, 0.0)
+    chosen_by = arm.rpartition(", ")[0]
+    if chosen_by in record["shares"]:
+        own += taken.get(chosen_by, 0.0)
+    return own / taken[ON]
+
+
+@table
+def told_apart(book: Book) -> Table:
+    """How many samples are bad, how many were said to be, how well they are told."""
+    lines = []
+    for told, runs in groups(book).items():
+        rate, score = "label rate", "rlap: label"
+        if runs[0]["parameters"]["kind"] in INPUTS:
+            rate, score = "input rate", "rlap: input"
+        found = [r["diagnosis"][rate][0] for r in runs]
+        scores = [r["told"][score] for r in runs if score in r["told"]]
+        lines.append([
+            told,
+            words.percent(fmean(r["bad"]["rate"] for r in runs)),
+            words.percent(fmean(found)),
+            words.spread([s["auroc"] for s in scores]),
+            words.spread([s["calibration error"] for s in scores]),
+        ])  # fmt: skip
+    columns = ["what is wrong", "bad", "found", "AUROC", "calibration error"]
+    used = [r for runs in groups(book).values() for r in runs]
+    return Table(pd.DataFrame(lines, columns=columns), used, GRIDS)
+
+
+@table
+def detectors(book: Book) -> Table:
+    """How well each score tells bad samples: the area under the curve."""
+    lines = [
+        [told, shown, words.spread([r["told"][name]["auroc"] for r in some])]
+        for told, runs in groups(book).items()
+        for name, shown in SCORES.items()
+        if (some := [r for r in runs if name in r["told"]])
+    ]
+    columns = ["what is wrong", "score", "AUROC"]
+    used = [r for runs in groups(book).values() for r in runs]
+    return Table(pd.DataFrame(lines, columns=columns), used, GRIDS)

@@ -1,0 +1,105 @@
+"""A run of bad data: what goes wrong, who knows, and that every arm is one."""
+
+import pytest
+import torch
+
+from rlap.experiments import records
+from rlap.experiments.bad_data import arms as bad_arms
+from rlap.experiments.bad_data.ground import prepare
+from rlap.experiments.bad_data.parameters import KINDS, BadDataParameters
+from rlap.experiments.parameters import NOTEBOOKS, ParameterError
+
+FEW = {"dataset": "digits", "train_size": 240, "test_size": 100, "epochs": 1}
+
+
+def ground_of(**given):
+    return prepare(BadDataParameters(**FEW | given).resolved())
+
+
+@pytest.mark.parametrize("kind", [k for k in KINDS if not k.startswith("human")])
+def test_what_is_wrong_is_known_and_nothing_else_is(kind):
+    if kind == "asymmetric":
+        pytest.skip("its pairs are those of CIFAR-10's classes")
+    found, clean = ground_of(kind=kind), ground_of(kind="clean")
+    rate = 0.0 if kind == "clean" else found.run.rate
+    assert len(found.given) == 200 and len(found.held) == 40
+    assert found.bad.float().mean() == pytest.approx(rate, abs=0.08)
+    if kind in ("symmetric_exclusive", "pair"):
+        assert torch.equal(found.bad, found.given.labels != found.true)
+    elif kind != "clean":
+        moved = (found.given.inputs != clean.given.inputs).flatten(1).any(1)
+        assert torch.equal(found.bad, moved)
+        assert torch.equal(found.given.labels, found.true)
+
+
+def test_black_images_are_black_and_shuffled_ones_have_their_pixels():
+    clean = ground_of(kind="clean").given.inputs
+    black = ground_of(kind="black", rate=0.2)
+    pixels = black.given.normalisation.undo(black.given.inputs[black.bad])
+    assert pixels.abs().max() < 1e-5
+    mixed = ground_of(kind="shuffled", rate=0.2)
+    there, here = (x[mixed.bad].flatten(2).sort(2).values for x in
+                   (clean, mixed.given.inputs))  # fmt: skip
+    assert torch.equal(there, here)
+
+
+def test_nobody_can_ask_for_what_there_is_not():
+    with pytest.raises(ParameterError, match="did you mean 'symmetric_exclusive'"):
+        BadDataParameters(kind="symmetric_exclusiv")
+    human = BadDataParameters(kind="human_worst").resolved()
+    assert human.data_set == "cifar10n" and human.data_options == {"labels": "worst"}
+    assert human.rate is None and human.level is None
+    assert BadDataParameters(kind="black").resolved().rate == 0.05
+    assert NOTEBOOKS["06_bad_data"] is BadDataParameters
+
+
+def test_every_arm_is_judged_and_the_record_can_be_read(tmp_path):
+    found = ground_of(kind="symmetric_exclusive", train_size=480, epochs=2, seed=3)
+    trials = bad_arms.compete(found)
+    assert {
+        "as it came",
+        "going on with everything",
+        "repair",
+        "robustify, rule loss",
+        "small loss, retrained",
+        "small loss, trained on",
+        "SAP",
+        "truly clean part, retrained",
+        "truly clean part, trained on",
+    } <= set(trials)
+    assert trials.shares["truly clean part"]["bad kept"] == 0
+    assert trials.shares["truly clean part"]["good dropped"] == 0
+    assert trials.told["loss"]["auroc"] > 0.5
+    assert "calibration error" not in trials.told["loss"]
+    assert 0 <= trials.told["rlap: label"]["calibration error"] <= 1
+    assert trials.chosen in {each["name"] for each in trials.tried}
+    record = records.new_record(
+        found.run, notebook="06_bad_data", data=found.data, protocol="repair",
+        measured=bad_arms.measured(trials),
+    )  # fmt: skip
+    again = records.read(records.write(record, tmp_path))
+    assert again["bad"]["n_given"] == 400
+    assert again["diagnosis"]["labels wrong"] in (True, False)
+
+
+def test_folds_are_all_samples_once_and_stratified():
+    labels = torch.arange(103) % 4
+    rows = [part for part, _ in bad_arms.folds(labels, seed=1)]
+    assert torch.cat(rows).sort().values.equal(torch.arange(103))
+    assert [len(r) for r in rows] == pytest.approx([20.6] * 5, abs=1)
+    assert all(labels[r].bincount().min() >= 4 for r in rows)
+
+
+def test_the_calibration_error_by_hand():
+    p = torch.tensor([0.1, 0.1, 0.9, 0.9])
+    bad = torch.tensor([False, True, True, True])
+    # two bins of two: |.1 - .5| and |.9 - 1|, half of the samples each
+    assert bad_arms.calibration_error(p, bad, bins=2) == pytest.approx(0.25)
+    told = bad_arms.detection_of(p, bad, bins=2)
+    assert told["auroc"] == pytest.approx(5 / 6)
+
+
+def test_the_largest_loss_is_of_a_class():
+    good = torch.tensor([True, False, True, True, False, False])
+    labels = torch.tensor([0, 0, 0, 0, 1, 1])
+    assert bad_arms.largest_loss(good, labels) == 1.0
