@@ -29,6 +29,20 @@
 # {doc}`03_relevance` for the same seed. What forgets and what judges may have seeds of
 # their own, so that the spread of each can be told.
 
+# %% tags=["setup", "remove-cell"]
+# In Colab alone: install the companion, from the checkout around this notebook if any
+import subprocess
+import sys
+from pathlib import Path
+
+if "google.colab" in sys.modules:
+    home = "git+https://github.com/rlap-companion/rlap"
+    here = Path("..").resolve()
+    found = (here / "rlap" / "algorithm.py").is_file()
+    source = f"rlap[notebooks] @ {here.as_uri() if found else home}"
+    pip = [sys.executable, "-m", "pip", "install", "--quiet", source]
+    subprocess.run(pip, check=True)
+
 # %% tags=["parameters"]
 # Parameters (checked: see RivalsParameters in rlap.experiments)
 tier = "smoke"  # smoke: does it run; small: results; paper: its size

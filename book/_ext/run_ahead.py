@@ -26,7 +26,7 @@ from jupyter_cache.executors.utils import single_nb_execution
 AT_ONCE = 2
 # by what their names begin with, so that both cores have work to the end; 05 and 04
 # find networks there that 01 and 03 have trained
-ORDER = ("01", "03", "02", "04", "05", "00")
+ORDER = ("01", "03", "07", "02", "04", "05", "06", "00")
 
 NETWORKS = "networks"  # a folder of the build
 
