@@ -10,7 +10,7 @@ from importlib import metadata
 import torch
 
 import rlap
-from rlap.data import NAMES, available
+from rlap.data import NAMES, available, human
 from rlap.experiments.records import cpu_name
 from rlap.files import paths
 from rlap.training.recipe import native_bf16
@@ -26,6 +26,7 @@ EXTRAS = {  # package -> what needs it
 REMEDIES = {
     "cifar10": "it is fetched at the first load (139 to 170 MB). Without a network put "
     "cifar-10-python.tar.gz into a folder and set RLAP_DATA to it",
+    "cifar10n": f"put {human.FILE} into a folder and set RLAP_DATA to it",
     "speech_commands": "put the ten-keyword archive or the full set into a folder and "
     "set RLAP_DATA to it; without it keywords are synthesised (pip install "
     "'rlap[synth]')",

@@ -331,6 +331,7 @@ OWN = {
     | {f"blocks.{b}.shortcut.0": f"blocks.{b}.shortcut.1" for b in (2, 4, 6)},
     "speech_cnn": {"conv": "bn"},
     "speech_res8": {},
+    "vit": {},
 }
 
 

@@ -328,6 +328,7 @@ def test_doctor_tells_versions_data_and_remedies(capsys, monkeypatch, tmp_path):
     assert "cifar10: not here yet" in told and "RLAP_DATA is not set" in told
     import rlap.runs.doctor as doctor
 
+    assert set(doctor.NAMES) - set(doctor.REMEDIES) == {"digits"}  # always here
     monkeypatch.setitem(doctor.EXTRAS, "no-such-package", "the moon: pip install moon")
     assert main(["doctor"]) == 1
     assert "MISSING, needed for the moon" in capsys.readouterr().out

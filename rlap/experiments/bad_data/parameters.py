@@ -84,10 +84,10 @@ RATES = dict.fromkeys(REPLACED, 0.05) | dict.fromkeys(INPUT_KINDS, 0.5)
 BAD_DATA_TIERS: dict[str, dict[str, dict[str, object]]] = {
     CIFAR10: {
         "smoke": {
-            "train_size": 2_400,
-            "test_size": 1_000,
+            "train_size": 1_200,
+            "test_size": 500,
             "model": "small",
-            "epochs": 5,
+            "epochs": 4,
         },
         "small": {
             "train_size": 15_000,
