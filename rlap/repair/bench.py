@@ -3,6 +3,7 @@
 The slice is as noisy as the rest. What counts on it are the samples whose label is
 probably right, by that probability; networks are compared in pairs, sample by sample,
 and the one that came is kept unless another is better by more than a standard error.
+Nor may it be worse than the best so far by the labels as they are.
 """
 
 from __future__ import annotations
@@ -26,19 +27,19 @@ from rlap.training.loop import History, TrainingDiverged, train
 from rlap.training.recipe import Recipe
 
 BETTER = 1.0  # standard errors by which a repair must be better than what there was
-WORSE = 2.0  # the same, by which it must not be worse on the labels as they are
 ENOUGH = 30  # samples of the slice that can be trusted, at the least
 HELD_OUT = 0.15  # of the data, for a stand-in, where there is no slice
 AS_IT_CAME = "as it came"
 ON = "trained on with everything"
 POSTERIOR = "trained on, towards the posterior of the true class"
+KEPT = "trained on without labels that are probably wrong"
 DROPPED = "trained on without bad inputs"
 RETRAINED = "retrained without bad inputs"
 FRESH = "retrained shortly from new weights"
 AGAIN = "retrained towards the posterior of the true class"
 FRESH_POSTERIOR = "retrained, then on towards the posterior of the true class"
 PLAIN = (AS_IT_CAME, ON, FRESH)  # without targets
-ROUNDS = 3  # of training towards targets, each seen by the network that the last made
+ROUNDS = 3  # of training, each towards what the network that the last made sees
 
 
 @dataclass(frozen=True)
@@ -76,13 +77,14 @@ class Outcome(NamedTuple):
 @dataclass
 class Standing:
     """What is known of the data, what the network that came gets right of the slice
-    (M,), and the best outcome so far with its score."""
+    (M,), and the best outcome so far with its score and what that gets right."""
 
     found: Findings
     held: Split
     came: Tensor
     best: Outcome
     score: float
+    hits: Tensor
 
 
 class Bench:
@@ -103,7 +105,7 @@ class Bench:
         spent = time.perf_counter() - began
         came = correct(network, held)
         best = Outcome(network, None, found.diagnosis, AS_IT_CAME)
-        now = Standing(found, held, came, best, 0.0)
+        now = Standing(found, held, came, best, 0.0, came)
         now.score = self.judge(AS_IT_CAME, 0.0, came, now)
         if found.trust.sum() < ENOUGH:
             self.notes.append("The held-out slice is too small to tell anything.")
@@ -144,24 +146,25 @@ class Bench:
         """Judge a repair; whether it is the best so far."""
         hits = correct(new.network, now.held)
         score = self.judge(told(new.chosen, new.rounds), seconds, hits, now)
-        if score <= now.score:
+        # by the labels as they are, too: the trust in them comes from the repair itself
+        if score <= now.score or hits.mean() < now.hits.mean():
             return False
-        now.best, now.score = new, score
+        now.best, now.score, now.hits = new, score, hits
         return True
 
     def once_more(
         self, best: Outcome, found: Findings, given: Split
     ) -> tuple[str, Callable[[], Logits], Split] | None:
-        """The same from where it ended, towards what the better network sees; None
-        where it was no training towards targets."""
+        """Training on from where a repair of labels ended, towards the posterior that
+        the better network sees; None after any other."""
         if best.chosen in PLAIN or not found.diagnosis.labels_wrong:
             return None
         about = findings(best.network, Samples(given), None, self.recipe, self.seed)
         if not about.diagnosis.labels_wrong:
             return None
-        good = (found.diagnosis.bad_input < 0.5).to(given.inputs.device)
-        soft = softened(given, about.diagnosis).subset(good)
-        return best.chosen, lambda: copy_of(best.network), soft
+        # bad inputs stay what they were: a network that never saw them knows nothing
+        seen = replace(about.diagnosis, bad_input=found.diagnosis.bad_input)
+        return best.chosen, lambda: copy_of(best.network), softened(given, seen)
 
     def by_stand_in(self, network: Logits, data: Split) -> Outcome:
         """The same for a network that has seen all the data: a fresh one, trained on a
@@ -233,9 +236,7 @@ class Bench:
         score = float((trust * new).sum() / trust.sum().clamp(min=1e-9))
         z = paired(trust * (new - now.came))
         self.tried.append(Tried(name, seconds, score, z))
-        # by the labels as they are, too: the trust in them may be mistaken
-        harms = paired(new - now.came) < -WORSE
-        return score if (z > BETTER and not harms) or name == AS_IT_CAME else -1.0
+        return score if z > BETTER or name == AS_IT_CAME else -1.0
 
     def out_of_time(self) -> bool:
         """Whether another training would probably end after the budget."""
@@ -250,33 +251,52 @@ def candidates(
     about = found.diagnosis
     classes = about.targets.shape[1]
     plain = replace(given, num_classes=classes)
-    soft = softened(given, about) if about.labels_wrong else plain
     good = (about.bad_input < 0.5).to(given.inputs.device)
+    soft = softened(given, about) if about.labels_wrong else plain.subset(good)
 
     def going_on() -> Logits:
         return copy_of(network)
 
+    yield ON, going_on, plain  # what the others have to beat
     if found.scorer is None:
-        yield AGAIN, lambda: fresh(network, seed), soft.subset(good)
+        yield AGAIN, lambda: fresh(network, seed), soft
     elif about.memorised:
-        yield FRESH_POSTERIOR, lambda: copy_of(found.scorer), soft.subset(good)
+        yield FRESH_POSTERIOR, lambda: copy_of(found.scorer), soft
     elif about.labels_wrong:
         yield POSTERIOR, going_on, soft
+        if (few := kept(given, about)) is not None:
+            yield KEPT, going_on, few
+    if about.inputs_bad and not about.labels_wrong:
+        yield DROPPED, going_on, soft
     if about.inputs_bad:
-        yield DROPPED, going_on, soft.subset(good)
-        yield RETRAINED, lambda: fresh(network, seed), soft.subset(good)
-    yield ON, going_on, plain
+        yield RETRAINED, lambda: fresh(network, seed), soft
 
 
 def softened(given: Split, about: Diagnosis) -> Split:
-    """The same samples with the posterior of the true class as targets."""
+    """The samples with good inputs, and the posterior of the true class as targets."""
+    good = about.bad_input < 0.5
     targets = about.targets.to(given.inputs.device)
-    return replace(given, num_classes=targets.shape[1], targets=targets)
+    new = replace(given, num_classes=targets.shape[1], targets=targets)
+    return new.subset(good.to(given.inputs.device))
+
+
+def kept(given: Split, about: Diagnosis) -> Split | None:
+    """The samples that are probably right, inputs and labels; None where a class would
+    be lost."""
+    good = (about.bad_input < 0.5) & (about.wrong_label < 0.5)
+    labels = about.labels
+    if not good.any() or len(labels[good].unique()) < len(labels.unique()):
+        return None
+    new = replace(given, num_classes=about.targets.shape[1])
+    return new.subset(good.to(given.inputs.device))
 
 
 def told(name: str, rounds: int) -> str:
     """What a repair is called that was done several times."""
-    return name if rounds == 1 else f"{name}, {rounds} rounds"
+    if rounds == 1:
+        return name
+    times = "once" if rounds == 2 else f"{rounds - 1} times"
+    return f"{name}; then {times} more, towards its own posterior"
 
 
 def correct(network: nn.Module, held: Split) -> Tensor:

@@ -95,6 +95,21 @@ def confident_joint(p: Tensor, given: Tensor) -> Tensor:
     return index.bincount(minlength=classes**2).view(classes, classes).float()
 
 
+def mislabelled(p: Tensor, given: Tensor, sure: Tensor) -> Tensor:
+    """(C,) bool: the classes with wrong labels, by the shares ``sure`` (C,) of them at
+    the anchors. Where those of all classes together do not surely show any, a class
+    must do so by itself: of ten classes one is always the hardest."""
+    sizes = anchors(p, given)[1].clamp(min=1)
+    rate = float((sure * sizes).sum() / sizes.sum())
+
+    def least(share: Tensor, n: Tensor) -> Tensor:
+        return share - SURELY * (share * (1 - share) / n).sqrt()
+
+    if least(torch.tensor(rate), sizes.sum()) > MISLABELLED:
+        return sure >= MISLABELLED
+    return least(sure, sizes) > MISLABELLED
+
+
 class Transition(NamedTuple):
     """P(given label | true class), (C, C): the estimate, and the two that it is the
     middle of, with fewer and with more wrong labels."""
@@ -125,7 +140,7 @@ def transition(p: Tensor, given: Tensor) -> Transition:
     others = joint - joint.diag().diag()
     others = others / others.sum(1, keepdim=True).clamp(min=TINY)
     mistaken = 1 - joint.diagonal() / counts.clamp(min=TINY)
-    known = (sure >= MISLABELLED) & (others.sum(1) > 0)
+    known = mislabelled(p, given, sure) & (others.sum(1) > 0)
 
     def matrix(rates: Tensor) -> Tensor:
         rates = torch.where(known, rates, 0.0)

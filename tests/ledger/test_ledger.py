@@ -355,7 +355,7 @@ def test_command_with_the_claims_of_all_papers(tmp_path, capsys):
     code, out, _ = run(capsys, "--results", tmp_path, "--claims", "--json")
     rows = json.loads(out)
     assert code == 0
-    assert {row["about"] for row in rows} == {"RLAP", "LRA-NPP", "OSP"}
+    assert {row["about"] for row in rows} == {"RLAP", "LRA-NPP", "OSP", "DAMP"}
     assert {r["verdict"] for r in rows if r["about"] != "RLAP"} == {"not run"}
     code, out, _ = run(capsys, "--results", tmp_path, "--claims", "--protocol",
                        "controlled")  # fmt: skip

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import math
+from types import SimpleNamespace
 
 import pytest
 
 from rlap.ledger import verdicts
+from rlap.ledger.cells import Setting
+from rlap.ledger.claims.rules import flat_over, identical_features
 from rlap.ledger.verdicts import (
     CONTRADICTED,
     INCONCLUSIVE,
@@ -299,3 +302,48 @@ def test_the_p_value_of_what_decides_nothing(values, from_where):
         verdicts.p_value(from_where, verdicts.standard_error(values), 3)
     )
     assert 0 < found.p <= 1
+
+
+# --- rules of claims, on records of nothing but what they read -----------------------
+
+
+def runs_of(
+    records: list[dict] = (), by_setting: dict | None = None
+) -> SimpleNamespace:
+    """What a rule asks a place for: all records, or a quantity by setting and seed."""
+    return SimpleNamespace(all=lambda: list(records), each=lambda *_: by_setting or {})
+
+
+@pytest.mark.parametrize(
+    ("differences", "verdict"),
+    [
+        ([], NOT_RUN),
+        ([None, None, None], NOT_RUN),
+        ([1e-6, 1e-6], INCONCLUSIVE),
+        ([1e-6, 1e-6, None, 1e-6], CONTRADICTED),
+        ([1e-6, 1e-6, 0.5], "reproduced"),
+        ([1e-6] * 4, CONTRADICTED),
+    ],
+)
+def test_features_are_the_same_in_every_run_or_not(differences, verdict):
+    found = runs_of([{"identity_difference": value} for value in differences])
+    assert identical_features(found).verdict == verdict
+
+
+def test_a_line_through_the_levels_by_hand():
+    """0.02 a level over levels 3 to 9: 0.12 from end to end."""
+    levels = (3.0, 4.5, 6.0, 7.5, 9.0)
+    settings = [Setting("cifar10", "gaussian", 0.5, at, 50_000) for at in levels]
+    rising = {
+        s: {k: 0.5 + 0.02 * s.level + 0.01 * k for k in range(3)} for s in settings
+    }
+    found = flat_over(settings, margin=0.02)(runs_of(by_setting=rising))
+    assert found.verdict == CONTRADICTED
+    assert found.found.mean == pytest.approx(0.12) and found.found.n == 3
+    level = {s: {k: 0.5 + 0.01 * k for k in range(3)} for s in settings}
+    assert flat_over(settings, margin=0.02)(runs_of(by_setting=level)).verdict == (
+        "reproduced"
+    )
+    few = {s: seeds for s, seeds in rising.items() if s.level > 3}
+    found = flat_over(settings, margin=0.02)(runs_of(by_setting=few))
+    assert found.verdict == NOT_RUN and "five levels" in found.reason

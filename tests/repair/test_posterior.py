@@ -7,6 +7,7 @@ from rlap.repair.posterior import (
     anchor_rates,
     anchors,
     confident_joint,
+    mislabelled,
     posterior,
     transition,
     unmix,
@@ -107,3 +108,16 @@ def test_mistakes_that_end_towards_the_surest_are_no_wrong_labels():
     even = given.clone()
     even[0:20:2], even[200:220:2] = 1, 0
     assert anchor_rates(p, even).tolist() == [0.5, 0.5]
+
+
+def test_the_hardest_class_of_clean_labels_is_not_called_mislabelled():
+    """Of 400 anchors eight have other labels, all of one class: 8 of 100."""
+    rates = torch.tensor([0.08, 0.0, 0.0, 0.0])
+    p = torch.eye(4).repeat_interleave(1000, 0)
+    p = p * 0.6 + 0.1
+    given = torch.arange(4).repeat_interleave(1000)
+    assert anchors(p, given)[1].tolist() == [100] * 4
+    assert not mislabelled(p, given, rates).any()
+    assert mislabelled(p, given, torch.tensor([0.4, 0, 0, 0])).tolist()[0]
+    # where all have as many, they are wrong labels
+    assert mislabelled(p, given, torch.full((4,), 0.08)).all()
