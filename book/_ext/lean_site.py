@@ -18,8 +18,10 @@ from lean_svg import lean
 
 UNUSED = ("_static/**/*.map", "_static/locales", "_static/**/fontawesome.js*",
           "_static/**/fa-*.ttf")  # fmt: skip
-# how Sphinx keeps browsers from breaking literals, which ours may on a phone
-PRE = re.compile(r'<span class="pre">([^<]*)</span>')
+# Sphinx keeps browsers from breaking literals, which ours may on a phone; names and
+# punctuation in listings have the colour of the text around them
+PLAIN = [re.compile(rf'<span class="{kind}">([^<]*)</span>') for kind in
+         ("pre", "(?:n|p|w)")]  # fmt: skip
 ICONS = re.compile(r"\s*<(script|link)[^>]*scripts/fontawesome\.js[^>]*>(</script>)?")
 
 
@@ -47,7 +49,10 @@ def tidy(app: Any, failure: Exception | None) -> None:
             shutil.rmtree(path) if path.is_dir() else path.unlink()
     for path in site.rglob("*.html"):
         text = path.read_text(encoding="utf-8")
-        if (without := PRE.sub(r"\1", ICONS.sub("", text))) != text:
+        without = ICONS.sub("", text)
+        for kind in PLAIN:
+            without = kind.sub(r"\1", without)
+        if without != text:
             path.write_text(without, encoding="utf-8")
     for path in (site / "_images").glob("*.svg"):
         path.write_text(lean(path.read_text("utf-8"), path.name), encoding="utf-8")

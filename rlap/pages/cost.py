@@ -298,6 +298,8 @@ def scale(book: Book) -> Picture:
                 )
                 pairs = zip(sizes, told["seconds"], told["megabytes"], strict=True)
                 lines += [[by, size, stage, *values] for size, *values in pairs]
+            axis.set_xticks(sizes, [f"{n:,}" for n in sizes])
+            axis.minorticks_off()
             axis.set_xlabel(by)
             axis.legend(title="stage: exponent", fontsize=7, title_fontsize=7)
         axes[0].set_ylabel("seconds")

@@ -714,14 +714,18 @@ def test_the_site_is_left_without_what_no_page_loads(tmp_path):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text("")
     icons = '<script defer src="../_static/scripts/fontawesome.js?digest=5"></script>'
-    (tmp_path / "page.html").write_text(f"<head>{icons}</head><p>text</p>")
+    name = (
+        '<span class="n"><span class="pre">name</span></span><span class="k">if</span>'
+    )
+    (tmp_path / "page.html").write_text(f"<head>{icons}</head>{name}")
     (tmp_path / "_images").mkdir()
     (tmp_path / "_images" / "a.svg").write_text(DRAWN)
     builder = SimpleNamespace(format="html")
     lean.tidy(SimpleNamespace(outdir=tmp_path, builder=builder), None)
     left = {p.name for p in (tmp_path / "_static").rglob("*") if p.is_file()}
     assert left == {"a.js", "fa-solid-900.woff2"}
-    assert (tmp_path / "page.html").read_text() == "<head></head><p>text</p>"
+    plain = '<head></head>name<span class="k">if</span>'
+    assert (tmp_path / "page.html").read_text() == plain
     assert len((tmp_path / "_images" / "a.svg").read_text()) < len(DRAWN)
     script = SimpleNamespace(
         filename=None, attributes={"body": "const THEBE_JS_URL = 1"}
