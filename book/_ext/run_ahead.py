@@ -24,6 +24,8 @@ from jupyter_cache.base import CacheBundleIn
 from jupyter_cache.executors.utils import single_nb_execution
 
 AT_ONCE = 2
+# of starting a kernel: two that start together may be given the same port
+TRIES = 3
 # by what their names begin with, so that both cores have work to the end; 05 and 04
 # find networks there that 01 and 03 have trained
 ORDER = ("01", "03", "07", "02", "04", "05", "06", "00")
@@ -79,7 +81,14 @@ class Runs:
         with self.lock:
             if self.manager is None:
                 self.manager = self.nursery.__enter__().manager
-        return single_nb_execution(notebook, kernel_manager_class=self.manager, **given)
+        for tries_left in reversed(range(TRIES)):
+            try:
+                return single_nb_execution(
+                    notebook, kernel_manager_class=self.manager, **given
+                )
+            except RuntimeError as error:
+                if "before replying" not in str(error) or not tries_left:
+                    raise
 
     def wait(self, app: Any, name: str, *about: Any) -> None:
         """Wait for a page's notebook, and put what came out into the cache."""
