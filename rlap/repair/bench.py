@@ -251,8 +251,10 @@ def candidates(
     about = found.diagnosis
     classes = about.targets.shape[1]
     plain = replace(given, num_classes=classes)
-    good = (about.bad_input < 0.5).to(given.inputs.device)
-    soft = softened(given, about) if about.labels_wrong else plain.subset(good)
+    if about.labels_wrong:
+        soft = softened(given, about)
+    else:
+        soft = plain.subset((about.bad_input < 0.5).to(given.inputs.device))
 
     def going_on() -> Logits:
         return copy_of(network)
