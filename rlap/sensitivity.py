@@ -69,8 +69,10 @@ def sensitivity(
     check_one_of(criterion, CRITERIA, "criterion")
     seed = check_seed(seed)
     check_tensor(activations, "activations")
-    if activations.dim() != 2:
-        raise ValueError(f"activations must be (N, d), not {tuple(activations.shape)}")
+    if activations.dim() != 2 or not activations.shape[1]:
+        raise ValueError(
+            f"activations must be (N, d), d >= 1, not {tuple(activations.shape)}"
+        )
     low = check_mask(low_quality, len(activations), "low_quality")
     low = low.to(activations.device)
     if low.all() or not low.any():

@@ -199,6 +199,8 @@ def test_errors():
         sensitivity(A, LOW, criterion="taylor")
     with pytest.raises(ValueError, match=r"must be \(N, d\)"):
         sensitivity(A[:, 0], LOW)
+    with pytest.raises(ValueError, match="d >= 1"):
+        sensitivity(A[:, :0], LOW)
     with pytest.raises(TypeError, match="low_quality must be boolean"):
         sensitivity(A, LOW.long())
     with pytest.raises(ValueError, match="low_quality must have shape"):
