@@ -25,6 +25,8 @@ PACKAGE = Path(__file__).resolve().parents[1]
 # the folders whose code decides no number: everything else is taken to compute
 SHOWS = ("cli", "figures", "files", "ledger", "pages", "runs")
 IMPORTS = (ast.Import, ast.ImportFrom)
+# tags of cells that compute nothing: what installs, and what says what was found
+APART = {"setup", "telling"}
 # what IPython understands and Python does not: %pip install, !ls
 MAGIC = re.compile(r"^( *)([%!].*)$", re.MULTILINE)
 
@@ -95,13 +97,14 @@ def computing(package: Path = PACKAGE) -> list[Path]:
 def notebook_digest(path: Path | None) -> str:
     """Digest of what a notebook's cells compute; "none" when it is not at hand.
 
-    Imports do not count, nor do the borders between cells, prose, outputs, and a cell
-    tagged "setup", which installs. A cell that is not Python counts by its text.
+    Imports do not count, nor do the borders between cells, prose, outputs, and cells
+    tagged "setup", which install, or "telling", which only print a sentence. A cell
+    that is not Python counts by its text.
     """
     if path is None or not path.is_file():
         return "none"
     cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
-    cells = [c for c in cells if "setup" not in c.get("metadata", {}).get("tags", [])]
+    cells = [c for c in cells if not APART & {*c.get("metadata", {}).get("tags", [])}]
     code = ["".join(c["source"]) for c in cells if c["cell_type"] == "code"]
     return sha(*(part for text in code for part in statements(text)))
 

@@ -213,6 +213,40 @@ def test_the_account_is_relative_to_the_retrained(trained):
     json.dumps(account, allow_nan=False)  # fit for a record
 
 
+def test_an_account_tells_what_became_of_the_class():
+    def arm(class_, others, probe):
+        return {
+            "forget_test": class_,
+            "retain_test": others,
+            "probe_linear_forget": probe,
+            "called_test": [20, 180],
+            "class_accuracy": [0.0, 0.0],
+        }
+
+    account = forgetting_account.Account(
+        {
+            "original": arm(0.9, 0.8, 0.9),
+            "retrained": arm(0.0, 0.8, 0.4),
+            "retrained again": arm(0.0, 0.8, 0.6),
+            "osp": arm(0.1, 0.7, 0.88),
+        }
+    )
+    told = account.told("osp")
+    assert told == (
+        "OSP: of the 200 test images of the class 90% are answered right before and "
+        "10% after, of the others 80% and 70%. A linear probe of its features finds "
+        "88% of the class, and 50% where the class was never seen; a difference of up "
+        "to 10 points may be chance."  # 1.96 sqrt(2 .5 .5 / 200) = .098
+    )
+    account["original"]["forget_test"] = 0.55  # 110 of 200: not surely above one half
+    assert "too little training" in account.told("osp")
+    # of each network by its own original
+    for name in list(account):
+        account[f"plain/{name}"] = account[name]
+    account["plain/original"] = arm(0.9, 0.8, 0.9)
+    assert account.told("plain/osp").startswith("OSP (plain network): of the 200")
+
+
 def test_controls_of_the_last_layer_are_those_of_the_method(trained):
     _, case, nets = trained
     net = nets["original"].model

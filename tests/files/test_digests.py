@@ -143,10 +143,11 @@ def test_imports_comments_and_layout_of_a_notebook_do_not_count(tmp_path, cells)
     assert digests.notebook_digest(None) == "none"
 
 
-def test_a_cell_that_installs_does_not_count(tmp_path):
+@pytest.mark.parametrize("tag", ["setup", "telling"])
+def test_a_cell_that_installs_or_tells_does_not_count(tmp_path, tag):
     text = {"cell_type": "code", "source": "x = 1", "metadata": {}}
-    setup = {**text, "source": "install(1)", "metadata": {"tags": ["setup"]}}
-    for name, cells in {"a": [text], "b": [setup, text], "c": [text, text]}.items():
+    apart = {**text, "source": "does(1)", "metadata": {"tags": [tag, "other"]}}
+    for name, cells in {"a": [text], "b": [apart, text], "c": [text, text]}.items():
         (tmp_path / name).write_text(json.dumps({"cells": cells}))
     a, b, c = (digests.notebook_digest(tmp_path / name) for name in "abc")
     assert a == b != c

@@ -121,7 +121,6 @@ def test_exactly_one_cell_holds_plain_parameters(path):
 
 
 def test_each_notebook_begins_with_the_same_cell_that_installs_in_colab():
-    """And no other cell is left out of a notebook's digest."""
     first = {source(cells(path)[1]) for path in NOTEBOOKS}
     assert len(first) == 1
     for path in NOTEBOOKS:
@@ -130,6 +129,25 @@ def test_each_notebook_begins_with_the_same_cell_that_installs_in_colab():
         assert not any("setup" in t for i, t in enumerate(tags) if i != 1)
     import_only = ast.parse(first.pop()).body[:-1]
     assert all(isinstance(n, ast.Import | ast.ImportFrom) for n in import_only)
+
+
+def test_cells_that_tell_only_print():
+    """They are left out of a notebook's digest, so nothing may come from them."""
+    telling = [
+        (path.name, source(cell))
+        for path in NOTEBOOKS
+        for cell in cells(path)
+        if "telling" in cell["metadata"].get("tags", [])
+    ]
+    assert {name for name, _ in telling} >= {
+        "03_relevance.ipynb",
+        "04_soft_pruning.ipynb",
+    }
+    for name, text in telling:
+        (statement,) = ast.parse(text).body
+        assert ast.unparse(statement).startswith("print("), name
+        inside = ast.walk(statement)
+        assert not any(isinstance(node, ast.NamedExpr) for node in inside), name
 
 
 @pytest.mark.slow

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
+from statistics import fmean
 from typing import Any
 
 from torch import nn
@@ -15,6 +17,8 @@ from rlap.experiments.forgetting.ground import (
     confusion_table,
 )
 from rlap.experiments.forgetting.parameters import ForgettingParameters
+from rlap.experiments.telling import beats_guessing
+from rlap.metrics import Z95
 from rlap.unlearning.common.statistics import weight_digest
 from rlap.unlearning.examiner.attacks import Answers
 from rlap.unlearning.examiner.evaluation import examine, relative
@@ -82,6 +86,29 @@ class Account(dict):
                 v: f"{100 * arm['relative'][k]:+.1f}" for k, v in shown.items()
             }
         return pd.DataFrame.from_dict(rows, orient="index").fillna("")
+
+    def told(self, arm: str) -> str:
+        """What became of the class in ``arm``, in words: answers, others, features."""
+        network, slash, _ = arm.rpartition("/")
+        first, row = self[network + slash + "original"], self[arm]
+        n, classes = sum(row["called_test"]), len(row["class_accuracy"])
+        if not beats_guessing(first["forget_test"], n, classes):
+            return (
+                f"Before, {first['forget_test']:.0%} of the {n:,} test images of the "
+                f"class are answered right, not surely more than by guessing "
+                f"({1 / classes:.0%}): too little training to say what was forgotten."
+            )
+        probe = "probe_linear_forget"
+        gold = fmean(self[network + slash + name][probe] for name in GOLD)
+        chance = 100 * Z95 * math.sqrt(2 * gold * (1 - gold) / n)
+        return (
+            f"{title(arm)}: of the {n:,} test images of the class "
+            f"{first['forget_test']:.0%} are answered right before and "
+            f"{row['forget_test']:.0%} after, of the others {first['retain_test']:.0%} "
+            f"and {row['retain_test']:.0%}. A linear probe of its features finds "
+            f"{row[probe]:.0%} of the class, and {gold:.0%} where the class was never "
+            f"seen; a difference of up to {chance:.0f} points may be chance."
+        )
 
 
 RELATIVE = {
