@@ -48,6 +48,30 @@ def test_separable_blobs_are_found_and_the_stronger_is_good():
     assert got.posterior.shape == (200,) and got.posterior.dtype == torch.float32
 
 
+def test_swapped_by_hand():
+    got = partition(two_blobs())
+    other = got.swapped("a whim")
+    assert torch.equal(other.high_quality, got.low_quality)
+    assert torch.equal(other.posterior, 1 - got.posterior)
+    old, new = got.diagnostics, other.diagnostics
+    assert (new["high_quality"], new["low_quality"]) == (80, 120)
+    assert new["component"] == 1 - old["component"] and new["named_by"] == "a whim"
+    assert old["named_by"] == "total attribution"  # the first one is as it was
+    changed = {"high_quality", "low_quality", "component", "named_by"}
+    assert {k for k in new if new[k] != old[k]} == changed
+    # a rule without a mixture has no component to swap
+    plain = partition(TRUTH.float(), rule="trivial").swapped("x")
+    assert "component" not in plain.diagnostics
+
+
+@pytest.mark.parametrize("low", [-1.0, 3.0])
+def test_groups_without_spread_are_infinitely_far_apart(low):
+    scores = torch.where(TRUTH, 1.0, low)
+    found = partition(scores, rule="loss")
+    assert torch.equal(found.high_quality, TRUTH if low == 3 else ~TRUTH)
+    assert found.diagnostics["separation"] > 1e3
+
+
 @pytest.mark.parametrize("sign", [1, -1])
 def test_quality_names_the_good_cluster_and_nothing_else(sign):
     quality = sign * (TRUTH.float() + 0.1 * randn(200, seed=9))
