@@ -44,7 +44,7 @@ CORE = (
 
 
 def report() -> tuple[list[str], bool]:
-    """Lines to print, and whether everything needed for the book is here."""
+    """Lines to print, and whether what is needed is here and can be used."""
     lines = [f"rlap {rlap.__version__}, Python {platform.python_version()}", ""]
     pins, fine = pinned(), True
     lines.append("Packages (tested version where another is installed)")
@@ -75,8 +75,9 @@ def package_line(name: str, tested: str | None) -> tuple[str, bool]:
     try:
         version = metadata.version(name)
     except metadata.PackageNotFoundError:
-        remedy = EXTRAS.get(name, "pip install rlap")
-        return f"  {name:<14} MISSING, needed for {remedy}", False
+        if name in EXTRAS:  # whoever does not want that lacks nothing
+            return f"  {name:<14} not here; needed for {EXTRAS[name]}", True
+        return f"  {name:<14} MISSING: pip install rlap", False
     note = f" (tested with {tested})" if tested and tested != version else ""
     return f"  {name:<14} {version}{note}", True
 

@@ -330,5 +330,8 @@ def test_doctor_tells_versions_data_and_remedies(capsys, monkeypatch, tmp_path):
 
     assert set(doctor.NAMES) - set(doctor.REMEDIES) == {"digits"}  # always here
     monkeypatch.setitem(doctor.EXTRAS, "no-such-package", "the moon: pip install moon")
+    assert main(["doctor"]) == 0  # who does not want the moon lacks nothing
+    assert "not here; needed for the moon" in capsys.readouterr().out
+    monkeypatch.setattr(doctor, "CORE", (*doctor.CORE, "no-such-core"))
     assert main(["doctor"]) == 1
-    assert "MISSING, needed for the moon" in capsys.readouterr().out
+    assert "no-such-core   MISSING: pip install rlap" in capsys.readouterr().out
