@@ -112,11 +112,12 @@ def robustify(
         method: attribution, see ``attribute``.
         rule: of the partition. "gmm", the paper's, clusters the attribution and never
             sees a label: it is for corrupted inputs. Where labels may be wrong, take
-            "loss" or "margin". "confidence" and "trivial" need no attribution either.
+            "loss" or "margin". "confidence" and "trivial" look at neither.
         start: of the mixture's fit, see ``partition``: "best" of both by default, where
             the paper's code has "kmeans".
-        quality: (N,), larger is better, names the good cluster of "gmm"; by default
-            the model's confidence, which does not look at labels.
+        quality: (N,), larger is better, names the good cluster; by default that of
+            "gmm" is named by the model's confidence, which does not look at labels, and
+            that of any other rule by its score.
         covariance_type, threshold: of the partition, see ``partition``.
         high_quality: (N,) bool, who is good, if you know; no partition is made then.
         criterion: of the units, see ``sensitivity``.
@@ -124,7 +125,7 @@ def robustify(
             channels are pruned, too; found by itself where the network can be traced
             (``batchnorm`` of ``prune``).
         recipe, batchnorm, test: of the fine-tuning, see ``finetune``.
-        batch_size: of the passes over the data; it does not change the result.
+        batch_size: of the pass that attributes; it does not change the result.
 
     Raises ``KeyError``/``TypeError`` for an unusable layer, ``ValueError`` for unusable
     data, settings, outputs that are no logits, or a partition with nobody on one side;
@@ -192,7 +193,7 @@ def partition_by(
         scores = sample_scores(seen.logits, split.labels)
         if rule in scores:
             found = scores[rule]
-        else:
+        else:  # "gmm"
             found = seen.attribution
             quality = scores["confidence"] if quality is None else quality
     options |= {"start": start, "quality": quality, "seed": seed}

@@ -40,7 +40,7 @@ METHODS = (
     "gradient_x_activation_predicted",  # of the predicted class's logit
     "gradient_x_activation_label",  # of the given label's logit
     "loss_gradient_x_activation",  # of the cross-entropy on the given label
-    "activation",  # the pre-activation after ReLU, no gradient
+    "activation",  # ReLU of the pre-activation, no gradient
     *CAPTUM,
 )
 NEEDS_LABELS = ("gradient_x_activation_label", "loss_gradient_x_activation")
@@ -51,8 +51,9 @@ MAX_ELEMENTS = 2**24  # of one batched gradient (classes, B, ...): bounds the me
 class Scan:
     """What one pass over the data saw, each on the model's device in float32.
 
-    ``attribution`` (N, d), ``activations`` (N, d): pre-activations averaged over
-    positions, ``logits`` (N, C).
+    ``attribution`` (N, d), summed over positions; ``activations`` (N, d):
+    pre-activations, which the paper's regression is on, averaged over positions, so
+    that layers of any size give numbers alike; ``logits`` (N, C).
 
     >>> seen = rlap.scan(model, data.inputs, layer="fc")
     >>> seen.attribution.shape, seen.activations.shape, seen.logits.shape
@@ -179,8 +180,10 @@ def head_attribution(
     if method == "loss_gradient_x_activation":
         target = F.cross_entropy(head.logits, labels, reduction="sum")
     else:
-        predicted = method == "gradient_x_activation_predicted"
-        chosen = head.logits.argmax(1) if predicted else labels
+        chosen = {
+            "gradient_x_activation_predicted": head.logits.argmax(1),
+            "gradient_x_activation_label": labels,
+        }[method]
         target = head.logits.gather(1, chosen[:, None]).sum()
     (gradient,) = torch.autograd.grad(target, head.z, allow_unused=True)
     return unit_sum(connected(gradient, head) * z, module).abs()

@@ -124,7 +124,8 @@ def share_at_bounds(inputs: Tensor) -> Tensor:
     """Share of each sample's values that are exactly 0 or 1: (N, ...) -> (N,).
 
     The trivial detector: noise clamped to [0, 1] after normalisation leaves most pixels
-    there, while a normalised clean pixel practically never is (audit item 6).
+    there, while a normalised clean pixel practically never is, as in the
+    released code (no. 6 of the book's differences).
 
     >>> rlap.share_at_bounds(torch.tensor([[0.0, 1.0, 0.3, 0.6]]))
     tensor([0.5000])
@@ -152,18 +153,22 @@ def partition(
         scores: (N, d) attributions for "gmm"; (N,) for "loss", "margin", "confidence"
             (see ``sample_scores``), "trivial" (``share_at_bounds``) and "score", any
             number of one's own of which more is better.
-        rule: "gmm" standardises each unit and fits a two-component Gaussian mixture;
-            the one-dimensional rules fit one to convergence; "trivial" thresholds.
+        rule: "gmm" fits a mixture of two Gaussians to the standardised units; the
+            one-dimensional rules fit one to their score, cut so that a better score
+            never means a lower posterior; "trivial" thresholds, without a mixture.
         quality: (N,), larger is better; only names the good cluster, by its mean.
             Never needs labels: confidence is a good choice. None uses the total
-            attribution for "gmm" and the score's own direction for the others.
+            attribution for "gmm" and the score's own direction for the others;
+            "trivial" has no cluster to be named.
         seed, covariance_type, n_init, max_iter: of the mixture's fit, as in
             scikit-learn's GaussianMixture.
         start: where the fit begins: "kmeans", scikit-learn's own start, which the
             released code uses; or "total", the halves of lower and higher total score.
             A fit ends at a maximum of the likelihood near its start. From k-means that
             may be a split of the classes although a split of the noise fits better.
-            "best" tries both and keeps the fit of the higher likelihood.
+            "best" tries both and keeps the fit of the higher likelihood; it is the
+            default of ``robustify``, "kmeans", the paper's, is the one here. ``n_init``
+            is of "kmeans" alone.
         threshold: posterior above which a sample counts as high quality.
         solver: "torch" fits the mixture on the device of the scores; "sklearn" is the
             reference, on the CPU, and several times slower (``rlap.mixture``).

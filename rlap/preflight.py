@@ -1,9 +1,9 @@
 """What cannot work is told at once, and not after minutes of attribution.
 
-Everything that ``robustify`` checks before it starts stands here: first what can be
-read off the arguments, then a rehearsal, every stage but the partition on a few samples
-and a scrap copy. What a stage alone can find out, such as a partition with nobody on
-one side, it raises itself.
+What ``robustify`` checks before it starts stands here: first what can be read off the
+arguments, then a rehearsal on a few samples and a scrap copy: attribution, pruning of
+some units, an epoch of fine-tuning. Partition and sensitivity need all samples; what
+they alone can find out, such as a partition with nobody on one side, they raise.
 """
 
 from __future__ import annotations

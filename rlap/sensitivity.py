@@ -105,7 +105,8 @@ def regression(
 
     Normal equations in float64, centred and scaled first (they square the condition
     number) and streamed in chunks, so that no second (N, d) array is made. Redundant
-    units share their slope (minimum norm). Agrees with ``numpy.linalg.lstsq``.
+    units share their slope (minimum norm, of the scaled units). Where none is
+    redundant it agrees with ``numpy.linalg.lstsq``.
     """
     n, d = activations.shape
     y = target.double()

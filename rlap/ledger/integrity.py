@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -234,9 +234,3 @@ def write_manifest(folder: str | Path) -> tuple[Path, list[str]]:
     with atomic(path) as temporary:
         temporary.write_text(json.dumps(listed, indent=1) + "\n", encoding="utf-8")
     return path, [f"{f.kind}: {f.where}" for f in findings]
-
-
-def lines(findings: Sequence[Finding]) -> list[str]:
-    """The findings as lines of text, worst first."""
-    order = ("unreadable", "wrong number", "changed", "twice", "missing", "unlisted")
-    return [str(f) for f in sorted(findings, key=lambda f: order.index(f.kind))]

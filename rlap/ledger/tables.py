@@ -23,7 +23,6 @@ import json
 import shutil
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -31,7 +30,6 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 from rlap.files import digests, paths
-from rlap.files.download import atomic
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -115,25 +113,6 @@ def joined(runs: pd.DataFrame, values: pd.DataFrame) -> pd.DataFrame:
     typed = runs.astype({name: float if name in NUMBERS else str for name in RUN})
     typed = typed.astype({"seed": int})
     return values.merge(typed, on="run", how="left")[[*RUN, *VALUE[1:]]]
-
-
-def margins(folder: str | Path | None = None) -> pd.DataFrame:
-    """How many verdicts hold at each margin (``rlap.ledger.rows.by_margin``); computed
-    when it is asked for first, which takes some seconds."""
-    import pandas as pd
-
-    from rlap.ledger import rows
-
-    file, found = keep(folder) / "margins.json", None
-    with suppress(OSError, ValueError):  # not there yet, or damaged
-        digest, kept = json.loads(file.read_text("utf-8"))
-        found = kept if digest == digests.of_json(kept) else None
-    if found is None:
-        found = rows.by_margin(rows.build(folder))
-        with atomic(file) as temporary:
-            told = json.dumps([digests.of_json(found), found])
-            temporary.write_text(told, encoding="utf-8")
-    return pd.DataFrame(found)
 
 
 def sources(records: pd.DataFrame) -> pd.DataFrame:

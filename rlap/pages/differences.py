@@ -14,7 +14,7 @@ from rlap.ledger.cells import headline
 from rlap.ledger.differences import Difference, Effect
 from rlap.ledger.verdicts import NOT_RUN
 from rlap.pages import words
-from rlap.pages.asked import Book, Table, number, table
+from rlap.pages.asked import Book, Table, table
 from rlap.pages.html import Html, joined, lines, mark, small, tag
 
 GRIDS = ("differences", "waterfall", "table1", "table6")
@@ -92,17 +92,3 @@ def protocol_fields(book: Book) -> Table:
                      small(f"no. {numbers}") if numbers else "")  # fmt: skip
         rows.append([told, *(spelled(getattr(p, f.name)) for p in PROTOCOLS.values())])
     return Table(pd.DataFrame(rows, columns=["field", *PROTOCOLS]), (), (), "register")
-
-
-@number
-def effect(book: Book, field: str, arm: str, base: str = "released") -> str:
-    """What changing one field of a named protocol does to an arm, in points."""
-    known = {f.name for f in fields(Protocol)}
-    if field not in known:
-        raise LookupError(f"no protocol field {field!r}: {', '.join(sorted(known))}")
-    found = [
-        e
-        for e in differences.field_effects(book.evidence, field)
-        if (e.base, e.arm, e.tier, e.setting) == (base, arm, "small", headline())
-    ]
-    return words.gap(found[0].difference) if found else NOT_RUN

@@ -13,7 +13,6 @@ from rlap.ledger import counts, differences, paper, tables
 from rlap.ledger.claims import CONTROL, PAPER
 from rlap.ledger.claims.noise import LEADS
 from rlap.ledger.rows import Row
-from rlap.ledger.summary import counted
 from rlap.ledger.verdicts import MARGIN, NOT_RUN
 from rlap.pages import words
 from rlap.pages.asked import Book, Picture, Table, number, picture, table
@@ -86,16 +85,6 @@ def faults(book: Book) -> Table:
     found = [f for f in book.ledger.findings if f.kind != "unlisted"]
     lines = [[f.kind, f.where, f.text] for f in found] or [["none", "", ""]]
     return Table(pd.DataFrame(lines, columns=["fault", "record", "what"]))
-
-
-@number
-def recorded(book: Book, notebook: str) -> str:
-    """How many records a notebook left."""
-    known = {r["notebook"] for r in book.ledger.records}
-    if notebook not in known:
-        raise LookupError(f"no records of {notebook!r}; there is {sorted(known)}")
-    found = sum(r["notebook"] == notebook for r in book.ledger.records)
-    return counted(found, "record")
 
 
 @picture

@@ -9,7 +9,6 @@ Nor may it be worse than the best so far by the labels as they are.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -17,28 +16,18 @@ import torch
 from torch import Tensor, nn
 
 from rlap.data.base import Split, stratified_indices
-from rlap.network.copying import copy_of
+from rlap.repair.candidates import AS_IT_CAME, FRESH, Candidate, Unsuited, Workshop
 from rlap.repair.diagnosis import MEMORISED, Diagnosis, Findings, findings
-from rlap.repair.retraining import augmented, fresh
+from rlap.repair.retraining import fresh
 from rlap.repair.samples import Logits, Samples
 from rlap.repair.scores import look
 from rlap.training.inference import accuracy, predict
-from rlap.training.loop import History, TrainingDiverged, train
+from rlap.training.loop import History, TrainingDiverged
 from rlap.training.recipe import Recipe
 
 BETTER = 1.0  # standard errors by which a repair must be better than what there was
 ENOUGH = 30  # samples of the slice that can be trusted, at the least
 HELD_OUT = 0.15  # of the data, for a stand-in, where there is no slice
-AS_IT_CAME = "as it came"
-ON = "trained on with everything"
-POSTERIOR = "trained on, towards the posterior of the true class"
-KEPT = "trained on without labels that are probably wrong"
-DROPPED = "trained on without bad inputs"
-RETRAINED = "retrained without bad inputs"
-FRESH = "retrained shortly from new weights"
-AGAIN = "retrained towards the posterior of the true class"
-FRESH_POSTERIOR = "retrained, then on towards the posterior of the true class"
-PLAIN = (AS_IT_CAME, ON, FRESH)  # without targets
 ROUNDS = 3  # of training, each towards what the network that the last made sees
 
 
@@ -96,6 +85,7 @@ class Bench:
         self.recipe, self.budget, self.seed, self.began = recipe, budget, seed, began
         self.tried: list[Tried] = []
         self.notes: list[str] = []
+        self.shop = Workshop(recipe, seed)
         self.longest = 0.0
 
     def repair(self, network: Logits, given: Split, held: Split) -> Outcome:
@@ -113,28 +103,27 @@ class Bench:
         if found.scorer not in (None, network):
             new = Outcome(found.scorer, None, found.diagnosis, FRESH)
             self.enter(now, new, spent)
-        for name, start, split in candidates(found, network, given, self.seed):
-            self.attempt(now, name, start, split)
+        self.shop.held = held
+        for candidate in self.shop.candidates(found, network, given):
+            self.attempt(now, candidate)
         for rounds in range(2, ROUNDS + 1):
-            more = self.once_more(now.best, found, given)
-            if more is None or not self.attempt(now, *more, rounds):
+            more = self.shop.once_more(now.best.chosen, now.best.network, found, given)
+            if more is None or not self.attempt(now, more, rounds):
                 break
         return now.best
 
-    def attempt(
-        self,
-        now: Standing,
-        name: str,
-        start: Callable[[], Logits],
-        split: Split,
-        rounds: int = 1,
-    ) -> bool:
+    def attempt(self, now: Standing, candidate: Candidate, rounds: int = 1) -> bool:
         """Try a repair; whether it is the best so far."""
+        name = candidate.name
         if self.out_of_time():
             self.notes.append(f"Out of budget before: {told(name, rounds)}.")
             return False
         began = time.perf_counter()
-        made = self.train(start(), split, now.found.mirrored)
+        try:
+            made = candidate.make()
+        except Unsuited as error:
+            self.notes.append(f"Not tried: {name}: {error}")
+            return False
         spent = time.perf_counter() - began
         self.longest = max(self.longest, spent)
         if made is None:
@@ -152,20 +141,6 @@ class Bench:
         now.best, now.score, now.hits = new, score, hits
         return True
 
-    def once_more(
-        self, best: Outcome, found: Findings, given: Split
-    ) -> tuple[str, Callable[[], Logits], Split] | None:
-        """Training on from where a repair of labels ended, towards the posterior that
-        the better network sees; None after any other."""
-        if best.chosen in PLAIN or not found.diagnosis.labels_wrong:
-            return None
-        about = findings(best.network, Samples(given), None, self.recipe, self.seed)
-        if not about.diagnosis.labels_wrong:
-            return None
-        # bad inputs stay what they were: a network that never saw them knows nothing
-        seen = replace(about.diagnosis, bad_input=found.diagnosis.bad_input)
-        return best.chosen, lambda: copy_of(best.network), softened(given, seen)
-
     def by_stand_in(self, network: Logits, data: Split) -> Outcome:
         """The same for a network that has seen all the data: a fresh one, trained on a
         part, shows what helps, and that is done to ``network`` with everything."""
@@ -174,7 +149,7 @@ class Bench:
         out[stratified_indices(data.labels, size, self.seed)] = True
         rest, held = data.subset(~out), data.subset(out)
         seen = look(network, Samples(data))
-        made = self.train(fresh(network, self.seed), rest, seen.mirrored)
+        made = self.shop.train(fresh(network, self.seed), rest, seen.mirrored)
         self.notes.append(
             f"No holdout: {size} samples were held out from a stand-in, trained anew."
         )
@@ -200,34 +175,17 @@ class Bench:
     ) -> Outcome:
         """What was best for the stand-in, done to ``network`` with all the data."""
         as_it_came = Outcome(network, None, about.diagnosis, AS_IT_CAME)
-        repairs = {
-            name: rest for name, *rest in candidates(about, network, data, self.seed)
-        }
-        if best.chosen not in repairs:
-            return as_it_came
-        start, split = repairs[best.chosen]
+        repairs = self.shop.candidates(about, network, data)
+        todo = next((each for each in repairs if each.name == best.chosen), None)
         outcome = as_it_came
         for rounds in range(1, best.rounds + 1):
             if rounds > 1:
-                more = self.once_more(outcome, about, data)
-                if more is None:
-                    break
-                _, start, split = more
-            made = self.train(start(), split, about.mirrored)
+                todo = self.shop.once_more(best.chosen, outcome.network, about, data)
+            made = todo.make() if todo is not None else None
             if made is None:
                 break
             outcome = Outcome(*made, about.diagnosis, best.chosen, rounds)
         return outcome
-
-    def train(
-        self, start: Logits, split: Split, mirrored: bool
-    ) -> tuple[Logits, History] | None:
-        """``start``, trained on ``split``; None where it diverged."""
-        recipe = augmented(self.recipe, split.inputs, mirrored)
-        try:
-            return start, train(start, split, recipe, seed=self.seed)
-        except TrainingDiverged:
-            return None
 
     def judge(self, name: str, seconds: float, new: Tensor, now: Standing) -> float:
         """Note how a network did that is right on ``new`` (M,) of the slice; its score,
@@ -242,55 +200,6 @@ class Bench:
         """Whether another training would probably end after the budget."""
         spent = time.perf_counter() - self.began
         return self.budget is not None and spent + self.longest > self.budget
-
-
-def candidates(
-    found: Findings, network: Logits, given: Split, seed: int
-) -> Iterator[tuple[str, Callable[[], Logits], Split]]:
-    """Repairs worth a try: a name, what makes the network to start from, the data."""
-    about = found.diagnosis
-    classes = about.targets.shape[1]
-    plain = replace(given, num_classes=classes)
-    if about.labels_wrong:
-        soft = softened(given, about)
-    else:
-        soft = plain.subset((about.bad_input < 0.5).to(given.inputs.device))
-
-    def going_on() -> Logits:
-        return copy_of(network)
-
-    yield ON, going_on, plain  # what the others have to beat
-    if found.scorer is None:
-        yield AGAIN, lambda: fresh(network, seed), soft
-    elif about.memorised:
-        yield FRESH_POSTERIOR, lambda: copy_of(found.scorer), soft
-    elif about.labels_wrong:
-        yield POSTERIOR, going_on, soft
-        if (few := kept(given, about)) is not None:
-            yield KEPT, going_on, few
-    if about.inputs_bad and not about.labels_wrong:
-        yield DROPPED, going_on, soft
-    if about.inputs_bad:
-        yield RETRAINED, lambda: fresh(network, seed), soft
-
-
-def softened(given: Split, about: Diagnosis) -> Split:
-    """The samples with good inputs, and the posterior of the true class as targets."""
-    good = about.bad_input < 0.5
-    targets = about.targets.to(given.inputs.device)
-    new = replace(given, num_classes=targets.shape[1], targets=targets)
-    return new.subset(good.to(given.inputs.device))
-
-
-def kept(given: Split, about: Diagnosis) -> Split | None:
-    """The samples that are probably right, inputs and labels; None where a class would
-    be lost."""
-    good = (about.bad_input < 0.5) & (about.wrong_label < 0.5)
-    labels = about.labels
-    if not good.any() or len(labels[good].unique()) < len(labels.unique()):
-        return None
-    new = replace(given, num_classes=about.targets.shape[1])
-    return new.subset(good.to(given.inputs.device))
 
 
 def told(name: str, rounds: int) -> str:

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from rlap.data.base import Split
 from rlap.network.cutting import cache_features
+from rlap.repair.projection import Directions, kept
 from rlap.training.inference import accuracy
 from rlap.training.recipe import Recipe
 from rlap.unlearning.common.begin import last_linear
@@ -37,7 +38,7 @@ from rlap.unlearning.methods.lra_layers import (
 from rlap.unlearning.methods.lra_npp import chosen_units, zero_weights
 from rlap.unlearning.methods.oneshot import Importances, dampened
 from rlap.unlearning.methods.osp import last_stage, soft_prune, suited
-from rlap.unlearning.methods.svd import Directions, kept, projected
+from rlap.unlearning.methods.svd import projected
 from rlap.unlearning.registry import METHODS
 
 SHARES = (0.02, 0.05, 0.1, 0.2)  # of each layer's units

@@ -9,6 +9,7 @@ from typing import Any
 
 from torch import nn
 
+from rlap.repair.projection import Directions, input_moments, kept
 from rlap.training.recipe import Recipe
 from rlap.unlearning import settings
 from rlap.unlearning.common.splits import some
@@ -17,13 +18,7 @@ from rlap.unlearning.methods.distilled import SCRUBBING
 from rlap.unlearning.methods.lra_npp import forget_lra_npp
 from rlap.unlearning.methods.oneshot import dampened, importances
 from rlap.unlearning.methods.osp import last_stage, soft_prune, suited, usual_reading
-from rlap.unlearning.methods.svd import (
-    Directions,
-    directions,
-    input_moments,
-    kept,
-    projected,
-)
+from rlap.unlearning.methods.svd import directions, projected
 from rlap.unlearning.methods.trained import TUNING
 from rlap.unlearning.registry import METHODS
 from rlap.unlearning.settings import Row, Trial

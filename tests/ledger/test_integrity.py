@@ -159,7 +159,7 @@ def test_damaged_files_and_running_runs(tmp_path):
     found, findings = integrity.examine(tmp_path)
     assert [r["seed"] for r in found.values()] == [0]
     assert [f.kind for f in findings] == ["unreadable", "unreadable"]
-    assert integrity.lines(findings)[0].startswith("unreadable: broken")
+    assert str(findings[0]).startswith("unreadable: broken")
 
 
 def test_a_record_without_a_digest_is_still_read(tmp_path):
@@ -175,7 +175,7 @@ def test_a_record_without_a_digest_is_still_read(tmp_path):
 
 def test_the_committed_records_are_sound_and_listed():
     found, findings = integrity.examine(paths.results_folder())
-    assert found and not findings, integrity.lines(findings)
+    assert found and not findings, findings
 
 
 def unknown(name: str, value: object):

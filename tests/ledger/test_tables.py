@@ -96,17 +96,6 @@ def test_damaged_tables_are_made_again(tmp_path, cache):
     assert len(tables.listed(tmp_path / "results")["runs"]) == 1
 
 
-def test_damaged_margins_are_computed_again(tmp_path, cache):
-    made_up.save(tmp_path / "results", made_up.record())
-    found = tables.margins(tmp_path / "results")
-    file = tables.keep(tmp_path / "results") / "margins.json"
-    whole = file.read_bytes()
-    for content in (whole[:-9], b"[]", b"[1, 2]", whole.replace(b"1", b"2"), b"\xff"):
-        file.write_bytes(content)
-        assert tables.margins(tmp_path / "results").equals(found)
-        assert file.read_bytes() == whole
-
-
 def test_where_the_cache_cannot_be_written_the_tables_pass(tmp_path, monkeypatch):
     (tmp_path / "file").write_text("in the way")
     monkeypatch.setenv("RLAP_CACHE", str(tmp_path / "file"))

@@ -18,7 +18,7 @@ from rlap.pruning import prune
 from rlap.training import inference, loop
 from rlap.training.inference import predict
 from rlap.training.loop import train
-from rlap.training.recipe import Recipe
+from rlap.training.recipe import Recipe, native_bf16
 
 LAST = torch.channels_last
 RECIPE = Recipe(epochs=3, batch_size=8, lr=0.05, schedule="constant", precision="bf16")
@@ -107,22 +107,28 @@ def test_which_convolutions_run_in_strips():
     assert plain == [1] * len(plain)
 
 
+def exactly():
+    return torch.autocast("cpu", enabled=False)
+
+
 @pytest.mark.parametrize("bias", [False, True])
 def test_any_call_under_the_mode_is_the_plain_one(bias):
     conv = nn.Conv2d(128, 128, 3, padding=1, bias=bias)
     x = randn(16, 128, 4, 4).to(memory_format=LAST)
     results = []
-    for context in (nullcontext, Strips):
+    for context in (Strips, nullcontext, exactly):
         with torch.autocast("cpu", torch.bfloat16), context():
             y = conv(x)
             F.conv2d(x, conv.weight, bias=conv.bias, padding=1)  # by name: left alone
-            assert F.relu(y).dtype == torch.bfloat16
+            assert F.relu(y).dtype == y.dtype
         y.float().square().sum().backward()
         results.append([y, *(p.grad for p in conv.parameters())])
         conv.zero_grad()
-    for ours, plain in zip(*results, strict=True):
+    for ours, plain, exact in zip(*results, strict=True):
         assert (ours.dtype, ours.stride()) == (plain.dtype, plain.stride())
-        torch.testing.assert_close(ours, plain, rtol=0.02, atol=0.02)
+        # how roughly bfloat16 is computed depends on the processor: no rougher than it
+        off, usual = ((found - exact).abs().max() for found in (ours, plain))
+        assert 0 < off <= 1.5 * usual
 
 
 def test_only_where_it_can_help(monkeypatch, amx):
@@ -179,7 +185,8 @@ def test_losses_agree_as_two_roundings_do(monkeypatch, amx):
         for found in (ours, other, full)
     )
     assert ours[-1] < ours[0] / 2
-    assert apart <= min(orders, precisions) / 5
+    # where bfloat16 is emulated, plain convolutions round their gradients more often
+    assert apart <= min(orders, precisions) / (5 if native_bf16("cpu") else 2)
 
 
 def test_predictions_agree(monkeypatch, amx):

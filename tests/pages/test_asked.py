@@ -82,7 +82,6 @@ def test_every_picture_has_a_name_words_for_the_blind_and_a_caption():
         ("number", "auroc: 10, partition", "there is 2"),
         ("number", "claim: nothing, released", "there is ["),
         ("number", "forgets: nothing", "no claim"),
-        ("number", "effect: nothing, F-FT", "no protocol field"),
         ("table", "numbers: 7", "no Table '7'"),
         ("table", "claims: mine", "there is paper"),
         ("table", "register: Z", "no place"),

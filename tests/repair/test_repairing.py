@@ -8,11 +8,19 @@ from torch import nn
 
 import rlap
 from rlap.repair.bench import Bench, Standing, paired
+from rlap.repair.candidates import ALPHAS, PROJECTED, PRUNED, Unsuited, Workshop
 from rlap.repair.diagnosis import Findings
+from rlap.repair.projection import Directions, input_moments, kept
 from rlap.repair.retraining import fresh
 from rlap.repair.samples import Logits
 
 SHORT = rlap.Recipe(epochs=4, batch_size=32, lr=0.02)
+ONES = torch.tensor([0, 1, 0, 1])
+
+
+def losses(model, data):
+    logits = rlap.predict(model, data.inputs)
+    return nn.functional.cross_entropy(logits, data.labels, reduction="none")
 
 
 def accuracy(model, data):
@@ -61,8 +69,9 @@ def test_a_recipe_that_diverges_does_no_harm():
     model = trained(given)
     wild = rlap.Recipe(epochs=2, batch_size=32, lr=1e30)
     found = rlap.repair(model, given, holdout=held, recipe=wild)
-    assert found.model is model
-    assert [each.score is None for each in found.tried] == [False, True, True, True]
+    assert found.chosen in ("as it came", PROJECTED)
+    diverged = [each.score is None for each in found.tried]
+    assert diverged == [False, True, True, True, False, False]  # two have their own
     assert "diverged" in found.report()
 
 
@@ -92,12 +101,45 @@ def test_bad_inputs_are_dropped():
     assert accuracy(found.model, clean) >= accuracy(model, clean)
 
 
+@pytest.mark.filterwarnings("ignore::rlap.partition.DegeneratePartitionWarning")
+def test_projection_and_pruning_are_tried():
+    given, held, _ = cases("asymmetric", 0.45)
+    model = trained(given, recipe=rlap.Recipe(epochs=3, batch_size=32, lr=0.01))
+    with untouched(model):
+        found = rlap.repair(model, given, holdout=held, recipe=SHORT)
+    assert {PROJECTED, PRUNED} <= {each.name for each in found.tried}
+    shop = Workshop(SHORT, 0)
+    shop.held = held
+    network = Logits(model)
+    projected, history = shop.project(network, given)
+    assert history is None and shop.strength in ALPHAS
+    # by hand: the strength that half of the slice likes best
+    few = given.subset(losses(model, given).argsort()[:600])
+    found = {n: Directions.of(m) for n, m in input_moments(model, few).items()}
+    half = held.subset(range(0, 400, 2))
+    best = max(accuracy(kept(model, found, alpha=a), half) for a in ALPHAS)
+    assert accuracy(projected, half) == pytest.approx(best)
+    pruned, history = shop.prune(network, given, "loss")
+    mine = rlap.robustify(model, given, layer="2", rule="loss", scope="head")
+    assert len(history.loss) == len(mine.histories["finetune"].loss)
+    for a, b in zip(pruned.parameters(), mine.model.parameters(), strict=True):
+        assert torch.equal(a, b)
+
+
+def test_a_network_too_wide_to_project_is_not_projected():
+    wide = Logits(nn.Sequential(nn.Flatten(), nn.Linear(2049, 2)))
+    with pytest.raises(Unsuited, match=r"layer '1' has more than 2,048 inputs"):
+        Workshop(SHORT, 0).project(wide, rlap.Split(torch.rand(4, 2049), ONES))
+    with pytest.raises(Unsuited):  # nothing before the last layer
+        Workshop(SHORT, 0).prune(wide, rlap.Split(torch.rand(4, 2049), ONES), "loss")
+
+
 def test_a_budget_that_is_spent_ends_the_trials():
     given, held, _ = cases("symmetric", 0.3, 300)
     model = trained(given)
     found = rlap.repair(model, given, holdout=held, recipe=SHORT, budget=1e-6)
     assert found.model is model and len(found.tried) == 1
-    assert sum("Out of budget" in note for note in found.notes) == 3
+    assert sum("Out of budget" in note for note in found.notes) == 5
 
 
 def test_a_slice_that_is_too_small_decides_nothing():
@@ -127,6 +169,7 @@ def test_the_model_comes_back_as_the_class_that_it_is():
     held = (held.inputs.numpy(), held.labels.numpy())
     found = rlap.repair(model, data, holdout=held, recipe=SHORT)
     assert type(found.model) is Answers and found.diagnosis.ids == ids
+    assert any(note.startswith("Not tried: pruned") for note in found.notes)
     assert accuracy(found.model.net, test) >= accuracy(model.net, test)
 
 

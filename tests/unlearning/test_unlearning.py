@@ -29,6 +29,7 @@ from torch.nn.utils.parametrizations import spectral_norm, weight_norm
 
 from rlap.data.base import Normalisation, Split
 from rlap.models import SmallNet
+from rlap.repair.projection import Directions, input_moments, layer_rows
 from rlap.training.inference import accuracy, predict
 from rlap.training.loop import train
 from rlap.training.recipe import Recipe
@@ -38,13 +39,7 @@ from rlap.unlearning.common.splits import ForgettingData
 from rlap.unlearning.examiner.relearning import relearn
 from rlap.unlearning.methods.oneshot import dampened, importance_of_weights, importances
 from rlap.unlearning.methods.salun import saliency
-from rlap.unlearning.methods.svd import (
-    Directions,
-    directions,
-    input_moments,
-    layer_rows,
-    projected,
-)
+from rlap.unlearning.methods.svd import directions, projected
 from rlap.unlearning.methods.trained import (
     Ascent,
     fresh,

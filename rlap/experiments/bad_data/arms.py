@@ -23,11 +23,11 @@ from rlap.experiments.bad_data.parameters import CLEAN, REPLACED
 from rlap.metrics import auroc
 from rlap.partition import partition, sample_scores
 from rlap.repair import Diagnosis, repair
+from rlap.repair.projection import Directions, input_moments, kept
 from rlap.repair.samples import Samples
 from rlap.repair.scores import look, out_of_fold
 from rlap.training.inference import accuracy, predict
 from rlap.training.loop import History, train
-from rlap.unlearning.methods.svd import Directions, input_moments, kept
 
 LAYER = "fc"
 FOLDS = 5

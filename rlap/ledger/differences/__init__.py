@@ -33,7 +33,6 @@ from rlap.ledger.differences.findings import FINDINGS, TABLES
 from rlap.ledger.evidence import Evidence
 from rlap.ledger.summary import Interval, interval
 
-NOT_RUN = "not run"
 ARMS = ("pruned", "L-FT", "F-FT", "retrain", "initial")
 PLACES = {
     "A": "partition",

@@ -13,8 +13,8 @@ from rlap.experiments.forgetting.parameters import SoftPruningParameters
 from rlap.figures.forgetting import STILL_KNOWN, still_known
 from rlap.ledger.claims import PAPER
 from rlap.ledger.claims.quantities import KNOWN, correlation, nearer_by, selectivity
-from rlap.ledger.evidence import NPP, OSP, RIVALS, Place, Runs, common
-from rlap.ledger.summary import counted, interval
+from rlap.ledger.evidence import NPP, OSP, RIVALS, Place, Runs
+from rlap.ledger.summary import interval
 from rlap.ledger.verdicts import NOT_RUN
 from rlap.pages import words
 from rlap.pages.asked import (
@@ -201,20 +201,6 @@ def left(book: Book, which: str, model: str) -> Table:
         rows.append([title(arm), *told])
     header = ["method, %", *LEFT.values()]
     return Table(pd.DataFrame(rows, columns=header), runs.all(), GRIDS[which])
-
-
-def over(runs: Runs) -> str:
-    """Over which classes and seeds means go."""
-    seeds, classes = common(runs.seeds)
-    return f"{counted(len(classes), 'class').replace('classs', 'classes')}, " + counted(
-        len(seeds), "seed"
-    )
-
-
-@number
-def forgetting_over(book: Book, which: str, model: str) -> str:
-    """Over how many classes and seeds the means of a place go."""
-    return over(one(book, which, model))
 
 
 @table

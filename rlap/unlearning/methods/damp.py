@@ -27,10 +27,10 @@ from torch import Tensor, nn
 
 from rlap.data.base import Split
 from rlap.network.layers import PROJECTABLE
+from rlap.repair.projection import rewritten
 from rlap.unlearning.common.begin import begin
 from rlap.unlearning.common.features import layer_inputs
 from rlap.unlearning.common.splits import some
-from rlap.unlearning.methods.svd import rewritten
 
 NEGLIGIBLE = 1e-5  # of the prototypes' size: a residual that is a rounding error
 

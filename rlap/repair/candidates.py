@@ -1,0 +1,206 @@
+"""The repairs that are tried: each a name, and what makes the network."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+from torch.nn.modules.conv import _ConvNd
+
+from rlap.algorithm import robustify
+from rlap.data.base import Split
+from rlap.network.copying import copy_of
+from rlap.network.layers import PROJECTABLE, reading
+from rlap.network.watching import watching
+from rlap.repair.diagnosis import Diagnosis, Findings, findings
+from rlap.repair.projection import Directions, input_moments, kept
+from rlap.repair.retraining import augmented, fresh
+from rlap.repair.samples import Logits, Samples
+from rlap.training.inference import accuracy, predict
+from rlap.training.loop import History, TrainingDiverged, train
+from rlap.training.recipe import Recipe
+
+AS_IT_CAME = "as it came"
+ON = "trained on with everything"
+POSTERIOR = "trained on, towards the posterior of the true class"
+KEPT = "trained on without labels that are probably wrong"
+DROPPED = "trained on without bad inputs"
+RETRAINED = "retrained without bad inputs"
+FRESH = "retrained shortly from new weights"
+AGAIN = "retrained towards the posterior of the true class"
+FRESH_POSTERIOR = "retrained, then on towards the posterior of the true class"
+PROJECTED = "projected onto what samples of small loss use (SAP)"
+PRUNED = "pruned and its head fine-tuned (RLAP)"
+PLAIN = (AS_IT_CAME, ON, FRESH)  # without targets
+TRUSTED = 1000  # samples of small loss, SAP's
+ALPHAS = (1e4, 3e4, 1e5, 3e5, 1e6)  # the range of SAP's authors
+WIDEST = 2048  # inputs of a layer, beyond which its directions take minutes
+
+Made = tuple[Logits, History | None]
+
+
+class Unsuited(Exception):
+    """The network does not allow this repair."""
+
+
+class Candidate(NamedTuple):
+    """A repair worth a try; ``make()`` is None where its training diverged, and raises
+    ``Unsuited``."""
+
+    name: str
+    make: Callable[[], Made | None]
+
+
+class Workshop:
+    """Where repairs are made, all with one recipe and seed.
+
+    ``held`` is the slice by half of which SAP's strength is chosen, which stays as it
+    was chosen first.
+    """
+
+    def __init__(self, recipe: Recipe, seed: int) -> None:
+        self.recipe, self.seed = recipe, seed
+        self.held: Split | None = None
+        self.strength: float | None = None
+
+    def candidates(
+        self, found: Findings, network: Logits, given: Split
+    ) -> Iterator[Candidate]:
+        """Repairs of ``network`` for data ``given``, the likeliest first."""
+        about = found.diagnosis
+        plain = replace(given, num_classes=about.targets.shape[1])
+        if about.labels_wrong:
+            soft = softened(given, about)
+        else:
+            soft = plain.subset((about.bad_input < 0.5).to(given.inputs.device))
+
+        def training(name: str, start: Callable[[], Logits], on: Split) -> Candidate:
+            return Candidate(name, lambda: self.train(start(), on, found.mirrored))
+
+        def going_on() -> Logits:
+            return copy_of(network)
+
+        yield training(ON, going_on, plain)  # what the others have to beat
+        if found.scorer is None:
+            yield training(AGAIN, lambda: fresh(network, self.seed), soft)
+        elif about.memorised:
+            yield training(FRESH_POSTERIOR, lambda: copy_of(found.scorer), soft)
+        elif about.labels_wrong:
+            yield training(POSTERIOR, going_on, soft)
+            if (few := probably_right(given, about)) is not None:
+                yield training(KEPT, going_on, few)
+        if about.inputs_bad and not about.labels_wrong:
+            yield training(DROPPED, going_on, soft)
+        if about.inputs_bad:
+            yield training(RETRAINED, lambda: fresh(network, self.seed), soft)
+        if found.scorer is network and (about.labels_wrong or about.inputs_bad):
+            yield Candidate(PROJECTED, lambda: self.project(network, given))
+            rule = "loss" if about.labels_wrong else "gmm"
+            yield Candidate(PRUNED, lambda: self.prune(network, given, rule))
+
+    def once_more(
+        self, chosen: str, network: Logits, found: Findings, given: Split
+    ) -> Candidate | None:
+        """Training on from where a repair of labels ended, towards the posterior that
+        the better ``network`` sees; None after any other."""
+        if chosen in PLAIN or not found.diagnosis.labels_wrong:
+            return None
+        about = findings(network, Samples(given), None, self.recipe, self.seed)
+        if not about.diagnosis.labels_wrong:
+            return None
+        # bad inputs stay what they were: a network that never saw them knows nothing
+        seen = replace(about.diagnosis, bad_input=found.diagnosis.bad_input)
+        split = softened(given, seen)
+        return Candidate(
+            chosen, lambda: self.train(copy_of(network), split, found.mirrored)
+        )
+
+    def train(self, start: Logits, split: Split, mirrored: bool) -> Made | None:
+        """``start``, trained on ``split``; None where it diverged."""
+        recipe = augmented(self.recipe, split.inputs, mirrored)
+        try:
+            return start, train(start, split, recipe, seed=self.seed)
+        except TrainingDiverged:
+            return None
+
+    def project(self, network: Logits, given: Split) -> Made:
+        """SAP: every layer's weights see what the samples of smallest loss use."""
+        labels = given.labels.to("cpu")
+        loss = F.cross_entropy(
+            predict(network, given.inputs).cpu(), labels, reduction="none"
+        )
+        trusted = loss.argsort()[: min(TRUSTED, len(loss) // 2)]
+        few = given.subset(trusted.to(given.inputs.device))
+        try:
+            check_widths(network)
+            moments = input_moments(network, few)
+        except (TypeError, ValueError) as error:
+            raise Unsuited(str(error)) from error
+        found = {name: Directions.of(moment) for name, moment in moments.items()}
+        if self.strength is None:
+            half = self.held.subset(range(0, len(self.held), 2))
+            self.strength = max(
+                ALPHAS, key=lambda a: accuracy(kept(network, found, alpha=a), half)
+            )
+        return kept(network, found, alpha=self.strength), None
+
+    def prune(self, network: Logits, given: Split, rule: str) -> Made:
+        """The paper's method at the layer before the last; it takes logits alone."""
+        layer = before_last(network, given.inputs[:1])
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # whatever the groups are, it is tried
+                found = robustify(
+                    network.network, given, layer=layer or "none", rule=rule,
+                    scope="head", seed=self.seed,
+                )  # fmt: skip
+        except (KeyError, TypeError, ValueError, TrainingDiverged) as error:
+            raise Unsuited(str(error)) from error
+        return Logits(found.model, network.output), found.histories["finetune"]
+
+
+def softened(given: Split, about: Diagnosis) -> Split:
+    """The samples with good inputs, and the posterior of the true class as targets."""
+    good = about.bad_input < 0.5
+    targets = about.targets.to(given.inputs.device)
+    new = replace(given, num_classes=targets.shape[1], targets=targets)
+    return new.subset(good.to(given.inputs.device))
+
+
+def probably_right(given: Split, about: Diagnosis) -> Split | None:
+    """The samples that are probably right, inputs and labels; None where a class would
+    be lost."""
+    good = (about.bad_input < 0.5) & (about.wrong_label < 0.5)
+    labels = about.labels
+    if not good.any() or len(labels[good].unique()) < len(labels.unique()):
+        return None
+    new = replace(given, num_classes=about.targets.shape[1])
+    return new.subset(good.to(given.inputs.device))
+
+
+def check_widths(network: nn.Module) -> None:
+    """Raise ``ValueError`` for a layer whose directions would take minutes."""
+    for name, module in network.named_modules():
+        if isinstance(module, PROJECTABLE) and module.weight[0].numel() > WIDEST:
+            own = name.removeprefix("network.")
+            raise ValueError(f"layer {own!r} has more than {WIDEST:,} inputs")
+
+
+@torch.no_grad()
+def before_last(network: nn.Module, example: torch.Tensor) -> str | None:
+    """Name, within the caller's own network, of the Linear layer or convolution that
+    runs last but one; None where there are not two."""
+    layers = (nn.Linear, _ConvNd)
+    names = [n for n, m in network.named_modules() if isinstance(m, layers)]
+    ran: list[str] = []
+    with (
+        reading(network, example) as batches,
+        watching(network, names, lambda call: ran.append(call.name)),
+    ):
+        network(next(batches))
+    return ran[-2].removeprefix("network.") if len(ran) > 1 else None
