@@ -17,7 +17,8 @@ bin="$folder/venv/bin"
 book="$folder/book"
 mkdir -p "$book/own"
 echo 'def setup(app): print("the local extension is at work")' > "$book/own/of_ours.py"
-printf 'title: Book\nsphinx:\n  local_extensions:\n    of_ours: own/\n' > "$book/_config.yml"
+printf 'title: Book\nsphinx:\n  local_extensions:\n    of_ours: own/\n' \
+  > "$book/_config.yml"
 printf 'format: jb-book\nroot: index\n' > "$book/_toc.yml"
 printf '# Title\n\nText.\n' > "$book/index.md"
 works() { # whether the extension ran
