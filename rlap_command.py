@@ -275,3 +275,7 @@ def parse_parameter(text: str) -> tuple[str, object]:
     except yaml.YAMLError as error:
         problem = getattr(error, "problem", None) or "it is not YAML"
         raise UsageError(f"-p {text}: {value!r} cannot be read ({problem})") from error
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -28,10 +28,10 @@ import rlap
 from abusing import ERROR, RIGHT, Fault, clean
 from abusing.inputs import difference
 from abusing.world import network, plain
-from rlap.cli import main
 from rlap.experiments import records
 from rlap.files import paths
 from rlap.ledger import integrity, tables
+from rlap_command import main
 
 ROOT = Path(__file__).parents[2]
 RECORDS = ("controlled-small-symmetric_exclusive-r0.4-s", (2, 3))

@@ -1,6 +1,1 @@
-"""The command line: ``rlap run``, ``sweep``, ``ledger``, ``networks`` and
-``doctor``."""
-
-from rlap_command import main
-
-__all__ = ["main"]
+"""What the commands ``rlap sweep`` and ``rlap ledger`` print (``rlap_command``)."""

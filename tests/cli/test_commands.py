@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import rlap
-from rlap.cli import main
+from rlap_command import main
 
 ROOT = Path(__file__).parents[2]
 NOTEBOOK = str(ROOT / "notebooks" / "05_protocols.ipynb")

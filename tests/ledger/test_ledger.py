@@ -9,7 +9,7 @@ import sys
 import made_up
 import pytest
 
-from rlap import cli
+import rlap_command as cli
 from rlap.ledger import counts, paper
 from rlap.ledger import rows as ledger
 from rlap.ledger.cells import (

@@ -11,11 +11,11 @@ from conftest import same_state, state
 
 import rlap
 from rlap import models
-from rlap.cli import main
 from rlap.experiments.forgetting import packing
 from rlap.experiments.parameters import RelevanceParameters, RivalsParameters
 from rlap.models.packed import INDEX, Packing
 from rlap.unlearning.common.statistics import weight_digest
+from rlap_command import main
 
 NAME = "cifar10/small/cat"
 ROLES = ("original", "retrained", "retrained again")

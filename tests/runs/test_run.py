@@ -11,7 +11,6 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from rlap.cli import main
 from rlap.data import DataUnavailable
 from rlap.experiments import records
 from rlap.experiments.parameters import (
@@ -22,6 +21,7 @@ from rlap.experiments.parameters import (
 from rlap.runs.folders import FolderInUse
 from rlap.runs.run import RunFailed, RunLocked, lock, run
 from rlap.runs.state import expected_identity
+from rlap_command import main
 
 # stands for notebook 01: the same parameters, a record at once, and a way to fail
 BODY = """

@@ -15,7 +15,6 @@ import nbformat
 import pytest
 import yaml
 
-from rlap.cli import main
 from rlap.experiments import records
 from rlap.experiments.parameters import STUDY_TIERS
 from rlap.runs import grid
@@ -23,6 +22,7 @@ from rlap.runs.estimate import START_UP, Costs
 from rlap.runs.locks import lock
 from rlap.runs.pool import Pool
 from rlap.runs.sweep import arguments, states, sweep
+from rlap_command import main
 
 ROOT = Path(__file__).parents[2]
 REAL = ROOT / "notebooks" / "01_cifar10.ipynb"
