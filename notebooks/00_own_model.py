@@ -16,6 +16,9 @@
 # %% [markdown]
 # # Use it on your own network and data
 #
+# This is the paper's method, for study. For your own data take `rlap.repair`
+# ({doc}`/repair`): it tries more, and gives your network back where nothing is better.
+#
 # `rlap.robustify` takes any classifier that maps a batch to logits, the data it was
 # trained on, and the name of a late layer. It returns a new network; yours is left as it
 # was. The example needs no download: scikit-learn's digits, a third of whose labels we

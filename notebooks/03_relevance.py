@@ -473,10 +473,10 @@ account.relative_table()
 # %% [markdown]
 # In words, of this run:
 
-# %% tags=["telling"]
+# %% tags=["telling", "remove-input"]
 print(account.told("lra_npp"), account.told("lra_npp_layers"), sep="\n\n")
 
-# %% mystnb={"figure": {"caption": "What is known of the class: the answers (circles) fall, the features (squares, triangles) remember; diamonds: how far it is relearned with a new last layer. Dotted: the retrained networks, by probe and by relearning.", "name": "fig-npp-known"}, "image": {"alt": "For each method the accuracy on the class by the network's own answers, by a linear probe and by nearest class means of its features, and how far it is relearned with a new last layer; dotted lines mark the retrained networks"}}
+# %% mystnb={"figure": {"caption": "Accuracy on the class: circles, the network's answers; squares, a linear probe; triangles, nearest means; diamonds, how far it is relearned with a new last layer. Dotted: the retrained networks, by probe and by relearning.", "name": "fig-npp-known"}, "image": {"alt": "For each method the accuracy on the class by the network's own answers, by a linear probe and by nearest class means of its features, and how far it is relearned with a new last layer; dotted lines mark the retrained networks"}}
 figures.still_known(
     {title(name): arm for name, arm in account.items()}, stamp
 )

@@ -453,7 +453,7 @@ account.relative_table()
 # %% [markdown]
 # In words, of this run:
 
-# %% tags=["telling"]
+# %% tags=["telling", "remove-input"]
 print(account.told("osp"), account.told("plain/osp"), sep="\n\n")
 
 # %% mystnb={"figure": {"caption": "What is known of the class: answers, what simple classifiers find in the features, and how far it is relearned with a new last layer. Dotted: the retrained networks, by probe and by relearning.", "name": "fig-osp-known"}, "image": {"alt": "For each network the accuracy on the class by its own answers, by a linear probe and by nearest class means of its features, and how far it is relearned with a new last layer; dotted lines mark the retrained networks"}}

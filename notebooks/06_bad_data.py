@@ -64,7 +64,11 @@ from IPython.display import display
 import rlap
 from rlap import figures
 from rlap.experiments import records, telling
-from rlap.experiments.bad_data.arms import compete, measured
+from rlap.experiments.bad_data.arms import (
+    beside_truth,
+    compete,
+    measured,
+)
 from rlap.experiments.bad_data.ground import prepare
 from rlap.experiments.parameters import BadDataParameters
 from rlap.figures.repair import diagnosis
@@ -115,7 +119,12 @@ diagnosis(found, given, classes, stamp)
 # ## Beside the truth
 #
 # How well each score tells the bad samples: the area under the curve, the average
-# precision, and for probabilities how far they are from the shares that come true.
+# precision, and for probabilities how far they are from the shares that come true. With few
+# images and a network that is often wrong itself, estimates can be far off; {doc}`/repair` has
+# the larger runs.
+
+# %% tags=["telling", "remove-input"]
+print(beside_truth(ground, found))
 
 # %%
 pd.DataFrame(arms.told).T.round(3) if arms.told else "nothing is bad"

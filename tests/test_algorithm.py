@@ -253,6 +253,15 @@ X, Y = blobs(40).inputs, blobs(40).labels
 
 
 @pytest.mark.parametrize(
+    "option", ["scope", "method", "rule", "start", "criterion", "covariance_type"]
+)
+def test_an_unknown_name_is_told_before_anything_runs(monkeypatch, option):
+    monkeypatch.setattr("rlap.preflight.scan", lambda *given, **options: 1 / 0)
+    with pytest.raises(ValueError, match="unknown .*'nonsense'"):
+        robustify(mlp(), X, Y, layer="2", **{option: "nonsense"})
+
+
+@pytest.mark.parametrize(
     ("inputs", "labels", "options", "error", "message"),
     [
         (

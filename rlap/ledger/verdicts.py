@@ -253,7 +253,8 @@ def judge_above(
     error = standard_error(values)
     p_above = p_value(mean - threshold, error, found.n)
     p_short = p_value(mean - threshold - margin, error, found.n)
-    short = Judgement(CONTRADICTED, "surely falls short", found, half, p_short)
+    asked = "margin" if margin else "threshold"
+    short = Judgement(CONTRADICTED, f"surely below the {asked}", found, half, p_short)
     above = Judgement(REPRODUCED, "surely above", found, half, p_above)
     falls_short, lies_above = high < threshold + margin, low > threshold
     if falls_short and (matters or not lies_above):

@@ -150,11 +150,16 @@ def named(book: Book) -> pd.DataFrame:
 
 
 @number
-def wins(book: Book, other: str) -> str:
-    """In how many runs on noisy images F-FT beats a rival."""
+def wins(book: Book, other: str, protocol: str | None = None) -> str:
+    """In how many runs on noisy images F-FT beats a rival; of one protocol, or all."""
     if other not in RIVALS:
         raise LookupError(f"wins over {other!r}: over {' or '.join(RIVALS)}")
-    found = named(book)[other]
+    data = named(book)
+    if protocol is not None:
+        data = data[data["protocol"] == protocol]
+        if data.empty:
+            raise LookupError(f"no runs on noisy images by {protocol!r}")
+    found = data[other]
     return f"{int((found > 0).sum())} of {len(found)}"
 
 

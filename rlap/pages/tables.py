@@ -108,8 +108,8 @@ def panel(row: Row, scale: str) -> str:
 
 @picture
 def paper_and_ours(book: Book, which: str) -> Picture:
-    """Accuracy as printed (grey) and as measured in each protocol, with intervals. The
-    sign of a point is its verdict; panels where nothing was run are left out."""
+    """Accuracy as printed (diamonds) and as measured in each protocol, with intervals.
+    The marker of a point is its verdict; panels where nothing was run are left out."""
     rows, scale = measured(book, asked(which))
     rows = [r for r in rows if r.metric == "accuracy"
             or (r.table == 6 and r.metric != "time")]  # fmt: skip

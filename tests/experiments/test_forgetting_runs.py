@@ -233,18 +233,20 @@ def test_an_account_tells_what_became_of_the_class():
     )
     told = account.told("osp")
     assert told == (
-        "OSP: of the 200 test images of the class 90% are answered right before and "
-        "10% after, of the others 80% and 70%. A linear probe of its features finds "
-        "88% of the class, and 50% where the class was never seen; a difference of up "
-        "to 10 points may be chance."  # 1.96 sqrt(2 .5 .5 / 200) = .098
+        "OSP: the network answers 10% of the 200 test images of the class, after 90% "
+        "before. The other classes: 70%, after 80%. A linear probe of its features "
+        "finds 88% of the class. In networks that never saw the class it finds 50%: "
+        "more than the 10 points that may be chance."  # 1.96 sqrt(2 .5 .5 / 200) = .098
     )
+    account["osp"]["probe_linear_forget"] = 0.45
+    assert account.told("osp").endswith("the probe decides nothing here.")
     account["original"]["forget_test"] = 0.55  # 110 of 200: not surely above one half
     assert "too little training" in account.told("osp")
     # of each network by its own original
     for name in list(account):
         account[f"plain/{name}"] = account[name]
     account["plain/original"] = arm(0.9, 0.8, 0.9)
-    assert account.told("plain/osp").startswith("OSP (plain network): of the 200")
+    assert account.told("plain/osp").startswith("OSP (plain network): the network")
 
 
 def test_controls_of_the_last_layer_are_those_of_the_method(trained):

@@ -31,6 +31,7 @@ from rlap.training.loop import History, train
 
 LAYER = "fc"
 FOLDS = 5
+OFF = 0.05  # beyond which an estimate of a share is called wrong
 TRUSTED = 1000  # samples of small loss, SAP's
 ALPHAS = (1e4, 3e4, 1e5, 3e5, 1e6)  # the authors' range
 
@@ -223,6 +224,23 @@ def cleanlab(arms: Trials, came: nn.Module) -> None:
     select("cleanlab, heads", of_heads)
     if arms.ground.run.kind not in (*INPUT_KINDS, *REPLACED, CLEAN):
         select("cleanlab, networks", of_networks)
+
+
+def beside_truth(ground: Ground, found: Diagnosis) -> str:
+    """What was said of the data and what is so, in words."""
+    wrong = ground.given.labels != ground.true
+    told = []
+    for what, said, so in (
+        ("labels are wrong", found.label_rate.value, wrong),
+        ("inputs are bad", found.input_rate.value, ground.bad & ~wrong),
+    ):
+        share = so.float().mean().item()
+        off = abs(said - share) > OFF
+        told.append(
+            f"{share:.1%} of the {what}; {said:.1%} was said"
+            + (", which is wrong." if off else ".")
+        )
+    return " ".join(told)
 
 
 def folds(labels: Tensor, seed: int) -> list[tuple[Tensor, int]]:

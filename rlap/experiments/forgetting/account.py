@@ -101,13 +101,17 @@ class Account(dict):
         probe = "probe_linear_forget"
         gold = fmean(self[network + slash + name][probe] for name in GOLD)
         chance = 100 * Z95 * math.sqrt(2 * gold * (1 - gold) / n)
+        if abs(100 * (row[probe] - gold)) <= chance:
+            says = "which may be chance: the probe decides nothing here"
+        else:
+            says = f"more than the {chance:.0f} points that may be chance"
         return (
-            f"{title(arm)}: of the {n:,} test images of the class "
-            f"{first['forget_test']:.0%} are answered right before and "
-            f"{row['forget_test']:.0%} after, of the others {first['retain_test']:.0%} "
-            f"and {row['retain_test']:.0%}. A linear probe of its features finds "
-            f"{row[probe]:.0%} of the class, and {gold:.0%} where the class was never "
-            f"seen; a difference of up to {chance:.0f} points may be chance."
+            f"{title(arm)}: the network answers {row['forget_test']:.0%} of the {n:,} "
+            f"test images of the class, after {first['forget_test']:.0%} before. The "
+            f"other classes: {row['retain_test']:.0%}, after "
+            f"{first['retain_test']:.0%}. A linear probe of its features finds "
+            f"{row[probe]:.0%} of the class. In networks that never saw the class it "
+            f"finds {gold:.0%}: {says}."
         )
 
 

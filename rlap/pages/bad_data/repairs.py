@@ -114,7 +114,7 @@ def repair_runs(book: Book) -> str:
 
 @picture
 def repairs(book: Book) -> Picture:
-    """Accuracy of four arms by what is wrong: a dot a run, a bar the mean."""
+    """Accuracy of four arms by what is wrong: a dot a run, a bar the mean of more."""
     lines = [
         {"what is wrong": told, "arm": arm, "seed": r["seed"],
          "accuracy": 100 * r["arms"][arm]["accuracy"]}
@@ -130,7 +130,7 @@ def repairs(book: Book) -> Picture:
             ax.scatter(mine["accuracy"], at, s=14, color=colour, label=arm, zorder=3)
             for i, name in enumerate(names):
                 some = mine.loc[mine["what is wrong"] == name, "accuracy"]
-                if len(some):
+                if len(some) > 1:  # a bar through one dot would say nothing
                     y = i + 0.18 * (shift - 1.5)
                     ax.plot([some.mean()] * 2, [y - 0.09, y + 0.09], color=colour, lw=2)
         ax.set_yticks(range(len(names)), names)
