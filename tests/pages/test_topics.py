@@ -30,6 +30,9 @@ def test_the_headline_is_paired_by_seed(tmp_path):
     assert asked.ask("number", "seeds: released", book) == "3"
     assert asked.ask("number", "wins: retrain", book) == "3 of 3"
     assert asked.ask("number", "wins: continue", book) == "0 of 3"
+    assert asked.ask("number", "wins: retrain, released", book) == "3 of 3"
+    with pytest.raises(LookupError, match="no runs on noisy images by 'controlled'"):
+        asked.ask("number", "wins: retrain, controlled", book)
     frame = asked.ask("table", "headline gaps", book).frame.set_index("F-FT minus …")
     assert frame.loc["the same without pruning", "released, points"].startswith("+1.0")
     drawn = asked.ask("picture", "headline", book)
