@@ -235,9 +235,9 @@ def test_an_account_tells_what_became_of_the_class():
     assert told == (
         "OSP: the network answers 10% of the 200 test images of the class, after 90% "
         "before. The other classes: 70%, after 80%. A linear probe of its features "
-        "finds 88% of the class. In networks that never saw the class it finds 50%: "
-        "more than the 10 points that may be chance."  # 1.96 sqrt(2 .5 .5 / 200) = .098
-    )
+        "finds 88% of the class. In networks that never saw the class it finds 50%; a "
+        "difference beyond the 10 points that may be chance."
+    )  # 1.96 sqrt(2 .5 .5 / 200) = .098
     account["osp"]["probe_linear_forget"] = 0.45
     assert account.told("osp").endswith("the probe decides nothing here.")
     account["original"]["forget_test"] = 0.55  # 110 of 200: not surely above one half

@@ -102,16 +102,16 @@ class Account(dict):
         gold = fmean(self[network + slash + name][probe] for name in GOLD)
         chance = 100 * Z95 * math.sqrt(2 * gold * (1 - gold) / n)
         if abs(100 * (row[probe] - gold)) <= chance:
-            says = "which may be chance: the probe decides nothing here"
+            says = "the difference may be chance, the probe decides nothing here"
         else:
-            says = f"more than the {chance:.0f} points that may be chance"
+            says = f"a difference beyond the {chance:.0f} points that may be chance"
         return (
             f"{title(arm)}: the network answers {row['forget_test']:.0%} of the {n:,} "
             f"test images of the class, after {first['forget_test']:.0%} before. The "
             f"other classes: {row['retain_test']:.0%}, after "
             f"{first['retain_test']:.0%}. A linear probe of its features finds "
             f"{row[probe]:.0%} of the class. In networks that never saw the class it "
-            f"finds {gold:.0%}: {says}."
+            f"finds {gold:.0%}; {says}."
         )
 
 
