@@ -12,12 +12,12 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
 import rlap
-from rlap.algorithm import partition_by, robustify
+from rlap.algorithm import partition_by, robustify, warn_of_lost_classes
 from rlap.attribution import scan
 from rlap.corruption.corrupted import corrupt
 from rlap.data.base import Split
 from rlap.metrics import auroc, evaluate
-from rlap.partition import RULES, DegeneratePartitionWarning
+from rlap.partition import RULES, DegeneratePartitionWarning, Partition
 from rlap.training.loop import train
 from rlap.training.recipe import Recipe
 
@@ -250,6 +250,25 @@ def test_partition_by_names_the_good_side_by_confidence():
 # --- bad input ----------------------------------------------------------------------
 
 X, Y = blobs(40).inputs, blobs(40).labels
+
+
+def test_lost_classes_are_told_by_hand():
+    """Half of all is kept: of ten samples of a class 5 by chance, of nine fewer."""
+    labels = torch.tensor([0] * 10 + [1] * 10 + [2] * 9 + [3] * 11)
+    high = torch.ones(40, dtype=torch.bool)
+    high[10:29] = False  # classes 1 and 2, whole
+    high[0] = False  # and one of class 0
+    parts = Partition(high, high.float())
+    with pytest.warns(DegeneratePartitionWarning, match="0 of 10 samples of class 1"):
+        warn_of_lost_classes(parts, labels)
+    (told,) = parts.diagnostics["warnings"]
+    assert "class 1 are among" in told
+
+
+def test_labels_of_the_test_set_are_checked_before_anything_runs():
+    far = rlap.Split(X[:5], torch.tensor([0, 1, 2, 3, 0]))  # of three classes
+    with pytest.raises(ValueError, match="labels of test"):
+        robustify(mlp(), X, Y, layer="2", test=far)
 
 
 @pytest.mark.parametrize(
