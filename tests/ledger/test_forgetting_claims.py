@@ -461,7 +461,6 @@ def test_the_page_says_what_the_records_say():
     assert not mask.iloc[:, 0].str.startswith(("retrained", "original")).any()
     assert pages.told_apart(book, "npp", "small") == "0.88"
     assert pages.told_apart(book, "npp", "vgg") == NOT_RUN
-    assert pages.forgetting_over(book, "npp", "small") == "10 classes, 3 seeds"
     found = pages.orthogonality(book).frame
     assert found.iloc[:, 0].str.contains("λ = 0.01").sum() == 2
     shown = pages.controls(book, "npp", "small").frame.set_index("control")

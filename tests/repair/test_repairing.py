@@ -71,7 +71,8 @@ def test_a_recipe_that_diverges_does_no_harm():
     found = rlap.repair(model, given, holdout=held, recipe=wild)
     assert found.chosen in ("as it came", PROJECTED)
     diverged = [each.score is None for each in found.tried]
-    assert diverged == [False, True, True, True, False, False]  # two have their own
+    # two have recipes of their own; what wins may be trained once more, and diverge
+    assert diverged[:6] == [False, True, True, True, False, False]
     assert "diverged" in found.report()
 
 
