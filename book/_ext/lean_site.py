@@ -4,7 +4,7 @@ sphinx-thebe declares its constants twice, so that every page has an error; noth
 uses it. Source maps and other languages are a third of the theme's files. Its icons
 come three times: as a script of all that there are, and as fonts in two formats. The
 fonts in the newer one, which every browser reads, are enough. Drawings that kernels
-made are written in fewer bytes.
+made are written in fewer bytes, and those of earlier builds go.
 """
 
 from __future__ import annotations
@@ -23,6 +23,8 @@ UNUSED = ("_static/**/*.map", "_static/locales", "_static/**/fontawesome.js*",
 PLAIN = [re.compile(rf'<span class="{kind}">([^<]*)</span>') for kind in
          ("pre", "(?:n|p|w)")]  # fmt: skip
 ICONS = re.compile(r"\s*<(script|link)[^>]*scripts/fontawesome\.js[^>]*>(</script>)?")
+
+IMAGES = re.compile(r"_images/[^\"'#?\s]+")
 
 
 def is_thebe(file: Any) -> bool:
@@ -47,6 +49,7 @@ def tidy(app: Any, failure: Exception | None) -> None:
     for name in UNUSED:
         for path in site.glob(name):
             shutil.rmtree(path) if path.is_dir() else path.unlink()
+    shown = ""
     for path in site.rglob("*.html"):
         text = path.read_text(encoding="utf-8")
         without = ICONS.sub("", text)
@@ -54,6 +57,10 @@ def tidy(app: Any, failure: Exception | None) -> None:
             without = kind.sub(r"\1", without)
         if without != text:
             path.write_text(without, encoding="utf-8")
+        shown += " ".join(IMAGES.findall(without))
+    for path in (site / "_images").iterdir() if (site / "_images").is_dir() else ():
+        if path.name not in shown:  # of an earlier build
+            path.unlink()
     for path in (site / "_images").glob("*.svg"):
         path.write_text(lean(path.read_text("utf-8"), path.name), encoding="utf-8")
 

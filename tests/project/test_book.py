@@ -735,14 +735,17 @@ def test_the_site_is_left_without_what_no_page_loads(tmp_path):
     name = (
         '<span class="n"><span class="pre">name</span></span><span class="k">if</span>'
     )
-    (tmp_path / "page.html").write_text(f"<head>{icons}</head>{name}")
+    image = '<img src="_images/a.svg">'
+    (tmp_path / "page.html").write_text(f"<head>{icons}</head>{name}{image}")
     (tmp_path / "_images").mkdir()
     (tmp_path / "_images" / "a.svg").write_text(DRAWN)
+    (tmp_path / "_images" / "earlier.svg").write_text(DRAWN)
     builder = SimpleNamespace(format="html")
     lean.tidy(SimpleNamespace(outdir=tmp_path, builder=builder), None)
     left = {p.name for p in (tmp_path / "_static").rglob("*") if p.is_file()}
     assert left == {"a.js", "fa-solid-900.woff2"}
-    plain = '<head></head>name<span class="k">if</span>'
+    assert [p.name for p in (tmp_path / "_images").iterdir()] == ["a.svg"]
+    plain = f'<head></head>name<span class="k">if</span>{image}'
     assert (tmp_path / "page.html").read_text() == plain
     assert len((tmp_path / "_images" / "a.svg").read_text()) < len(DRAWN)
     script = SimpleNamespace(
