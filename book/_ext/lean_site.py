@@ -13,6 +13,7 @@ import re
 import shutil
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 from lean_svg import lean
 
@@ -24,7 +25,7 @@ PLAIN = [re.compile(rf'<span class="{kind}">([^<]*)</span>') for kind in
          ("pre", "(?:n|p|w)")]  # fmt: skip
 ICONS = re.compile(r"\s*<(script|link)[^>]*scripts/fontawesome\.js[^>]*>(</script>)?")
 
-IMAGES = re.compile(r"_images/[^\"'#?\s]+")
+IMAGES = re.compile(r"_images/([^\"'#?\s]+)")
 
 
 def is_thebe(file: Any) -> bool:
@@ -49,7 +50,7 @@ def tidy(app: Any, failure: Exception | None) -> None:
     for name in UNUSED:
         for path in site.glob(name):
             shutil.rmtree(path) if path.is_dir() else path.unlink()
-    shown = ""
+    shown: set[str] = set()
     for path in site.rglob("*.html"):
         text = path.read_text(encoding="utf-8")
         without = ICONS.sub("", text)
@@ -57,7 +58,7 @@ def tidy(app: Any, failure: Exception | None) -> None:
             without = kind.sub(r"\1", without)
         if without != text:
             path.write_text(without, encoding="utf-8")
-        shown += " ".join(IMAGES.findall(without))
+        shown |= {unquote(name) for name in IMAGES.findall(without)}
     for path in (site / "_images").iterdir() if (site / "_images").is_dir() else ():
         if path.name not in shown:  # of an earlier build
             path.unlink()

@@ -117,6 +117,16 @@ def beats_guessing(accuracy: float, n: int, classes: int) -> bool:
     return wilson(round(accuracy * n), n)[0] > 1 / classes
 
 
+def by_chance(share: float, n: int) -> float:
+    """Points by which two shares of n samples may differ by chance (95 %), where both
+    are about ``share``.
+
+    >>> round(by_chance(0.5, 200), 1)
+    9.8
+    """
+    return 100 * Z95 * math.sqrt(2 * share * (1 - share) / n)
+
+
 def learned(arms: Mapping[str, Mapping], n: int, classes: int) -> bool:
     """Whether any arm surely beats guessing on n test samples: else their accuracies
     are no result."""
@@ -138,7 +148,7 @@ def of_arms(
         f"{100 * (own - arms[name]['accuracy']):+.1f} points against {name}"
         for name in others
     )
-    chance = 100 * Z95 * math.sqrt(2 * own * (1 - own) / n)
+    chance = by_chance(own, n)
     return (
         f"{arm} answers {own:.1%} right: {', '.join(gaps)}. On {n:,} test samples a "
         f"difference of up to {chance:.1f} points may be chance."

@@ -181,7 +181,11 @@ class Bench:
         for rounds in range(1, best.rounds + 1):
             if rounds > 1:
                 todo = self.shop.once_more(best.chosen, outcome.network, about, data)
-            made = todo.make() if todo is not None else None
+            try:
+                made = todo.make() if todo is not None else None
+            except Unsuited as error:  # the stand-in's part of the data allowed it
+                self.notes.append(f"Not done with all data: {best.chosen}: {error}")
+                break
             if made is None:
                 break
             outcome = Outcome(*made, about.diagnosis, best.chosen, rounds)

@@ -7,8 +7,15 @@ from test_diagnose import RECIPE, flat_net, flipped, spoilt, trained, wide
 from torch import nn
 
 import rlap
-from rlap.repair.bench import Bench, Standing, paired
-from rlap.repair.candidates import ALPHAS, PROJECTED, PRUNED, Unsuited, Workshop
+from rlap.repair.bench import Bench, Outcome, Standing, paired
+from rlap.repair.candidates import (
+    ALPHAS,
+    PROJECTED,
+    PRUNED,
+    Candidate,
+    Unsuited,
+    Workshop,
+)
 from rlap.repair.diagnosis import Findings
 from rlap.repair.projection import Directions, input_moments, kept
 from rlap.repair.retraining import fresh
@@ -125,6 +132,24 @@ def test_projection_and_pruning_are_tried():
     assert len(history.loss) == len(mine.histories["finetune"].loss)
     for a, b in zip(pruned.parameters(), mine.model.parameters(), strict=True):
         assert torch.equal(a, b)
+
+
+def test_what_all_data_do_not_allow_is_not_done(monkeypatch):
+    """A stand-in's choice that the whole of the data refuses: nothing is done."""
+    given, _, _ = cases("asymmetric", 0.45, 300)
+    network = Logits(trained(given))
+
+    def refused(*given):
+        raise Unsuited("not here")
+
+    bench = Bench(SHORT, None, 0, 0.0)
+    todo = Candidate(PRUNED, refused)
+    monkeypatch.setattr(bench.shop, "candidates", lambda *given: iter([todo]))
+    about = Findings(rlap.diagnose(network.network, given), network, None, False)
+    best = Outcome(network, None, about.diagnosis, PRUNED)
+    found = bench.done_again(best, about, network, given)
+    assert found.chosen == "as it came" and found.network is network
+    assert bench.notes == [f"Not done with all data: {PRUNED}: not here"]
 
 
 def test_a_network_too_wide_to_project_is_not_projected():

@@ -23,6 +23,7 @@ from rlap.experiments.bad_data.parameters import CLEAN, REPLACED
 from rlap.metrics import auroc
 from rlap.partition import partition, sample_scores
 from rlap.repair import Diagnosis, repair
+from rlap.repair.candidates import ALPHAS, TRUSTED
 from rlap.repair.projection import Directions, input_moments, kept
 from rlap.repair.samples import Samples
 from rlap.repair.scores import look, out_of_fold
@@ -32,8 +33,6 @@ from rlap.training.loop import History, train
 LAYER = "fc"
 FOLDS = 5
 OFF = 0.05  # beyond which an estimate of a share is called wrong
-TRUSTED = 1000  # samples of small loss, SAP's
-ALPHAS = (1e4, 3e4, 1e5, 3e5, 1e6)  # the authors' range
 
 
 class Trials(Arms):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from statistics import fmean
 from typing import Any
@@ -17,8 +16,7 @@ from rlap.experiments.forgetting.ground import (
     confusion_table,
 )
 from rlap.experiments.forgetting.parameters import ForgettingParameters
-from rlap.experiments.telling import beats_guessing
-from rlap.metrics import Z95
+from rlap.experiments.telling import beats_guessing, by_chance
 from rlap.unlearning.common.statistics import weight_digest
 from rlap.unlearning.examiner.attacks import Answers
 from rlap.unlearning.examiner.evaluation import examine, relative
@@ -100,7 +98,7 @@ class Account(dict):
             )
         probe = "probe_linear_forget"
         gold = fmean(self[network + slash + name][probe] for name in GOLD)
-        chance = 100 * Z95 * math.sqrt(2 * gold * (1 - gold) / n)
+        chance = by_chance(gold, n)
         if abs(100 * (row[probe] - gold)) <= chance:
             says = "the difference may be chance, the probe decides nothing here"
         else:
