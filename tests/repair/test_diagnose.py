@@ -95,8 +95,11 @@ def spoilt(n=600):
 
 
 def flat_net(seed=0):
-    layers = (nn.Linear(128, 16), nn.ReLU(), nn.Linear(16, 3))
-    return seeded(lambda: nn.Sequential(nn.Flatten(), *layers), seed)
+    def made():
+        layers = (nn.Linear(128, 16), nn.ReLU(), nn.Linear(16, 3))
+        return nn.Sequential(nn.Flatten(), *layers)
+
+    return seeded(made, seed)
 
 
 def test_bad_inputs_are_found():
