@@ -151,7 +151,7 @@ def test_all_of_them_make_one_page(tmp_path, monkeypatch):
     assert all(printed in text for printed in told.values())
     assert "## Every stage against an earlier commit of this repository" in text
     assert f"torch {torch.__version__}" in text and "load before it" in text
-    written = {p.stem for p in FOLDER.glob("*.py")} - {"run", "timing", "abuse"}
+    written = {p.stem for p in FOLDER.glob("*.py")} - {"run", "timing", "abuse", "gpu"}
     assert written == set(everything.SCRIPTS)
 
 
