@@ -18,6 +18,7 @@ from rlap.corruption.corrupted import INPUT_KINDS
 from rlap.data import Split
 from rlap.data.base import stratified_indices
 from rlap.experiments.arms import Arms, count_resumed, fit, shared_networks
+from rlap.experiments.bad_data.detectors import area_under_margin, other_neighbours
 from rlap.experiments.bad_data.ground import Ground
 from rlap.experiments.bad_data.parameters import CLEAN, REPLACED
 from rlap.metrics import auroc
@@ -131,6 +132,7 @@ def compete(ground: Ground, device: torch.device | str = "cpu") -> Trials:
 
     loss = sample_scores(predict(came, given.inputs), given.labels)["loss"]
     arms.tell("loss", loss)
+    others(arms, came)
     for rule in ("gmm", "loss"):
         robustified(arms, came, rule)
     small_loss(arms, came, loss)
@@ -140,6 +142,15 @@ def compete(ground: Ground, device: torch.device | str = "cpu") -> Trials:
     if run.arms == "all":
         cleanlab(arms, came)
     return arms
+
+
+def others(arms: Trials, came: nn.Module) -> None:
+    """Scores on the network's own features that nothing here goes on with."""
+    seen, seed = look(came, Samples(arms.ground.given)), arms.ground.run.seed
+    about = seen.features, seen.labels
+    arms.tell("neighbours", other_neighbours(*about, seed=seed))
+    margin = area_under_margin(*about, seen.probabilities.shape[1], seed=seed)
+    arms.tell("area under the margin", -margin)
 
 
 def small_loss(arms: Trials, came: nn.Module, loss: Tensor) -> None:

@@ -36,6 +36,8 @@ SCORES = {  # as records and as the book call them
     "rlap: label": "diagnose, labels",
     "rlap: input": "diagnose, inputs",
     "loss": "loss",
+    "neighbours": "neighbours",
+    "area under the margin": "area under the margin",
     "the paper's mixture": "the paper's mixture",
     "cleanlab, heads": "out-of-fold heads",
     "cleanlab, networks": "out-of-fold networks",
