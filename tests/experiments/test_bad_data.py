@@ -113,9 +113,9 @@ def test_the_largest_loss_is_of_a_class():
 
 
 def clusters(n=200):
-    """Two groups of features and their labels, of which every tenth is wrong."""
+    """Two groups of features and their labels, of which every ninth is wrong."""
     true = torch.arange(n) % 2
-    wrong = torch.arange(n) % 10 == 3
+    wrong = torch.arange(n) % 9 == 3
     features = 4 * torch.eye(2)[true] + randn(n, 2)
     return features, torch.where(wrong, 1 - true, true), wrong
 

@@ -1,7 +1,7 @@
 """Other people's scores of a wrong label, on the features that the network has.
 
-They cost seconds and need no second training. ``rlap.diagnose`` uses neither: on seed 100
-both told wrong labels less well than the loss or the posterior (see the book).
+They cost seconds and need no second training. ``rlap.diagnose`` uses neither: on seed
+100 both told wrong labels less well than the loss or the posterior (see the book).
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ def other_neighbours(
 ) -> Tensor:
     """Share of other labels among the ``k`` nearest samples by cosine, (N,).
 
-    features: (N, d); labels: (N,). Neighbours are looked for among ``MOST`` samples, drawn
-    where there are more. Source: Zhu, Dong and Liu (ICML 2022).
+    features: (N, d); labels: (N,). Neighbours are looked for among ``MOST`` samples,
+    drawn where there are more. Source: Zhu, Dong and Liu (ICML 2022).
 
     >>> x = torch.tensor([[1.0, 0.0], [1.0, 0.1], [0.0, 1.0], [0.1, 1.0]])
     >>> other_neighbours(x, torch.tensor([0, 0, 1, 0]), k=1)
