@@ -16,7 +16,14 @@ import torch
 from torch import Tensor, nn
 
 from rlap.data.base import Split, stratified_indices
-from rlap.repair.candidates import AS_IT_CAME, FRESH, Candidate, Unsuited, Workshop
+from rlap.repair.candidates import (
+    AS_IT_CAME,
+    FRESH,
+    Candidate,
+    Unsuited,
+    Workshop,
+    seen_again,
+)
 from rlap.repair.diagnosis import MEMORISED, Diagnosis, Findings, findings
 from rlap.repair.retraining import fresh
 from rlap.repair.samples import Logits, Samples
@@ -106,11 +113,21 @@ class Bench:
         self.shop.held = held
         for candidate in self.shop.candidates(found, network, given):
             self.attempt(now, candidate)
-        for rounds in range(2, ROUNDS + 1):
-            more = self.shop.once_more(now.best.chosen, now.best.network, found, given)
-            if more is None or not self.attempt(now, more, rounds):
+        for rounds in range(2, ROUNDS + 2):
+            seen = told_again(now.best, given, found.mirrored)
+            if seen is None:
+                break
+            now.best = seen
+            if rounds > ROUNDS:
+                break
+            if not self.attempt(now, self.once_more(seen, given, found), rounds):
                 break
         return now.best
+
+    def once_more(self, best: Outcome, given: Split, found: Findings) -> Candidate:
+        """What made ``best``, done to it once more."""
+        about = best.network, best.diagnosis
+        return self.shop.once_more(best.chosen, *about, given, found.mirrored)
 
     def attempt(self, now: Standing, candidate: Candidate, rounds: int = 1) -> bool:
         """Try a repair; whether it is the best so far."""
@@ -129,7 +146,7 @@ class Bench:
         if made is None:
             self.tried.append(Tried(told(name, rounds), spent, None, None))
             return False
-        return self.enter(now, Outcome(*made, now.found.diagnosis, name, rounds), spent)
+        return self.enter(now, Outcome(*made, now.best.diagnosis, name, rounds), spent)
 
     def enter(self, now: Standing, new: Outcome, seconds: float) -> bool:
         """Judge a repair; whether it is the best so far."""
@@ -180,7 +197,8 @@ class Bench:
         outcome = as_it_came
         for rounds in range(1, best.rounds + 1):
             if rounds > 1:
-                todo = self.shop.once_more(best.chosen, outcome.network, about, data)
+                outcome = told_again(outcome, data, about.mirrored) or outcome
+                todo = self.once_more(outcome, data, about)
             try:
                 made = todo.make() if todo is not None else None
             except Unsuited as error:  # the stand-in's part of the data allowed it
@@ -188,8 +206,8 @@ class Bench:
                 break
             if made is None:
                 break
-            outcome = Outcome(*made, about.diagnosis, best.chosen, rounds)
-        return outcome
+            outcome = Outcome(*made, outcome.diagnosis, best.chosen, rounds)
+        return told_again(outcome, data, about.mirrored) or outcome
 
     def judge(self, name: str, seconds: float, new: Tensor, now: Standing) -> float:
         """Note how a network did that is right on ``new`` (M,) of the slice; its score,
@@ -204,6 +222,13 @@ class Bench:
         """Whether another training would probably end after the budget."""
         spent = time.perf_counter() - self.began
         return self.budget is not None and spent + self.longest > self.budget
+
+
+def told_again(best: Outcome, given: Split, mirrored: bool) -> Outcome | None:
+    """The same, its labels told by the network that it ended with; None where there is
+    nothing of that kind to tell."""
+    about = seen_again(best.chosen, best.network, best.diagnosis, given, mirrored)
+    return None if about is None else best._replace(diagnosis=about)
 
 
 def told(name: str, rounds: int) -> str:

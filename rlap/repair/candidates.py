@@ -17,10 +17,12 @@ from rlap.data.base import Split
 from rlap.network.copying import copy_of
 from rlap.network.layers import PROJECTABLE, reading
 from rlap.network.watching import watching
-from rlap.repair.diagnosis import Diagnosis, Findings, findings
+from rlap.repair.diagnosis import Diagnosis, Findings
+from rlap.repair.posterior import bayes, posterior
 from rlap.repair.projection import Directions, input_moments, kept
 from rlap.repair.retraining import augmented, fresh
 from rlap.repair.samples import Logits, Samples
+from rlap.repair.scores import look
 from rlap.training.inference import accuracy, predict
 from rlap.training.loop import History, TrainingDiverged, train
 from rlap.training.recipe import Recipe
@@ -36,6 +38,7 @@ AGAIN = "retrained towards the posterior of the true class"
 FRESH_POSTERIOR = "retrained, then on towards the posterior of the true class"
 PROJECTED = "projected onto what samples of small loss use (SAP)"
 PRUNED = "pruned and its head fine-tuned (RLAP)"
+TOWARDS_TRUE = (POSTERIOR, KEPT, AGAIN, FRESH_POSTERIOR)
 PLAIN = (AS_IT_CAME, ON, FRESH)  # without targets
 TRUSTED = 1000  # samples of small loss, SAP's
 ALPHAS = (1e4, 3e4, 1e5, 3e5, 1e6)  # the range of SAP's authors
@@ -104,21 +107,17 @@ class Workshop:
             yield Candidate(PRUNED, lambda: self.prune(network, given, rule))
 
     def once_more(
-        self, chosen: str, network: Logits, found: Findings, given: Split
-    ) -> Candidate | None:
+        self,
+        chosen: str,
+        network: Logits,
+        about: Diagnosis,
+        given: Split,
+        mirrored: bool,
+    ) -> Candidate:
         """Training on from where a repair of labels ended, towards the posterior that
-        the better ``network`` sees; None after any other."""
-        if chosen in PLAIN or not found.diagnosis.labels_wrong:
-            return None
-        about = findings(network, Samples(given), None, self.recipe, self.seed)
-        if not about.diagnosis.labels_wrong:
-            return None
-        # bad inputs stay what they were: a network that never saw them knows nothing
-        seen = replace(about.diagnosis, bad_input=found.diagnosis.bad_input)
-        split = softened(given, seen)
-        return Candidate(
-            chosen, lambda: self.train(copy_of(network), split, found.mirrored)
-        )
+        the better ``network`` sees: the targets of ``about``, see ``seen_again``."""
+        split = softened(given, about)
+        return Candidate(chosen, lambda: self.train(copy_of(network), split, mirrored))
 
     def train(self, start: Logits, split: Split, mirrored: bool) -> Made | None:
         """``start``, trained on ``split``; None where it diverged."""
@@ -162,6 +161,23 @@ class Workshop:
         except (KeyError, TypeError, ValueError, TrainingDiverged) as error:
             raise Unsuited(str(error)) from error
         return Logits(found.model, network.output), found.histories["finetune"]
+
+
+def seen_again(
+    chosen: str, network: Logits, about: Diagnosis, given: Split, mirrored: bool
+) -> Diagnosis | None:
+    """The diagnosis with the labels as the repaired ``network`` sees them; None where
+    none is wrong or the repair was none of labels.
+
+    How labels were drawn and which inputs are bad stays as it was found: a network that
+    was trained towards the true classes has nothing of its own to say of that.
+    """
+    if chosen in PLAIN or not about.labels_wrong:
+        return None
+    p = look(network, Samples(given), mirrored).probabilities
+    # what was trained towards the true class predicts that, and not the given label
+    by = bayes if chosen in TOWARDS_TRUE else posterior
+    return about.with_targets(by(p, about.transition, about.labels))
 
 
 def softened(given: Split, about: Diagnosis) -> Split:

@@ -98,6 +98,17 @@ class Diagnosis:
         wrong, bad = self.wrong_label[unsure], self.bad_input[unsure]
         return unsure[torch.maximum(wrong, bad).argsort(descending=True, stable=True)]
 
+    def with_targets(self, targets: Tensor) -> Diagnosis:
+        """The same with other probabilities (N, C) of each class to be the true one;
+        rates and ``transition`` stay."""
+        wrong = 1 - targets.gather(1, self.labels[:, None]).squeeze(1)
+        sure, suggested = targets.max(1)
+        counts = self.labels.bincount(minlength=targets.shape[1])
+        return replace(
+            self, targets=targets, wrong_label=wrong, suggested=suggested, sure=sure,
+            notes=_notes(self.labels, wrong, self.bad_input, counts),
+        )  # fmt: skip
+
     def to_frame(self) -> pd.DataFrame:
         """One row a sample, the likeliest bad ones first (needs pandas)."""
         import pandas as pd

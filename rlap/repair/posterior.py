@@ -168,14 +168,26 @@ def unmix(p: Tensor, matrix: Tensor, steps: int = STEPS) -> Tensor:
 
 
 def posterior(p: Tensor, matrix: Tensor, given: Tensor) -> Tensor:
-    """P(true class | sample, given label), (N, C): proportional to q_c T[c, given].
+    """P(true class | sample, given label), (N, C), from predictions p (N, C) of the
+    *given* label.
 
     >>> T = torch.tensor([[0.75, 0.25], [0.25, 0.75]])
     >>> posterior(torch.tensor([[0.75, 0.25]]), T, torch.tensor([0])).shape
     torch.Size([1, 2])
     """
-    q = unmix(p, matrix) * matrix.T[given]
+    return bayes(unmix(p, matrix), matrix, given)
+
+
+def bayes(q: Tensor, matrix: Tensor, given: Tensor) -> Tensor:
+    """P(true class | sample, given label), (N, C), from predictions q (N, C) of the
+    *true* class: proportional to q_c T[c, given].
+
+    >>> T = torch.tensor([[0.75, 0.25], [0.25, 0.75]])
+    >>> bayes(torch.tensor([[0.5, 0.5]]), T, torch.tensor([0]))
+    tensor([[0.7500, 0.2500]])
+    """
+    q = q * matrix.T[given]
     total = q.sum(1, keepdim=True)
     # a label that no class can have been given: nothing is known against it
-    known = torch.nn.functional.one_hot(given, p.shape[1]).to(q.dtype)
+    known = torch.nn.functional.one_hot(given, q.shape[1]).to(q.dtype)
     return torch.where(total > TINY, q / total.clamp(min=TINY), known)

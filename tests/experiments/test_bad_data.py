@@ -76,6 +76,7 @@ def test_every_arm_is_judged_and_the_record_can_be_read(tmp_path):
     assert trials.shares["truly clean part"]["good dropped"] == 0
     assert trials.told["loss"]["auroc"] > 0.5
     assert "calibration error" not in trials.told["loss"]
+    assert trials.told["rlap: label, repaired"]["auroc"] > 0.5
     for name in ("neighbours", "area under the margin"):  # larger doubt is worse
         assert trials.told[name]["auroc"] > 0.5
     assert 0 <= trials.told["rlap: label"]["calibration error"] <= 1

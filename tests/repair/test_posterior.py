@@ -6,6 +6,7 @@ import torch
 from rlap.repair.posterior import (
     anchor_rates,
     anchors,
+    bayes,
     confident_joint,
     mislabelled,
     posterior,
@@ -78,6 +79,15 @@ def test_posterior_by_hand():
     assert torch.allclose(found[0], ours / ours.sum())
     # class 1 never gets label 0
     assert posterior(p, T, torch.tensor([0])).tolist() == [[1.0, 0.0]]
+
+
+def test_bayes_rule_by_hand():
+    q, given = torch.tensor([[0.6, 0.4]]), torch.tensor([1])
+    joint = [0.6 * 0.25, 0.4 * 1.0]
+    expected = [j / sum(joint) for j in joint]
+    assert bayes(q, T, given)[0].tolist() == pytest.approx(expected)
+    # of the label's probabilities the mixing is undone first
+    assert torch.equal(posterior(q @ T, T, given), bayes(unmix(q @ T, T), T, given))
 
 
 def test_a_label_that_no_class_gets_stands():

@@ -10,13 +10,18 @@ import rlap
 from rlap.repair.bench import Bench, Outcome, Standing, paired
 from rlap.repair.candidates import (
     ALPHAS,
+    ON,
+    POSTERIOR,
     PROJECTED,
     PRUNED,
+    TOWARDS_TRUE,
     Candidate,
     Unsuited,
     Workshop,
+    seen_again,
 )
 from rlap.repair.diagnosis import Findings
+from rlap.repair.posterior import bayes, posterior
 from rlap.repair.projection import Directions, input_moments, kept
 from rlap.repair.retraining import fresh
 from rlap.repair.samples import Logits
@@ -243,6 +248,36 @@ def test_what_helped_is_done_again_while_it_helps():
     assert first in names and any("; then once more" in name for name in names)
     assert "more" in found.chosen and len(found.history.loss) == 1
     assert accuracy(found.model, test) > accuracy(model, test)
+
+
+@pytest.mark.parametrize("slice_", [True, False])
+def test_the_repaired_network_has_the_last_word_on_labels(slice_):
+    """It was trained towards the true classes: what it predicts is not unmixed."""
+    given, held, _ = cases("asymmetric", 0.45)
+    model = trained(given, recipe=rlap.Recipe(epochs=3, batch_size=32, lr=0.01))
+    found = rlap.repair(model, given, holdout=held if slice_ else None, recipe=SHORT)
+    assert found.chosen.startswith(TOWARDS_TRUE)
+    about = found.diagnosis
+    p = rlap.predict(found.model, given.inputs).softmax(1)
+    expected = bayes(p, about.transition, given.labels)
+    torch.testing.assert_close(about.targets, expected, rtol=1e-4, atol=1e-5)
+    own = expected.gather(1, given.labels[:, None]).squeeze(1)
+    torch.testing.assert_close(about.wrong_label, 1 - own, rtol=1e-3, atol=1e-5)
+    assert torch.equal(about.suggested, about.targets.argmax(1))
+
+
+def test_what_a_network_predicts_depends_on_what_it_was_trained_on():
+    given, _, _ = cases("asymmetric", 0.45, 300)
+    network = Logits(trained(given))
+    about = rlap.diagnose(network.network, given)
+    p = rlap.predict(network.network, given.inputs).softmax(1)
+    told = {name: seen_again(name, network, about, given, False)
+            for name in (POSTERIOR, PROJECTED, ON)}  # fmt: skip
+    for name, by in ((POSTERIOR, bayes), (PROJECTED, posterior)):
+        expected = by(p, about.transition, given.labels)
+        torch.testing.assert_close(told[name].targets, expected, rtol=1e-4, atol=1e-5)
+        assert told[name].label_rate == about.label_rate
+    assert told[ON] is None  # trained on everything, it has nothing new to say
 
 
 def test_labels_that_a_short_training_learns_by_heart_are_still_told():

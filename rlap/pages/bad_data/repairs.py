@@ -34,6 +34,7 @@ KINDS = {
 INPUTS = ("gaussian", "gaussian_clamped", "black", "shuffled", "foreign")
 SCORES = {  # as records and as the book call them
     "rlap: label": "diagnose, labels",
+    "rlap: label, repaired": "the same by the repaired network",
     "rlap: input": "diagnose, inputs",
     "loss": "loss",
     "neighbours": "neighbours",
