@@ -8,6 +8,7 @@ Nor may it be worse than the best so far by the labels as they are.
 
 from __future__ import annotations
 
+import math
 import time
 from dataclasses import dataclass, replace
 from typing import NamedTuple
@@ -19,6 +20,7 @@ from rlap.data.base import Split, stratified_indices
 from rlap.repair.candidates import (
     AS_IT_CAME,
     FRESH,
+    ON,
     Candidate,
     Unsuited,
     Workshop,
@@ -87,9 +89,15 @@ class Bench:
     """Where repairs are tried and judged; ``tried`` says how they did."""
 
     def __init__(
-        self, recipe: Recipe, budget: float | None, seed: int, began: float
+        self,
+        recipe: Recipe,
+        budget: float | None,
+        seed: int,
+        began: float,
+        trainings: int | None = None,
     ) -> None:
         self.recipe, self.budget, self.seed, self.began = recipe, budget, seed, began
+        self.left = math.inf if trainings is None else trainings
         self.tried: list[Tried] = []
         self.notes: list[str] = []
         self.shop = Workshop(recipe, seed)
@@ -132,9 +140,10 @@ class Bench:
     def attempt(self, now: Standing, candidate: Candidate, rounds: int = 1) -> bool:
         """Try a repair; whether it is the best so far."""
         name = candidate.name
-        if self.out_of_time():
+        if self.out_of_time() or (candidate.trains and self.left < 1):
             self.notes.append(f"Out of budget before: {told(name, rounds)}.")
             return False
+        self.left -= candidate.trains
         began = time.perf_counter()
         try:
             made = candidate.make()
@@ -152,8 +161,11 @@ class Bench:
         """Judge a repair; whether it is the best so far."""
         hits = correct(new.network, now.held)
         score = self.judge(told(new.chosen, new.rounds), seconds, hits, now)
-        # by the labels as they are, too: the trust in them comes from the repair itself
-        if score <= now.score or hits.mean() < now.hits.mean():
+        # by the labels as they are, too: trust in them comes from the repair itself;
+        # whatever that says, no repair stays that is below training on by them
+        by_labels = hits.mean() - now.hits.mean()
+        control = new.chosen == ON and score >= 0 and by_labels > 0
+        if not control and (score <= now.score or by_labels < 0):
             return False
         now.best, now.score, now.hits = new, score, hits
         return True

@@ -53,10 +53,11 @@ class Unsuited(Exception):
 
 class Candidate(NamedTuple):
     """A repair worth a try; ``make()`` is None where its training diverged, and raises
-    ``Unsuited``."""
+    ``Unsuited``. ``trains``: whether it takes a whole training."""
 
     name: str
     make: Callable[[], Made | None]
+    trains: bool = True
 
 
 class Workshop:
@@ -88,23 +89,24 @@ class Workshop:
         def going_on() -> Logits:
             return copy_of(network)
 
-        yield training(ON, going_on, plain)  # what the others have to beat
         if found.scorer is None:
             yield training(AGAIN, lambda: fresh(network, self.seed), soft)
         elif about.memorised:
             yield training(FRESH_POSTERIOR, lambda: copy_of(found.scorer), soft)
         elif about.labels_wrong:
             yield training(POSTERIOR, going_on, soft)
-            if (few := probably_right(given, about)) is not None:
-                yield training(KEPT, going_on, few)
-        if about.inputs_bad and not about.labels_wrong:
+        elif about.inputs_bad:
             yield training(DROPPED, going_on, soft)
+        yield training(ON, going_on, plain)  # what the others have to beat
+        few = probably_right(given, about)
+        if found.scorer is network and about.labels_wrong and few is not None:
+            yield training(KEPT, going_on, few)
         if about.inputs_bad:
             yield training(RETRAINED, lambda: fresh(network, self.seed), soft)
         if found.scorer is network and (about.labels_wrong or about.inputs_bad):
-            yield Candidate(PROJECTED, lambda: self.project(network, given))
+            yield Candidate(PROJECTED, lambda: self.project(network, given), False)
             rule = "loss" if about.labels_wrong else "gmm"
-            yield Candidate(PRUNED, lambda: self.prune(network, given, rule))
+            yield Candidate(PRUNED, lambda: self.prune(network, given, rule), False)
 
     def once_more(
         self,

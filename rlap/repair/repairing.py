@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from rlap.checks import check_model, check_positive, check_seed
+from rlap.checks import check_count, check_model, check_positive, check_seed
 from rlap.repair.bench import AS_IT_CAME, Bench, Tried, told
 from rlap.repair.diagnosis import Diagnosis
 from rlap.repair.retraining import RECIPE
@@ -62,6 +62,7 @@ def repair(
     *,
     holdout: Any = None,
     budget: float | None = None,
+    trainings: int | None = None,
     recipe: Recipe | None = None,
     prepare: Callable[[Tensor], Tensor] | None = None,
     output: Callable[[Any], Tensor] | None = None,
@@ -82,6 +83,8 @@ def repair(
             a stand-in, trained without that part, shows which repair helps; one more
             training is the cost.
         budget: seconds; a repair that would probably end later is not begun.
+        trainings: how many repairs that take a whole training are tried at most; the
+            likeliest is the first. A diagnosis that needs a training has its own.
         recipe: one training, best the one that made the model; by default ten epochs
             of Adam with a one-cycle learning rate. Images are cropped and flipped where
             the recipe does not augment and mirror images are as well recognised.
@@ -98,8 +101,10 @@ def repair(
     check_recipe(recipe)
     if budget is not None:
         check_positive(budget, "budget")
+    if trainings is not None:
+        check_count(trainings, "trainings")
     given, ids = Samples(data, prepare).read()
-    bench = Bench(recipe or RECIPE, budget, check_seed(seed), began)
+    bench = Bench(recipe or RECIPE, budget, check_seed(seed), began, trainings)
     if holdout is None:
         best = bench.by_stand_in(network, given)
     else:

@@ -65,6 +65,7 @@ def test_every_arm_is_judged_and_the_record_can_be_read(tmp_path):
         "as it came",
         "going on with everything",
         "repair",
+        "repair, one training",
         "robustify, rule loss",
         "small loss, retrained",
         "small loss, trained on",

@@ -165,6 +165,47 @@ def test_a_network_too_wide_to_project_is_not_projected():
         Workshop(SHORT, 0).prune(wide, rlap.Split(torch.rand(4, 2049), ONES), "loss")
 
 
+def test_the_likeliest_repair_is_the_first_where_time_is_short(monkeypatch):
+    given, held, _ = cases("asymmetric", 0.45)
+    model = trained(given, recipe=rlap.Recipe(epochs=3, batch_size=32, lr=0.01))
+    monkeypatch.setattr(Bench, "out_of_time", lambda self: len(self.tried) > 1)
+    found = rlap.repair(model, given, holdout=held, recipe=SHORT, budget=60.0)
+    assert [each.name for each in found.tried] == ["as it came", POSTERIOR]
+
+
+def test_as_many_trainings_as_were_allowed():
+    given, held, _ = cases("asymmetric", 0.45)
+    model = trained(given, recipe=rlap.Recipe(epochs=3, batch_size=32, lr=0.01))
+    found = rlap.repair(model, given, holdout=held, recipe=SHORT, trainings=2)
+    names = [each.name for each in found.tried]
+    # what costs seconds is no training
+    assert names == ["as it came", POSTERIOR, ON, PROJECTED, PRUNED]
+    assert any("Out of budget before: trained on without" in n for n in found.notes)
+    for wrong in (0, 1.5, True):
+        with pytest.raises((TypeError, ValueError), match="trainings"):
+            rlap.repair(model, given, holdout=held, trainings=wrong)
+
+
+@pytest.mark.parametrize(
+    ("hits", "stays"), [([1, 1, 1, 0], True), ([1, 1, 1, 1], False)]
+)
+def test_no_repair_stays_that_is_below_training_on_by_the_labels(
+    monkeypatch, hits, stays
+):
+    """The repair has the higher score by trust; training on is right on ``hits``."""
+    bench, came = Bench(SHORT, None, 0, 0.0), torch.tensor([0.0, 0, 0, 0])
+    found = Findings(None, None, torch.ones(4), False)
+    repaired = Outcome("repaired", None, None, POSTERIOR)
+    now = Standing(found, None, came, repaired, 0.9, torch.tensor([1.0, 1, 1, 0]))
+    right = torch.tensor(hits).float()
+    # ``rlap.repair`` is the function, which hides the module's name
+    monkeypatch.setitem(Bench.enter.__globals__, "correct", lambda *_: right)
+    monkeypatch.setattr(bench, "judge", lambda *_: 0.8)
+    taken = bench.enter(now, Outcome("trained on", None, None, ON), 1.0)
+    assert taken is not stays
+    assert now.best.network == ("repaired" if stays else "trained on")
+
+
 def test_a_budget_that_is_spent_ends_the_trials():
     given, held, _ = cases("symmetric", 0.3, 300)
     model = trained(given)

@@ -131,6 +131,9 @@ def compete(ground: Ground, device: torch.device | str = "cpu") -> Trials:
     arms.enter("repair", found.model, found.history)
     arms.chosen, arms.tried = found.chosen, [judged(each) for each in found.tried]
     arms.tell("rlap: label, repaired", found.diagnosis.wrong_label)
+    with arms.watch("repair, one training"):
+        found = repair(came, given, trainings=1, **told)
+    arms.enter("repair, one training", found.model, found.history)
 
     loss = sample_scores(predict(came, given.inputs), given.labels)["loss"]
     arms.tell("loss", loss)
