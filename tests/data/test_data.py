@@ -667,9 +667,9 @@ def test_interrupted_store_leaves_nothing(folders, tiny, monkeypatch):
 def test_second_load_is_quick(folders, tiny):
     npm_archive(folders / "data", tiny)
     data.load("cifar10")
-    started = time.perf_counter()
+    started = time.process_time()
     data.load("cifar10", train_size=50)
-    assert time.perf_counter() - started < 1
+    assert time.process_time() - started < 1
 
 
 def test_real_cifar10_where_there_is_one():
