@@ -25,6 +25,7 @@ from torch.utils.data import DataLoader, Dataset
 import rlap
 from rlap.data import Split
 from rlap.finetuning import FULL_RECIPE, HEAD_RECIPE, cache_features
+from rlap.ledger.summary import counted
 from rlap.models import build
 
 
@@ -36,7 +37,8 @@ def main() -> None:
     split = images(options.images)
     net = build("small", CLASSES, seed=0, whiten=split.inputs)
     rlap.train(net, split, rlap.Recipe(epochs=1, augment="crop+flip"))
-    print(f"{len(split):,} images, small net, {torch.get_num_threads()} threads, "
+    threads = counted(torch.get_num_threads(), "thread")
+    print(f"{len(split):,} images, small net, {threads}, "
           f"torch {torch.__version__}, medians of {options.repeats}\n")  # fmt: skip
     print(f"{'stage':<44}{'ours':>9}{'plain':>9}{'ratio':>8}")
     for bench in (attribution_head, attribution_pass, head_finetuning, training):
