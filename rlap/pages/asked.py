@@ -25,6 +25,7 @@ from rlap.ledger import rows, tables
 from rlap.ledger.cells import Setting, headline
 from rlap.ledger.claims import RLAP
 from rlap.ledger.evidence import Evidence, Place, Runs, file_forgetting
+from rlap.ledger.verdicts import NOT_RUN
 
 TOPICS = ("headline", "ledger", "partition", "gain", "differences", "cost", "tables",
           "forgetting", "bad_data.repairs")  # fmt: skip
@@ -44,6 +45,13 @@ class Table:
     records: Sequence[Mapping] = ()
     grids: Sequence[str] = ()
     kind: str = ""  # a class of the style sheet
+
+    @property
+    def idle(self) -> bool:
+        """Whether it says nothing but that nothing was run."""
+        return self.frame.empty or (
+            len(self.frame) == 1 and self.frame.iloc[0, 0] == NOT_RUN
+        )
 
 
 @dataclass
