@@ -130,6 +130,7 @@ def configure(app: Any, config: Any) -> None:
         "c = get_config()",
         'c.InlineBackend.figure_formats = {"svg"}',
         "c.IPKernelApp.log_level = 40",  # no word on the transport in every run
+        'c.PlainTextFormatter.float_precision = "%.4g"',  # of numbers that are shown
     ]
     text = "\n".join(wanted) + "\n"
     (profile / "ipython_kernel_config.py").write_text(text, encoding="utf-8")
