@@ -165,6 +165,8 @@ LISTED = ("network", "training", "corruption", "models")
 
 def list_the_method(app: Any, env: Any, docnames: list[str]) -> None:
     """Have viewcode list the method's source alone: all is a fifth of the site."""
+    if PAGE not in docnames:  # no other page documents modules
+        return
     known = env.__dict__.setdefault("_viewcode_modules", {})
     for name in module_names():
         inside = name.split(".")[1:]

@@ -109,10 +109,10 @@ class Book:
         found = self.tables.claims
         return found[found["about"] != RLAP]
 
-    @cached_property
+    @property
     def margins(self) -> pd.DataFrame:
         """How the verdicts move with the margin."""
-        return pd.DataFrame(rows.by_margin(self.ledger))
+        return self.tables.margins
 
     @cached_property
     def places(self) -> dict[Place, Runs]:

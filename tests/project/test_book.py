@@ -18,7 +18,7 @@ import pytest
 import yaml
 
 from rlap.files.digests import code_digest
-from rlap.runs.run import KEEP_MEMORY
+from rlap.runs import KEEP_MEMORY
 
 ROOT = Path(__file__).resolve().parents[2]
 BOOK = ROOT / "book"
