@@ -24,10 +24,13 @@ UNUSED = ("_static/**/*.map", "_static/locales", "_static/**/fontawesome.js*",
 # punctuation in listings have the colour of the text around them
 PLAIN = [re.compile(rf'<span class="{kind}">([^<]*)</span>') for kind in
          ("pre", "(?:n|p|w)")]  # fmt: skip
-# a long name may break after a point, an underscore or a slash, and nowhere else
-NAMES = re.compile(r"<(code|dt|h[1-6])\b[^>]*>.*?</\1>", re.DOTALL)
+# a long name may break after a point, an underscore, a slash or a sign, nowhere else:
+# names of code, and runs as tables have them ("small+epochs=32+finetune_epochs=16")
+NAMES = re.compile(
+    r"<(code|dt|h[1-6]|td(?=[^>]*data-label=.run.))\b[^>]*>.*?</(\1|td)>", re.DOTALL
+)
 TEXT = re.compile(r">([^<]+)")
-BREAKS = re.compile(r"(?<=\w)([._/])(?=[A-Za-z]|$)")
+BREAKS = re.compile(r"(?<=\w)(?:[._/](?=[A-Za-z]|$)|[+=](?=\w))")
 ICONS = re.compile(r"\s*<(script|link)[^>]*scripts/fontawesome\.js[^>]*>(</script>)?")
 
 IMAGES = re.compile(r"_images/([^\"'#?\s]+)")
@@ -52,7 +55,7 @@ def breakable(page: str) -> str:
 
     def within(name: re.Match) -> str:
         inside = name[0].replace("<wbr>", "")
-        return TEXT.sub(lambda text: BREAKS.sub(r"\1<wbr>", text[0]), inside)
+        return TEXT.sub(lambda text: BREAKS.sub(r"\g<0><wbr>", text[0]), inside)
 
     return NAMES.sub(within, page)
 

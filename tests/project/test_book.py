@@ -561,7 +561,9 @@ def test_an_empty_folder_is_no_site(tmp_path):
 
 # --- the book as one PDF ---------------------------------------------------------
 
-FIRST = """<html><head><link rel="stylesheet" href="s.css?v=1"></head><body><nav>menu
+FIRST = """<html><head><link rel="stylesheet" href="s.css?v=1">
+<script>other = 1</script><script>window.MathJax = {"options": 1}</script>
+<script defer src="mathjax/m.js"></script></head><body><nav>menu
 </nav><article class="bd"><h1 id="top">One</h1><a href="in/two.html#part">on</a>
 <a href="#top">up</a> <a href="in/two.html">two</a> <a href="other.html">else</a>
 <details><svg><g id="m" clip-path="url(#m)"/><use xlink:href="#m"/></svg></details>
@@ -583,7 +585,8 @@ def test_pages_become_one_whose_links_lead_from_part_to_part(two_pages):
     whole = extension("to_pdf").whole(two_pages, ["one", "in/two"], "../site")
     links = re.findall(r'(?:href|src)="([^"]*)"', whole)
     assert links == [
-        "../site/s.css?v=1", "#in/two--part", "#one--top", "#in/two",
+        "../site/s.css?v=1", "../site/mathjax/m.js",
+        "#in/two--part", "#one--top", "#in/two",
         "../site/other.html", "#one--m", "data:image/png;base64,x", "#one",
         "../site/a.png", "https://example.org/x.html#y",
     ]  # fmt: skip
@@ -591,6 +594,8 @@ def test_pages_become_one_whose_links_lead_from_part_to_part(two_pages):
     assert names == ["one", "one--top", "one--m", "in/two", "in/two--part"]
     assert "menu" not in whole and "<details open>" in whole
     assert "url(#one--m)" in whole
+    # what MathJax is told comes along, or formulas stay as they were typed
+    assert 'window.MathJax = {"options": 1}' in whole and "other = 1" not in whole
     assert extension("to_pdf").pages(BOOK / "_toc.yml") == toc_files()
 
 
@@ -794,6 +799,10 @@ def test_the_site_is_left_without_what_no_page_loads(tmp_path):
          '<dt id="a.b"><span>rlap.<wbr></span><b>load</b></dt>'),
         ("<h3>rlap.data</h3>", "<h3>rlap.<wbr>data</h3>"),
         ("<code>grids/a.yaml 0.5</code>", "<code>grids/<wbr>a.<wbr>yaml 0.5</code>"),
+        ('<td role="cell" data-label="run">small+e=3</td>',
+         '<td role="cell" data-label="run">small+<wbr>e=<wbr>3</td>'),
+        ('<td role="cell" data-label="ours">a.b</td>',
+         '<td role="cell" data-label="ours">a.b</td>'),
         ('<p title="a.b">a.b</p>', '<p title="a.b">a.b</p>'),
     ],
 )  # fmt: skip
