@@ -16,7 +16,7 @@ export RLAP_DATA := $(CURDIR)/../shared/data
 endif
 endif
 
-# Keep freed memory, as `rlap run` does (rlap/runs/run.py says why).
+# Keep freed memory, as `rlap run` does (rlap/runs/__init__.py says why).
 export MALLOC_MMAP_MAX_ ?= 0
 export MALLOC_TRIM_THRESHOLD_ ?= 17179869184
 

@@ -27,6 +27,7 @@ from torch import Tensor, nn
 
 import rlap
 from rlap.finetuning import cache_features
+from rlap.ledger.summary import counted
 from rlap.mixture import STARTS, fit, standardise
 from rlap.models import build
 from rlap.sensitivity import top_units
@@ -44,7 +45,8 @@ def main() -> None:
     noisy = rlap.corrupt(split, kind="symmetric_exclusive", rate=0.3, seed=0)
     net = build("small", CLASSES, seed=0, whiten=split.inputs)
     rlap.train(net, noisy.split, rlap.Recipe(epochs=2, augment="crop+flip"))
-    print(f"{len(split):,} images, small net, {torch.get_num_threads()} threads, "
+    threads = counted(torch.get_num_threads(), "thread")
+    print(f"{len(split):,} images, small net, {threads}, "
           f"torch {torch.__version__}, medians of {options.repeats}\n")  # fmt: skip
     print(f"{'work':<44}{'ours':>9}{'theirs':>9}{'ratio':>8}")
     attribution(net, split.inputs, options.repeats)

@@ -25,6 +25,7 @@ from torch.utils.data import DataLoader, Dataset
 import rlap
 from rlap.data import Split
 from rlap.finetuning import FULL_RECIPE, HEAD_RECIPE, cache_features
+from rlap.ledger.summary import counted
 from rlap.models import build
 
 
@@ -37,7 +38,7 @@ def main() -> None:
     split = images(options.images)
     net = build("small", CLASSES, seed=0, whiten=split.inputs).to(options.device)
     rlap.train(net, split, rlap.Recipe(epochs=1, augment="crop+flip"))
-    where = f"{torch.get_num_threads()} threads"
+    where = counted(torch.get_num_threads(), "thread")
     if options.device.type == "cuda":
         where = torch.cuda.get_device_name(options.device)
     print(f"{len(split):,} images, small net, {where}, "

@@ -21,6 +21,7 @@ from torch import nn
 
 import rlap
 from rlap.data import Split
+from rlap.ledger.summary import counted
 from rlap.models import build
 
 CLASSES, BATCH, RATE = 10, 64, 0.02
@@ -94,8 +95,8 @@ def report(rates: list, losses: list, options: argparse.Namespace) -> None:
     ours, plain = (median(column) for column in zip(*rates, strict=True))
     ratio = median(a / b for a, b in rates)
     print(f"ResNet-18 of width {options.width}, batch {BATCH}, bfloat16, "
-          f"{options.threads} threads, torch {torch.__version__}, medians of "
-          f"{options.repeats} turns of {options.steps} steps\n")  # fmt: skip
+          f"{counted(options.threads, 'thread')}, torch {torch.__version__}, medians "
+          f"of {options.repeats} turns of {options.steps} steps\n")  # fmt: skip
     print(f"{'':<28}{'ours':>9}{'plain':>9}{'ratio':>8}")
     print(f"{'images a second':<28}{ours:>9.1f}{plain:>9.1f}{ratio:>7.2f}x")
     apart = median(abs(a - b) for a, b, _ in losses)

@@ -15,17 +15,22 @@
 # %% [markdown]
 # # RLAP on CIFAR-10, stage by stage
 #
-# A network is trained on images of which an unknown part is corrupted. RLAP
-# {cite:p}`jin2025rlap` then asks four questions, one a stage:
+# One run of RLAP {cite:p}`jin2025rlap`, opened up: what each stage does, and what it finds.
+# In the recorded runs, trained with care, F-FT minus retraining is
+# {ledger}`gap: F-FT, retrain, controlled` points. F-FT minus training on with all the
+# images is {ledger}`gap: F-FT, continue, controlled` points: {doc}`/gain`.
+#
+# A network is trained on images of which an unknown part is corrupted. RLAP then asks four
+# questions, one a stage:
 #
 # 1. **Attribution**: which units of a late layer decide for each training image?
 # 2. **Partition**: do these attributions fall into two groups, a good and a bad one?
 # 3. **Sensitivity and pruning**: which units react to the bad group? Remove them.
 # 4. **Fine-tuning**: train the pruned network on the good group only.
 #
-# We follow one run through all of them, look inside, and compare the outcome with what
-# a sceptic would try first. It was computed when the page was built, on few images and in
-# a minute or two: it shows how everything works, and {doc}`/gain` what it comes to.
+# The outcome is compared with what a sceptic would try first. This run was computed when
+# the page was built, on few images and in a minute or two: it shows how everything works,
+# and proves nothing.
 
 # %% tags=["setup", "remove-cell"]
 # In Colab alone: install the companion, from the checkout around this notebook if any
@@ -131,7 +136,7 @@ about = telling.about(run, data, noise)
 stamp = figures.stamp_of(about)
 print(f"asked for {run.rate:.0%}, realised {noise.realised_rate:.2%}")
 
-# %% mystnb={"figure": {"caption": "Corrupted training images (above) and what they were (below).", "name": "fig-examples"}, "image": {"alt": "Eight corrupted training images in the upper row, the same images before corruption in the lower row, each with its label"}}
+# %% mystnb={"figure": {"caption": "Corrupted training images (above) and what they were (below).", "name": "fig-examples"}, "image": {"alt": "Five corrupted training images in the upper row, the same images before corruption in the lower row, each with its label"}}
 nothing = "nothing is corrupted: there is nothing to show"
 both = bool(truth.any()) and not bool(truth.all())
 one_kind = "all images are of one kind: there is nothing to tell apart"
@@ -227,12 +232,12 @@ figures.projection(seen.attribution, parts, truth, stamp)
 # Two questions decide whether the method can work. Did the split find the corrupted
 # images? And if not, what did it find? A mixture of two Gaussians takes whatever divides
 # the activations most, and in a network that has learned ten classes that may well be
-# the classes: the right panel below shows the share of each class that was kept. Where
+# the classes: the lower panel shows the share of each class that was kept. Where
 # vehicles are kept and animals are not, say, the mixture has found a difference that the
 # network is meant to see. Small changes (the seed, one epoch more, another number of
 # threads) can tip it from one reading to the other; {doc}`/partition` shows many seeds.
 
-# %% mystnb={"figure": {"caption": "The partition against the truth, and by class.", "name": "fig-confusion"}, "image": {"alt": "Left, a two by two table of clean and corrupted against high and low quality; right, bars of the share of each class called high quality"}}
+# %% mystnb={"figure": {"caption": "The partition against the truth, and by class.", "name": "fig-confusion"}, "image": {"alt": "Above, a two by two table of clean and corrupted against high and low quality; below, bars of the share of each class called high quality"}}
 figures.confusion(parts, truth, train.labels, data.classes, stamp)
 
 # %% [markdown]
@@ -267,7 +272,7 @@ figures.roc(
 # zeros; and integrated gradients, which go from there to the image in fifty steps. The
 # paper's stands first. A dot far to the right finds the noise.
 
-# %% mystnb={"figure": {"caption": "The partition of four attributions of the same images: how well it finds the corrupted ones, and seconds to compute each.", "name": "fig-captum"}, "image": {"alt": "For the paper's attribution and three of captum's, a dot at the area under the ROC curve of the partition and the seconds that the attribution took"}}
+# %% mystnb={"figure": {"caption": "The partition of four attributions of the same images: how well it finds the corrupted ones, and seconds to compute each.", "name": "fig-captum"}, "image": {"alt": "For the paper's attribution and three of captum's, a dot at the AUROC of the partition and the seconds that the attribution took"}}
 others, few = {}, slice(1000)
 for name in (
     "gradient_x_activation",
@@ -327,7 +332,7 @@ print(
     f"{len(mask.units)} units pruned; the mask holds: {mask.holds(pruned)}"
 )
 
-# %% mystnb={"figure": {"caption": "Which units were chosen, and how they behave on clean and on corrupted images.", "name": "fig-units"}, "image": {"alt": "Left, sensitivity of the 256 units by rank with the pruned ones marked; right, mean pre-activation of each unit on clean and on corrupted images"}}
+# %% mystnb={"figure": {"caption": "Which units were chosen, and how they behave on clean and on corrupted images.", "name": "fig-units"}, "image": {"alt": "Above, sensitivity of the 256 units by rank with the pruned ones marked; below, mean pre-activation of each unit on clean and on corrupted images"}}
 figures.chosen_units(
     seen.activations, truth, sensitivity, mask.units, stamp
 ) if both else one_kind
@@ -342,8 +347,8 @@ figures.chosen_units(
 # only and with the mask on. With a frozen backbone the input of the head never changes,
 # so it is computed once. Beside them stands what they have to beat:
 #
-# * **continue**: the initial network, fine-tuned like F-FT but on *all* data, without
-#   partition and without pruning;
+# * **continue**, which the rest of the book calls *training on*: the initial network,
+#   fine-tuned like F-FT but on *all* data, without partition and without pruning;
 # * **retrain**: a fresh network on the high-quality part, for as many epochs as the
 #   initial training and the fine-tuning together;
 # * **oracle**: a fresh network on the images that really are clean, as long as retrain.

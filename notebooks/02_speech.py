@@ -16,15 +16,17 @@
 # %% [markdown]
 # # The second experiment: speech
 #
-# The paper's last table leaves images for ten spoken keywords {cite:p}`jin2025rlap`:
+# RLAP on ten spoken keywords: what a network hears of them, what gives the noise away
+# without any network, and all stages in one run. In the recorded runs F-FT minus retraining
+# is {ledger}`claim: speech, released` as released. Controlled, it is
+# {ledger}`claim: speech, controlled`: {doc}`/tables/table6`.
+#
+# The paper's last table leaves images for these words {cite:p}`jin2025rlap`:
 # *yes, no, up, down, left, right, on, off, stop, go* {cite:p}`warden2018speech`. The stages are those of
 # {doc}`01_cifar10`, run here by the same code; what is new is the data, the noise, and a
 # few habits of the released code {cite:p}`jin2025code` that only its speech notebook has.
 #
-# We listen to the recordings, look at what a network is given of them, and ask what in
-# the noise could be found without any network. Then all stages follow. The page was
-# computed when the book was built, on few clips and in a minute or two; the paper's
-# Table 6 beside larger runs is in {doc}`/ledger`.
+# The page was computed when the book was built, on few clips and in a minute or two.
 
 # %% tags=["setup", "remove-cell"]
 # In Colab alone: install the companion, from the checkout around this notebook if any
@@ -218,7 +220,7 @@ figures_speech.features(
 # %% [markdown]
 # Three numbers that need no network: the energy in the padding, the mean change from one
 # frame to the next, and the mean size of the last ten coefficients, which are small in
-# speech. An area under the ROC curve of 1 means that a threshold on that number alone
+# speech. An AUROC of 1 means that a threshold on that number alone
 # separates clean from corrupted clips.
 
 # %% mystnb={"figure": {"caption": "Three simple scores of the released inputs, for clean and for corrupted clips.", "name": "fig-betrayed"}, "image": {"alt": "Histograms of roughness, size of the fine coefficients and energy in the padding, for clean and for corrupted training clips"}}
@@ -301,7 +303,7 @@ parts.diagnostics
 # %% mystnb={"figure": {"caption": "The attributions in two dimensions: the truth and the partition.", "name": "fig-speech-projection"}, "image": {"alt": "Two scatter plots of the first two principal components of the attributions of training clips, coloured by the truth and by the partition"}}
 figures.projection(seen.attribution, parts, truth, stamp)
 
-# %% mystnb={"figure": {"caption": "The partition against the truth, and by keyword.", "name": "fig-speech-confusion"}, "image": {"alt": "Left, a two by two table of clean and corrupted against high and low quality; right, bars of the share of each keyword called high quality"}}
+# %% mystnb={"figure": {"caption": "The partition against the truth, and by keyword.", "name": "fig-speech-confusion"}, "image": {"alt": "Above, a two by two table of clean and corrupted against high and low quality; below, bars of the share of each keyword called high quality"}}
 figures.confusion(parts, truth, train.labels, data.classes, stamp)
 
 # %% [markdown]
@@ -334,7 +336,7 @@ figures.roc(
 # sensitive units set to zero and held there. (Here the released code looks its targets up
 # by sample, as one would; for images it does not.)
 
-# %% mystnb={"figure": {"caption": "Which units were chosen, and how they behave on clean and on corrupted clips.", "name": "fig-speech-units"}, "image": {"alt": "Left, sensitivity of the 128 units by rank with the pruned ones marked; right, mean pre-activation of each unit on clean and on corrupted clips"}}
+# %% mystnb={"figure": {"caption": "Which units were chosen, and how they behave on clean and on corrupted clips.", "name": "fig-speech-units"}, "image": {"alt": "Above, sensitivity of the 128 units by rank with the pruned ones marked; below, mean pre-activation of each unit on clean and on corrupted clips"}}
 with watch("sensitivity"):
     sensitivity = rlap.sensitivity(
         seen.activations,
@@ -357,8 +359,8 @@ figures.chosen_units(
 
 # %% [markdown]
 # L-FT trains the head, F-FT everything, on the part that is kept. What they have to beat
-# is the same as for images: **continue**, the initial network fine-tuned like F-FT but on
-# *all* data; **retrain**, a fresh network on the kept part, for as many epochs as initial
+# is the same as for images: **continue** (*training on*), the initial network fine-tuned
+# like F-FT but on *all* data; **retrain**, a fresh network on the kept part, for as many epochs as initial
 # training and fine-tuning together; and **oracle**, the same on the clips that really are
 # clean.
 

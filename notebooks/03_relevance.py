@@ -15,8 +15,13 @@
 # %% [markdown]
 # # Forgetting a class by relevance
 #
-# Choose a class and watch it being forgotten. LRA-NPP {cite:p}`chang2024lranpp` looks
-# for the units that a class relies on and sets them to zero, without training and
+# Choose a class and watch it being forgotten by LRA-NPP, and by rivals. In the recorded
+# runs of the small network, that LRA-NPP forgets as much as its authors print is
+# {ledger}`forgets verdict: npp-forgets`; that it keeps the other classes,
+# {ledger}`forgets verdict: npp-keeps`. That it is more selective than a mask, which only
+# forbids the answer: {ledger}`forgets verdict: npp-mask` ({doc}`/forgetting`).
+#
+# LRA-NPP {cite:p}`chang2024lranpp` looks for the units that a class relies on and sets them to zero, without training and
 # without the training data. Its authors say that it explains what it does, needs none of
 # the original data, balances forgetting and utility, and costs little.
 #
@@ -62,7 +67,6 @@ out = ""  # folder of record.json
 # %%
 from dataclasses import replace
 from functools import partial
-from pprint import pprint
 
 import pandas as pd
 import torch
@@ -75,6 +79,7 @@ from rlap.experiments.forgetting import ground as forgetting
 from rlap.experiments.forgetting.account import examined, title
 from rlap.experiments.parameters import RelevanceParameters
 from rlap.figures import forgetting as figures
+from rlap.figures.printed import pprint
 from rlap.files import paths
 from rlap.unlearning import METHODS, relevance, settings
 from rlap.unlearning.common.begin import last_linear

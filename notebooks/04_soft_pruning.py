@@ -15,6 +15,12 @@
 # %% [markdown]
 # # Forgetting a class by soft pruning
 #
+# One class is forgotten by weakening channels, in a network that was prepared for it and in
+# a plain one. In the recorded runs of the small network, that OSP forgets the class
+# completely is {ledger}`forgets verdict: osp-forgets`; that orthogonal training helps it,
+# {ledger}`forgets verdict: osp-orthogonal`. That it is more selective than a mask, which
+# only forbids the answer: {ledger}`forgets verdict: osp-mask` ({doc}`/forgetting`).
+#
 # OSP {cite:p}`gong2025osp` prepares a network while it is trained: a penalty keeps the
 # kernels of each convolution orthogonal, so that channels should share less. To forget a class,
 # the channels that respond to it more than to the others are *weakened*. Their ranking
@@ -61,7 +67,6 @@ out = ""  # folder of record.json
 # %%
 from dataclasses import asdict
 from functools import partial
-from pprint import pprint
 from statistics import fmean
 
 import pandas as pd
@@ -75,6 +80,7 @@ from rlap.experiments.forgetting import ground as forgetting
 from rlap.experiments.forgetting.account import Account, examined, title
 from rlap.experiments.parameters import SoftPruningParameters
 from rlap.figures import forgetting as figures
+from rlap.figures.printed import pprint
 from rlap.files import paths
 from rlap.unlearning import (
     METHODS,

@@ -15,10 +15,13 @@
 # %% [markdown]
 # # One protocol, all arms
 #
+# One setting, one *protocol*, and every network that has a say: every result on noisy data in
+# this book was run by this notebook. As released, F-FT beats retraining in
+# {ledger}`wins: retrain, released` of these runs; controlled, in
+# {ledger}`wins: retrain, controlled` ({doc}`/gain`; every number: {doc}`/ledger`).
+#
 # The walkthroughs do every step with care. The paper's numbers were made by code that
-# differs from its words, and both differ from good practice. This notebook is what every
-# result in this book was run by: one setting, one *protocol*, and every network that has
-# a say.
+# differs from its words, and both differ from good practice.
 #
 # A protocol is a list of choices, one field for each difference that we know of.
 # `released` does what the public code does {cite:p}`jin2025code`, mistakes included;
@@ -106,7 +109,7 @@ print(telling.of_partition(ground.parts, ground.truth, data.train.labels))
 about = telling.about(run, data, ground.noise)
 stamp = f"{run.protocol} · {figures.stamp_of(about)}"
 
-# %% mystnb={"figure": {"caption": "The partition against the truth, and by class.", "name": "fig-protocols-confusion"}, "image": {"alt": "Left, a two by two table of clean and corrupted against high and low quality; right, bars of the share of each class called high quality"}}
+# %% mystnb={"figure": {"caption": "The partition against the truth, and by class.", "name": "fig-protocols-confusion"}, "image": {"alt": "Above, a two by two table of clean and corrupted against high and low quality; below, bars of the share of each class called high quality"}}
 figures.confusion(
     ground.parts, ground.truth, ground.train.labels, classes, stamp
 )

@@ -16,6 +16,11 @@
 # %% [markdown]
 # # Repairing a network whose data are bad
 #
+# One network with wrong labels: what `rlap.diagnose` says of them, what `rlap.repair` makes
+# of it, and what else one may do. In the recorded runs repair gains
+# {ledger}`repaired: asymmetric` points where classes are taken for one another, and
+# {term}`training on` {ledger}`repaired: asymmetric, training on`: {doc}`/repair`.
+#
 # You have a network and the data that it was trained on, and something is wrong with
 # them: labels, inputs, you do not know. `rlap.diagnose` says what and where, and
 # `rlap.repair` returns the best network that it can show to be better, or yours. Here
@@ -118,7 +123,7 @@ diagnosis(found, given, classes, stamp)
 # %% [markdown]
 # ## Beside the truth
 #
-# How well each score tells the bad samples: the area under the curve, the average
+# How well each score tells the bad samples: the AUROC, the average
 # precision, and for probabilities how far they are from the shares that come true. With few
 # images and a network that is often wrong itself, estimates can be far off; {doc}`/repair` has
 # the larger runs.
@@ -131,6 +136,8 @@ pd.DataFrame(arms.told).T.round(3) if arms.told else "nothing is bad"
 
 # %% [markdown]
 # ## Which network is best
+#
+# *Going on with everything* is what the book calls {term}`training on`.
 
 # %%
 display(pd.DataFrame(arms.tried).round(3))

@@ -16,8 +16,11 @@
 # %% [markdown]
 # # Forgetting a class: the rivals
 #
-# Every way to forget a class that takes one shot, and two that train, beside the
-# simplest: a **logit mask**, which forbids the answer and changes nothing else. New here
+# One class, forgotten in every way that takes one shot. In the recorded runs of the small
+# network {ledger}`forget in the features: small` forgets it in the features and keeps the
+# other classes: {doc}`/forgetting`.
+#
+# All these ways, and two that train, stand beside the simplest: a **logit mask**, which forbids the answer and changes nothing else. New here
 # are DAMP {cite:p}`hatami2026damp`, of which only the abstract was at hand; ESC {cite:p}`lee2025esc`; SAP
 # {cite:p}`kodge2025sap`, which is made for wrong labels, used on a class; and, with
 # `methods = "trained"`, SCRUB {cite:p}`kurmanji2023scrub` and DELETE
@@ -63,7 +66,6 @@ out = ""  # folder of record.json
 
 # %%
 from dataclasses import asdict, replace
-from pprint import pprint
 
 import pandas as pd
 import torch
@@ -76,6 +78,7 @@ from rlap.experiments.forgetting import ground as forgetting
 from rlap.experiments.forgetting.account import examined, title
 from rlap.experiments.parameters import RivalsParameters
 from rlap.figures import forgetting as figures
+from rlap.figures.printed import pprint
 from rlap.files import paths
 from rlap.unlearning import settings
 from rlap.unlearning.common.begin import last_linear

@@ -7,12 +7,15 @@ reStructuredText would take for markup in them, such as the bars of |x|, is esca
 
 from __future__ import annotations
 
+import hashlib
 import importlib
 import inspect
 import pkgutil
 import re
+from pathlib import Path
 from typing import Any
 
+PACKAGE = Path(__file__).resolve().parents[2] / "rlap"
 PAGE = "api"
 NAMES_MARK = "<!-- public names -->"
 MODULES_MARK = "<!-- modules -->"
@@ -99,9 +102,15 @@ def fill_page(app: Any, docname: str, source: list[str]) -> None:
         source[0] = text.replace(MODULES_MARK, module_sections())
 
 
-def always_fresh(app: Any, env: Any, added: Any, changed: Any, removed: Any) -> list:
-    """The page depends on the package, which Sphinx does not watch."""
-    return [PAGE] if PAGE in env.found_docs else []
+def outdated(app: Any, env: Any, added: Any, changed: Any, removed: Any) -> list[str]:
+    """The page depends on the package, which Sphinx does not watch: it is read again
+    when a module has changed."""
+    digest = hashlib.sha256()
+    for path in sorted(PACKAGE.rglob("*.py")):
+        digest.update(f"{path.relative_to(PACKAGE)}\0".encode() + path.read_bytes())
+    now, before = digest.hexdigest(), getattr(env, "rlap_package", None)
+    env.rlap_package = now  # kept with the environment between builds
+    return [PAGE] if PAGE in env.found_docs and now != before else []
 
 
 def escape(line: str) -> str:
@@ -156,6 +165,8 @@ LISTED = ("network", "training", "corruption", "models")
 
 def list_the_method(app: Any, env: Any, docnames: list[str]) -> None:
     """Have viewcode list the method's source alone: all is a fifth of the site."""
+    if PAGE not in docnames:  # no other page documents modules
+        return
     known = env.__dict__.setdefault("_viewcode_modules", {})
     for name in module_names():
         inside = name.split(".")[1:]
@@ -176,7 +187,7 @@ def setup(app: Any) -> dict[str, bool]:
     app.connect("env-before-read-docs", list_the_method)
     app.connect("html-collect-pages", forget_unlisted, priority=1)
     app.connect("source-read", fill_page)
-    app.connect("env-get-outdated", always_fresh)
+    app.connect("env-get-outdated", outdated)
     app.connect("autodoc-process-docstring", read_docstring, priority=100)
     app.connect("autodoc-skip-member", skip_borrowed)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

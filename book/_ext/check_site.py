@@ -1,4 +1,5 @@
-"""Check a built site: works offline, every picture can be read aloud, and it is light.
+"""Check a built site: it works offline and is light, and every picture can be read
+aloud and on a phone.
 
     python book/_ext/check_site.py _build/html
 
@@ -30,6 +31,9 @@ FETCHED = {
     "image": ("href", "xlink:href"),
 }
 MOST = 15_000_000  # bytes of a site
+PHONE, LEAST = 340, 8  # pixels that a picture has on a phone, and that its letters need
+DRAWING = re.compile(r'<svg[^>]*viewBox="[^"]*".*?</svg>', re.DOTALL)
+LETTERS = re.compile(r"font(?:-size)?:[^;\"}]*?([\d.]+)px")
 FETCHED_LINKS = {"stylesheet", "icon", "preload", "modulepreload", "prefetch"}
 
 
@@ -77,6 +81,18 @@ def _missing(page: Path, address: str, site: Path) -> bool:
     return not (base / unquote(parts.path).lstrip("/")).exists()
 
 
+def on_a_phone(drawing: str) -> float:
+    """Pixels of the smallest letters of an SVG drawing on a phone; of one without text,
+    or narrower than that, as they are.
+
+    >>> on_a_phone('<svg viewBox="0 0 680 9"><text style="font:8px A">a</text></svg>')
+    4.0
+    """
+    width = float(re.search(r'viewBox="\S+ \S+ ([\d.]+)', drawing)[1])
+    sizes = [float(size) for size in LETTERS.findall(drawing)]
+    return min(sizes, default=LEAST) * min(1.0, PHONE / width)
+
+
 def check_page(path: Path, site: Path) -> tuple[list[str], int]:
     """Findings in one HTML file, and the number of pictures in it."""
     text = path.read_text(encoding="utf-8")
@@ -92,6 +108,12 @@ def check_page(path: Path, site: Path) -> tuple[list[str], int]:
     findings += [
         f"{name}: style fetches {address}"
         for address in CSS_REMOTE.findall(page.styles)
+    ]
+    drawings = DRAWING.findall(text) if 'class="drawing"' in text else []
+    findings += [
+        f"{name}: letters of {pixels:.1f} pixels in a picture on a phone"
+        for pixels in map(on_a_phone, drawings)
+        if pixels < LEAST
     ]
     has_maths = re.search(r'class="[^"]*\bmath\b', text) is not None
     if has_maths and not any("mathjax" in a.lower() for a in page.fetched):
@@ -124,6 +146,11 @@ def check_site(site: Path) -> tuple[list[str], int, int]:
             f"{sheet.relative_to(site).as_posix()}: style fetches {address}"
             for address in CSS_REMOTE.findall(text)
         ]
+    for image in sorted((site / "_images").glob("*.svg")):
+        pixels = on_a_phone(image.read_text(encoding="utf-8"))
+        if pixels < LEAST:
+            told = f"letters of {pixels:.1f} pixels on a phone"
+            findings.append(f"{image.relative_to(site).as_posix()}: {told}")
     if (bytes_ := weight(site)) > MOST:
         heavy = sorted(site.rglob("*"), key=lambda p: p.stat().st_size)[-3:]
         told = ", ".join(p.relative_to(site).as_posix() for p in heavy)

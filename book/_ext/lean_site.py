@@ -4,7 +4,8 @@ sphinx-thebe declares its constants twice, so that every page has an error; noth
 uses it. Source maps and other languages are a third of the theme's files. Its icons
 come three times: as a script of all that there are, and as fonts in two formats. The
 fonts in the newer one, which every browser reads, are enough. Drawings that kernels
-made are written in fewer bytes, and those of earlier builds go.
+made are written in fewer bytes, and those of earlier builds go. Long names break where
+a reader would break them.
 """
 
 from __future__ import annotations
@@ -23,6 +24,13 @@ UNUSED = ("_static/**/*.map", "_static/locales", "_static/**/fontawesome.js*",
 # punctuation in listings have the colour of the text around them
 PLAIN = [re.compile(rf'<span class="{kind}">([^<]*)</span>') for kind in
          ("pre", "(?:n|p|w)")]  # fmt: skip
+# a long name may break after a point, an underscore, a slash or a sign, nowhere else:
+# names of code, and runs as tables have them ("small+epochs=32+finetune_epochs=16")
+NAMES = re.compile(
+    r"<(code|dt|h[1-6]|td(?=[^>]*data-label=.run.))\b[^>]*>.*?</(\1|td)>", re.DOTALL
+)
+TEXT = re.compile(r">([^<]+)")
+BREAKS = re.compile(r"(?<=\w)(?:[._/](?=[A-Za-z]|$)|[+=](?=\w))")
 ICONS = re.compile(r"\s*<(script|link)[^>]*scripts/fontawesome\.js[^>]*>(</script>)?")
 
 IMAGES = re.compile(r"_images/([^\"'#?\s]+)")
@@ -42,6 +50,16 @@ def without_thebe(
         context[kind] = [f for f in context.get(kind, []) if not is_thebe(f)]
 
 
+def breakable(page: str) -> str:
+    """A page whose long names break where a reader would break them."""
+
+    def within(name: re.Match) -> str:
+        inside = name[0].replace("<wbr>", "")
+        return TEXT.sub(lambda text: BREAKS.sub(r"\g<0><wbr>", text[0]), inside)
+
+    return NAMES.sub(within, page)
+
+
 def tidy(app: Any, failure: Exception | None) -> None:
     """Remove files that no page needs, and pages' links to them."""
     if failure is not None or app.builder.format != "html":
@@ -56,6 +74,7 @@ def tidy(app: Any, failure: Exception | None) -> None:
         without = ICONS.sub("", text)
         for kind in PLAIN:
             without = kind.sub(r"\1", without)
+        without = breakable(without)
         if without != text:
             path.write_text(without, encoding="utf-8")
         shown |= {unquote(name) for name in IMAGES.findall(without)}
@@ -63,7 +82,9 @@ def tidy(app: Any, failure: Exception | None) -> None:
         if path.name not in shown:  # of an earlier build
             path.unlink()
     for path in (site / "_images").glob("*.svg"):
-        path.write_text(lean(path.read_text("utf-8"), path.name), encoding="utf-8")
+        drawn = path.read_text("utf-8")
+        if drawn.startswith("<?xml"):  # else an earlier build has made it lean
+            path.write_text(lean(drawn, path.name), encoding="utf-8")
 
 
 def setup(app: Any) -> dict[str, bool]:

@@ -96,10 +96,14 @@ class LedgerTable(Shown):
     option_spec = {"fold": directives.unchanged, "name": directives.unchanged}
 
     def run(self) -> list[nodes.Node]:
-        """A container; in ``details`` with the option fold."""
+        """A container; in ``details`` with the option fold, and nothing where such a
+        table is idle: a reader would open it for nothing."""
         from rlap.pages import html
 
         found = self.answer("table")
+        fold = self.options.get("fold")
+        if fold and found.idle:
+            return []
         box = nodes.container(classes=["ledger-table"])
         label = f"table-{self.env.new_serialno('ledger-table')}"
         if self.content:
@@ -113,7 +117,6 @@ class LedgerTable(Shown):
         if line := self.source(found):
             shown = html.joined(shown, html.tag("p", line, class_="made-by"))
         box += nodes.raw("", shown, format="html")
-        fold = self.options.get("fold")
         if not fold:
             return [box]
         opened = html.tag("summary", fold)
@@ -148,8 +151,9 @@ class LedgerFigure(Shown):
         (folder / f"{name}.svg").write_text(drawn, encoding="utf-8")
         (folder / f"{name}.csv").write_text(found.data.to_csv(index=False), "utf-8")
         up = "../" * self.env.docname.count("/") + FILES
+        source = self.source(found)
         links = html.tag(
-            "p", self.source(found), " · ",
+            "p", source, " · " if source else "",
             html.tag("a", "SVG", href=f"{up}/{name}.svg", download=""), " · ",
             html.tag("a", "numbers (CSV)", href=f"{up}/{name}.csv", download=""),
             class_="made-by",
@@ -242,7 +246,7 @@ def inline(svg: str, alt: str) -> str:
     from rlap.pages import html
 
     size = re.search(r'width="([\d.]+)pt"', svg)
-    width = 1.55 * float(size.group(1))
+    width = 1.7 * float(size.group(1))
     svg = re.sub(r'(<svg[^>]*?) width="[^"]+"', r"\1", svg, count=1)
     svg = re.sub(r'(<svg[^>]*?) height="[^"]+"', r"\1", svg, count=1)
     named = str(html.tag("title", alt))

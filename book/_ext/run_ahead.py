@@ -130,7 +130,11 @@ def configure(app: Any, config: Any) -> None:
         "c = get_config()",
         'c.InlineBackend.figure_formats = {"svg"}',
         "c.IPKernelApp.log_level = 40",  # no word on the transport in every run
+        'c.PlainTextFormatter.float_precision = "%.4g"',  # of numbers that are shown
     ]
+    # of captum: there is no widget in a page, and the warning names a path
+    quiet = "import warnings; warnings.filterwarnings('ignore', 'IProgress not found')"
+    wanted.append(f"c.IPKernelApp.exec_lines = [{quiet!r}]")
     text = "\n".join(wanted) + "\n"
     (profile / "ipython_kernel_config.py").write_text(text, encoding="utf-8")
     os.environ["IPYTHONDIR"] = str(profile.parent)

@@ -159,7 +159,7 @@ def configure(app: Any, config: Any) -> None:
 def as_make_does(root: Path = ROOT) -> None:
     """Set what the Makefile sets, so that a build by hand is the same: the folder with
     data beside the checkout, and the allocator's settings for the kernels."""
-    from rlap.runs.run import KEEP_MEMORY
+    from rlap.runs import KEEP_MEMORY
 
     beside = root.parent / "shared" / "data"
     if beside.is_dir():

@@ -25,15 +25,21 @@ NAMED = re.compile(r'\b(id|for|name|aria-labelledby|aria-describedby)="([^"]+)"'
 REFERS = re.compile(r"url\(#([^)]+)\)")
 LEADS = re.compile(r'\b(href|src)="([^"]*)"')
 SHEETS = re.compile(r'<link[^>]+rel="(?:stylesheet|preload stylesheet)"[^>]*>')
-MATHS = re.compile(r"<script[^>]*(?:mathjax|MathJax)[^>]*>.*?</script>", re.DOTALL)
+# what typesets formulas, and what it is told: without that it leaves them alone
+MATHS = re.compile(r"<script(?=[^>]*mathjax|>[^<]*MathJax)[^>]*>[^<]*</script>")
 STYLE = """
 @page { size: A4; margin: 16mm 14mm; }
+html { font-size: 12.5px; }
 body { background: white; }
 article { break-before: page; }
 article:first-of-type { break-before: auto; }
 .headerlink, .prev-next-footer, .ledger-filters, .ledger-pager, .copybtn, audio,
 .made-by a[download] { display: none !important; }
 figure, tr { break-inside: avoid; }
+h1, h2, h3, h4, h5, summary, .table-caption { break-after: avoid; }
+.drawing svg { max-width: 110mm; }
+details.why small { max-width: none; }
+#api { font-size: 0.85em; }
 .ledger-box, pre, .cell_output { max-height: none !important; overflow: visible; }
 pre { white-space: pre-wrap; }
 """
@@ -85,7 +91,8 @@ def whole(site: Path, names: Sequence[str], up: str) -> str:
     return (
         '<!DOCTYPE html><html lang="en" data-theme="light" data-mode="light"><head>'
         f'<meta charset="utf-8"><title>rlap companion</title>{"".join(head())}'
-        f"<style>{STYLE}</style></head><body><main>{articles}</main></body></html>"
+        f"<style>{STYLE}</style></head><body>"
+        f'<main class="bd-content">{articles}</main></body></html>'
     )
 
 

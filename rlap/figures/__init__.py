@@ -4,7 +4,9 @@ from rlap.figures.repair import diagnosis
 from rlap.figures.run import (
     GREY,
     LINES,
+    SMALL,
     STYLE,
+    WIDTH,
     arms,
     as_pixels,
     attributions,
@@ -25,7 +27,9 @@ from rlap.figures.run import (
 __all__ = [
     "GREY",
     "LINES",
+    "SMALL",
     "STYLE",
+    "WIDTH",
     "arms",
     "as_pixels",
     "attributions",

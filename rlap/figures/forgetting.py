@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from textwrap import fill
 
 import numpy as np
 import torch
@@ -22,8 +23,11 @@ from rlap.figures.run import (
     LINES,
     ORANGE,
     PURPLE,
+    SMALL,
+    WIDTH,
     as_pixels,
     drawing,
+    legend_above,
     limits,
 )
 from rlap.figures.run import stamped as stamp_with
@@ -40,7 +44,7 @@ def class_accuracies(
 ) -> Figure:
     """Accuracy (C,) on each class, a group of bars a class and a bar a network."""
     width = 0.8 / len(found)
-    with drawing(stamp, figsize=(8, 3)) as (figure, ax):
+    with drawing(stamp, figsize=(WIDTH, 3.4)) as (figure, ax):
         colours = (GREY, GREEN, BLUE, ORANGE)
         for i, (name, values) in enumerate(found.items()):
             at = np.arange(len(classes)) + (i - (len(found) - 1) / 2) * width
@@ -48,7 +52,7 @@ def class_accuracies(
         ax.axvspan(label - 0.5, label + 0.5, color=ORANGE, alpha=0.15, lw=0)
         ax.set_xticks(range(len(classes)), classes, rotation=35, ha="right")
         ax.set(ylabel="accuracy on test samples", ylim=(0, 1))
-        ax.legend(fontsize=8, loc="upper left", bbox_to_anchor=(1, 1))
+        legend_above(figure, ax)
         return figure
 
 
@@ -59,7 +63,7 @@ def confusions(
     row so that the names can be read."""
     columns = min(2, len(tables))
     rows = -(-len(tables) // columns)
-    size = {"figsize": (3.7 * columns + 0.8, 3.3 * rows + 0.3), "squeeze": False}
+    size = {"figsize": (WIDTH, 2.6 * rows + 0.8), "squeeze": False}
     with drawing(stamp, rows, columns, **size) as (figure, axes):
         for ax in axes.flat[len(tables) :]:
             ax.set_visible(False)
@@ -67,14 +71,16 @@ def confusions(
             share = table / table.sum(1, keepdim=True).clamp(min=1)
             options = {"cmap": "Blues", "vmin": 0, "vmax": 1, "aspect": "auto"}
             image = ax.imshow(share.cpu().numpy(), **options)
-            ax.set_xticks(range(len(classes)), classes, rotation=90, fontsize=7)
-            ax.set_yticks(range(len(classes)), classes, fontsize=7)
+            ax.set_xticks(range(len(classes)), classes, rotation=90)
+            ax.set_yticks(range(len(classes)), classes)
             for ticks in (ax.get_xticklabels(), ax.get_yticklabels()):
                 ticks[label].set_color(ORANGE)
-            ax.set_title(name)
+            ax.set_title(fill(name, 22))
+            ax.tick_params(length=0)
         for ax in axes[:, 0]:
             ax.set_ylabel("true class")
-        figure.colorbar(image, ax=axes, shrink=0.7, label="share of the class")
+        figure.colorbar(image, ax=axes, shrink=0.7, label="share of the class",
+                        location="bottom", aspect=40)  # fmt: skip
         return figure
 
 
@@ -84,14 +90,16 @@ def relevance_maps(
     """Images, and below them maps (N, C, H, W) of each pixel's relevance, a row a
     network: orange for the class that is followed, blue against it."""
     count = len(images)
-    size = {"figsize": (1.1 * count + 0.8, 1.2 * (len(maps) + 1) + 0.4)}
+    each = (WIDTH - 0.9) / count
+    size = {"figsize": (WIDTH, max(each, 0.5) * (len(maps) + 1) + 0.7)}
     with drawing(stamp, len(maps) + 1, count, squeeze=False, **size) as (figure, axes):
         for i in range(count):
             axes[0, i].imshow(as_pixels(images, i), interpolation="nearest")
             if titles:
-                axes[0, i].set_title(titles[i], fontsize=8)
+                axes[0, i].set_title(titles[i], fontsize=SMALL)
         for line, (name, values) in zip(axes[1:], maps.items(), strict=True):
-            line[0].set_ylabel(name, fontsize=8)
+            line[0].set_ylabel(fill(name, 11), fontsize=SMALL, rotation=0, ha="right",
+                               va="center")  # fmt: skip
             for ax, picture in zip(line, values.sum(1).cpu().numpy(), strict=True):
                 top = np.quantile(np.abs(picture), 0.99) or 1.0
                 ax.imshow(picture, cmap="PuOr_r", vmin=-top, vmax=top)
@@ -107,10 +115,10 @@ def where_units_sit(
     stamp: str,
 ) -> Figure:
     """Mean activation (d,) of each unit on the class and on the others, a panel a way
-    of choosing units (three a row), with the chosen ones in orange."""
+    of choosing units (two a row), with the chosen ones in orange."""
     x, y = elsewhere.cpu().numpy(), on_class.cpu().numpy()
-    shape = math.ceil(len(chosen) / 3), min(3, len(chosen))
-    size = {"figsize": (2.6 * shape[1], 2.3 * shape[0] + 0.4), "squeeze": False}
+    shape = math.ceil(len(chosen) / 2), min(2, len(chosen))
+    size = {"figsize": (WIDTH, 1.8 * shape[0] + 0.7), "squeeze": False}
     shared = {"sharex": True, "sharey": True}
     with drawing(stamp, *shape, **size, **shared) as (figure, axes):
         for ax in axes.flat[len(chosen) :]:
@@ -121,9 +129,10 @@ def where_units_sit(
             ax.scatter(x[~mask], y[~mask], s=7, color=BLUE, alpha=0.5)
             ax.scatter(x[mask], y[mask], s=9, color=ORANGE)
             ax.axline((0, 0), slope=1, color=GREY, lw=0.8, ls=":")
-            ax.set_title(f"{name} ({mask.sum()})", fontsize=8)
+            ax.set_title(f"{name} ({mask.sum()})")
         figure.supylabel("mean activation on the class", fontsize=9)
-        axes[-1, shape[1] // 2].set_xlabel("mean activation on the other classes")
+        for ax in axes[-1]:
+            ax.set_xlabel("… on the other classes")
         return figure
 
 
@@ -131,7 +140,7 @@ def channel_map(
     scores: Mapping[str, Tensor], chosen: Mapping[str, Tensor], stamp: str
 ) -> Figure:
     """Score (d,) of each channel, a row a layer and sorted; the chosen in orange."""
-    size = {"figsize": (8, 0.8 * len(scores) + 0.8), "squeeze": False}
+    size = {"figsize": (WIDTH, 0.6 * len(scores) + 0.8), "squeeze": False}
     with drawing(stamp, len(scores), 1, **size) as (figure, axes):
         for ax, (name, values) in zip(axes[:, 0], scores.items(), strict=True):
             order = values.argsort(descending=True).cpu()
@@ -139,7 +148,7 @@ def channel_map(
             heights = values.cpu()[order].numpy()
             ax.bar(range(len(heights)), heights, 1.0,
                    color=np.where(marked, ORANGE, BLUE))  # fmt: skip
-            ax.set_ylabel(name, rotation=0, ha="right", va="center", fontsize=8)
+            ax.set_ylabel(name, rotation=0, ha="right", va="center", fontsize=SMALL)
             ax.set(xticks=[], xlim=(-1, len(heights)))
         axes[-1, 0].set_xlabel("channels of the layer, by score")
         return figure
@@ -154,9 +163,12 @@ def feature_spaces(
     to each other; what can be compared is whether the class stands apart.
     """
     chosen = (labels == label).cpu().numpy()
-    size = {"figsize": (2.7 * len(found), 2.9), "squeeze": False}
-    with drawing(stamp, 1, len(found), **size) as (figure, axes):
-        for ax, (title, features) in zip(axes[0], found.items(), strict=True):
+    shape = math.ceil(len(found) / 2), min(2, len(found))
+    size = {"figsize": (WIDTH, 2.3 * shape[0] + 0.8), "squeeze": False}
+    with drawing(stamp, *shape, **size) as (figure, axes):
+        for ax in axes.flat[len(found) :]:
+            ax.set_visible(False)
+        for ax, (title, features) in zip(axes.flat, found.items(), strict=False):
             x = features.double().cpu().numpy()
             plane = PCA(2, random_state=0).fit_transform(x - x.mean(0))
             ax.scatter(
@@ -175,11 +187,10 @@ def feature_spaces(
                 label=name,
                 rasterized=True,
             )
-            ax.set(title=title, xticks=[], yticks=[])
+            ax.set(title=fill(title, 24), xticks=[], yticks=[])
             ax.set(xlim=limits(plane[:, 0]), ylim=limits(plane[:, 1]))
         axes[0, 0].set(xlabel="first component", ylabel="second")
-        axes[0, -1].legend(fontsize=8, markerscale=2, loc="upper left",
-                           bbox_to_anchor=(1, 1))  # fmt: skip
+        legend_above(figure, axes[0, 0], markerscale=2)
         return figure
 
 
@@ -191,7 +202,10 @@ def trade_off(
     """Accuracy on the class ("forget") against that on the others ("retain"): a line
     a way of forgetting, a point a setting of it; crosses are single networks. Of names
     "a, b", those with the same b share a colour, with the same a a dash."""
-    with drawing(stamp, figsize=(6.8, 3.8)) as (figure, ax):
+    names = [*curves, *marks]
+    columns = 2 if max(map(len, names), default=0) < 22 else 1
+    height = 3.4 + 0.17 * math.ceil(len(names) / columns)
+    with drawing(stamp, figsize=(WIDTH, height)) as (figure, ax):
         for (name, points), look in zip(curves.items(), looks(curves), strict=True):
             x, y = ([point[k] for point in points] for k in ("forget", "retain"))
             ax.plot(x, y, marker="o", ms=3, lw=1, label=name, **look)
@@ -200,7 +214,7 @@ def trade_off(
                     label=name)  # fmt: skip
         ax.set(xlabel="accuracy on the class to forget", ylabel="on the other classes")
         ax.set(xlim=(-0.03, None), ylim=(0, None))
-        ax.legend(fontsize=8, loc="upper left", bbox_to_anchor=(1, 1))
+        legend_above(figure, ax, columns)
         return figure
 
 
@@ -240,7 +254,7 @@ def still_known(account: Mapping[str, Mapping[str, float]], stamp: str) -> Figur
     single one; what is None, as of a relearning that diverged, has no mark.
     """
     names = list(account)
-    with drawing(stamp, figsize=(7.4, 0.3 * len(names) + 1.3)) as (figure, ax):
+    with drawing(stamp, figsize=(WIDTH, 0.3 * len(names) + 2)) as (figure, ax):
         for key, (label, mark, colour) in STILL_KNOWN.items():
             values = np.array([account[name][key] for name in names], dtype=float)
             ax.plot(values, range(len(names)), mark, color=colour, ms=6, label=label)
@@ -249,12 +263,12 @@ def still_known(account: Mapping[str, Mapping[str, float]], stamp: str) -> Figur
             found = [a[key] for a in gold if a[key] is not None]
             for at in [float(np.mean(found))] if found else []:
                 ax.axvline(at, color=STILL_KNOWN[key][2], ls=":", lw=1)
-        ax.set_yticks(range(len(names)), names)
-        ax.set(xlabel="accuracy on the class to forget, share of it relearned")
+        ax.set_yticks(range(len(names)), [fill(name, 24) for name in names])
+        ax.set(xlabel="accuracy on the class to forget;\nshare of it relearned")
         ax.set_xlim(-0.03, 1.03)
         ax.set_ylim(len(names) - 0.5, -0.5)
         ax.grid(axis="x", color=GREY, alpha=0.25)
-        ax.legend(fontsize=8, loc="upper left", bbox_to_anchor=(1, 1))
+        legend_above(figure, ax, 1)
         return figure
 
 
@@ -264,12 +278,12 @@ def by_layer(
     """A number a layer, a group of bars a layer and a bar a network."""
     layers = list(next(iter(found.values())))
     width = 0.8 / len(found)
-    with drawing(stamp, figsize=(7, 2.6)) as (figure, ax):
+    with drawing(stamp, figsize=(WIDTH, 2.9)) as (figure, ax):
         for i, (name, values) in enumerate(found.items()):
             at = np.arange(len(layers)) + (i - (len(found) - 1) / 2) * width
             heights = [values[layer] for layer in layers]
             ax.bar(at, heights, width, color=(BLUE, ORANGE)[i % 2], label=name)
-        ax.set_xticks(range(len(layers)), layers, rotation=20, ha="right", fontsize=8)
+        ax.set_xticks(range(len(layers)), layers, rotation=35, ha="right")
         ax.set(ylabel=label)
-        ax.legend(fontsize=8, loc="upper left", bbox_to_anchor=(1, 1))
+        legend_above(figure, ax)
         return figure

@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from rlap.data import Split
-from rlap.figures.run import BLUE, ORANGE, as_pixels, drawing
+from rlap.figures.run import BLUE, ORANGE, SMALL, WIDTH, as_pixels, drawing
 from rlap.repair import Diagnosis
 
 
@@ -17,28 +17,32 @@ def diagnosis(
 ) -> Figure:
     """The likeliest bad samples (images are shown) with the label given and a likelier
     one; the transition matrix; how probable wrong labels and bad inputs are."""
-    with drawing(stamp, figsize=(9, 5.2)) as (figure, whole):
+    with drawing(stamp, figsize=(WIDTH, 8.6)) as (figure, whole):
         whole.remove()
-        above, below = figure.subfigures(2, 1, height_ratios=(1, 2))
+        above, below = figure.subfigures(2, 1, height_ratios=(2, 3))
         _worst(above, found, data, classes, count)
-        left, right = below.subplots(1, 2)
-        image = left.imshow(found.transition.numpy(), vmin=0, vmax=1, cmap="viridis")
-        left.set(xlabel="label given", ylabel="true class", title="P(label | class)")
-        below.colorbar(image, ax=left)
+        matrix, histogram = below.subplots(2, 1, height_ratios=(3, 2))
+        image = matrix.imshow(found.transition.numpy(), vmin=0, vmax=1, cmap="viridis")
+        matrix.set(xlabel="label given", ylabel="true class", title="P(label | class)")
+        below.colorbar(image, ax=matrix)
         shown = [found.wrong_label.numpy(), found.bad_input.numpy()]
         names = ["wrong label", "bad input"]
         bins = np.linspace(0, 1, 26)
-        right.hist(shown, bins, color=[BLUE, ORANGE], label=names, log=True)
-        right.set(xlabel="probability", ylabel="samples")
-        right.legend()
+        histogram.hist(shown, bins, color=[BLUE, ORANGE], label=names, log=True)
+        histogram.set(xlabel="probability", ylabel="samples")
+        histogram.yaxis.set_major_formatter("{x:g}")  # no small exponents
+        histogram.legend()
         return figure
 
 
 def _worst(figure, found: Diagnosis, data: Split, classes: Sequence[str], count: int):
-    """A row of the likeliest bad samples."""
-    for ax, i in zip(
-        figure.subplots(1, count), found.ranked[:count].tolist(), strict=False
-    ):
+    """The likeliest bad samples, four to a row."""
+    columns = min(4, count)
+    axes = figure.subplots(-(-count // columns), columns, squeeze=False)
+    for ax in axes.flat:
+        ax.set_visible(False)
+    for ax, i in zip(axes.flat, found.ranked[:count].tolist(), strict=False):
+        ax.set_visible(True)
         ax.set(xticks=[], yticks=[])
         if data.inputs.dim() == 4:
             ax.imshow(as_pixels(data, i), interpolation="nearest")
@@ -46,5 +50,5 @@ def _worst(figure, found: Diagnosis, data: Split, classes: Sequence[str], count:
         said = classes[given]
         if likely != given:
             said += f" \N{RIGHTWARDS ARROW}\n{classes[likely]}"
-        ax.set_title(said, fontsize=7)
-        ax.set_xlabel(str(found.ids[i]), fontsize=6)
+        ax.set_title(said, fontsize=SMALL)
+        ax.set_xlabel(str(found.ids[i]), fontsize=SMALL)

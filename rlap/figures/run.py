@@ -3,16 +3,20 @@
 All of them carry a stamp below: tier, data, noise, seed and code, so that no picture
 can pass for another run. Colours are safe for the usual colour blindness, and text and
 lines are a mid grey on a transparent ground, so that they read in light and dark mode.
+No figure is wider than ``WIDTH`` and no letter smaller than ``SMALL``, so that both fit
+a phone: panels stand below one another, and legends above them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from textwrap import fill
 
 import matplotlib.pyplot as plt
 import numpy as np
 import torch
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
 
@@ -22,6 +26,9 @@ from rlap.training.loop import History
 
 BLUE, ORANGE, GREEN, PURPLE = "#4a90d9", "#e08a2e", "#3aa57a", "#a06cc4"
 GREY = "#7a7a7a"  # 4.3:1 on white, 4.4:1 on the dark ground
+WIDTH = 4.6  # inches: 340 points with the margin, and as many pixels on a phone
+SMALL = 8.5  # points, of the smallest letters
+STAMPED = 58  # letters of a line of the stamp
 # eight lines are more than the colours alone can tell apart
 LINES = {
     "color": [BLUE, ORANGE, GREEN, PURPLE, GREY, ORANGE, BLUE, GREEN],
@@ -38,12 +45,16 @@ STYLE = {
     "axes.labelcolor": GREY,
     "axes.edgecolor": GREY,
     "axes.titlecolor": GREY,
-    "axes.titlesize": 10,
+    "axes.titlesize": 9.5,
     "xtick.color": GREY,
     "ytick.color": GREY,
     "axes.spines.top": False,
     "axes.spines.right": False,
+    "xtick.labelsize": SMALL,
+    "ytick.labelsize": SMALL,
     "legend.frameon": False,
+    "legend.fontsize": SMALL,
+    "legend.title_fontsize": SMALL,
     "font.size": 9,
     "axes.prop_cycle": plt.cycler(color=[BLUE, ORANGE, GREEN, PURPLE, GREY]),
 }
@@ -56,8 +67,22 @@ def drawing(stamp: str, *shape: int, **options: object) -> Iterator[tuple]:
         figure, axes = plt.subplots(*shape, layout="constrained", **options)
         yield figure, axes
         if stamp:  # the book says it in words below its pictures
-            figure.supxlabel(stamp, fontsize=7, color=GREY, x=0.01, ha="left")
+            told = "\n".join(map(in_lines, stamp.split("\n")))
+            figure.supxlabel(told, fontsize=SMALL, color=GREY, x=0.01, ha="left")
+            figure.set_figheight(figure.get_figheight() + 0.15 * told.count("\n"))
     plt.close(figure)  # shown once, by returning it from a cell
+
+
+def in_lines(text: str) -> str:
+    """A line of a stamp in lines of ``STAMPED`` letters, none of which begins with its
+    dot."""
+    return fill(text.replace(" · ", "\u00a0· "), STAMPED).replace("\u00a0", " ")
+
+
+def legend_above(figure: Figure, ax: Axes, columns: int = 2, **options: object) -> None:
+    """What the lines, dots and bars of ``ax`` mean, above all panels."""
+    place = {"loc": "outside upper left", "ncols": columns}
+    figure.legend(*ax.get_legend_handles_labels(), **place, **options)
 
 
 def stamp_of(record: Mapping) -> str:
@@ -92,18 +117,18 @@ def examples(
     is_corrupted: Tensor,
     classes: Sequence[str],
     stamp: str,
-    count: int = 8,
+    count: int = 5,
 ) -> Figure:
     """Corrupted images above what they were, with given and true labels."""
     index = is_corrupted.nonzero().flatten()[:count]
-    options = {"figsize": (1.1 * count, 2.9), "squeeze": False}
+    options = {"figsize": (WIDTH, 2.5), "squeeze": False}
     with drawing(stamp, 2, len(index), **options) as (figure, axes):
         for column, i in enumerate(index.tolist()):
             rows = ((noisy, "corrupted"), (clean, "original"))
             for ax, (split, name) in zip(axes[:, column], rows, strict=True):
                 ax.imshow(as_pixels(split, i), interpolation="nearest")
                 ax.set(xticks=[], yticks=[])
-                ax.set_title(classes[int(split.labels[i])], fontsize=8)
+                ax.set_title(classes[int(split.labels[i])], fontsize=SMALL)
                 if column == 0:
                     ax.set_ylabel(name)
         return figure
@@ -119,30 +144,30 @@ def as_pixels(split: Split, i: int) -> np.ndarray:
 
 def training_curves(histories: Mapping[str, History], stamp: str) -> Figure:
     """Training loss and test accuracy by epoch, one line an arm."""
-    with drawing(stamp, 1, 2, figsize=(8, 3)) as (figure, (left, right)):
-        for ax in (left, right):
+    size = {"figsize": (WIDTH, 5), "sharex": True}
+    with drawing(stamp, 2, 1, **size) as (figure, (above, below)):
+        for ax in (above, below):
             ax.set_prop_cycle(**LINES)
         for name, history in histories.items():
             epochs = range(1, len(history.loss) + 1)
-            left.plot(epochs, history.loss, label=name)
+            above.plot(epochs, history.loss, label=name)
             if history.test_accuracy:
-                right.plot(epochs, history.test_accuracy, label=name)
-        left.set(xlabel="epoch", ylabel="training loss")
-        right.set(xlabel="epoch", ylabel="accuracy on the clean test set")
-        # beside the lines, which fill the panel
-        right.legend(fontsize=8, loc="upper left", bbox_to_anchor=(1, 1))
+                below.plot(epochs, history.test_accuracy, label=name)
+        above.set(ylabel="training loss")
+        below.set(xlabel="epoch", ylabel="accuracy, clean test set")
+        legend_above(figure, above, 3)
         return figure
 
 
 def posterior_histogram(parts: Partition, truth: Tensor, stamp: str) -> Figure:
     """Posterior of being good, for clean and for corrupted samples."""
     p, corrupted = parts.posterior.cpu().numpy(), truth.cpu().numpy()
-    with drawing(stamp, figsize=(6, 2.8)) as (figure, ax):
+    with drawing(stamp, figsize=(WIDTH, 2.6)) as (figure, ax):
         bins = np.linspace(0, 1, 26)
         shown = [p[~corrupted], p[corrupted]]
         ax.hist(shown, bins, color=[BLUE, ORANGE], label=["clean", "corrupted"])
         ax.set(xlabel="posterior of being high quality", ylabel="training samples")
-        ax.legend()
+        legend_above(figure, ax)
         return figure
 
 
@@ -157,7 +182,7 @@ def projection(
     spread = x.std(0)
     x = (x - x.mean(0))[:, spread > 0] / spread[spread > 0]
     plane = PCA(2, random_state=0).fit_transform(x)[:most]
-    with drawing(stamp, 1, 2, figsize=(8, 3.4), sharey=True) as (figure, axes):
+    with drawing(stamp, 1, 2, figsize=(WIDTH, 2.9), sharey=True) as (figure, axes):
         panels = (
             (axes[0], truth, "the truth", ("clean", "corrupted")),
             (axes[1], parts.low_quality, "the partition", ("high", "low quality")),
@@ -176,8 +201,10 @@ def projection(
                     label=name,
                     rasterized=True,
                 )  # thousands of dots
-            ax.set(title=title, xlabel="first principal component")
-            ax.legend(fontsize=8, markerscale=2)
+            ax.set_xlabel("first principal component")
+            ax.set_title(title, pad=18)
+            ax.legend(markerscale=2, handletextpad=0.1, columnspacing=0.8, ncols=2,
+                      loc="lower center", bbox_to_anchor=(0.5, 0.97))  # fmt: skip
         axes[0].set_ylabel("second")
         # a few outliers would otherwise press everything into one corner
         axes[0].set_ylim(*limits(plane[:, 1]))
@@ -201,22 +228,21 @@ def confusion(
     stamp: str,
 ) -> Figure:
     """The split against the truth, and the share kept of each class: a partition that
-    follows the classes instead of the noise shows in the right panel."""
+    follows the classes instead of the noise shows in the lower panel."""
     kept, bad = parts.high_quality.cpu(), truth.cpu()
     table = np.array(
         [[int((kept & ~bad).sum()), int((~kept & ~bad).sum())],
          [int((kept & bad).sum()), int((~kept & bad).sum())]]
     )  # fmt: skip
     share = table / table.sum(1, keepdims=True).clip(1)
-    options = {"figsize": (8, 3), "width_ratios": (1, 2)}
-    with drawing(stamp, 1, 2, **options) as (figure, (left, right)):
-        left.imshow(share, cmap="Blues", vmin=0, vmax=1.4)
+    options = {"figsize": (WIDTH, 4.4), "height_ratios": (2, 3)}
+    with drawing(stamp, 2, 1, **options) as (figure, (above, below)):
+        above.imshow(share, cmap="Blues", vmin=0, vmax=1.4, aspect="auto")
         for (row, column), count in np.ndenumerate(table):
             text = f"{count:,}\n{share[row, column]:.0%}"
-            left.text(column, row, text, ha="center", va="center", color="black")
-        left.set_xticks([0, 1], ["high", "low"])
-        left.set_yticks([0, 1], ["clean", "corrupted"])
-        left.set_xlabel("partition")
+            above.text(column, row, text, ha="center", va="center", color="black")
+        above.set_xticks([0, 1], ["called high quality", "called low quality"])
+        above.set_yticks([0, 1], ["clean", "corrupted"])
         labels = labels.cpu()
         for offset, side, colour, name in (
             (-0.2, ~bad, BLUE, "clean"),
@@ -226,11 +252,11 @@ def confusion(
                 kept[side & (labels == c)].float().mean().item()
                 for c in range(len(classes))
             ]
-            right.bar(np.arange(len(classes)) + offset, rates, 0.4, color=colour,
+            below.bar(np.arange(len(classes)) + offset, rates, 0.4, color=colour,
                       label=name)  # fmt: skip
-        right.set_xticks(range(len(classes)), classes, rotation=35, ha="right")
-        right.set(ylabel="share called high quality", ylim=(0, 1.05))
-        right.legend(fontsize=8, ncols=2, loc="upper left", bbox_to_anchor=(0, 1.18))
+        below.set_xticks(range(len(classes)), classes, rotation=35, ha="right")
+        below.set(ylabel="share called high quality", ylim=(0, 1.05))
+        below.legend(ncols=2, loc="lower left", bbox_to_anchor=(0, 1))
         return figure
 
 
@@ -240,7 +266,7 @@ def roc(
     """ROC curves of several scores (higher means more suspect) with their AUROC."""
     from sklearn.metrics import roc_curve
 
-    with drawing(stamp, figsize=(7, 3.8)) as (figure, ax):
+    with drawing(stamp, figsize=(WIDTH, 3.6 + 0.17 * len(scores))) as (figure, ax):
         ax.set_prop_cycle(**LINES)
         for name, (score, area) in scores.items():
             fpr, tpr, _ = roc_curve(truth.cpu().numpy(), score.double().cpu().numpy())
@@ -248,9 +274,8 @@ def roc(
         ax.plot([0, 1], [0, 1], color=GREY, lw=0.8, ls=":")
         ax.set(xlabel="clean samples suspected", ylabel="corrupted samples found")
         ax.set_box_aspect(1)
-        # beside the curves: any corner may hold some
-        ax.legend(fontsize=8, title="score (AUROC)", title_fontsize=8,
-                  loc="upper left", bbox_to_anchor=(1, 1))  # fmt: skip
+        # above the curves: any corner may hold some
+        legend_above(figure, ax, 1, title="score (AUROC)", alignment="left")
         return figure
 
 
@@ -266,31 +291,35 @@ def chosen_units(
     truth = truth.to(activations.device)
     clean = activations[~truth].mean(0).cpu().numpy()
     bad = activations[truth].mean(0).cpu().numpy()
-    with drawing(stamp, 1, 2, figsize=(8, 3.2)) as (figure, (left, right)):
+    size = {"figsize": (WIDTH, 5), "height_ratios": (1, 2)}
+    with drawing(stamp, 2, 1, **size) as (figure, (above, below)):
         colours = np.where(pruned[order], ORANGE, BLUE)
-        left.bar(range(len(values)), values[order], 1.0, color=colours)
-        left.set(xlabel="unit, by rank", ylabel="sensitivity")
+        above.bar(range(len(values)), values[order], 1.0, color=colours)
+        above.set(xlabel="unit, by rank", ylabel="sensitivity")
         for chosen, colour, name in (
             (~pruned, BLUE, "kept"),
             (pruned, ORANGE, "pruned"),
         ):
-            right.scatter(clean[chosen], bad[chosen], s=10, color=colour, label=name)
-        right.axline((0, 0), slope=1, color=GREY, lw=0.8, ls=":")
-        right.set(xlabel="mean pre-activation, clean", ylabel="corrupted")
-        right.legend(fontsize=8)
+            below.scatter(clean[chosen], bad[chosen], s=10, color=colour, label=name)
+        below.axline((0, 0), slope=1, color=GREY, lw=0.8, ls=":")
+        below.set(xlabel="mean pre-activation on clean samples",
+                  ylabel="on corrupted samples")  # fmt: skip
+        below.legend()
         return figure
 
 
 def attributions(values: Mapping[str, tuple[float, float]], stamp: str) -> Figure:
-    """Area under the ROC curve of each attribution's partition, with the seconds that
-    the attribution took: name -> (area, seconds)."""
-    with drawing(stamp, figsize=(6.4, 0.36 * len(values) + 1.2)) as (figure, ax):
-        ax.plot([area for area, _ in values.values()], list(values), "o", color=BLUE)
-        for name, (_, seconds) in values.items():
+    """AUROC of each attribution's partition, with the seconds that the attribution
+    took: name -> (AUROC, seconds)."""
+    names = [name.replace(":", ":\n") for name in values]
+    with drawing(stamp, figsize=(WIDTH, 0.42 * len(values) + 1.2)) as (figure, ax):
+        for row, (area, seconds) in enumerate(values.values()):
+            ax.plot(area, row, "o", color=BLUE)
             place = {"xycoords": ("axes fraction", "data"), "va": "center"}
-            ax.annotate(f"{seconds:.2g} s", (1.01, name), **place)
+            ax.annotate(f"{seconds:.2g} s", (1.01, row), **place)
+        ax.set_yticks(range(len(names)), names)
         ax.axvline(0.5, color=GREY, lw=0.8, ls=":")
-        ax.set(xlabel="area under the ROC curve (dotted: chance)", xlim=(0, 1.02))
+        ax.set(xlabel="AUROC (dotted: chance)", xlim=(0, 1.02))
         ax.set_ylim(len(values) - 0.5, -0.5)
         return figure
 
@@ -301,7 +330,7 @@ def arms(
     """Accuracy of each arm, a dot a run; a bar marks the mean of several, a dotted line
     what guessing gives."""
     names = list(values)
-    with drawing(stamp, figsize=(6.4, 0.36 * len(names) + 1.2)) as (figure, ax):
+    with drawing(stamp, figsize=(WIDTH, 0.36 * len(names) + 1.2)) as (figure, ax):
         for row, name in enumerate(names):
             mean = float(np.mean(values[name]))
             ax.plot(values[name], [row] * len(values[name]), "o", ms=5, color=BLUE,
@@ -314,10 +343,10 @@ def arms(
                 xycoords=("axes fraction", "data"),
                 va="center",
             )
-        ax.set_yticks(range(len(names)), names)
+        ax.set_yticks(range(len(names)), [fill(name, 22) for name in names])
         if guess is not None:
             ax.axvline(guess, color=GREY, lw=0.8, ls=":")
-        ax.set(xlabel="accuracy on the clean test set", ylim=(len(names) - 0.5, -0.5))
+        ax.set(xlabel="accuracy, clean test set", ylim=(len(names) - 0.5, -0.5))
         ax.grid(axis="x", color=GREY, alpha=0.25)
         return figure
 
@@ -325,10 +354,10 @@ def arms(
 def stage_seconds(seconds: Mapping[str, float], stamp: str) -> Figure:
     """Where the time went, a bar a stage."""
     names = list(seconds)
-    with drawing(stamp, figsize=(6.4, 0.3 * len(names) + 1.2)) as (figure, ax):
+    with drawing(stamp, figsize=(WIDTH, 0.3 * len(names) + 1.2)) as (figure, ax):
         bars = ax.barh(names, [seconds[name] for name in names], color=BLUE)
-        ax.bar_label(bars, fmt="%.2f s", padding=3, color=GREY, fontsize=8)
+        ax.bar_label(bars, fmt="%.2f s", padding=3, color=GREY, fontsize=SMALL)
         ax.invert_yaxis()
         ax.set_xlabel("seconds")
-        ax.margins(x=0.15)
+        ax.margins(x=0.25)
         return figure

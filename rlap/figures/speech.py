@@ -14,7 +14,7 @@ from torch import Tensor
 
 from rlap.data.speech.audio import SAMPLE_RATE
 from rlap.data.speech.mfcc import SIGNAL_FRAMES
-from rlap.figures.run import BLUE, GREY, ORANGE, drawing
+from rlap.figures.run import BLUE, GREY, ORANGE, WIDTH, drawing, legend_above
 
 LIMIT = 60.0  # of the colours: the first coefficients are larger, the others smaller
 
@@ -48,7 +48,7 @@ def players(rows: Mapping[str, Tensor], words: Sequence[str], stamp: str):
 def waveforms(rows: Mapping[str, Tensor], words: Sequence[str], stamp: str) -> Figure:
     """Waves (n, T) over a second, a row a name and a column a word."""
     shape = len(rows), len(words)
-    size = {"figsize": (2 * shape[1], 1.1 * shape[0] + 0.6), "squeeze": False}
+    size = {"figsize": (WIDTH, 0.9 * shape[0] + 0.9), "squeeze": False}
     options = {"sharex": True, "sharey": True, **size}
     with drawing(stamp, *shape, **options) as (figure, axes):
         for line, (name, waves) in zip(axes, rows.items(), strict=True):
@@ -75,7 +75,7 @@ def features(rows: Mapping[str, Tensor], words: Sequence[str], stamp: str) -> Fi
     A dotted line shows where the recording ends and padding begins.
     """
     shape = len(rows), len(words)
-    size = {"figsize": (2 * shape[1], 1.4 * shape[0] + 0.6), "squeeze": False}
+    size = {"figsize": (WIDTH, 1.2 * shape[0] + 1.2), "squeeze": False}
     with drawing(stamp, *shape, sharex=True, sharey=True, **size) as (figure, axes):
         for line, (name, values) in zip(axes, rows.items(), strict=True):
             line[0].set_ylabel(name)
@@ -90,7 +90,8 @@ def features(rows: Mapping[str, Tensor], words: Sequence[str], stamp: str) -> Fi
             ax.set_title(word)
         for ax in axes[-1]:
             ax.set_xlabel("frame")
-        bar = figure.colorbar(image, ax=axes, shrink=0.8, extend="both")
+        bar = figure.colorbar(image, ax=axes, shrink=0.8, extend="both",
+                              location="bottom", aspect=40)  # fmt: skip
         bar.set_label("MFCC")
         return figure
 
@@ -98,15 +99,14 @@ def features(rows: Mapping[str, Tensor], words: Sequence[str], stamp: str) -> Fi
 def score_histograms(scores: Mapping[str, Tensor], truth: Tensor, stamp: str) -> Figure:
     """Scores (N,) of clean and of corrupted samples, a panel a score."""
     corrupted = truth.cpu().numpy()
-    size = {"figsize": (2.7 * len(scores), 2.5), "squeeze": False}
-    with drawing(stamp, 1, len(scores), **size) as (figure, axes):
-        for ax, (name, score) in zip(axes[0], scores.items(), strict=True):
+    size = {"figsize": (WIDTH, 1.5 * len(scores) + 0.7), "squeeze": False}
+    with drawing(stamp, len(scores), 1, **size) as (figure, axes):
+        for ax, (name, score) in zip(axes[:, 0], scores.items(), strict=True):
             x = score.cpu().numpy()
             shown = [x[~corrupted], x[corrupted]]
             names = ["clean", "corrupted"]
             ax.hist(shown, 40, color=[BLUE, ORANGE], label=names, histtype="stepfilled",
                     alpha=0.7)  # fmt: skip
-            ax.set(xlabel=name)
-        axes[0, 0].set_ylabel("training clips")
-        axes[0, -1].legend(fontsize=8)
+            ax.set(xlabel=name, ylabel="training clips")
+        legend_above(figure, axes[0, 0])
         return figure

@@ -177,7 +177,7 @@ def tests_an_epoch(record: Mapping) -> float:
 
 
 def reference(cell: Cell) -> Cell:
-    """The initial model's cell at the same setting. Table 2 prints none: its runs are
+    """The initial network's cell at the same setting. Table 2 prints none: its runs are
     those of Table 1."""
     table = 1 if cell.table == 2 else cell.table
     return by_key()[(table, cell.setting_value, "initial", "ours", cell.metric)]

@@ -299,7 +299,7 @@ def judge(
 
 
 def nothing_to_compare(cell: Cell, own: Sequence[float]) -> Judgement:
-    """The judgement on an initial model where only comparisons can be tested."""
+    """The judgement on an initial network where only comparisons can be tested."""
     if not own:
         return not_run("no records")
     found = interval(own)

@@ -2,8 +2,9 @@
 
 ``load`` returns them as pandas tables: ``records``, one row a record, arm and quantity;
 the ledger's ``rows``, ``gains``, ``orderings`` and ``claims``; ``findings``, the faults
-of records. They are kept as plain files in the cache, under a digest of the records and
-of this package, so whoever asks second reads them in well under a second.
+of records; ``margins``, the verdicts at other margins. They are kept as plain files in
+the cache, under a digest of the records and of this package, so whoever asks second
+reads them in well under a second.
 
     from rlap.ledger import tables
 
@@ -48,7 +49,7 @@ RUN = (
 # the columns of numbers; all others are text
 NUMBERS = ("rate", "level", "size_true", "size_paper", "strength", "seed")
 DIGESTS = "digests.json"
-LISTS = ("runs", "rows", "gains", "orderings", "claims", "findings")
+LISTS = ("runs", "rows", "gains", "orderings", "claims", "findings", "margins")
 
 
 @dataclass(frozen=True)
@@ -68,6 +69,7 @@ class Tables:
         orderings: ``rlap.ledger.orderings.Ordering``, the orders.
         claims: ``ClaimRow``, of all three papers.
         findings: kind, where and text of each fault in the records.
+        margins: how the verdicts move with the margin, see ``rows.by_margin``.
     """
 
     records: pd.DataFrame
@@ -76,6 +78,7 @@ class Tables:
     orderings: pd.DataFrame
     claims: pd.DataFrame
     findings: pd.DataFrame
+    margins: pd.DataFrame
 
 
 def load(folder: str | Path | None = None, book: Ledger | None = None) -> Tables:
@@ -299,6 +302,7 @@ def write(folder: Path, kept: Path, book: Ledger | None = None) -> None:
     }
     whole: dict[str, list] = {k: ledger.as_dicts(rows) for k, rows in lists.items()}
     whole["runs"] = [run_row(record) for record in book.records]
+    whole["margins"] = ledger.by_margin(book)
     (kept / "ledger.json").write_text(json.dumps(whole), encoding="utf-8")
     write_csv(kept / "values.csv", VALUE, values_of_all(book.records))
     told = {path.name: digests.of_file(path) for path in kept.iterdir()}

@@ -18,7 +18,7 @@ of one more run of ours, as the paper prints single runs and a single run strays
 further than a mean. Anything else is inconclusive.
 
 The rule "gain" is for runs of another size or network. They cannot test a value, but
-they can test in which direction an arm differs from the initial model of its run.
+they can test in which direction an arm differs from the initial network of its run.
 Differences are paired by seed. Where the paper prints a difference of more than the
 margin: contradicted if ours surely falls short of the margin in that direction; else,
 reproduced if ours surely has that direction (the interval leaves out zero). Where it
@@ -29,9 +29,9 @@ contradicted if it surely lies beyond. Size is not tested: a gain of 3 points
 The rule "pace" is for times, as seconds belong to a machine: a multiple of the initial
 model's seconds an epoch in the same run. At the paper's scale it goes by the rule for
 values, with the factor; elsewhere, where network and device are others, by the rule for
-gains: faster or slower than the initial model's epoch, by more than the factor.
+gains: faster or slower than the initial network's epoch, by more than the factor.
 
-An initial model has nothing to be compared with, so off the paper's scale (and for
+An initial network has nothing to be compared with, so off the paper's scale (and for
 times) it stays inconclusive.
 
 Differences between arms (gains over retraining and so on) follow the gain rule at every

@@ -25,6 +25,7 @@ from rlap.ledger import rows, tables
 from rlap.ledger.cells import Setting, headline
 from rlap.ledger.claims import RLAP
 from rlap.ledger.evidence import Evidence, Place, Runs, file_forgetting
+from rlap.ledger.verdicts import NOT_RUN
 
 TOPICS = ("headline", "ledger", "partition", "gain", "differences", "cost", "tables",
           "forgetting", "bad_data.repairs")  # fmt: skip
@@ -44,6 +45,13 @@ class Table:
     records: Sequence[Mapping] = ()
     grids: Sequence[str] = ()
     kind: str = ""  # a class of the style sheet
+
+    @property
+    def idle(self) -> bool:
+        """Whether it says nothing but that nothing was run."""
+        return self.frame.empty or (
+            len(self.frame) == 1 and self.frame.iloc[0, 0] == NOT_RUN
+        )
 
 
 @dataclass
@@ -101,10 +109,10 @@ class Book:
         found = self.tables.claims
         return found[found["about"] != RLAP]
 
-    @cached_property
+    @property
     def margins(self) -> pd.DataFrame:
         """How the verdicts move with the margin."""
-        return pd.DataFrame(rows.by_margin(self.ledger))
+        return self.tables.margins
 
     @cached_property
     def places(self) -> dict[Place, Runs]:

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Mapping
 from statistics import median
 
 import pandas as pd
 
 from rlap.experiments.records import precision_of
-from rlap.figures import GREY, drawing
+from rlap.figures import GREY, WIDTH, drawing
 from rlap.figures.run import BLUE, ORANGE
 from rlap.files import paths
 from rlap.ledger.cells import epoch_seconds
@@ -109,7 +110,7 @@ def arms_take(book: Book) -> Picture:
                 lines.append(told | middle)
     data = pd.DataFrame(lines)
     protocols = list(dict.fromkeys(data["protocol"])) if len(data) else ["released"]
-    size = {"figsize": (5.9, 0.55 + 1.05 * len(protocols)), "sharex": True,
+    size = {"figsize": (WIDTH, 0.7 + 1.1 * len(protocols)), "sharex": True,
             "squeeze": False}  # fmt: skip
     colours = {"initial training": GREY, "between": ORANGE, "its own training": BLUE}
     with drawing("", len(protocols), 1, **size) as (figure, axes):
@@ -123,7 +124,8 @@ def arms_take(book: Book) -> Picture:
             ax.set_title(protocol, loc="left")
         axes[-1, 0].set_xlabel("multiples of the initial training")
         handles, names = axes[0, 0].get_legend_handles_labels()
-        figure.legend(handles, names, loc="outside upper right", ncols=3, fontsize=8)
+        figure.legend(handles, names, loc="outside upper right", ncols=3,
+                      columnspacing=1, handlelength=1.5)  # fmt: skip
     return Picture(figure, data.round(4), used, GRIDS)
 
 
@@ -258,8 +260,21 @@ def measured(book: Book, what: str) -> dict:
 
 @number
 def measured_on(book: Book, what: str) -> str:
-    """Machine, commit and load of a benchmark."""
-    return measured(book, what)["about"]
+    """Machine, commit and load of a benchmark: each thing once."""
+    return once(measured(book, what)["about"])
+
+
+def once(text: str) -> str:
+    """A list in words without what it has said before, "1 threads" as one thread.
+
+    >>> once("2 cores, torch 2, load 1. 5 images, 1 threads, torch 2, medians of 3.")
+    '2 cores, torch 2, load 1. 5 images, 1 thread, medians of 3.'
+    """
+    found: list[str] = []
+    for part in text.split(", "):
+        if part not in found:
+            found.append(part)
+    return re.sub(r"\b1 (\w+)s\b", r"1 \1", ", ".join(found))
 
 
 @table
@@ -288,7 +303,7 @@ def steepest(book: Book, by: str) -> str:
 def scale(book: Book) -> Picture:
     """Seconds of each stage against samples and units, with exponents."""
     found, lines = measured(book, "scale"), []
-    with drawing("", 1, 2, figsize=(7.6, 2.9), sharey=True) as (figure, axes):
+    with drawing("", 2, 1, figsize=(WIDTH, 6.4)) as (figure, axes):
         for axis, by in zip(axes, (SAMPLES, UNITS), strict=True):
             sizes = found[by]["sizes"]
             for stage, told in found[by]["stages"].items():
@@ -300,8 +315,9 @@ def scale(book: Book) -> Picture:
                 lines += [[by, size, stage, *values] for size, *values in pairs]
             axis.set_xticks(sizes, [f"{n:,}" for n in sizes])
             axis.minorticks_off()
-            axis.set_xlabel(by)
-            axis.legend(title="stage: exponent", fontsize=7, title_fontsize=7)
-        axes[0].set_ylabel("seconds")
+            axis.yaxis.set_major_formatter("{x:g}")  # no small exponents
+            axis.set(xlabel=by, ylabel="seconds")
+            axis.legend(title="stage: exponent", loc="lower left",
+                        bbox_to_anchor=(0, 1), ncols=2)  # fmt: skip
     columns = ["against", "size", "stage", "seconds", "megabytes"]
     return Picture(figure, pd.DataFrame(lines, columns=columns))

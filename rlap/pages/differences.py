@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import fields
+from statistics import median
 
 import pandas as pd
 
@@ -12,9 +13,11 @@ from rlap.experiments.protocol import PROTOCOLS, Protocol, spelled
 from rlap.ledger import differences
 from rlap.ledger.cells import headline
 from rlap.ledger.differences import Difference, Effect
-from rlap.ledger.verdicts import NOT_RUN
+from rlap.ledger.summary import counted
+from rlap.ledger.verdicts import MIN_SEEDS, NOT_RUN
 from rlap.pages import words
 from rlap.pages.asked import Book, Table, table
+from rlap.pages.cost import run_seconds
 from rlap.pages.html import Html, joined, lines, mark, small, tag
 
 GRIDS = ("differences", "waterfall", "table1", "table6")
@@ -22,16 +25,50 @@ GRIDS = ("differences", "waterfall", "table1", "table6")
 
 @table
 def register(book: Book, place: str = "") -> Table:
-    """The differences of one place (a letter), or all, with what each is worth."""
+    """The differences of one place (a letter), or all, of which something is known,
+    with what each is worth; see ``not_run`` for the others."""
     if place and place not in differences.PLACES:
         raise LookupError(f"no place {place!r}: {', '.join(differences.PLACES)}")
     rows = [
-        [d.number, lines(d.title, how(d)), worth(book, d)]
+        [d.number, lines(d.title, how(d)), told]
         for d in differences.register()
-        if place in ("", d.where)
+        if place in ("", d.where) and (told := worth(book, d))
     ]
-    frame = pd.DataFrame(rows, columns=["no.", "difference", "effect, points"])
+    idle = [[NOT_RUN, "", ""]]
+    columns = ["no.", "difference", "effect, points"]
+    frame = pd.DataFrame(rows or idle, columns=columns)
     return Table(frame, list(book.evidence), GRIDS, "register")
+
+
+@table
+def not_run(book: Book) -> Table:
+    """The differences that no run measures: why, and what it would take to do so."""
+    rows = [
+        [d.number, lines(d.title, how(d)), d.none or "no run yet", would_take(book, d)]
+        for d in differences.register()
+        if is_open(book, d)
+    ]
+    columns = ["no.", "difference", "why", "would take"]
+    return Table(pd.DataFrame(rows, columns=columns), (), (), "register")
+
+
+def is_open(book: Book, d: Difference) -> bool:
+    """Whether no run measures a difference that is not about the printed numbers; what
+    all records say of one with a field of its own is not what the field is worth."""
+    measured = differences.effects(book.evidence, d)
+    told = not d.fields and differences.from_records(book.evidence, d)
+    return not (d.tables or measured or told)
+
+
+def would_take(book: Book, d: Difference) -> str:
+    """Runs that would measure a difference, by how long such runs took; "" for none."""
+    names = differences.wanted(d)
+    if not names:
+        return ""
+    like = [run_seconds(r) for p in PROTOCOLS for r in book.records(p, data=d.dataset)]
+    minutes = max(1, round(MIN_SEEDS * median(like) / 60)) if like else 0
+    cost = f", about {counted(minutes, 'minute')}" if like else ""
+    return f"{MIN_SEEDS} runs{cost}: {' or '.join(names[:2])}"
 
 
 def how(d: Difference) -> Html:
@@ -45,18 +82,14 @@ def how(d: Difference) -> Html:
 
 
 def worth(book: Book, d: Difference) -> Html:
-    """What was measured of a difference, or why nothing was."""
-    if d.none:
-        return joined(mark(NOT_RUN), ": ", d.none)
+    """What was measured of a difference; "" where nothing was."""
     told = [words.told(t) for t in differences.from_records(book.evidence, d)]
     if d.tables:
         return lines(differences.from_tables(d.tables), *told)
     found = together(differences.effects(book.evidence, d))
-    if found or (told and not d.fields):
-        return main_first([*told, *found])
-    names = differences.wanted(d)
-    todo = f": would be {' or '.join(names[:3])}" if names else ""
-    return lines(*told, joined(mark(NOT_RUN), todo))
+    if told and is_open(book, d):
+        return lines(*told, joined(mark(NOT_RUN), ", with this field alone"))
+    return main_first([*told, *found])
 
 
 def main_first(told: Sequence[str], most: int = 4) -> Html:

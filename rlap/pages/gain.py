@@ -10,7 +10,7 @@ from statistics import fmean
 import pandas as pd
 
 from rlap.experiments.protocol import PROTOCOLS, steps
-from rlap.figures import GREY, drawing
+from rlap.figures import GREY, SMALL, WIDTH, drawing
 from rlap.figures.run import BLUE, GREEN, ORANGE, PURPLE
 from rlap.ledger import differences
 from rlap.ledger.cells import headline
@@ -135,12 +135,12 @@ def waterfall(book: Book) -> Picture:
                      "high": 100 * found.high}  # fmt: skip
         lines.append(line)
     data = pd.DataFrame(lines)
-    size = {"figsize": (6.2, 0.3 * len(data) + 1.1), "sharey": True}
+    size = {"figsize": (WIDTH, 0.3 * len(data) + 1.2), "sharey": True}
     with drawing("", 1, 2, **size) as (figure, (left, right)):
         before = None
         for i, at in data.iterrows():
             if "gap" not in data or pd.isna(at["gap"]):
-                right.text(0, i, NOT_RUN, va="center", ha="center", fontsize=8)
+                right.text(0, i, NOT_RUN, va="center", ha="center")
                 before = None  # what follows is not the worth of one field
                 continue
             left.plot([at["retrain"], at["F-FT"]], [i, i], color=GREY, lw=1)
@@ -157,8 +157,8 @@ def waterfall(book: Book) -> Picture:
         left.set_yticks(range(len(data)), data["changed"])
         left.invert_yaxis()
         left.set(xlabel="accuracy, %")
-        right.set(xlabel="F-FT minus retraining, points")
-        figure.legend(loc="outside upper left", ncols=2, fontsize=8)
+        right.set(xlabel="F-FT minus\nretraining, points")
+        figure.legend(loc="outside upper left", ncols=2)
     return Picture(figure, data.round(4), used, ("waterfall",))
 
 
@@ -177,13 +177,17 @@ def single_fields(book: Book, most: str = "14") -> Picture:
         for e in effects
     ]  # fmt: skip
     data = pd.DataFrame(lines)
-    with drawing("", figsize=(5.9, 0.24 * max(1, len(data)) + 0.9)) as (figure, ax):
+    with drawing("", figsize=(WIDTH, 0.36 * max(1, len(data)) + 0.8)) as (figure, ax):
         for i, e in data.iterrows():
             ax.plot([e["low"], e["high"]], [i, i], color=COLOUR[e["base"]])
             ax.plot(e["mean"], i, "o", color=COLOUR[e["base"]], ms=5)
-        ax.set_yticks(range(len(data)), data["change"] if len(data) else [])
-        ax.axvline(0, color=GREY, lw=0.8)
-        ax.set(ylim=(max(1, len(data)) - 0.5, -0.5), xlabel="change of F-FT, points")
+            # above its interval: such names are as long as the picture is wide
+            ax.annotate(e["change"], (0, i - 0.42), fontsize=SMALL, va="center",
+                        xycoords=("axes fraction", "data"))  # fmt: skip
+            ax.plot([0, 0], [i - 0.2, i + 0.2], color=GREY, lw=0.8, zorder=0)
+        ax.set_yticks([])
+        ax.spines["left"].set_visible(False)
+        ax.set(ylim=(max(1, len(data)) - 0.6, -0.8), xlabel="change of F-FT, points")
     grids = ("differences", "waterfall")
     return Picture(figure, data.round(4), list(book.evidence), grids)
 
@@ -242,7 +246,7 @@ def over_epochs(book: Book) -> Picture:
     arms = ("initial", "F-FT", "continue", "retrain")
     data = by_epochs(book, arms)
     colours = dict(zip(map(words.arm, arms), (GREY, BLUE, GREEN, ORANGE), strict=True))
-    size = {"figsize": (5.9, 2.7), "sharey": True}
+    size = {"figsize": (WIDTH, 2.9), "sharey": True}
     with drawing("", 1, 2, **size) as (figure, axes):
         for ax, protocol in zip(axes, ENDS, strict=True):
             mine = data[data["protocol"] == protocol]
@@ -255,7 +259,7 @@ def over_epochs(book: Book) -> Picture:
         handles, names = axes[0].get_legend_handles_labels()
         if axes[0].get_legend():
             axes[0].get_legend().remove()
-        figure.legend(handles, names, loc="outside upper center", ncols=4, fontsize=8)
+        figure.legend(handles, names, loc="outside upper center", ncols=2)
     used = [r for p, s in longer_scales(book) for r in book.records(p, s)]
     return Picture(figure, data.round(4), used, ("epochs", "table1"))
 
@@ -318,7 +322,7 @@ def by_partition(book: Book) -> Picture:
 
     data = outcomes(book)
     data["right"] = 100 * data["right"]
-    size = {"figsize": (5.9, 2.8), "sharey": True}
+    size = {"figsize": (WIDTH, 3.2), "sharey": True}
     with drawing("", 1, 2, **size) as (figure, axes):
         for ax, other in zip(axes, RIVALS, strict=True):
             seaborn.scatterplot(data, x="right", y=other, hue="protocol", ax=ax, s=18,
@@ -327,14 +331,14 @@ def by_partition(book: Book) -> Picture:
                                 alpha=0.8)  # fmt: skip
             ax.axhline(0, color=GREY, lw=0.8)
             ax.set(title=f"F-FT minus {words.arm(other)}", ylabel="points",
-                   xlabel="on their right side, %")  # fmt: skip
+                   xlabel="samples put on their\nright side, %")  # fmt: skip
         handles, names = axes[0].get_legend_handles_labels()
         if axes[0].get_legend():
             axes[0].get_legend().remove()
         shown = [(h, n) for h, n in zip(handles, names, strict=True)
                  if n not in ("protocol", "start")]  # fmt: skip
-        figure.legend(*zip(*shown, strict=True), loc="outside upper center", ncols=5,
-                      fontsize=8, handletextpad=0.2, columnspacing=1)  # fmt: skip
+        figure.legend(*zip(*shown, strict=True), loc="outside upper center", ncols=3,
+                      handletextpad=0.2, columnspacing=1)  # fmt: skip
     used = [r for r in book.evidence if r["identity"]["id"] in set(data["run"])]
     return Picture(figure, data.round(4), used, ("table*", "differences"))
 

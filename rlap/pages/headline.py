@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from rlap.experiments.protocol import PROTOCOLS, name_of
-from rlap.figures import GREY, drawing
+from rlap.figures import GREY, WIDTH, drawing
 from rlap.figures.run import BLUE, GREEN, ORANGE, PURPLE
 from rlap.ledger.claims import quantities
 from rlap.ledger.summary import interval
@@ -80,8 +80,8 @@ def headline(book: Book) -> Picture:
 
     protocols = ("released", "controlled")
     data = at_headline(book, protocols, SHOWN)
-    size = {"figsize": (5.9, 2.3), "sharex": True, "sharey": True}
-    with drawing("", 1, 2, **size) as (figure, axes):
+    size = {"figsize": (WIDTH, 3.6), "sharex": True}
+    with drawing("", 2, 1, **size) as (figure, axes):
         for ax, protocol in zip(axes, protocols, strict=True):
             mine = data[data["protocol"] == protocol]
             order = [words.arm(a) for a in SHOWN]
@@ -105,7 +105,8 @@ def headline(book: Book) -> Picture:
                 "released": "released: as the public code does it",
                 "controlled": "controlled: trained with care",
             }[protocol]
-            ax.set(title=title, ylabel="", xlabel="accuracy, %")
+            ax.set(ylabel="", xlabel="accuracy, %" if ax is axes[-1] else "")
+            ax.set_title(title, loc="left")
             ax.tick_params(axis="y", length=0)
             ax.grid(axis="x", color=GREY, alpha=0.2)
     records = [r for p in protocols for r in book.records(p)]
@@ -171,9 +172,9 @@ def every_run(book: Book) -> Picture:
     data = named(book)
     long = data.melt(id_vars="protocol", value_vars=list(RIVALS), var_name="rival",
                      value_name="gap")  # fmt: skip
-    long["rival"] = "… " + long["rival"].map(words.arm)
+    long["rival"] = "F-FT minus\n" + long["rival"].map(words.arm)
     long["better"] = long["gap"] > 0
-    with drawing("", figsize=(5.9, 2.3)) as (figure, ax):
+    with drawing("", figsize=(WIDTH, 2.3)) as (figure, ax):
         seaborn.stripplot(long, x="gap", y="rival", hue="better", ax=ax, size=4,
                           palette={True: GREEN, False: ORANGE}, jitter=0.28,
                           alpha=0.8, legend=False)  # fmt: skip
@@ -187,7 +188,7 @@ def every_run(book: Book) -> Picture:
                 xytext=(4, 0),
                 textcoords="offset points",
             )
-        ax.set(xlabel="accuracy of F-FT minus …, percentage points", ylabel="")
+        ax.set(xlabel="points of accuracy", ylabel="")
         ax.tick_params(axis="y", length=0)
     records = [r for r in book.evidence if r["identity"]["id"] in set(data["run"])]
     return Picture(figure, data.round(4), records, ("table*", "differences"))

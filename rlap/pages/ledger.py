@@ -7,13 +7,13 @@ from collections.abc import Callable
 
 import pandas as pd
 
-from rlap.figures import GREY, drawing
+from rlap.figures import GREY, WIDTH, drawing
 from rlap.figures.run import GREEN, ORANGE
 from rlap.ledger import counts, differences, paper, tables
 from rlap.ledger.claims import CONTROL, PAPER
 from rlap.ledger.claims.noise import LEADS
 from rlap.ledger.rows import Row
-from rlap.ledger.verdicts import MARGIN, NOT_RUN
+from rlap.ledger.verdicts import CONTRADICTED, MARGIN, NOT_RUN, REPRODUCED
 from rlap.pages import words
 from rlap.pages.asked import Book, Picture, Table, number, picture, table
 from rlap.pages.html import OWN, SIGNS, because, lines, mark, small
@@ -24,11 +24,18 @@ from rlap.pages.tables import METRIC, in_unit, method_told, reason, value_told
 def count(book: Book, what: str) -> str:
     """How many there are of something; ``LookupError`` for what is not counted."""
     rows, found = book.ledger.rows, differences.register()
+    told = counts.decided(rows)
+    both = told["both"]
     known: dict[str, Callable[[], int]] = {
         "numbers": lambda: len(paper.cells()),
         "copies": lambda: len(paper.copies()),
-        "numbers run": lambda: counts.decided(rows)["any"],
-        "both ways": lambda: counts.decided(rows)["both"],
+        "numbers run": lambda: told["any"],
+        "reproduced": lambda: told[REPRODUCED] - both,
+        "contradicted": lambda: told[CONTRADICTED] - both,
+        "both ways": lambda: both,
+        "decided nowhere": lambda: (
+            told["any"] - told[REPRODUCED] - told[CONTRADICTED] + both
+        ),
         "numbers at paper size": lambda: len(
             {counts.key(r) for r in book.ledger.select(tier="paper") if r.n}
         ),
@@ -92,7 +99,7 @@ def margins(book: Book) -> Picture:
     """How many verdicts stay as they are when the margin is another."""
     data = book.margins
     kinds = list(dict.fromkeys(data["what"]))
-    size = {"figsize": (6.2, 2.4), "sharex": True}
+    size = {"figsize": (WIDTH, 2.4), "sharex": True}
     with drawing("", 1, len(kinds), **size) as (figure, axes):
         for ax, kind in zip(axes, kinds, strict=True):
             mine = data[data["what"] == kind]
@@ -103,7 +110,7 @@ def margins(book: Book) -> Picture:
             ax.set(title=kind, xlabel="margin, points", ylim=(0, None))
         axes[0].set_ylabel("verdicts")
         handles, names = axes[0].get_legend_handles_labels()
-        figure.legend(handles, names, loc="outside upper center", ncols=2, fontsize=8)
+        figure.legend(handles, names, loc="outside upper center", ncols=2)
     return Picture(figure, data, list(book.evidence))
 
 

@@ -9,7 +9,7 @@ from statistics import fmean
 import pandas as pd
 
 from rlap.experiments.protocol import CIFAR10, PROTOCOLS, SPEECH, changed_name
-from rlap.figures import GREY, drawing
+from rlap.figures import GREY, WIDTH, drawing
 from rlap.figures.run import BLUE, GREEN, ORANGE, PURPLE
 from rlap.ledger.cells import CLAMPED, FULL, Setting, headline
 from rlap.ledger.claims.noise import LEVELS, RATES, SIZES
@@ -104,8 +104,8 @@ def detection(book: Book, protocol: str) -> Picture:
     import seaborn
 
     data = detectors(book, protocol)
-    size = {"figsize": (6.2, 4.6), "sharey": True}
-    size["gridspec_kw"] = {"width_ratios": (1.7, 1)}
+    size = {"figsize": (WIDTH, 5.2), "sharey": True}
+    size["gridspec_kw"] = {"width_ratios": (1.4, 1)}
     with drawing("", 2, 2, **size) as (figure, axes):
         for ax, (axis, places) in zip(axes.flat, AXES.items(), strict=True):
             mine = data[data["axis"] == axis].copy()
@@ -117,10 +117,11 @@ def detection(book: Book, protocol: str) -> Picture:
             seaborn.stripplot(mine, size=3, jitter=False,
                               dodge=axis == "other", **common)  # fmt: skip
             ax.axhline(0.5, color=GREY, lw=0.7, ls=":")
-            ax.set(xlabel=axis, ylim=(0.3, 1.03), xlim=(-0.5, len(places) - 0.5))
+            ax.set(xlabel=axis.replace(" (", "\n("), ylim=(0.3, 1.03),
+                   xlim=(-0.5, len(places) - 0.5))  # fmt: skip
         handles = [figure.axes[0].plot([], [], color=c, lw=2, label=s)[0]
                    for s, c in COLOURS.items()]  # fmt: skip
-        figure.legend(handles=handles, loc="outside upper center", ncols=3, fontsize=8)
+        figure.legend(handles=handles, loc="outside upper center", ncols=2)
     return Picture(figure, data, book.evidence.runs(protocol, SMALL).all(), GRIDS)
 
 

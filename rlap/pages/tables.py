@@ -10,7 +10,7 @@ import pandas as pd
 from matplotlib.colors import ListedColormap
 
 from rlap.experiments.parameters import StudyParameters
-from rlap.figures import GREY, drawing
+from rlap.figures import GREY, SMALL, WIDTH, drawing
 from rlap.ledger import orderings, paper
 from rlap.ledger.cells import FULL, scale_of, setting_for
 from rlap.ledger.claims.quantities import accuracy, auroc
@@ -117,9 +117,9 @@ def paper_and_ours(book: Book, which: str) -> Picture:
     panels = list(
         dict.fromkeys(panel(r, scale) for r in rows if panel(r, scale) in run)
     )
-    across = 3 if which == "2" else 2
+    across = 1 if which == "6" else 2
     down = max(1, -(-len(panels) // across))
-    size = {"figsize": (6.4, 1.75 * down + 0.9), "sharey": True, "squeeze": False}
+    size = {"figsize": (WIDTH, 1.75 * down + 0.9), "sharey": True, "squeeze": False}
     with drawing("", down, across, **size) as (figure, axes):
         for ax, name in zip(axes.flat, panels, strict=False):
             draw_panel(ax, [r for r in rows if panel(r, scale) == name], scale)
@@ -154,7 +154,7 @@ def draw_panel(ax, rows: Sequence[Row], scale: str) -> None:
         hollow = row.verdict == "inconclusive"
         ax.plot(x, share(row, row.ours), MARKER[row.verdict], color=colour, ms=5,
                 mew=1.4, mfc="none" if hollow else colour)  # fmt: skip
-    ax.set_xticks(range(len(places)), places, fontsize=7.5)
+    ax.set_xticks(range(len(places)), places)
     ax.grid(axis="y", color=GREY, alpha=0.2)
 
 
@@ -174,7 +174,7 @@ def legend(figure, rows: Sequence[Row]) -> None:
     found += [Line2D([], [], color=GREY, lw=0, marker=MARKER[v], label=v, mew=1.4,
                      mfc="none" if v == "inconclusive" else GREY)
               for v in seen]  # fmt: skip
-    figure.legend(handles=found, loc="outside upper center", ncols=4, fontsize=8)
+    figure.legend(handles=found, loc="outside upper center", ncols=3)
 
 
 def frame_of(rows: Sequence[Row]) -> pd.DataFrame:
@@ -196,8 +196,8 @@ def verdict_grid(book: Book, which: str) -> Picture:
     names = list(dict.fromkeys(line_of(r) for r in rows))
     wide = len(columns) > 9  # then one below the other
     down, across = (len(protocols), 1) if wide else (1, len(protocols))
-    width, height = 0.28 * len(columns) + 0.2, 0.19 * len(names) + 0.3
-    size = {"figsize": (max(1.4, width) * across + 1.7, height * down + 0.9),
+    letters = 72 * 3.0 / across / len(columns) / (0.6 * SMALL)  # that fit into a column
+    size = {"figsize": (WIDTH, (0.17 * len(names) + 0.3) * down + 0.9),
             "squeeze": False, "sharex": True, "sharey": True}  # fmt: skip
     with drawing("", down, across, **size) as (figure, axes):
         for ax, protocol in zip(axes.flat, protocols, strict=True):
@@ -205,20 +205,17 @@ def verdict_grid(book: Book, which: str) -> Picture:
             for row in (r for r in rows if r.protocol == protocol):
                 i, j = names.index(line_of(row)), columns.index(column(row, scale))
                 grid[i, j] = VERDICTS.index(row.verdict)
-                ax.text(j, i, SIGNS[row.verdict], ha="center", va="center", fontsize=7)
+                ax.text(j, i, SIGNS[row.verdict], ha="center", va="center",
+                        fontsize=SMALL)  # fmt: skip
             colours = ListedColormap([c if c == "none" else f"{c}66"
                                       for c in VERDICT_COLOUR])  # fmt: skip
             ax.pcolormesh(np.arange(len(columns) + 1) - 0.5,
                           np.arange(len(names) + 1) - 0.5, grid, cmap=colours,
                           vmin=-0.5, vmax=3.5)  # fmt: skip
             ax.set(title=protocol, ylim=(len(names) - 0.5, -0.5))
-            ax.set_xticks(
-                range(len(columns)),
-                columns,
-                fontsize=7,
-                rotation=90 if wide or len(columns[0]) > 4 else 0,
-            )
-            ax.set_yticks(range(len(names)), names, fontsize=7)
+            upright = max(map(len, columns)) + 0.6 > letters
+            ax.set_xticks(range(len(columns)), columns, rotation=90 * upright)
+            ax.set_yticks(range(len(names)), names)
             ax.tick_params(length=0)
             ax.spines[:].set_visible(False)
     used = [r for r in records_of(book, asked(which)) if scale_of(r) == scale]
@@ -235,8 +232,52 @@ def column(row: Row, scale: str) -> str:
 
 
 def line_of(row: Row) -> str:
-    """A row's line in the grid: method and metric."""
-    return f"{words.arm(paper.ARM[row.method])}, {METRIC[row.metric]}"
+    """A row's line in the grid: method and metric, in few letters."""
+    name = words.arm(paper.ARM[row.method]).removesuffix(" network")
+    return f"{name}, {METRIC[row.metric]}"
+
+
+# --- numbers ----------------------------------------------------------------------
+
+
+def printed_accuracy(
+    which: int, setting: str, method: str, criterion: str = "ours"
+) -> float:
+    """An accuracy of the paper as a fraction; ``LookupError`` where none is printed."""
+    key = which, setting, method, criterion, "accuracy"
+    if key not in paper.by_key():
+        raise LookupError(f"the paper prints no accuracy at {key}")
+    cell = paper.by_key()[key]
+    return cell.value / paper.UNITS[cell.unit]
+
+
+@number
+def printed_gap(book: Book, which: str, first: str, second: str, setting: str) -> str:
+    """One method minus another (as the paper's tables call them) at a setting, as
+    printed: "+10.8 points"."""
+    one, two = (printed_accuracy(asked(which), setting, m) for m in (first, second))
+    return f"{words.points(one - two)} points"
+
+
+@number
+def printed_least(book: Book, which: str) -> str:
+    """The smallest lead of F-FT that a table prints: over retraining at a share of
+    attacked images, in Table 2 over F-FT by another criterion."""
+    table = asked(which)
+    found = [
+        cell for cell in of_table(table)
+        if cell.metric == "accuracy" and float(cell.setting_value) > 0
+        and (cell.method == "f_ft" and cell.variant != "ours" if table == 2
+             else cell.method == "retrain")
+    ]  # fmt: skip
+    leads = [
+        printed_accuracy(table, c.setting_value, "f_ft")
+        - printed_accuracy(table, c.setting_value, c.method, c.variant)
+        for c in found
+    ]
+    if not leads:
+        raise LookupError(f"Table {which} prints no lead of F-FT")
+    return f"{words.points(min(leads))} points"
 
 
 # --- tables -----------------------------------------------------------------------

@@ -117,7 +117,7 @@ def setting(setting: Setting, scale: str) -> str:
 def told(text: str) -> str:
     """A sentence of the ledger in the book's words, with true minus signs."""
     text = re.sub(r"(?<![\w.,])-(?=[\d.])", MINUS, text)
-    return re.sub(r"\barea\b", "AUROC", text)
+    return re.sub(r"\b(area under the (ROC )?curve|area)\b", "AUROC", text)
 
 
 def network(model: str, tier: str, strength: float | None = None) -> str:

@@ -16,8 +16,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from rlap.runs import KEEP_MEMORY
 from rlap.runs.grid import Job
-from rlap.runs.run import KEEP_MEMORY
 
 LOCKED = 3  # exit status of `rlap run` when another process writes the folder
 PATIENCE = 20  # seconds that a job gets to clear up after it was asked to stop

@@ -22,6 +22,7 @@ from rlap.experiments import records
 from rlap.experiments.parameters import NOTEBOOKS, ParameterError, Parameters
 from rlap.experiments.records import RecordError
 from rlap.files import digests
+from rlap.runs import KEEP_MEMORY
 from rlap.runs.folders import (
     EXECUTED,
     FolderInUse,
@@ -36,12 +37,6 @@ from rlap.runs.state import expected_identity, same_parameters, state_of
 __all__ = ["RunFailed", "RunLocked", "lock", "run"]
 
 KEPT = "a record of real data, which no record of stand-ins may replace"
-
-
-# glibc gives every large block back to the system at once, and the pages of the next
-# have to be made anew: with the 85 MB activations of the padded speech features two
-# thirds of the time of a training step. Other systems ignore these.
-KEEP_MEMORY = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(2**34)}
 
 
 class RunFailed(RuntimeError):

@@ -5,7 +5,9 @@ from __future__ import annotations
 import base64
 import io
 import re
+import sys
 import wave
+from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -18,7 +20,11 @@ from rlap import figures
 from rlap.figures import speech as figures_speech
 from rlap.training.loop import History
 
+sys.path.insert(0, str(Path(__file__).parents[2] / "book" / "_ext"))
+from check_site import LEAST, on_a_phone  # noqa: E402
+
 STAMP = "smoke tier · digits"
+LONG = STAMP + " · gaussian_clamped rate 0.5, level 8 · seed 0 · code 01234567"
 
 
 @pytest.fixture(scope="module")
@@ -36,6 +42,14 @@ def texts(figure) -> str:
     return " ".join(t.get_text() for t in figure.findobj(plt.Text))
 
 
+def letters(figure) -> float:
+    """Pixels of the smallest letters on a phone, drawn as a notebook draws it."""
+    page = io.StringIO()
+    with plt.rc_context({"svg.fonttype": "none"}):
+        figure.savefig(page, format="svg", bbox_inches="tight")
+    return on_a_phone(page.getvalue())
+
+
 def test_a_diagnosis_is_drawn(seen):
     data, _, _, _ = seen
     wrong = rlap.corrupt(data.train, kind="symmetric_exclusive", rate=0.4, seed=0)
@@ -44,6 +58,7 @@ def test_a_diagnosis_is_drawn(seen):
     found = rlap.diagnose(net, wrong.split)
     figure = figures.diagnosis(found, data.train, data.classes, STAMP)
     assert STAMP in texts(figure) and "label given" in texts(figure)
+    assert letters(figure) >= LEAST
     assert "\N{RIGHTWARDS ARROW}" in texts(figure)
     table = rlap.Split(torch.randn(300, 4), data.train.labels)  # no images to show
     assert "wrong label" in texts(figures.diagnosis(found, table, data.classes, STAMP))
@@ -62,7 +77,8 @@ def draw_all(seen):
     yield figures.confusion(parts, truth, data.train.labels, data.classes, STAMP)
     yield figures.roc({"posterior": (1 - parts.posterior, 0.9)}, truth, STAMP)
     yield figures.chosen_units(scan.activations, truth, sensitivity, units, STAMP)
-    yield figures.arms({"initial": [0.5, 0.6], "pruned": [0.4]}, STAMP)
+    yield figures.arms({"initial": [0.5, 0.6], "pruned": [0.4]}, LONG)
+    yield figures.attributions({"captum:integrated_gradients": (0.5, 1.0)}, STAMP)
     yield figures.stage_seconds({"attribution": 1.0, "partition": 2.0}, STAMP)
 
 
@@ -71,7 +87,8 @@ def test_all_are_stamped_drawn_and_closed(seen, tmp_path):
         assert STAMP in texts(figure), figure
         figure.savefig(tmp_path / f"{i}.png")
         assert (tmp_path / f"{i}.png").stat().st_size > 2_000
-    assert i == 8
+        assert letters(figure) >= LEAST, i
+    assert i == 9
     assert plt.get_fignums() == [], "a figure left open is shown twice"
 
 
@@ -143,7 +160,7 @@ def test_speech_figures_are_stamped_drawn_and_closed(tmp_path):
         figures_speech.score_histograms(scores, truth, STAMP),
     ]
     for i, figure in enumerate(drawn):
-        assert STAMP in texts(figure), i
+        assert STAMP in texts(figure) and letters(figure) >= LEAST, i
         figure.savefig(tmp_path / f"{i}.png")
         assert (tmp_path / f"{i}.png").stat().st_size > 2_000
     assert plt.get_fignums() == []

@@ -6,7 +6,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import torch
 from conftest import randn
-from test_figures import STAMP, texts
+from test_figures import LEAST, STAMP, letters, texts
 
 import rlap
 from rlap.figures import forgetting as figures
@@ -25,6 +25,7 @@ def draw_all():
         n: dict.fromkeys(figures.STILL_KNOWN, v)
         for n, v in (("original", 0.9), ("OSP", 0.2))
     }
+    long = "LRA-NPP through layers, chosen"
     yield figures.class_accuracies({"a": share, "b": share}, 3, names, STAMP)
     yield figures.confusions({"a": torch.eye(10)}, 3, names, STAMP)
     yield figures.relevance_maps(images, {"a": randn(3, 3, 32, 32)}, STAMP)
@@ -35,6 +36,9 @@ def draw_all():
     yield figures.feature_spaces({"a": randn(40, 5)}, labels, 3, "three", STAMP)
     yield figures.trade_off({"a": points}, {"original": points[0]}, STAMP)
     yield figures.still_known(known | {"retrained": known["OSP"]}, STAMP)
+    yield figures.still_known({long: known["OSP"]}, STAMP)
+    yield figures.feature_spaces(dict.fromkeys([long, "b", "c"], randn(40, 5)), labels,
+                                 3, "three", STAMP)  # fmt: skip
     yield figures.by_layer({"a": {"conv1": 0.1}, "b": {"conv1": 0.2}}, "x", STAMP)
 
 
@@ -43,7 +47,8 @@ def test_all_are_stamped_drawn_and_closed(tmp_path):
         assert STAMP in texts(figure), figure
         figure.savefig(tmp_path / f"{i}.png")
         assert (tmp_path / f"{i}.png").stat().st_size > 2_000
-    assert i == 8
+        assert letters(figure) >= LEAST, i
+    assert i == 10
     assert plt.get_fignums() == [], "a figure left open is shown twice"
 
 

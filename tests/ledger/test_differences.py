@@ -138,7 +138,7 @@ def test_the_register_tells_what_every_run_shows(tmp_path):
     assert "at most 1.0e-06 in 3 runs" in told_of(3, *made, folder=tmp_path / "same")
     made = made_up.seeds(3, kind="symmetric_exclusive", rate=0.4, level=None)
     told = told_of(25, *made, folder=tmp_path / "labels")
-    assert "40% wrong labels: area under the ROC curve 0.99" in told
+    assert "40% wrong labels: AUROC 0.99" in told
 
 
 def test_the_register_tells_what_single_runs_hide(tmp_path):

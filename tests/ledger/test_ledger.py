@@ -124,8 +124,8 @@ def test_open_rows_say_why(tmp_path):
     book = build(tmp_path, *wide, made_up.record(0, level=3.0))
     lines = {(x["protocol"], x["tier"]): x for x in counts.why_open(book.rows)}
     found = lines["released", "small"]
-    # level 8: accuracy, precision, F1 and time of the initial model in Tables 1 and 3;
-    # level 3: the same, and three arms with one seed
+    # level 8: accuracy, precision, F1 and time of the initial network in Tables 1 and
+    # 3; level 3: the same, and three arms with one seed
     assert found["nothing to compare"] == 12
     assert found["too few seeds"] == 12
     assert found["not sure"] > 0

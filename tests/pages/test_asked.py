@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import re
+import sys
 from pathlib import Path
 
 import pytest
 
+from rlap.ledger import counts
+from rlap.ledger.verdicts import CONTRADICTED, REPRODUCED
 from rlap.pages import asked
 
 BOOK = Path(__file__).resolve().parents[2] / "book"
@@ -15,6 +18,11 @@ BLOCK = re.compile(
     r"```\{ledger-(table|figure|explorer)\} ([^\n]+)\n(.*?)```", re.DOTALL
 )
 PAGES = sorted(BOOK.rglob("*.md"))
+NOTEBOOKS = sorted((BOOK.parent / "notebooks").glob("*.py"))
+sys.path.insert(0, str(BOOK / "_ext"))
+from check_site import LEAST, on_a_phone  # noqa: E402
+
+from results import svg_of  # noqa: E402
 
 
 @pytest.fixture(scope="module")
@@ -23,9 +31,9 @@ def book():
     return asked.Book()
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda p: p.stem)
+@pytest.mark.parametrize("page", [*PAGES, *NOTEBOOKS], ids=lambda p: p.stem)
 def test_every_number_and_table_of_a_page_is_answered(page, book):
-    text = page.read_text(encoding="utf-8")
+    text = page.read_text(encoding="utf-8").replace("\n# ", "\n")
     for words in ROLE.findall(text):
         said = asked.ask("number", words, book)
         assert said and "-0.0" not in said and "nan" not in said, words
@@ -36,12 +44,31 @@ def test_every_number_and_table_of_a_page_is_answered(page, book):
             assert len(found.frame), f"{words}: no row"
 
 
+def test_the_numbers_that_were_run_are_counted_once_each(book):
+    ways = ("reproduced", "contradicted", "both ways", "decided nowhere")
+    told = {name: int(asked.ask("number", f"count: {name}", book)) for name in ways}
+    assert sum(told.values()) == int(asked.ask("number", "count: numbers run", book))
+    verdicts = {}
+    for row in book.ledger.rows:
+        verdicts.setdefault(counts.key(row), set()).add(row.verdict)
+    alone = [v for v in verdicts.values() if REPRODUCED in v and CONTRADICTED not in v]
+    assert told["reproduced"] == len(alone)
+
+
 def test_a_picture_is_the_same_in_every_build(book):
     def drawn():
         axes = asked.ask("picture", "every run", book).figure.axes
         return [dots.get_offsets().tolist() for a in axes for dots in a.collections]
 
     assert drawn() == drawn() and any(drawn())
+
+
+def test_pictures_can_be_read_on_a_phone(book):
+    for page in PAGES:
+        for kind, words, _ in BLOCK.findall(page.read_text(encoding="utf-8")):
+            if kind == "figure":
+                drawn = svg_of(asked.ask("picture", words, book).figure, "name")
+                assert on_a_phone(drawn) >= LEAST, words
 
 
 def test_tables_outside_folds_have_five_columns_at_most(book):

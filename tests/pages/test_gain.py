@@ -127,20 +127,38 @@ def test_a_line_of_the_register_has_all_arms_of_its_runs(tmp_path):
     base = made_up.seeds(3, {"L-FT": 0.6}, level=4.5)
     name = "released+head_batchnorm=eval"
     other = made_up.seeds(3, {"L-FT": 0.63}, protocol=name, level=4.5)
-    book = book_of(tmp_path, *base, *other)
+    timed = made_up.seeds(1, protocol="controlled", **AT_8)
+    book = book_of(tmp_path, *base, *other, *timed)
     frame = asked.ask("table", "register: C", book).frame.set_index("no.")
     told = frame.loc[15, "effect, points"]
     assert told.startswith("released, small, 12,500 images (paper: 50,000), level 4.5")
     assert "head_batchnorm=eval, n = 3: pruned none; L-FT +3.0" in told
     assert told.endswith("F-FT none; retraining none; initial network none")
-    assert "not run" in frame.loc[13, "effect, points"]
+    assert 13 not in frame.index  # no run of it: among those that were not run
+    idle = asked.ask("table", "not run", book).frame.set_index("no.")
+    assert 15 not in idle.index and idle.loc[13, "why"] == "no run yet"
+    assert idle.loc[13, "would take"].startswith("3 runs, about 1 minute: released+")
+    assert idle.loc[43, "why"].startswith("the notebook stops with an error")
+    assert idle.loc[43, "would take"] == ""
 
 
 def test_what_records_tell_does_not_hide_a_field_that_was_not_run(tmp_path):
-    frame = asked.ask("table", "register: A", book_of(tmp_path, *made_up.seeds(3)))
-    told = frame.frame.set_index("no.").loc[3, "effect, points"]
-    assert "at most 1.0e-06 in 3 runs" in told
-    assert "not run" in told and "released+attribution=" in told
+    book = book_of(tmp_path, *made_up.seeds(3))
+    frame = asked.ask("table", "register: A", book).frame.set_index("no.")
+    told = frame.loc[3, "effect, points"]
+    assert "at most 1.0e-06 in 3 runs" in told and "not run" in told
+    idle = asked.ask("table", "not run", book).frame.set_index("no.")
+    assert "released+attribution=" in idle.loc[3, "would take"]
+
+
+def test_where_everything_was_run_nothing_is_left_to_run(tmp_path, monkeypatch):
+    """The fold is gone from the page when its table is idle."""
+    book = book_of(tmp_path, *made_up.seeds(3))
+    assert not asked.ask("table", "not run", book).idle
+    monkeypatch.setattr(differences, "is_open", lambda book, d: False)
+    assert asked.ask("table", "not run", book).idle
+    assert not asked.ask("table", "register: G", book).idle
+    assert asked.ask("table", "register: J", book).idle
 
 
 def test_of_many_lines_the_small_networks_come_first():

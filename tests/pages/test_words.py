@@ -61,6 +61,8 @@ def test_one_name_for_one_thing():
     assert words.claim({"unit": "points", "ours": 0.01, "low": 0.0, "high": 0.02}) == (
         "+1.0 [0.0, +2.0] points"
     )
+    told = "area 0.7, area under the ROC curve 0.9, -1 less"
+    assert words.told(told) == "AUROC 0.7, AUROC 0.9, −1 less"
     nothing = {"unit": "share", "ours": None, "low": None, "high": None}
     assert words.claim(nothing) == "not run"
 

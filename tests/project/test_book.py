@@ -18,7 +18,7 @@ import pytest
 import yaml
 
 from rlap.files.digests import code_digest
-from rlap.runs.run import KEEP_MEMORY
+from rlap.runs import KEEP_MEMORY
 
 ROOT = Path(__file__).resolve().parents[2]
 BOOK = ROOT / "book"
@@ -193,8 +193,14 @@ def test_figures_are_described_in_words(path):
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.name)
-def test_notebook_opens_with_a_title(path):
-    assert source(cells(path)[0]).startswith("# ")
+def test_notebook_opens_with_a_title_and_an_answer(path):
+    """What larger runs have found, asked of the ledger, and the page that has it."""
+    title, opening = source(cells(path)[0]).split("\n\n")[:2]
+    assert title.startswith("# ")
+    if path.stem != "00_own_model":  # of its own, on data of its own
+        assert "{ledger}`" in opening and "{doc}`/" in opening
+        said = " ".join(opening.split())
+        assert "recorded runs" in said or "As released" in said
 
 
 # --- pages -----------------------------------------------------------------------
@@ -430,6 +436,22 @@ def test_api_page_lists_every_module_and_every_public_name():
     assert api.NAMES_MARK in text and api.MODULES_MARK in text
 
 
+def test_the_api_page_is_read_again_when_a_module_has_changed(tmp_path, monkeypatch):
+    pages = extension("api_pages")
+    monkeypatch.setattr(pages, "PACKAGE", tmp_path)
+    (tmp_path / "a.py").write_text("one = 1")
+    env = SimpleNamespace(found_docs={"api", "gain"})
+
+    def read() -> list[str]:
+        return pages.outdated(None, env, set(), set(), set())
+
+    assert read() == ["api"] and read() == []
+    (tmp_path / "a.py").write_text("two = 2")
+    assert read() == ["api"] and read() == []
+    (tmp_path / "a.py").rename(tmp_path / "b.py")
+    assert read() == ["api"]
+
+
 def test_docstrings_are_read_as_prose():
     as_prose = extension("api_pages").as_prose
     assert as_prose(["Largest |x| * y of ``|code|``, by apply_ or a_b."]) == [
@@ -500,6 +522,12 @@ def test_a_good_site_passes(tmp_path):
             "<body><style>@import 'https://x.org/y.css'</style>",
             "style fetches",
         ),
+        (
+            "<body>",
+            '<body><div class="drawing"><svg viewBox="0 0 680 9"><style>.a{font:8px '
+            "A}</style></svg></div>",
+            "letters of 4.0 pixels",
+        ),
     ],
 )
 def test_each_fault_of_a_page_is_found(tmp_path, old, new, finding):
@@ -533,7 +561,9 @@ def test_an_empty_folder_is_no_site(tmp_path):
 
 # --- the book as one PDF ---------------------------------------------------------
 
-FIRST = """<html><head><link rel="stylesheet" href="s.css?v=1"></head><body><nav>menu
+FIRST = """<html><head><link rel="stylesheet" href="s.css?v=1">
+<script>other = 1</script><script>window.MathJax = {"options": 1}</script>
+<script defer src="mathjax/m.js"></script></head><body><nav>menu
 </nav><article class="bd"><h1 id="top">One</h1><a href="in/two.html#part">on</a>
 <a href="#top">up</a> <a href="in/two.html">two</a> <a href="other.html">else</a>
 <details><svg><g id="m" clip-path="url(#m)"/><use xlink:href="#m"/></svg></details>
@@ -555,7 +585,8 @@ def test_pages_become_one_whose_links_lead_from_part_to_part(two_pages):
     whole = extension("to_pdf").whole(two_pages, ["one", "in/two"], "../site")
     links = re.findall(r'(?:href|src)="([^"]*)"', whole)
     assert links == [
-        "../site/s.css?v=1", "#in/two--part", "#one--top", "#in/two",
+        "../site/s.css?v=1", "../site/mathjax/m.js",
+        "#in/two--part", "#one--top", "#in/two",
         "../site/other.html", "#one--m", "data:image/png;base64,x", "#one",
         "../site/a.png", "https://example.org/x.html#y",
     ]  # fmt: skip
@@ -563,6 +594,8 @@ def test_pages_become_one_whose_links_lead_from_part_to_part(two_pages):
     assert names == ["one", "one--top", "one--m", "in/two", "in/two--part"]
     assert "menu" not in whole and "<details open>" in whole
     assert "url(#one--m)" in whole
+    # what MathJax is told comes along, or formulas stay as they were typed
+    assert 'window.MathJax = {"options": 1}' in whole and "other = 1" not in whole
     assert extension("to_pdf").pages(BOOK / "_toc.yml") == toc_files()
 
 
@@ -748,12 +781,34 @@ def test_the_site_is_left_without_what_no_page_loads(tmp_path):
     plain = f'<head></head>name<span class="k">if</span>{image}'
     assert (tmp_path / "page.html").read_text() == plain
     assert len((tmp_path / "_images" / "a.svg").read_text()) < len(DRAWN)
+    lean.tidy(SimpleNamespace(outdir=tmp_path, builder=builder), None)
+    assert (tmp_path / "page.html").read_text() == plain, "the same once more"
     script = SimpleNamespace(
         filename=None, attributes={"body": "const THEBE_JS_URL = 1"}
     )
     context = {"script_files": ["a.js", script, "sphinx-thebe.js"], "css_files": []}
     lean.without_thebe(None, "p", "t", context, None)
     assert context["script_files"] == ["a.js"]
+
+
+@pytest.mark.parametrize(
+    ("page", "broken"),
+    [
+        ("<code>rlap.top_units</code>", "<code>rlap.<wbr>top_<wbr>units</code>"),
+        ('<dt id="a.b"><span>rlap.</span><b>load</b></dt>',
+         '<dt id="a.b"><span>rlap.<wbr></span><b>load</b></dt>'),
+        ("<h3>rlap.data</h3>", "<h3>rlap.<wbr>data</h3>"),
+        ("<code>grids/a.yaml 0.5</code>", "<code>grids/<wbr>a.<wbr>yaml 0.5</code>"),
+        ('<td role="cell" data-label="run">small+e=3</td>',
+         '<td role="cell" data-label="run">small+<wbr>e=<wbr>3</td>'),
+        ('<td role="cell" data-label="ours">a.b</td>',
+         '<td role="cell" data-label="ours">a.b</td>'),
+        ('<p title="a.b">a.b</p>', '<p title="a.b">a.b</p>'),
+    ],
+)  # fmt: skip
+def test_long_names_break_after_points_and_underscores(page, broken):
+    breakable = extension("lean_site").breakable
+    assert breakable(page) == broken == breakable(broken)
 
 
 # --- what a reader meets first ----------------------------------------------------

@@ -101,18 +101,18 @@ def npp_claims(margin: float = MARGIN) -> list[Claim]:
             f"{100 * AUTHORS_LEFT:.1f} points, the mean of their five runs, less "
             f"accuracy on the class's training images as there; {SURELY}",
             above(left("lra_npp", AUTHORS_LEFT, "forget_train"), 0.0, 0.0)),
-        claim("npp-keeps", "It keeps the other classes", "abstract",
+        claim("npp-keeps", "LRA-NPP keeps the other classes", "abstract",
             KEPT.format(100 * NPP_LOSS), above(kept("lra_npp"), -NPP_LOSS, 0.0)),
-        claim("npp-relevance", "Relevance finds the right units", "title",
+        claim("npp-relevance", "LRA-NPP: relevance finds the right units", "title",
             f"selectivity ({SELECTIVITY}as many units) minus that of each of five "
             f"other selections; {BETTER}",
             above_each({name: more_selective("controls: relevance", f"controls: {name}")
                         for name in OTHERS}, margin)),
-        claim("npp-zero-shot", "It needs no training data", "title",
+        claim("npp-zero-shot", "LRA-NPP needs no training data", "title",
             f"selectivity with held-out images minus with training images; {NO_WORSE}",
             above(more_selective("controls: relevance", "controls: training images"),
                   -margin, 0.0)),
-        claim("npp-cheap", "It costs little", "abstract",
+        claim("npp-cheap", "LRA-NPP costs little", "abstract",
             f"share of retraining's seconds saved; reproduced: surely more than "
             f"{SAVED:.0%}; contradicted: surely less",
             above(saved("lra_npp"), SAVED, 0.0), unit="share"),
@@ -124,33 +124,36 @@ def npp_controls(margin: float = MARGIN) -> list[Claim]:
     claim = partial(Claim, family=CONTROL, about=ABOUT[NPP])
     better = partial(more_selective_than, margin=margin)
     return [
-        claim("npp-forgets-each", "Nothing is left of any class, on test "
+        claim("npp-forgets-each", "LRA-NPP leaves nothing of any class, on test "
             "images", "", NOTHING_LEFT, above(left("lra_npp"), 0.0, 0.0, min)),
-        claim("npp-layers", "Relevance through several layers, at a setting "
-            "chosen on held-out samples, is better than at the last",
+        claim("npp-layers", "LRA-NPP through several layers, at a setting chosen "
+            "on held-out samples, is better than at the last",
             "our reading of the title's 'layer-wise'; no text claims it",
             f"selectivity; {BETTER}", better("lra_npp_layers", "lra_npp")),
-        claim("npp-layers-random", "There, relevance finds better units than "
-            "chance", "", f"selectivity minus that of as many random units; {BETTER}",
+        claim("npp-layers-random", "LRA-NPP through several layers finds better "
+            "units than chance", "",
+            f"selectivity minus that of as many random units; {BETTER}",
             better("lra_npp_layers", "controls: layers, random")),
-        claim("npp-no-images", "It needs no images at all",
+        claim("npp-no-images", "LRA-NPP needs no images at all",
             "the word 'zero-shot'", "selectivity with images that the network made "
             f"from noise minus with held-out images; {NO_WORSE}",
             above(more_selective("controls: synthetic images", "controls: relevance"),
                   -margin, 0.0)),
-        claim("npp-mask", "It is more selective than a logit mask", "",
+        claim("npp-mask", "LRA-NPP is more selective than a logit mask", "",
             f"selectivity; {SURELY}",
             above(more_selective("lra_npp", "logit_mask"), 0.0, 0.0)),
-        claim("npp-chosen-mask", "So it is with its two numbers of units "
-            "chosen on held-out samples", "the authors' are for a wider network",
+        claim("npp-chosen-mask", "LRA-NPP with its two numbers of units chosen on "
+            "held-out samples is more selective than a logit mask",
+            "the authors' are for a wider network",
             f"selectivity; {SURELY}",
             above(more_selective("lra_npp_chosen", "logit_mask"), 0.0, 0.0)),
-        claim("npp-gap", "It comes nearer to retraining than a logit mask",
+        claim("npp-gap", "LRA-NPP comes nearer to retraining than a logit mask",
             "", GAP, above(nearer("lra_npp", "logit_mask"), 0.0, 0.0)),
-        claim("npp-features", "The features forget, too", "", PROBE,
+        claim("npp-features", "After LRA-NPP the features forget, too", "", PROBE,
             above(features_know("lra_npp"), -margin, 0.0)),
-        claim("npp-features-layers", "Through several layers, the features "
-            "forget", "", PROBE, above(features_know("lra_npp_layers"), -margin, 0.0)),
+        claim("npp-features-layers", "After LRA-NPP through several layers the "
+            "features forget", "", PROBE,
+            above(features_know("lra_npp_layers"), -margin, 0.0)),
         *than_the_mask(claim, "npp-layers", "lra_npp_layers",
                        "LRA-NPP through the layers"),
     ]  # fmt: skip
@@ -163,15 +166,15 @@ def osp_claims(margin: float = MARGIN) -> list[Claim]:
     return [
         claim("osp-forgets", "OSP forgets the class completely", "abstract",
             NOTHING_LEFT, above(left("osp"), 0.0, 0.0, min)),
-        claim("osp-keeps", "Its loss on the other classes is minimal",
+        claim("osp-keeps", "The loss of OSP on the other classes is minimal",
             "abstract", KEPT.format(100 * OSP_LOSS),
             above(kept("osp"), -OSP_LOSS, 0.0)),
-        claim("osp-milliseconds", "It takes milliseconds", "abstract",
+        claim("osp-milliseconds", "OSP takes milliseconds", "abstract",
             f"{1000 * MILLISECONDS:g} ms less the seconds of the scaling; reproduced: "
             "surely above zero; contradicted: surely below",
             above(lambda r: MILLISECONDS - r["arms"]["osp"]["seconds"], 0.0, 0.0),
             unit="ms"),
-        claim("osp-orthogonal", "Orthogonal training helps", "abstract",
+        claim("osp-orthogonal", "Orthogonal training helps OSP", "abstract",
             "selectivity of the same pruning, orthogonal minus plain network; "
             f"{BETTER}",
             better("osp", "plain/osp")),
@@ -179,10 +182,10 @@ def osp_claims(margin: float = MARGIN) -> list[Claim]:
             "less together", "abstract", "mean |correlation|, plain minus orthogonal; "
             "reproduced: surely above zero; contradicted: else, surely below 0.02",
             above(decorrelated, 0.0, margin), unit="correlation"),
-        claim("osp-soft", "Weakening is better than removing", "title",
+        claim("osp-soft", "OSP: weakening is better than removing", "title",
             f"selectivity; {BETTER}",
             better("osp", "controls: orthogonal, hard")),
-        claim("osp-channels", "The scores find the right channels", "abstract",
+        claim("osp-channels", "OSP: the scores find the right channels", "abstract",
             f"selectivity minus that of as many random channels; {BETTER}",
             better("osp", "controls: orthogonal, random channels")),
     ]  # fmt: skip
@@ -193,28 +196,28 @@ def osp_controls(margin: float = MARGIN) -> list[Claim]:
     claim = partial(Claim, family=CONTROL, about=ABOUT[OSP])
     better = partial(more_selective_than, margin=margin)
     return [
-        claim("osp-standardised", "They do better than differences of any "
-            "sign in standard deviations", "", f"selectivity; {BETTER}",
+        claim("osp-standardised", "The scores of OSP do better than differences of "
+            "any sign in standard deviations", "", f"selectivity; {BETTER}",
             better("osp", "controls: orthogonal, standardised score")),
-        claim("osp-mask", "It is more selective than a logit mask", "",
+        claim("osp-mask", "OSP is more selective than a logit mask", "",
             f"selectivity; {SURELY}",
             above(more_selective("osp", "logit_mask"), 0.0, 0.0)),
-        claim("osp-gap", "It comes nearer to retraining than a logit mask",
+        claim("osp-gap", "OSP comes nearer to retraining than a logit mask",
             "", GAP, above(nearer("osp", "logit_mask"), 0.0, 0.0)),
-        claim("osp-features", "The features forget, too", "", PROBE,
+        claim("osp-features", "After OSP the features forget, too", "", PROBE,
             above(features_know("osp"), -margin, 0.0)),
         *than_the_mask(claim, "osp", "osp", "OSP"),
-        claim("osp-chosen-forgets", "At a setting chosen on held-out "
-            "samples, it forgets the class completely", "our setting is a guess",
+        claim("osp-chosen-forgets", "OSP at a setting chosen on held-out samples "
+            "forgets the class completely", "our setting is a guess",
             NOTHING_LEFT, above(left("osp_chosen"), 0.0, 0.0, min)),
-        claim("osp-chosen-keeps", "There, its loss on the other classes is "
-            "minimal", "", KEPT.format(100 * OSP_LOSS),
+        claim("osp-chosen-keeps", "The loss of OSP at a chosen setting on the other "
+            "classes is minimal", "", KEPT.format(100 * OSP_LOSS),
             above(kept("osp_chosen"), -OSP_LOSS, 0.0)),
-        claim("osp-chosen-orthogonal", "Orthogonal training helps, each "
-            "network at its chosen setting", "", f"selectivity; {BETTER}",
+        claim("osp-chosen-orthogonal", "Orthogonal training helps OSP, each network "
+            "at its chosen setting", "", f"selectivity; {BETTER}",
             better("osp_chosen", "plain/osp_chosen")),
         *than_the_mask(claim, "osp-chosen", "osp_chosen", "OSP at a chosen setting"),
-        claim("osp-price", "It saves time with its preparation", "",
+        claim("osp-price", "OSP saves time with its preparation", "",
             "share of one retraining's seconds saved, the pass over the data and the "
             "longer training included; reproduced: surely above zero; contradicted: "
             "surely below",

@@ -103,14 +103,14 @@ def paper_claims(margin: float = MARGIN) -> list[Claim]:
             f"noise, whichever part it calls good, {EVERY}",
             at_every(INPUT_NOISE, {"": auroc}, GOOD_AUROC, 0.0),
             None, ""),
-        claim("names", "It knows which part is the clean one", "abstract",
+        claim("names", "The partition knows which part is the clean one", "abstract",
             "share of runs with input noise whose kept part is the purer one, where "
             f"the partition separates (AUROC of at least {FAIR_AUROC}); "
             "contradicted by one run; reproduced: all, and surely more than "
             f"{GOOD_SHARE:.0%}",
             takes_the_purer(FAIR_AUROC), None, "share"),
-        claim("separates-labels", "The same for wrong labels", "abstract",
-            f"AUROC of at least {GOOD_AUROC}, {EVERY}",
+        claim("separates-labels", "The partition separates wrong labels, too",
+            "abstract", f"AUROC of at least {GOOD_AUROC}, {EVERY}",
             at_every(label_noise, {"": auroc}, GOOD_AUROC, 0.0), None, ""),
         claim("criteria", "Pruning by regression beats the other criteria",
             "Table 2", "F-FT minus F-FT with each other criterion; reproduced: all "
@@ -118,23 +118,23 @@ def paper_claims(margin: float = MARGIN) -> list[Claim]:
             beside(at_every(T1, {rival: gap("F-FT", f"F-FT/{rival}")
                                  for rival in RIVALS}, 0.0, 0.0),
                    T1, {"pruned minus initial": gap("pruned", "initial")})),
-        claim("levels", "Robust over noise levels", "Table 3",
+        claim("levels", "RLAP is robust over noise levels", "Table 3",
             "change of F-FT along a line from level 2 to 9; reproduced: surely within "
             "2 points; contradicted: surely beyond", flat_over(T3, margin)),
-        claim("rates", "Robust over attack rates", "Table 4",
+        claim("rates", "RLAP is robust over attack rates", "Table 4",
             f"F-FT minus retrain, {EVERY}; {ABOVE_ZERO}",
             at_every(T4, {"": gap("F-FT", "retrain")}, 0.0, margin),
             paper.printed_gap(4, "f_ft", "retrain")),
-        claim("test-rates", "Robust to attacks on the test set", "Table 5",
+        claim("test-rates", "RLAP is robust to attacks on the test set", "Table 5",
             f"F-FT minus retrain at each rate; {ABOVE_ZERO}",
             at_every(T5, {rate: attacked_gap(rate) for rate in ATTACKS}, 0.0, margin),
             paper.printed_gap(5, "f_ft", "retrain")),
-        claim("speech", "Works on speech", "Table 6",
+        claim("speech", "RLAP works on speech", "Table 6",
             f"F-FT minus retrain; {ABOVE_ZERO}",
             on_average(KEYWORDS, gap("F-FT", "retrain"), 0.0, margin),
             paper.printed_gap(6, "f_ft", "retrain")),
-        claim("label-noise", "Repairs a network trained on wrong labels", "abstract",
-            f"F-FT minus the initial model, {EVERY}; {ABOVE_ZERO}",
+        claim("label-noise", "RLAP repairs a network trained on wrong labels",
+            "abstract", f"F-FT minus the initial network, {EVERY}; {ABOVE_ZERO}",
             at_every(label_noise, {"": gap("F-FT", "initial")}, 0.0, margin)),
         claim("gradients", "The attribution uses gradients", "abstract",
             "contradicted: standardised attribution and activation differ by less "
@@ -150,28 +150,28 @@ def controls(margin: float = MARGIN) -> list[Claim]:
         claim("decayed-retrain", "F-FT beats a retrain whose learning rate decays",
             "", f"equal total epochs; {ABOVE_ZERO}",
             on_average(HEAD, decayed_gap("F-FT"), 0.0, margin)),
-        claim("decayed-initial", "F-FT beats training on everything with a "
-            "decaying rate", "", f"equal total epochs; {ABOVE_ZERO}",
+        claim("decayed-initial", "F-FT beats training from scratch on all "
+            "images, with a decaying rate", "", f"equal total epochs; {ABOVE_ZERO}",
             ahead("F-FT", "initial decayed")),
         claim("gains", "F-FT beats the network that it starts from", "",
             ABOVE_ZERO, ahead("F-FT", "initial")),
         claim("gains-head", "L-FT beats the network that it starts from", "",
             ABOVE_ZERO, ahead("L-FT", "initial")),
-        claim("do-nothing", "F-FT beats fine-tuning on all noisy data", "",
-            f"no partition, no pruning; {ABOVE_ZERO}",
+        claim("do-nothing", "F-FT beats training on", "",
+            f"all images, no partition, no pruning; {ABOVE_ZERO}",
             ahead("F-FT", "continue")),
         claim("pruning-adds", "Pruning adds to fine-tuning on the kept part", "",
             f"F-FT minus F-FT without pruning; {ABOVE_ZERO}",
             beside(ahead("F-FT", "F-FT/none"), HEAD,
                    {"pruned minus initial": gap("pruned", "initial")})),
-        claim("pruning-alone", "Pruning adds to fine-tuning on all noisy data", "",
-            "no partition for the tuning: pruned and tuned on all minus tuned on all; "
+        claim("pruning-alone", "Pruning adds to training on", "",
+            "all images, no partition: pruned and trained on minus trained on; "
             f"asked for when the runs had been seen; {ABOVE_ZERO}",
             beside(ahead("pruned+continue", "continue"), HEAD,
                    {"pruned minus initial": gap("pruned", "initial")})),
         claim("not-random-units", "Pruning by regression beats random units", "",
-            f"{ABOVE_ZERO}; inconclusive where neither pruning moves the initial model "
-            "by 2 points",
+            f"{ABOVE_ZERO}; inconclusive where neither pruning moves the initial "
+            "network by 2 points",
             beside(ahead("F-FT", "F-FT/random"), HEAD,
                    {"pruned minus initial": gap("pruned", "initial"),
                     "random units minus initial": gap("pruned/random", "initial")},
@@ -180,9 +180,9 @@ def controls(margin: float = MARGIN) -> list[Claim]:
             "", ABOVE_ZERO, ahead("F-FT", "F-FT/random subset")),
         claim("beats-trivial", "The partition beats counting pixels at 0 or 1", "",
             ABOVE_ZERO, ahead("F-FT", "F-FT/trivial subset")),
-        claim("clean-part", "Even the truly clean part beats fine-tuning on all "
-            "noisy data", "", "F-FT on the truly clean images minus fine-tuning on "
-            f"all, with as many epochs and so with half the steps; {ABOVE_ZERO}",
+        claim("clean-part", "Even the truly clean part beats training on", "",
+            "F-FT on the truly clean images minus training on with all, with as many "
+            f"epochs and so with half the steps; {ABOVE_ZERO}",
             ahead("F-FT/clean subset", "continue")),
         claim("clean-size", "The truly clean part beats a random part of the kept "
             "part's size", "", "with about as many steps; F-FT on either, asked for "
@@ -194,7 +194,7 @@ def controls(margin: float = MARGIN) -> list[Claim]:
             "points; contradicted: surely more",
             on_average(HEAD, gap("F-FT", "F-FT/clean subset"), -margin, 0.0)),
         claim("batchnorm", "Re-estimating BatchNorm alone gains over the "
-            "initial model", "", ABOVE_ZERO,
+            "initial network", "", ABOVE_ZERO,
             ahead("recalibrated", "initial")),
         claim("wrong-part", "Fine-tuning on the noisier part costs accuracy", "",
             f"initial minus F-FT on that part, whichever was kept; {ABOVE_ZERO}",

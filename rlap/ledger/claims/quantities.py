@@ -43,8 +43,8 @@ def gap(arm: str, other: str) -> Quantity:
 
 
 def noisier_part_costs(record: Mapping) -> float | None:
-    """The initial model minus F-FT on the noisier part, whichever was kept; None where
-    the record lacks F-FT on one of the parts."""
+    """The initial network minus F-FT on the noisier part, whichever was kept; None
+    where the record lacks F-FT on one of the parts."""
     arms = ("F-FT/wrong cluster", "F-FT")
     costs = [gap("initial", arm)(record) for arm in arms]
     if None in costs:  # else runs would count by which part they kept

@@ -135,29 +135,30 @@ def claims(margin: float = MARGIN) -> list[Claim]:
         says("damp-depth", "DAMP edits deeper layers more",
             rule="scale (0 to 1) of the last layer minus that of the first; "
             f"{SURELY}", judge=above(deeper, 0.0, 0.0), unit="correlation"),
-        says("damp-some", "It resembles retraining more than methods before it, by a "
+        says("damp-some", "DAMP resembles retraining more than methods before it, by a "
             "linear probe", rule="distance from the retrained networks, the class and "
             f"the others, mean of SSD and the SVD projection minus DAMP; {SURELY}",
             judge=above(than_earlier(nearer_known(linear)), 0.0, 0.0)),
-        says("damp-selective", "It forgets more selectively than they do",
+        says("damp-selective", "DAMP forgets more selectively than methods before it",
             rule=f"selectivity ({SELECTIVITY[:-2]}) minus their mean; {SURELY}",
             judge=above(than_earlier(more_selective), 0.0, 0.0)),
-        says("damp-keeps", "It keeps the other classes",
+        says("damp-keeps", "DAMP keeps the other classes",
             rule=KEPT.format(100 * NPP_LOSS),
             judge=above(kept("damp"), -NPP_LOSS, 0.0)),
-        says("damp-deep", "It leaves less of the class in deep features",
+        says("damp-deep", "DAMP leaves less of the class in deep features",
             rule=f"linear probe of the class, original minus DAMP; {BETTER}",
             judge=above(probe_lost, 0.0, margin)),
-        asks("damp-forgets", "Nothing is left of any class", "", NOTHING_LEFT,
+        asks("damp-forgets", "DAMP leaves nothing of any class", "", NOTHING_LEFT,
             above(left("damp"), 0.0, 0.0, min)),
-        asks("damp-features", "The features forget", "", PROBE,
+        asks("damp-features", "After DAMP the features forget", "", PROBE,
             above(features_know("damp"), -margin, 0.0)),
-        asks("damp-body", "Its inner layers do more to the answers than its "
+        asks("damp-body", "DAMP's inner layers do more to the answers than its "
             "classifier alone", "", "accuracy on the class, classifier alone minus "
             f"DAMP; {BETTER}", above(by_the_body, 0.0, margin)),
-        asks("damp-bias", "One number, the bias of the class's logit, gives less than "
-            "half of the lost answers back", "the abstract says of other methods that "
-            "they rely on it", f"one half less the share given back; {half}",
+        asks("damp-bias", "After DAMP one number, the bias of the class's logit, gives "
+            "less than half of the lost answers back", "the abstract says of other "
+            "methods that they rely on it",
+            f"one half less the share given back; {half}",
             above(lambda r: minus_half(bias_share("damp")(r)), 0.0, 0.0),
             unit="share"),
         *than_the_mask(asks, "damp", "damp", "DAMP"),

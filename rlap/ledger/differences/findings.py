@@ -51,7 +51,7 @@ def choice(evidence: Evidence) -> list[str]:
         if told:
             wrong = sum(not r["partition"]["oriented_right"] for r in told)
             lines.append(
-                f"{where}: where the noise of images is found (area "
+                f"{where}: where the noise of images is found (AUROC "
                 f"{FAIR_AUROC} and more), {wrong} of {counted(len(told), 'run')} keep "
                 "the noisy part"
             )
@@ -105,7 +105,7 @@ def spread(evidence: Evidence) -> list[str]:
 
 
 def columns(evidence: Evidence) -> list[str]:
-    """Initial models of different seeds beside criteria that share one."""
+    """Initial networks of different seeds beside criteria that share one."""
     lines = []
     for where, runs in at_headline(evidence):
         start = [accuracy(r, "initial") for r in runs]
@@ -113,7 +113,7 @@ def columns(evidence: Evidence) -> list[str]:
         within = [max(v) - min(v) for v in tuned if len(v) > 1]
         if len(start) > 1 and within:
             lines.append(
-                f"{where}: initial models range over "
+                f"{where}: initial networks range over "
                 f"{100 * (max(start) - min(start)):.1f} points between "
                 f"{counted(len(start), 'seed')}; F-FT by "
                 f"{max(map(len, tuned))} criteria over at most "
@@ -133,9 +133,9 @@ def labels(evidence: Evidence) -> list[str]:
             area = interval(known(auroc, runs))
             gain = interval(known(gap("F-FT", "initial"), runs))
             lines.append(
-                f"{where}, {setting.rate:.0%} wrong labels: area under "
-                f"the ROC curve {area.mean:.2f}, F-FT minus initial {gain.points()} "
-                f"points, n = {gain.n}"
+                f"{where}, {setting.rate:.0%} wrong labels: AUROC "
+                f"{area.mean:.2f}, F-FT minus initial {gain.points()} points, "
+                f"n = {gain.n}"
             )
     return lines
 

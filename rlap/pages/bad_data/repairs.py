@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from statistics import fmean, median
+from textwrap import fill
 
 import pandas as pd
 
-from rlap.figures import GREY, drawing
+from rlap.figures import GREY, WIDTH, drawing
 from rlap.figures.run import BLUE, GREEN, ORANGE
 from rlap.ledger.summary import interval
 from rlap.ledger.verdicts import NOT_RUN
@@ -18,6 +19,7 @@ NOTEBOOK = "06_bad_data"
 GRIDS = ("bad_data",)
 CAME, ON, REPAIR = "as it came", "going on with everything", "repair"
 ORACLE = "truly clean part, trained on"
+SAID = {ON: "training on"}  # as the book calls what records call otherwise
 SHOWN = {CAME: GREY, ON: ORANGE, REPAIR: BLUE, ORACLE: GREEN}
 KINDS = {
     "symmetric_exclusive": "labels of any other class",
@@ -85,8 +87,11 @@ def gains(runs: Runs, arm: str, base: str = CAME) -> list[float]:
 
 @number
 def repaired(book: Book, kind: str, arm: str = REPAIR, base: str = CAME) -> str:
-    """Points that an arm gains over another with one kind of bad data."""
-    return mean_gain(group(book, kind), arm, base) or NOT_RUN
+    """Points that an arm gains over another with one kind of bad data; arms as the book
+    calls them."""
+    recorded = {said: name for name, said in SAID.items()}
+    one, other = (recorded.get(name, name) for name in (arm, base))
+    return mean_gain(group(book, kind), one, other) or NOT_RUN
 
 
 @number
@@ -119,29 +124,29 @@ def repair_runs(book: Book) -> str:
 def repairs(book: Book) -> Picture:
     """Accuracy of four arms by what is wrong: a dot a run, a bar the mean of more."""
     lines = [
-        {"what is wrong": told, "arm": arm, "seed": r["seed"],
+        {"what is wrong": told, "arm": SAID.get(arm, arm), "seed": r["seed"],
          "accuracy": 100 * r["arms"][arm]["accuracy"]}
         for told, runs in groups(book).items()
         for r in runs for arm in SHOWN if arm in r["arms"]
     ]  # fmt: skip
     data = pd.DataFrame(lines, columns=["what is wrong", "arm", "seed", "accuracy"])
     names = list(dict.fromkeys(data["what is wrong"]))
-    with drawing("", figsize=(5.9, 0.9 + 0.42 * max(1, len(names)))) as (figure, ax):
+    with drawing("", figsize=(WIDTH, 0.9 + 0.45 * max(1, len(names)))) as (figure, ax):
         for shift, (arm, colour) in enumerate(SHOWN.items()):
-            mine = data[data["arm"] == arm]
+            mine = data[data["arm"] == (said := SAID.get(arm, arm))]
             at = [names.index(n) + 0.18 * (shift - 1.5) for n in mine["what is wrong"]]
-            ax.scatter(mine["accuracy"], at, s=14, color=colour, label=arm, zorder=3)
+            ax.scatter(mine["accuracy"], at, s=14, color=colour, label=said, zorder=3)
             for i, name in enumerate(names):
                 some = mine.loc[mine["what is wrong"] == name, "accuracy"]
                 if len(some) > 1:  # a bar through one dot would say nothing
                     y = i + 0.18 * (shift - 1.5)
                     ax.plot([some.mean()] * 2, [y - 0.09, y + 0.09], color=colour, lw=2)
-        ax.set_yticks(range(len(names)), names)
+        ax.set_yticks(range(len(names)), [fill(name, 20) for name in names])
         ax.invert_yaxis()
         ax.set_xlabel("accuracy on clean test samples, %")
         ax.grid(axis="x", color=GREY, alpha=0.2)
         handles, labels = ax.get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside upper right", ncols=2, fontsize=8)
+        figure.legend(handles, labels, loc="outside upper right", ncols=2)
     used = [r for runs in groups(book).values() for r in runs]
     return Picture(figure, data.round(4), used, GRIDS)
 
@@ -160,7 +165,8 @@ def every_repair(book: Book) -> Table:
             mine = mean_gain(runs, arm)
             if fmean(gains(runs, arm)) == best and not arm.startswith("truly"):
                 mine += " (best)"
-            lines.append([told, arm, mine, words.fixed(median(took), 2)])
+            took = words.fixed(median(took), 2)
+            lines.append([told, SAID.get(arm, arm), mine, took])
     columns = ["what is wrong", "what is done", "gain, points", "trainings"]
     used = [r for runs in groups(book).values() for r in runs]
     return Table(pd.DataFrame(lines, columns=columns), used, GRIDS)
@@ -201,7 +207,7 @@ def told_apart(book: Book) -> Table:
 
 @table
 def detectors(book: Book) -> Table:
-    """How well each score tells bad samples: the area under the curve."""
+    """How well each score tells bad samples: the AUROC."""
     lines = [
         [told, shown, words.spread([r["told"][name]["auroc"] for r in some])]
         for told, runs in groups(book).items()

@@ -116,6 +116,23 @@ def forget_in_the_features(book: Book, model: str) -> str:
     return told if names else f"none of {len(asked)}"
 
 
+@number
+def still_to_run(book: Book) -> str:
+    """What the page has no runs for yet, in a sentence."""
+    asked = {
+        "the VGG-like network by all methods": (signs, "vgg"),
+        "the small transformer": (signs, "vit"),
+        "the bias fitted anew, small network": (given_back, "small"),
+        "the bias fitted anew, VGG-like network": (given_back, "vgg"),
+        "what DAMP takes from each layer": (depth, "small"),
+        "which seed moves what": (seeds_apart, "small"),
+    }
+    names = [name for name, (of, model) in asked.items() if of(book, model).idle]
+    if not names:
+        return "Everything that this page asks has been run."
+    return f"Not run so far: {'; '.join(names)}."
+
+
 @table
 def given_back(book: Book, model: str) -> Table:
     """What comes back of the class when the bias of its logit is fitted anew."""
