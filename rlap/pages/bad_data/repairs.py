@@ -19,7 +19,8 @@ NOTEBOOK = "06_bad_data"
 GRIDS = ("bad_data",)
 CAME, ON, REPAIR = "as it came", "going on with everything", "repair"
 ORACLE = "truly clean part, trained on"
-SAID = {ON: "training on"}  # as the book calls what records call otherwise
+# as the book calls what records call otherwise
+SAID = {ON: "training on", "repair, one training": "repair in one training"}
 SHOWN = {CAME: GREY, ON: ORANGE, REPAIR: BLUE, ORACLE: GREEN}
 KINDS = {
     "symmetric_exclusive": "labels of any other class",
