@@ -26,7 +26,7 @@ from rlap.repair.candidates import (
     Workshop,
     seen_again,
 )
-from rlap.repair.diagnosis import MEMORISED, Diagnosis, Findings, findings
+from rlap.repair.diagnosis import ENOUGH, MEMORISED, Diagnosis, Findings, findings
 from rlap.repair.retraining import fresh
 from rlap.repair.samples import Logits, Samples
 from rlap.repair.scores import look
@@ -35,7 +35,6 @@ from rlap.training.loop import History, TrainingDiverged
 from rlap.training.recipe import Recipe
 
 BETTER = 1.0  # standard errors by which a repair must be better than what there was
-ENOUGH = 30  # samples of the slice that can be trusted, at the least
 HELD_OUT = 0.15  # of the data, for a stand-in, where there is no slice
 ROUNDS = 3  # of training, each towards what the network that the last made sees
 
@@ -187,7 +186,8 @@ class Bench:
         stand_in = made[0]
         best = self.repair(stand_in, rest, held)
         about = findings(network, Samples(data), None, self.recipe, self.seed)
-        if seen.accuracy - accuracy(stand_in, held) > MEMORISED:
+        lost = seen.accuracy - accuracy(stand_in, held)
+        if lost > MEMORISED and len(held) >= ENOUGH:
             # its scores are worthless, and the slice, which it knows, cannot judge it
             about = findings(stand_in, Samples(data), None, self.recipe, self.seed)
             diagnosis = replace(about.diagnosis, memorised=True)
@@ -196,7 +196,8 @@ class Bench:
                 "nothing shows that another is better: it is returned as it came."
             )
             return Outcome(network, None, diagnosis, AS_IT_CAME)
-        about.diagnosis = replace(about.diagnosis, memorised=False)
+        known = False if len(held) >= ENOUGH else None
+        about.diagnosis = replace(about.diagnosis, memorised=known)
         return self.done_again(best, about, network, data)
 
     def done_again(

@@ -151,18 +151,22 @@ class Workshop:
         return kept(network, found, alpha=self.strength), None
 
     def prune(self, network: Logits, given: Split, rule: str) -> Made:
-        """The paper's method at the layer before the last; it takes logits alone."""
+        """The paper's method at the layer before the last."""
         layer = before_last(network, given.inputs[:1])
+        if layer is None:
+            raise Unsuited("there is no layer before the last to prune")
+        # the network itself, where it returns logits: its head can be trained alone
+        bare = network.output is None and returns_tensor(network, given.inputs[:1])
+        told = {"rule": rule, "scope": "head", "seed": self.seed}
+        told["layer"] = layer.removeprefix("network.") if bare else layer
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # whatever the groups are, it is tried
-                found = robustify(
-                    network.network, given, layer=layer or "none", rule=rule,
-                    scope="head", seed=self.seed,
-                )  # fmt: skip
+                found = robustify(network.network if bare else network, given, **told)
         except (KeyError, TypeError, ValueError, TrainingDiverged) as error:
             raise Unsuited(str(error)) from error
-        return Logits(found.model, network.output), found.histories["finetune"]
+        new = Logits(found.model) if bare else found.model
+        return new, found.histories["finetune"]
 
 
 def seen_again(
@@ -210,9 +214,16 @@ def check_widths(network: nn.Module) -> None:
 
 
 @torch.no_grad()
+def returns_tensor(network: Logits, example: torch.Tensor) -> bool:
+    """Whether the caller's own network returns a tensor."""
+    with reading(network, example) as batches:
+        return isinstance(network.network(next(batches)), torch.Tensor)
+
+
+@torch.no_grad()
 def before_last(network: nn.Module, example: torch.Tensor) -> str | None:
-    """Name, within the caller's own network, of the Linear layer or convolution that
-    runs last but one; None where there are not two."""
+    """Name of the Linear layer or convolution that runs last but one; None where there
+    are not two."""
     layers = (nn.Linear, _ConvNd)
     names = [n for n, m in network.named_modules() if isinstance(m, layers)]
     ran: list[str] = []
@@ -221,4 +232,4 @@ def before_last(network: nn.Module, example: torch.Tensor) -> str | None:
         watching(network, names, lambda call: ran.append(call.name)),
     ):
         network(next(batches))
-    return ran[-2].removeprefix("network.") if len(ran) > 1 else None
+    return ran[-2] if len(ran) > 1 else None

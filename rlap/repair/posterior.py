@@ -24,7 +24,9 @@ PRIOR = 0.5  # of a sample, with each label: none is ruled out
 SUREST = 0.02  # the surest of them,
 FEWEST_SUREST = 5
 SURELY = 1.64  # standard errors
-MISLABELLED = 0.05  # share of wrong labels at the anchors below which there are none
+UNLIKELY = 0.05  # that there are none
+MISLABELLED = 0.03  # share of wrong labels at the anchors below which there are none,
+MISLABELLED_ALONE = 0.05  # and where one class alone has any
 ROWS = 2**16  # samples at once
 TINY = 1e-12
 
@@ -116,16 +118,25 @@ def confident_joint(p: Tensor, given: Tensor) -> Tensor:
 def mislabelled(p: Tensor, given: Tensor, sure: Tensor) -> Tensor:
     """(C,) bool: the classes with wrong labels, by the shares ``sure`` (C,) of them at
     the anchors. Where those of all classes together do not surely show any, a class
-    must do so by itself: of ten classes one is always the hardest."""
-    sizes = anchors(p, given)[1].clamp(min=1)
-    rate = float((sure * sizes).sum() / sizes.sum())
-
-    def least(share: Tensor, n: Tensor) -> Tensor:
-        return share - SURELY * (share * (1 - share) / n).sqrt()
-
-    if least(torch.tensor(rate), sizes.sum()) > MISLABELLED:
+    must do so by itself, and more: of ten classes one is always the hardest."""
+    sizes = anchors(p, given)[1]
+    wrong, classes = (sure * sizes).round(), int((sizes > 0).sum())
+    if chance(wrong.sum(), sizes.sum(), MISLABELLED).item() < UNLIKELY:
         return sure >= MISLABELLED
-    return least(sure, sizes) > MISLABELLED
+    return chance(wrong, sizes, MISLABELLED_ALONE) < UNLIKELY / max(1, classes)
+
+
+def chance(wrong: Tensor, n: Tensor, share: float) -> Tensor:
+    """P(as many as ``wrong`` of ``n`` or more) where each is with chance ``share``.
+
+    >>> chance(torch.tensor([0.0, 1.0]), torch.tensor([2.0, 2.0]), 0.5)
+    tensor([1.0000, 0.7500])
+    """
+    from scipy.special import betainc  # here: imports of rlap do not wait for scipy
+
+    w = wrong.clamp(min=1)  # the tail of a binomial by the incomplete beta function
+    found = torch.as_tensor(betainc(w.numpy(), (n - w + 1).numpy(), share))
+    return torch.where(wrong < 1, 1.0, found.float())
 
 
 class Transition(NamedTuple):

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, fx, nn
 
+from rlap.checks import check_logit_values
 from rlap.data.base import Split
 from rlap.network.layers import check_logits, evaluating, placing
 from rlap.network.precision import own_precision
@@ -65,6 +66,8 @@ def look(model: nn.Module, samples: Samples, mirror: bool | None = None) -> Seen
         for inputs, labels, ids in samples.batches():
             place = place or placing(model, inputs[:1])
             logits, features = with_features(model, place(inputs))
+            if not names:
+                check_logit_values(logits)
             project = project if names else projection(features)
             found = {"p": logits.softmax(1), "labels": labels}
             if inputs.dim() == 4 and mirror is not False:

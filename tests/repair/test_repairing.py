@@ -206,6 +206,39 @@ def test_no_repair_stays_that_is_below_training_on_by_the_labels(
     assert now.best.network == ("repaired" if stays else "trained on")
 
 
+def test_the_report_says_who_was_judged_and_how():
+    given, held, _ = cases("asymmetric", 0.45, 600)
+    model = trained(given, recipe=rlap.Recipe(epochs=2, batch_size=32, lr=0.01))
+    alone = rlap.repair(model, given, recipe=SHORT, trainings=1)
+    assert alone.stand_in and "on a stand-in that has not seen them" in str(alone)
+    found = rlap.repair(model, given, holdout=held, recipe=SHORT, trainings=1)
+    assert not found.stand_in and "stand-in" not in str(found)
+    assert "as its label is" in str(found)
+
+
+def test_a_network_that_answers_in_its_own_way_is_pruned_as_well():
+    class Own(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.net = mlp()
+
+        def forward(self, x):
+            return {"scores": self.net(x)}
+
+    given, held, _ = cases("asymmetric", 0.45, 900)
+    model = Own()
+    rlap.train(model.net, given, rlap.Recipe(epochs=2, batch_size=32, lr=0.01))
+    found = rlap.repair(
+        model, given, holdout=held, recipe=SHORT, output=lambda o: o["scores"]
+    )
+    assert PRUNED in {each.name for each in found.tried}
+    assert type(found.model) is Own
+    shop = Workshop(SHORT, 0)
+    line = Logits(nn.Sequential(nn.Flatten(), nn.Linear(6, 3)))
+    with pytest.raises(Unsuited, match="no layer before the last"):
+        shop.prune(line, given, "loss")
+
+
 def test_a_budget_that_is_spent_ends_the_trials():
     given, held, _ = cases("symmetric", 0.3, 300)
     model = trained(given)
@@ -241,7 +274,7 @@ def test_the_model_comes_back_as_the_class_that_it_is():
     held = (held.inputs.numpy(), held.labels.numpy())
     found = rlap.repair(model, data, holdout=held, recipe=SHORT)
     assert type(found.model) is Answers and found.diagnosis.ids == ids
-    assert any(note.startswith("Not tried: pruned") for note in found.notes)
+    assert PRUNED in {each.name for each in found.tried}
     assert accuracy(found.model.net, test) >= accuracy(model.net, test)
 
 
