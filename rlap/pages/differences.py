@@ -65,7 +65,8 @@ def would_take(book: Book, d: Difference) -> str:
     ]  # fmt: skip
     minutes = max(1, round(MIN_SEEDS * median(like) / 60)) if like else 0
     cost = f", about {counted(minutes, 'minute')}" if like else ""
-    return f"{MIN_SEEDS} runs{cost}: {' or '.join(names[:2])}"
+    told = " or ".join(tag("code", name) for name in names[:2])
+    return joined(f"{MIN_SEEDS} runs{cost}: ", Html(told))
 
 
 def how(d: Difference) -> Html:

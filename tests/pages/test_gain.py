@@ -138,7 +138,7 @@ def test_a_line_of_the_register_has_all_arms_of_its_runs(tmp_path):
     assert 13 not in frame.index  # no run of it: among those that were not run
     idle = asked.ask("table", "not run", book).frame.set_index("no.")
     assert 15 not in idle.index and idle.loc[13, "why"] == "no run yet"
-    assert idle.loc[13, "would take"].startswith("3 runs, about 1 minute: released+")
+    assert idle.loc[13, "would take"].startswith("3 runs, about 1 minute: <code>rel")
     assert idle.loc[43, "why"].startswith("the notebook stops with an error")
     assert idle.loc[43, "would take"] == ""
 
