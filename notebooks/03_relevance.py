@@ -15,9 +15,9 @@
 # %% [markdown]
 # # Forgetting a class by relevance
 #
-# Choose a class and watch it being forgotten by LRA-NPP, and by rivals. What the recorded
-# runs of the small network say ({doc}`/forgetting`): LRA-NPP forgets as much as its authors
-# print, {ledger}`forgets verdict: npp-forgets`. It keeps the other classes,
+# Choose a class and watch it being forgotten by LRA-NPP, and by rivals. The recorded runs of
+# the small network judge three claims ({doc}`/forgetting`). LRA-NPP forgets as much as its
+# authors print: {ledger}`forgets verdict: npp-forgets`. It keeps the other classes:
 # {ledger}`forgets verdict: npp-keeps`. It is more selective than a mask, which only forbids
 # the answer: {ledger}`forgets verdict: npp-mask`.
 #
