@@ -19,6 +19,7 @@ import re
 import subprocess
 import sys
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 
 import torch
@@ -99,14 +100,20 @@ def title(name: str) -> str:
     return lines[0].strip('"').rstrip(".")
 
 
-def about() -> str:
-    """Machine, versions, commit and load."""
+@cache
+def commit() -> str:
+    """What was measured; asked once, for the numbers that are kept change the tree."""
     git = ["git", "-C", str(FOLDER), "describe", "--always", "--dirty", "--abbrev=10"]
     told = subprocess.run(git, capture_output=True, text=True).stdout.strip()
+    return told or "unknown"
+
+
+def about() -> str:
+    """Machine, versions, commit and load."""
     load = f"{os.getloadavg()[0]:.1f}" if hasattr(os, "getloadavg") else "unknown"
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else "no GPU"
     return (
-        f"Measured {datetime.now(UTC):%Y-%m-%d} at commit {told or 'unknown'}: "
+        f"Measured {datetime.now(UTC):%Y-%m-%d} at commit {commit()}: "
         f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, "
         f"{device}, torch {torch.__version__}, load before it {load}.\n"
     )

@@ -1,6 +1,6 @@
 """Time each stage against its straightforward version, in one run.
 
-    python benchmarks/stages.py [--images 12500] [--repeats 3]
+    python benchmarks/stages.py [--images 12500] [--repeats 3] [--device cpu]
 
 Ours and the straightforward version take turns, and the table gives the median of each
 and of their ratio pair by pair, so that a drift of the machine's speed cancels. The
@@ -33,14 +33,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--images", type=int, default=12_500)
     parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--device", type=torch.device, default="cpu")
     options = parser.parse_args()
     split = images(options.images)
-    net = build("small", CLASSES, seed=0, whiten=split.inputs)
+    net = build("small", CLASSES, seed=0, whiten=split.inputs).to(options.device)
     rlap.train(net, split, rlap.Recipe(epochs=1, augment="crop+flip"))
-    threads = counted(torch.get_num_threads(), "thread")
-    print(f"{len(split):,} images, small net, {threads}, "
+    where = counted(torch.get_num_threads(), "thread")
+    if options.device.type == "cuda":
+        where = torch.cuda.get_device_name(options.device)
+    print(f"{len(split):,} images, small net, {where}, "
           f"torch {torch.__version__}, medians of {options.repeats}\n")  # fmt: skip
     print(f"{'stage':<44}{'ours':>9}{'plain':>9}{'ratio':>8}")
+    split = split.to(options.device)
     for bench in (attribution_head, attribution_pass, head_finetuning, training):
         bench(net, split, options.repeats)
     pipeline(net, split, options.repeats)
@@ -119,8 +123,8 @@ class OneByOne(Dataset):
     """Images augmented one at a time, as most training code does."""
 
     def __init__(self, split: Split) -> None:
-        self.padded = F.pad(split.inputs, (2, 2, 2, 2), mode="reflect")
-        self.labels = split.labels
+        self.padded = F.pad(split.inputs.cpu(), (2, 2, 2, 2), mode="reflect")
+        self.labels = split.labels.cpu()
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -144,8 +148,9 @@ def training(net: nn.Module, split: Split, repeats: int) -> None:
     def plain() -> None:
         model = copy.deepcopy(net).train()
         optimizer = torch.optim.SGD(model.parameters(), 0.01, 0.9, weight_decay=5e-4)
+        device = split.inputs.device
         for x, y in loader:
-            loss = F.cross_entropy(model(x), y)
+            loss = F.cross_entropy(model(x.to(device)), y.to(device))
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()

@@ -8,6 +8,7 @@ Nor may it be worse than the best so far by the labels as they are.
 
 from __future__ import annotations
 
+import math
 import time
 from dataclasses import dataclass, replace
 from typing import NamedTuple
@@ -16,8 +17,16 @@ import torch
 from torch import Tensor, nn
 
 from rlap.data.base import Split, stratified_indices
-from rlap.repair.candidates import AS_IT_CAME, FRESH, Candidate, Unsuited, Workshop
-from rlap.repair.diagnosis import MEMORISED, Diagnosis, Findings, findings
+from rlap.repair.candidates import (
+    AS_IT_CAME,
+    FRESH,
+    ON,
+    Candidate,
+    Unsuited,
+    Workshop,
+    seen_again,
+)
+from rlap.repair.diagnosis import ENOUGH, MEMORISED, Diagnosis, Findings, findings
 from rlap.repair.retraining import fresh
 from rlap.repair.samples import Logits, Samples
 from rlap.repair.scores import look
@@ -26,7 +35,6 @@ from rlap.training.loop import History, TrainingDiverged
 from rlap.training.recipe import Recipe
 
 BETTER = 1.0  # standard errors by which a repair must be better than what there was
-ENOUGH = 30  # samples of the slice that can be trusted, at the least
 HELD_OUT = 0.15  # of the data, for a stand-in, where there is no slice
 ROUNDS = 3  # of training, each towards what the network that the last made sees
 
@@ -80,9 +88,15 @@ class Bench:
     """Where repairs are tried and judged; ``tried`` says how they did."""
 
     def __init__(
-        self, recipe: Recipe, budget: float | None, seed: int, began: float
+        self,
+        recipe: Recipe,
+        budget: float | None,
+        seed: int,
+        began: float,
+        trainings: int | None = None,
     ) -> None:
         self.recipe, self.budget, self.seed, self.began = recipe, budget, seed, began
+        self.left = math.inf if trainings is None else trainings
         self.tried: list[Tried] = []
         self.notes: list[str] = []
         self.shop = Workshop(recipe, seed)
@@ -106,18 +120,29 @@ class Bench:
         self.shop.held = held
         for candidate in self.shop.candidates(found, network, given):
             self.attempt(now, candidate)
-        for rounds in range(2, ROUNDS + 1):
-            more = self.shop.once_more(now.best.chosen, now.best.network, found, given)
-            if more is None or not self.attempt(now, more, rounds):
+        for rounds in range(2, ROUNDS + 2):
+            seen = told_again(now.best, given, found.mirrored)
+            if seen is None:
+                break
+            now.best = seen
+            if rounds > ROUNDS:
+                break
+            if not self.attempt(now, self.once_more(seen, given, found), rounds):
                 break
         return now.best
+
+    def once_more(self, best: Outcome, given: Split, found: Findings) -> Candidate:
+        """What made ``best``, done to it once more."""
+        about = best.network, best.diagnosis
+        return self.shop.once_more(best.chosen, *about, given, found.mirrored)
 
     def attempt(self, now: Standing, candidate: Candidate, rounds: int = 1) -> bool:
         """Try a repair; whether it is the best so far."""
         name = candidate.name
-        if self.out_of_time():
+        if self.out_of_time() or (candidate.trains and self.left < 1):
             self.notes.append(f"Out of budget before: {told(name, rounds)}.")
             return False
+        self.left -= candidate.trains
         began = time.perf_counter()
         try:
             made = candidate.make()
@@ -129,14 +154,17 @@ class Bench:
         if made is None:
             self.tried.append(Tried(told(name, rounds), spent, None, None))
             return False
-        return self.enter(now, Outcome(*made, now.found.diagnosis, name, rounds), spent)
+        return self.enter(now, Outcome(*made, now.best.diagnosis, name, rounds), spent)
 
     def enter(self, now: Standing, new: Outcome, seconds: float) -> bool:
         """Judge a repair; whether it is the best so far."""
         hits = correct(new.network, now.held)
         score = self.judge(told(new.chosen, new.rounds), seconds, hits, now)
-        # by the labels as they are, too: the trust in them comes from the repair itself
-        if score <= now.score or hits.mean() < now.hits.mean():
+        # by the labels as they are, too: trust in them comes from the repair itself;
+        # whatever that says, no repair stays that is below training on by them
+        by_labels = hits.mean() - now.hits.mean()
+        control = new.chosen == ON and score >= 0 and by_labels > 0
+        if not control and (score <= now.score or by_labels < 0):
             return False
         now.best, now.score, now.hits = new, score, hits
         return True
@@ -158,7 +186,8 @@ class Bench:
         stand_in = made[0]
         best = self.repair(stand_in, rest, held)
         about = findings(network, Samples(data), None, self.recipe, self.seed)
-        if seen.accuracy - accuracy(stand_in, held) > MEMORISED:
+        lost = seen.accuracy - accuracy(stand_in, held)
+        if lost > MEMORISED and len(held) >= ENOUGH:
             # its scores are worthless, and the slice, which it knows, cannot judge it
             about = findings(stand_in, Samples(data), None, self.recipe, self.seed)
             diagnosis = replace(about.diagnosis, memorised=True)
@@ -167,7 +196,8 @@ class Bench:
                 "nothing shows that another is better: it is returned as it came."
             )
             return Outcome(network, None, diagnosis, AS_IT_CAME)
-        about.diagnosis = replace(about.diagnosis, memorised=False)
+        known = False if len(held) >= ENOUGH else None
+        about.diagnosis = replace(about.diagnosis, memorised=known)
         return self.done_again(best, about, network, data)
 
     def done_again(
@@ -180,7 +210,8 @@ class Bench:
         outcome = as_it_came
         for rounds in range(1, best.rounds + 1):
             if rounds > 1:
-                todo = self.shop.once_more(best.chosen, outcome.network, about, data)
+                outcome = told_again(outcome, data, about.mirrored) or outcome
+                todo = self.once_more(outcome, data, about)
             try:
                 made = todo.make() if todo is not None else None
             except Unsuited as error:  # the stand-in's part of the data allowed it
@@ -188,8 +219,8 @@ class Bench:
                 break
             if made is None:
                 break
-            outcome = Outcome(*made, about.diagnosis, best.chosen, rounds)
-        return outcome
+            outcome = Outcome(*made, outcome.diagnosis, best.chosen, rounds)
+        return told_again(outcome, data, about.mirrored) or outcome
 
     def judge(self, name: str, seconds: float, new: Tensor, now: Standing) -> float:
         """Note how a network did that is right on ``new`` (M,) of the slice; its score,
@@ -204,6 +235,13 @@ class Bench:
         """Whether another training would probably end after the budget."""
         spent = time.perf_counter() - self.began
         return self.budget is not None and spent + self.longest > self.budget
+
+
+def told_again(best: Outcome, given: Split, mirrored: bool) -> Outcome | None:
+    """The same, its labels told by the network that it ended with; None where there is
+    nothing of that kind to tell."""
+    about = seen_again(best.chosen, best.network, best.diagnosis, given, mirrored)
+    return None if about is None else best._replace(diagnosis=about)
 
 
 def told(name: str, rounds: int) -> str:

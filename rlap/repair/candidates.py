@@ -17,10 +17,12 @@ from rlap.data.base import Split
 from rlap.network.copying import copy_of
 from rlap.network.layers import PROJECTABLE, reading
 from rlap.network.watching import watching
-from rlap.repair.diagnosis import Diagnosis, Findings, findings
+from rlap.repair.diagnosis import Diagnosis, Findings
+from rlap.repair.posterior import bayes, posterior
 from rlap.repair.projection import Directions, input_moments, kept
 from rlap.repair.retraining import augmented, fresh
 from rlap.repair.samples import Logits, Samples
+from rlap.repair.scores import look
 from rlap.training.inference import accuracy, predict
 from rlap.training.loop import History, TrainingDiverged, train
 from rlap.training.recipe import Recipe
@@ -36,6 +38,7 @@ AGAIN = "retrained towards the posterior of the true class"
 FRESH_POSTERIOR = "retrained, then on towards the posterior of the true class"
 PROJECTED = "projected onto what samples of small loss use (SAP)"
 PRUNED = "pruned and its head fine-tuned (RLAP)"
+TOWARDS_TRUE = (POSTERIOR, KEPT, AGAIN, FRESH_POSTERIOR)
 PLAIN = (AS_IT_CAME, ON, FRESH)  # without targets
 TRUSTED = 1000  # samples of small loss, SAP's
 ALPHAS = (1e4, 3e4, 1e5, 3e5, 1e6)  # the range of SAP's authors
@@ -50,10 +53,11 @@ class Unsuited(Exception):
 
 class Candidate(NamedTuple):
     """A repair worth a try; ``make()`` is None where its training diverged, and raises
-    ``Unsuited``."""
+    ``Unsuited``. ``trains``: whether it takes a whole training."""
 
     name: str
     make: Callable[[], Made | None]
+    trains: bool = True
 
 
 class Workshop:
@@ -85,40 +89,37 @@ class Workshop:
         def going_on() -> Logits:
             return copy_of(network)
 
-        yield training(ON, going_on, plain)  # what the others have to beat
         if found.scorer is None:
             yield training(AGAIN, lambda: fresh(network, self.seed), soft)
         elif about.memorised:
             yield training(FRESH_POSTERIOR, lambda: copy_of(found.scorer), soft)
         elif about.labels_wrong:
             yield training(POSTERIOR, going_on, soft)
-            if (few := probably_right(given, about)) is not None:
-                yield training(KEPT, going_on, few)
-        if about.inputs_bad and not about.labels_wrong:
+        elif about.inputs_bad:
             yield training(DROPPED, going_on, soft)
+        yield training(ON, going_on, plain)  # what the others have to beat
+        few = probably_right(given, about)
+        if found.scorer is network and about.labels_wrong and few is not None:
+            yield training(KEPT, going_on, few)
         if about.inputs_bad:
             yield training(RETRAINED, lambda: fresh(network, self.seed), soft)
         if found.scorer is network and (about.labels_wrong or about.inputs_bad):
-            yield Candidate(PROJECTED, lambda: self.project(network, given))
+            yield Candidate(PROJECTED, lambda: self.project(network, given), False)
             rule = "loss" if about.labels_wrong else "gmm"
-            yield Candidate(PRUNED, lambda: self.prune(network, given, rule))
+            yield Candidate(PRUNED, lambda: self.prune(network, given, rule), False)
 
     def once_more(
-        self, chosen: str, network: Logits, found: Findings, given: Split
-    ) -> Candidate | None:
+        self,
+        chosen: str,
+        network: Logits,
+        about: Diagnosis,
+        given: Split,
+        mirrored: bool,
+    ) -> Candidate:
         """Training on from where a repair of labels ended, towards the posterior that
-        the better ``network`` sees; None after any other."""
-        if chosen in PLAIN or not found.diagnosis.labels_wrong:
-            return None
-        about = findings(network, Samples(given), None, self.recipe, self.seed)
-        if not about.diagnosis.labels_wrong:
-            return None
-        # bad inputs stay what they were: a network that never saw them knows nothing
-        seen = replace(about.diagnosis, bad_input=found.diagnosis.bad_input)
-        split = softened(given, seen)
-        return Candidate(
-            chosen, lambda: self.train(copy_of(network), split, found.mirrored)
-        )
+        the better ``network`` sees: the targets of ``about``, see ``seen_again``."""
+        split = softened(given, about)
+        return Candidate(chosen, lambda: self.train(copy_of(network), split, mirrored))
 
     def train(self, start: Logits, split: Split, mirrored: bool) -> Made | None:
         """``start``, trained on ``split``; None where it diverged."""
@@ -150,18 +151,39 @@ class Workshop:
         return kept(network, found, alpha=self.strength), None
 
     def prune(self, network: Logits, given: Split, rule: str) -> Made:
-        """The paper's method at the layer before the last; it takes logits alone."""
+        """The paper's method at the layer before the last."""
         layer = before_last(network, given.inputs[:1])
+        if layer is None:
+            raise Unsuited("there is no layer before the last to prune")
+        # the network itself, where it returns logits: its head can be trained alone
+        bare = network.output is None and returns_tensor(network, given.inputs[:1])
+        told = {"rule": rule, "scope": "head", "seed": self.seed}
+        told["layer"] = layer.removeprefix("network.") if bare else layer
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # whatever the groups are, it is tried
-                found = robustify(
-                    network.network, given, layer=layer or "none", rule=rule,
-                    scope="head", seed=self.seed,
-                )  # fmt: skip
+                found = robustify(network.network if bare else network, given, **told)
         except (KeyError, TypeError, ValueError, TrainingDiverged) as error:
             raise Unsuited(str(error)) from error
-        return Logits(found.model, network.output), found.histories["finetune"]
+        new = Logits(found.model) if bare else found.model
+        return new, found.histories["finetune"]
+
+
+def seen_again(
+    chosen: str, network: Logits, about: Diagnosis, given: Split, mirrored: bool
+) -> Diagnosis | None:
+    """The diagnosis with the labels as the repaired ``network`` sees them; None where
+    none is wrong or the repair was none of labels.
+
+    How labels were drawn and which inputs are bad stays as it was found: a network that
+    was trained towards the true classes has nothing of its own to say of that.
+    """
+    if chosen in PLAIN or not about.labels_wrong:
+        return None
+    p = look(network, Samples(given), mirrored).probabilities
+    # what was trained towards the true class predicts that, and not the given label
+    by = bayes if chosen in TOWARDS_TRUE else posterior
+    return about.with_targets(by(p, about.transition, about.labels))
 
 
 def softened(given: Split, about: Diagnosis) -> Split:
@@ -192,9 +214,16 @@ def check_widths(network: nn.Module) -> None:
 
 
 @torch.no_grad()
+def returns_tensor(network: Logits, example: torch.Tensor) -> bool:
+    """Whether the caller's own network returns a tensor."""
+    with reading(network, example) as batches:
+        return isinstance(network.network(next(batches)), torch.Tensor)
+
+
+@torch.no_grad()
 def before_last(network: nn.Module, example: torch.Tensor) -> str | None:
-    """Name, within the caller's own network, of the Linear layer or convolution that
-    runs last but one; None where there are not two."""
+    """Name of the Linear layer or convolution that runs last but one; None where there
+    are not two."""
     layers = (nn.Linear, _ConvNd)
     names = [n for n, m in network.named_modules() if isinstance(m, layers)]
     ran: list[str] = []
@@ -203,4 +232,4 @@ def before_last(network: nn.Module, example: torch.Tensor) -> str | None:
         watching(network, names, lambda call: ran.append(call.name)),
     ):
         network(next(batches))
-    return ran[-2].removeprefix("network.") if len(ran) > 1 else None
+    return ran[-2] if len(ran) > 1 else None

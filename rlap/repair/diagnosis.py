@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -10,7 +11,14 @@ import torch
 from torch import Tensor, nn
 
 from rlap.checks import check_gradients, check_model, check_seed, check_two_classes
-from rlap.repair.posterior import anchors, posterior, transition
+from rlap.repair.posterior import (
+    MISLABELLED,
+    SURELY,
+    anchors,
+    confident_joint,
+    posterior,
+    transition,
+)
 from rlap.repair.retraining import RECIPE, cross_fitted, fresh_scorer
 from rlap.repair.samples import Logits, Samples
 from rlap.repair.scores import Seen, bad_inputs, look, out_of_fold
@@ -20,11 +28,14 @@ if TYPE_CHECKING:
     import pandas as pd
 
 MEMORISED = 0.25  # of accuracy, that is lost from the data to a held-out slice
+ENOUGH = 30  # samples of a slice that tell whether labels were memorised
+SHARED = 0.1  # of the slice that may be among the data unsaid
 FEWEST = 100  # samples, and
 FEWEST_OF_CLASS = 20  # of the median class, below which nothing is said
 PLENTY_OF_CLASS = 500  # the same, where the surest samples have often other labels:
 IGNORANT = 0.25  # share of those that do,
 RISING = 0.1  # and by how much larger it is among all samples
+NONE_SEEN = 3.0  # of n: the share that n samples without one still allow, by 95 %
 NAMED = 0.1  # share beyond its own bad labels that a class may lose unnamed
 
 
@@ -43,7 +54,7 @@ class Rate(NamedTuple):
         return f"{self.value:.1%} ({self.low:.1%} to {self.high:.1%})"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Diagnosis:
     """What ``diagnose`` found about N samples of C classes.
 
@@ -57,8 +68,11 @@ class Diagnosis:
         label_rate, input_rate: share of wrong labels, of bad inputs; with intervals.
         transition: (C, C), P(given label | true class).
         statistic: of the inputs, by which bad ones are told; None where there are none.
-        memorised: whether the network has learnt its labels by heart; None: unknown.
-        told: whether there are samples enough to say anything about the labels.
+        memorised: whether the network has learnt labels by heart; None: unknown.
+        accuracy, held_accuracy: share of the labels, as given, that it predicts, of the
+            data and of ``holdout`` (None without).
+        told: whether there are samples enough, and the network knows enough, to say
+            anything about the labels.
         notes: what else there is to know, such as classes that would be thrown out.
 
     >>> found = rlap.diagnose(model, data)
@@ -78,6 +92,8 @@ class Diagnosis:
     transition: Tensor
     statistic: str | None = None
     memorised: bool | None = None
+    accuracy: float = math.nan
+    held_accuracy: float | None = None
     told: bool = True
     notes: list[str] = field(default_factory=list)
 
@@ -98,6 +114,18 @@ class Diagnosis:
         wrong, bad = self.wrong_label[unsure], self.bad_input[unsure]
         return unsure[torch.maximum(wrong, bad).argsort(descending=True, stable=True)]
 
+    def with_targets(self, targets: Tensor) -> Diagnosis:
+        """The same with other probabilities (N, C) of each class to be the true one;
+        rates and ``transition`` stay."""
+        wrong = 1 - targets.gather(1, self.labels[:, None]).squeeze(1)
+        sure, suggested = targets.max(1)
+        counts = self.labels.bincount(minlength=targets.shape[1])
+        return replace(
+            self, targets=targets, wrong_label=wrong, suggested=suggested, sure=sure,
+            notes=_notes(self.labels, wrong, self.bad_input, counts)
+            + [note for note in self.notes if not note.startswith("Class ")],
+        )  # fmt: skip
+
     def to_frame(self) -> pd.DataFrame:
         """One row a sample, the likeliest bad ones first (needs pandas)."""
         import pandas as pd
@@ -113,24 +141,36 @@ class Diagnosis:
             labels = f"{len(self.labels)} samples, as well as this network tells them "
             labels += "apart, are too little to tell whether labels are wrong."
         elif self.labels_wrong:
-            classes = int((self.transition.diagonal() < 1).sum())
+            there = self.labels.unique()
+            classes = int((self.transition.diagonal()[there] < 1).sum())
             labels = f"{self.label_rate} of the labels are wrong, in {classes} of "
-            labels += f"{len(self.transition)} classes."
+            labels += f"{len(there)} classes."
         else:
-            labels = "No sign of wrong labels."
+            labels = (
+                f"No sign of wrong labels; {self.label_rate.high:.1%} may not show."
+            )
         inputs = "No sign of bad inputs."
         if self.inputs_bad:
             inputs = f"{self.input_rate} of the inputs are bad: {self.statistic}."
         network = {
-            None: "Whether the network has memorised its labels cannot be told without "
-            "holdout=.",
-            True: "The network has memorised its labels: a fresh one gave the scores.",
-            False: "The network has not memorised its labels.",
+            None: "Labels that it has learnt by heart cannot be told from right ones "
+            "without a holdout= of 30 samples or more.",
+            True: "It has learnt labels by heart: a fresh one gave the scores.",
+            False: "It has not learnt them by heart.",
         }[self.memorised]
+        seen = f"The network predicts {self.accuracy:.1%} of the labels as given"
+        if self.held_accuracy is not None:
+            seen += f", and {self.held_accuracy:.1%} of the held-out ones"
+        network = f"{seen}. {network}"
         return "\n".join([f"{labels} {inputs} {network}", *self.notes])
 
     def __str__(self) -> str:
         return self.report()
+
+    def __repr__(self) -> str:
+        return (
+            f"<Diagnosis of {len(self.labels)} samples: {self.label_rate} wrong labels>"
+        )
 
 
 @dataclass
@@ -181,7 +221,7 @@ def diagnose(
     network = Logits(check_model(model), output)
     check_recipe(recipe)
     samples = Samples(data, prepare)
-    held = None if holdout is None else Samples(holdout, prepare)
+    held = None if holdout is None else Samples(holdout, prepare, "holdout")
     return findings(
         network, samples, held, recipe or RECIPE, check_seed(seed)
     ).diagnosis
@@ -195,22 +235,70 @@ def findings(
     seen = look(network, samples)
     check_two_classes(seen.labels)
     slice_ = None if held is None else look(network, held, seen.mirrored)
-    memorised = None
     if slice_ is not None:
-        memorised = seen.accuracy - slice_.accuracy > MEMORISED
-    scorer, honest = network, False
-    if memorised:
+        check_slice(seen, slice_)
+    about = {"accuracy": seen.accuracy, "memorised": None, "held_accuracy": None}
+    scorer, found, trust, notes = network, None, None, []
+    if slice_ is not None:
+        about["held_accuracy"] = slice_.accuracy
+        notes = shared(seen, slice_)
+    if slice_ is not None and len(slice_.labels) >= ENOUGH:
+        lost = seen.accuracy - slice_.accuracy > MEMORISED
+        if not lost:
+            found, trust = _judge(seen, slice_, seed)
+        about["memorised"] = lost or hidden(found, slice_, trust)
+    if about["memorised"]:
         scorer = fresh_scorer(network, samples, recipe, seen.mirrored, seed)
         seen = look(scorer, samples, seen.mirrored)
         slice_ = look(scorer, held, seen.mirrored)
         honest = seen.accuracy - slice_.accuracy > MEMORISED
-    if honest:  # the fresh one has learnt them by heart as well
-        parts = (samples.read()[0], held.read()[0], recipe, seen.mirrored, seed)
-        seen.probabilities, slice_.probabilities = cross_fitted(network, *parts)
-        scorer = None
-    found, trust = _judge(seen, slice_, seed, honest)
-    found = replace(found, memorised=memorised)
+        if not honest:
+            found, trust = _judge(seen, slice_, seed)
+            honest = hidden(found, slice_, trust)
+        if honest:  # the fresh one has learnt them by heart as well
+            parts = (samples.read()[0], held.read()[0], recipe, seen.mirrored, seed)
+            seen.probabilities, slice_.probabilities = cross_fitted(network, *parts)
+            scorer = None
+            found, trust = _judge(seen, slice_, seed, honest=True)
+    elif found is None:
+        found, trust = _judge(seen, slice_, seed)
+    found = replace(found, notes=found.notes + notes, **about)
     return Findings(found, scorer, trust, seen.mirrored)
+
+
+def check_slice(seen: Seen, slice_: Seen) -> None:
+    """Raise ``ValueError`` where the held-out slice has classes that the data lack."""
+    new = sorted(set(slice_.labels.tolist()) - set(seen.labels.tolist()))
+    if new:
+        raise ValueError(
+            f"holdout has samples of class {', '.join(map(str, new))}, of which the "
+            "data have none: it must be of the same kind"
+        )
+
+
+def shared(seen: Seen, slice_: Seen) -> list[str]:
+    """A note where held-out samples are among the data: by the statistics of their
+    inputs, which others would have to share to the last bit."""
+    known = set(map(tuple, seen.statistics.tolist()))
+    common = sum(tuple(row) in known for row in slice_.statistics.tolist())
+    if common <= SHARED * len(slice_.labels):
+        return []
+    return [
+        f"{common} of the {len(slice_.labels)} held-out samples are among the data: "
+        "they flatter a network that was trained on them."
+    ]
+
+
+def hidden(found: Diagnosis, slice_: Seen, trust: Tensor) -> bool:
+    """Whether the held-out slice, which nothing was trained on, surely has more wrong
+    labels at its anchors than the data are said to have at most: labels that were
+    learnt by heart look right."""
+    good = trust > 0  # without bad inputs
+    wrong, sizes = anchors(slice_.probabilities[good], slice_.labels[good])
+    n = max(1.0, float(sizes.sum()))
+    rate = float(wrong.sum()) / n
+    least = rate - SURELY * (rate * (1 - rate) / n) ** 0.5
+    return found.told and least > found.label_rate.high + MISLABELLED
 
 
 def _judge(
@@ -240,19 +328,20 @@ def _judge(
     if told:
         matrices = transition(unseen[keep], given[keep])
         told = told and not ignorant(unseen[keep], given[keep])
-    if not told:
-        matrices = [torch.eye(classes, device="cpu")] * 3
+    if not told or at_chance(unseen[keep], given[keep]):
+        told, matrices = False, [torch.eye(classes, device="cpu")] * 3
     matrix = matrices[0]
     targets = posterior(both, matrix, given)
     wrong = 1 - targets.gather(1, given[:, None]).squeeze(1)
     sure, suggested = targets.max(1)
+    rate = _rate(wrong[keep], *(_joint_rate(m, targets[keep]) for m in matrices))
     if torch.equal(matrix, torch.eye(classes, device="cpu")):
         sure = both.gather(1, given[:, None]).squeeze(1)  # how well the label fits
+        rate = Rate(0.0, 0.0, unshown(unseen[keep], given[keep]) if told else 1.0)
     found = Diagnosis(
         seen.ids, given, wrong, suggested, sure, targets, bad.probability,
-        _rate(wrong[keep], *(_joint_rate(m, targets[keep]) for m in matrices)),
-        _rate(bad.probability), matrix, bad.statistic, None, bool(told),
-        _notes(given, wrong, bad.probability, counts),
+        rate, _rate(bad.probability), matrix, bad.statistic, told=bool(told),
+        notes=_notes(given, wrong, bad.probability, counts),
     )  # fmt: skip
     if held is None:
         return found, None
@@ -285,6 +374,31 @@ def ignorant(p: Tensor, given: Tensor) -> bool:
     counts = given.bincount()
     few = counts[counts > 0].float().median() < PLENTY_OF_CLASS
     return bool(few and surest > IGNORANT and rise > RISING)
+
+
+def at_chance(p: Tensor, given: Tensor) -> bool:
+    """Whether p (N, C), predictions for samples not trained on, know no more of the
+    labels given (N,) than nothing: the mean over classes of the share that is right is
+    not surely above one class in so many."""
+    hits = (p.argmax(1) == given).double()
+    counts = given.bincount()
+    classes = counts.nonzero().flatten()
+    shares = given.bincount(hits)[classes] / counts[classes]
+    error = (shares * (1 - shares) / counts[classes]).sum().sqrt() / len(classes)
+    return float(shares.mean() - SURELY * error) <= 1 / len(classes)
+
+
+def unshown(p: Tensor, given: Tensor) -> float:
+    """A share of wrong labels that may be there although no class seems mislabelled:
+    the middle of what anchors and the confident joint count, and two standard errors.
+    What they count may all be mistakes of the network."""
+    (wrong, sizes), joint = anchors(p, given), confident_joint(p, given)
+    counted = (wrong.sum() / sizes.sum().clamp(min=1)).item()
+    total = joint.sum().clamp(min=1)
+    mistaken = 1 - (joint.diagonal().sum() / total).item()
+    value, n = (counted + max(counted, mistaken)) / 2, max(1.0, float(sizes.sum()))
+    error = 2 * (value * (1 - value) / n) ** 0.5
+    return min(1.0, max(value + error, NONE_SEEN / n))
 
 
 def _joint_rate(matrix: Tensor, targets: Tensor) -> float:

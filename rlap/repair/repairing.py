@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from rlap.checks import check_model, check_positive, check_seed
+from rlap.checks import check_count, check_model, check_positive, check_seed
 from rlap.repair.bench import AS_IT_CAME, Bench, Tried, told
 from rlap.repair.diagnosis import Diagnosis
 from rlap.repair.retraining import RECIPE
@@ -31,6 +31,8 @@ class Repair:
         chosen: the name of the one that ``model`` is.
         seconds: of everything.
         notes: what else there is to know.
+        stand_in: whether all that was tried was tried on a network trained for it,
+            because no ``holdout`` was given.
 
     >>> found = rlap.repair(model, data, recipe=short)
     >>> found.tried[0].name, found.chosen in {each.name for each in found.tried}
@@ -44,10 +46,17 @@ class Repair:
     chosen: str
     seconds: float
     notes: list[str] = field(default_factory=list)
+    stand_in: bool = False
 
     def report(self) -> str:
         """The diagnosis, what was tried, a line each, and what was chosen."""
-        lines = [self.diagnosis.report(), "", "Tried:"]
+        whose = " on a stand-in that has not seen them" if self.stand_in else ""
+        lines = [
+            self.diagnosis.report(),
+            "",
+            f"Tried{whose}, judged by held-out samples, each as far as its label is",
+            "trusted (z: standard errors above the network as it came; one is needed):",
+        ]
         lines += [f"  {each}" for each in self.tried]
         lines += [f"Chosen: {self.chosen} ({self.seconds:.0f} s in all)."]
         return "\n".join(lines + self.notes)
@@ -62,6 +71,7 @@ def repair(
     *,
     holdout: Any = None,
     budget: float | None = None,
+    trainings: int | None = None,
     recipe: Recipe | None = None,
     prepare: Callable[[Tensor], Tensor] | None = None,
     output: Callable[[Any], Tensor] | None = None,
@@ -81,7 +91,10 @@ def repair(
             noisy as the rest is enough. Without it a part of ``data`` is held out, and
             a stand-in, trained without that part, shows which repair helps; one more
             training is the cost.
-        budget: seconds; a repair that would probably end later is not begun.
+        budget: seconds; a repair that would probably end later is not begun. What the
+            diagnosis takes, and a stand-in's training, is spent in any case.
+        trainings: how many repairs that take a whole training are tried at most; the
+            likeliest is the first. A diagnosis that needs a training has its own.
         recipe: one training, best the one that made the model; by default ten epochs
             of Adam with a one-cycle learning rate. Images are cropped and flipped where
             the recipe does not augment and mirror images are as well recognised.
@@ -98,12 +111,16 @@ def repair(
     check_recipe(recipe)
     if budget is not None:
         check_positive(budget, "budget")
+    if trainings is not None:
+        check_count(trainings, "trainings")
     given, ids = Samples(data, prepare).read()
-    bench = Bench(recipe or RECIPE, budget, check_seed(seed), began)
+    bench = Bench(recipe or RECIPE, budget, check_seed(seed), began, trainings)
     if holdout is None:
         best = bench.by_stand_in(network, given)
     else:
-        best = bench.repair(network, given, Samples(holdout, prepare).read()[0])
+        best = bench.repair(
+            network, given, Samples(holdout, prepare, "holdout").read()[0]
+        )
     return Repair(
         model if best.chosen == AS_IT_CAME else best.network.network,
         best.history,
@@ -112,4 +129,5 @@ def repair(
         told(best.chosen, best.rounds),
         time.perf_counter() - began,
         bench.notes,
+        stand_in=holdout is None,
     )

@@ -19,6 +19,7 @@ from rlap.data.base import Split
 from rlap.network.layers import preserved_random_state
 
 BATCH = 256
+ONE = torch.ones(1, dtype=torch.bool)
 
 
 class Batch(NamedTuple):
@@ -44,9 +45,12 @@ class Samples:
     """
 
     def __init__(
-        self, data: Any, prepare: Callable[[Tensor], Tensor] | None = None
+        self,
+        data: Any,
+        prepare: Callable[[Tensor], Tensor] | None = None,
+        name: str = "data",
     ) -> None:
-        self.prepare = prepare or as_floats
+        self.prepare, self.name = prepare or as_floats, name
         self.data = data
         if isinstance(data, Split):
             self.data = (data.fixed_inputs(), data.labels)
@@ -58,6 +62,8 @@ class Samples:
                 raise ValueError(
                     f"inputs, labels (and ids) differ in length: {lengths}"
                 )
+            if lengths == {0}:
+                raise ValueError("there are no samples")
         elif not isinstance(data, TorchDataset) or not hasattr(data, "__len__"):
             raise TypeError(
                 "the data must be an rlap.Split, a pair (inputs, labels) of tensors or "
@@ -81,13 +87,25 @@ class Samples:
         raw = self._read(rows, size) if self._stored else self._load(rows, size)
         start = 0
         for inputs, labels, ids in raw:
-            inputs = check_inputs(self.prepare(tensor(inputs))).float()
-            labels = check_labels(tensor(labels), len(inputs))
+            inputs, labels = self.prepare(tensor(inputs)), tensor(labels)
             if ids is None:
                 ids = range(start, start + len(labels))
                 ids = ids if rows is None else [int(rows[i]) for i in ids]
+            self.check_finite(inputs, ids)
+            inputs = check_inputs(inputs).float()
+            labels = check_labels(labels, len(inputs))
             start += len(labels)
             yield Batch(inputs, labels, list(ids))
+
+    def check_finite(self, inputs: Tensor, ids: Sequence) -> None:
+        """Raise ``ValueError`` that names a sample with NaN or infinite values."""
+        finite = inputs.flatten(1).isfinite().all(1) if inputs.dim() > 1 else ONE
+        if not finite.all():
+            worst = ids[int(finite.int().argmin())]
+            raise ValueError(
+                f"sample {worst!r} of the {self.name} holds NaN or infinite values: "
+                "leave such samples out, nothing can be learnt from them"
+            )
 
     def _read(self, rows: Sequence[int] | None, size: int) -> Iterator[tuple]:
         for start in range(0, len(self) if rows is None else len(rows), size):
@@ -119,6 +137,11 @@ def tensor(values: Any) -> Tensor:
     if isinstance(values, Tensor):
         return values
     array = np.asarray(values)
+    if array.dtype.kind not in "biuf":
+        raise TypeError(
+            f"values must be numbers, not {array.dtype}: give classes as numbers from "
+            "0, and inputs as arrays of one shape"
+        )
     return torch.from_numpy(array if array.flags.writeable else array.copy())
 
 
@@ -141,7 +164,7 @@ class Logits(nn.Module):
     """A network as one that returns logits (B, C) and nothing else.
 
     ``output`` takes them from what the network returns; by default they are that
-    itself, or what it calls "logits".
+    itself, or what it calls "logits". Raises ``TypeError`` where that is no tensor.
 
     >>> class Wrapped(nn.Linear):
     ...     def forward(self, x):
@@ -154,13 +177,25 @@ class Logits(nn.Module):
         self, network: nn.Module, output: Callable[[Any], Tensor] | None = None
     ) -> None:
         super().__init__()
+        if output is not None and not callable(output):
+            raise TypeError(
+                "output must be a function of what the model returns, for example "
+                f"lambda o: o.scores, not {output!r}"
+            )
         self.network, self.output = network, output
         self.training = network.training
 
     def forward(self, x: Tensor) -> Tensor:
-        returned = self.network(x)
+        returned = found = self.network(x)
         if self.output is not None:
-            return self.output(returned)
-        if isinstance(returned, Mapping):
-            return returned.get("logits", returned)
-        return getattr(returned, "logits", returned)
+            found = self.output(returned)
+        elif isinstance(returned, Mapping):
+            found = returned.get("logits", returned)
+        else:
+            found = getattr(returned, "logits", returned)
+        if not isinstance(found, Tensor):
+            raise TypeError(
+                f"the model returned a {type(returned).__name__}: say how to take the "
+                "logits (B, C) from it, output=lambda o: ..."
+            )
+        return found

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, fx, nn
 
+from rlap.checks import check_logit_values
 from rlap.data.base import Split
 from rlap.network.layers import check_logits, evaluating, placing
 from rlap.network.precision import own_precision
@@ -65,6 +66,8 @@ def look(model: nn.Module, samples: Samples, mirror: bool | None = None) -> Seen
         for inputs, labels, ids in samples.batches():
             place = place or placing(model, inputs[:1])
             logits, features = with_features(model, place(inputs))
+            if not names:
+                check_logit_values(logits)
             project = project if names else projection(features)
             found = {"p": logits.softmax(1), "labels": labels}
             if inputs.dim() == 4 and mirror is not False:
@@ -230,11 +233,7 @@ def out_of_fold(
     n = len(labels)
     generator = torch.Generator().manual_seed(seed)
     fold = torch.randperm(n, generator=generator, device="cpu") % FOLDS
-    # at least 25 steps an epoch, or few samples are hardly trained on
-    size = max(16, min(256, n // 30))
-    recipe = Recipe(
-        epochs=HEAD_EPOCHS, batch_size=size, optimizer="adam", lr=2e-3, weight_decay=0
-    )
+    recipe = head_recipe(n)
     for i in range(FOLDS):
         head = fx.symbolic_trace(fresh_head(features.shape[1], classes, seed + i))
         rows = (fold != i) & keep
@@ -244,6 +243,15 @@ def out_of_fold(
         made.probabilities[fold == i] = predict(head, x).softmax(1)
         made.heads.append(head)
     return made
+
+
+def head_recipe(n: int) -> Recipe:
+    """How a fresh head is trained on ``n`` samples."""
+    # at least 25 steps an epoch, or few samples are hardly trained on
+    size = max(16, min(256, n // 30))
+    return Recipe(
+        epochs=HEAD_EPOCHS, batch_size=size, optimizer="adam", lr=2e-3, weight_decay=0
+    )
 
 
 def fresh_head(d: int, classes: int, seed: int) -> nn.Sequential:

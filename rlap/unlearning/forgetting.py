@@ -19,6 +19,7 @@ from rlap.checks import (
 from rlap.data.base import Split, check_split
 from rlap.network.precision import own_precision
 from rlap.training.recipe import Recipe
+from rlap.unlearning.choosing import Row, Trial, best, both, divided
 from rlap.unlearning.common.begin import begin, last_layer
 from rlap.unlearning.common.splits import (
     ForgettingData,
@@ -33,7 +34,6 @@ from rlap.unlearning.examiner.attacks import loss_attack
 from rlap.unlearning.examiner.probes import probe
 from rlap.unlearning.examiner.relearning import relearn
 from rlap.unlearning.registry import METHODS
-from rlap.unlearning.settings import Row, Trial, best, both, divided
 from rlap.unlearning.tuning import Asked, tried
 
 IMAGES = 36  # of the class, at most, for methods that look at a few (LRA-NPP's authors)
@@ -126,7 +126,7 @@ def forget(
 
     A ``share`` of ``train`` is held out. One half of it chooses: of the settings that
     cost the others no more than ``budget`` (of all, where none does) the one of the
-    largest selectivity, see ``rlap.unlearning.settings``. The other half judges. Where
+    largest selectivity, see ``rlap.unlearning.choosing``. The other half judges. Where
     the method forgot nothing, or cost more than ``budget`` there, a warning says so and
     the caller's model is what one gets back.
 

@@ -1,30 +1,27 @@
-"""Settings of methods: curves on held-out samples, and one rule to choose.
+"""Settings of methods: which are tried, and what each comes to on held-out samples.
 
-The rule is fixed here, before the runs, and the same for all: the largest selectivity
-on held-out samples (what the class loses in accuracy less what the others lose); of
-equals the gentlest, which is why every curve starts there. Test samples play no part.
+A curve is a row a setting, the gentlest first; ``choosing`` takes one of the rows.
 """
 
 from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from itertools import product
 from statistics import fmean
-from typing import Any
 
-import torch
 from torch import Tensor, nn
 
-from rlap.data.base import Split
 from rlap.network.cutting import cache_features
 from rlap.repair.projection import Directions, kept
 from rlap.training.inference import accuracy
 from rlap.training.recipe import Recipe
+from rlap.unlearning.choosing import RANDOM, Row, Trial, both
+from rlap.unlearning.choosing import best as best  # beside the curves, for notebooks
 from rlap.unlearning.common.begin import last_linear
-from rlap.unlearning.common.splits import ForgettingData, Label, is_one_of, labels_of
+from rlap.unlearning.common.splits import ForgettingData
 from rlap.unlearning.common.statistics import ClassStatistics
 from rlap.unlearning.lrp import Relevance
 from rlap.unlearning.methods.lra_layers import (
@@ -66,73 +63,6 @@ SAP_ALPHAS = (1e6, 3e5, 1e5, 3e4, 1e4, 3e3, 1e3, 300.0, 100.0)
 # of OSP: where, what share of the channels, and the least strength; gentlest first
 OSP_FRACTIONS = (0.02, 0.05, 0.1, 0.25, 0.4)
 OSP_FLOORS = (0.5, 0.75, 0.9, 1.0)
-RANDOM = "random"
-
-Row = dict[str, Any]
-
-
-def selectivity(row: Mapping[str, float], start: Mapping[str, float]) -> float:
-    """What the class ("forget") lost less what the others ("retain") lost."""
-    return (start["forget"] - row["forget"]) - (start["retain"] - row["retain"])
-
-
-def best(
-    curve: Sequence[Row], start: Mapping[str, float], samplewise: bool = False
-) -> Row:
-    """The row of the largest selectivity, of equals the first; random units are a
-    control and never chosen. ``start``: the accuracies before forgetting.
-    ``samplewise`` the row whose accuracy on the samples ("forget") is nearest to that
-    on samples never trained on ("retain")."""
-    rows = [row for row in curve if row.get("select") != RANDOM]
-    if samplewise:
-        return min(rows, key=lambda row: round(abs(row["forget"] - row["retain"]), 9))
-    return max(rows, key=lambda row: round(selectivity(row, start), 9))
-
-
-@dataclass(frozen=True)
-class Trial:
-    """What settings are tried on.
-
-    ``data``: what the network was trained on and is finally judged on; ``images``:
-    held-out samples of the class, for a method that wants no training data; ``valid``:
-    the same training data with the rest of what was held out in the place of the test
-    samples.
-    """
-
-    data: ForgettingData
-    images: Split
-    valid: ForgettingData
-
-
-def divided(
-    learned: Split, held: Split, judge: Split, label: Label, images: int
-) -> Trial:
-    """The samples of a trial; its ``images`` are the first of the class in ``held``.
-
-    ``judge`` takes the place of the test samples in ``data``. Raises ``ValueError``
-    where of the class no more than the images are held out.
-    """
-    ours = is_one_of(held.labels, labels_of(label, held.num_classes)).nonzero()[:, 0]
-    if len(ours) <= images:
-        raise ValueError(
-            f"of the class to forget {len(ours)} samples are held out: take fewer "
-            f"than {len(ours)} images"
-        )
-    rest = torch.ones(len(held), dtype=torch.bool, device=held.labels.device)
-    rest[ours[:images]] = False
-    return Trial(
-        ForgettingData.of(learned, judge, label),
-        held.subset(ours[:images]),
-        ForgettingData.of(learned, held.subset(rest), label),
-    )
-
-
-def both(model: nn.Module, data: ForgettingData) -> dict[str, float]:
-    """Accuracy on the class and on the others, of the (test or held-out) samples."""
-    return {
-        "forget": accuracy(model, data.forget_test),
-        "retain": accuracy(model, data.retain_test),
-    }
 
 
 class Head:

@@ -12,6 +12,7 @@ from torch import nn
 from rlap.repair.projection import Directions, input_moments, kept
 from rlap.training.recipe import Recipe
 from rlap.unlearning import settings
+from rlap.unlearning.choosing import Row, Trial
 from rlap.unlearning.common.splits import some
 from rlap.unlearning.common.statistics import class_statistics
 from rlap.unlearning.methods.distilled import SCRUBBING
@@ -21,7 +22,6 @@ from rlap.unlearning.methods.osp import last_stage, soft_prune, suited, usual_re
 from rlap.unlearning.methods.svd import directions, projected
 from rlap.unlearning.methods.trained import TUNING
 from rlap.unlearning.registry import METHODS
-from rlap.unlearning.settings import Row, Trial
 
 SAMPLES = 1000  # of each set, at most, for directions of inputs
 

@@ -2,12 +2,15 @@
 
 import pytest
 import torch
+from conftest import randn
 
 from rlap.experiments import records
 from rlap.experiments.bad_data import arms as bad_arms
+from rlap.experiments.bad_data import detectors
 from rlap.experiments.bad_data.ground import prepare
 from rlap.experiments.bad_data.parameters import KINDS, BadDataParameters
 from rlap.experiments.parameters import NOTEBOOKS, ParameterError
+from rlap.metrics import auroc
 
 FEW = {"dataset": "digits", "train_size": 240, "test_size": 100, "epochs": 1}
 
@@ -62,6 +65,7 @@ def test_every_arm_is_judged_and_the_record_can_be_read(tmp_path):
         "as it came",
         "going on with everything",
         "repair",
+        "repair, one training",
         "robustify, rule loss",
         "small loss, retrained",
         "small loss, trained on",
@@ -73,6 +77,9 @@ def test_every_arm_is_judged_and_the_record_can_be_read(tmp_path):
     assert trials.shares["truly clean part"]["good dropped"] == 0
     assert trials.told["loss"]["auroc"] > 0.5
     assert "calibration error" not in trials.told["loss"]
+    assert trials.told["rlap: label, repaired"]["auroc"] > 0.5
+    for name in ("neighbours", "area under the margin"):  # larger doubt is worse
+        assert trials.told[name]["auroc"] > 0.5
     assert 0 <= trials.told["rlap: label"]["calibration error"] <= 1
     assert trials.chosen in {each["name"] for each in trials.tried}
     record = records.new_record(
@@ -105,3 +112,36 @@ def test_the_largest_loss_is_of_a_class():
     good = torch.tensor([True, False, True, True, False, False])
     labels = torch.tensor([0, 0, 0, 0, 1, 1])
     assert bad_arms.largest_loss(good, labels) == 1.0
+
+
+def clusters(n=200):
+    """Two groups of features and their labels, of which every ninth is wrong."""
+    true = torch.arange(n) % 2
+    wrong = torch.arange(n) % 9 == 3
+    features = 4 * torch.eye(2)[true] + randn(n, 2)
+    return features, torch.where(wrong, 1 - true, true), wrong
+
+
+def test_wrong_labels_have_other_neighbours():
+    features, labels, wrong = clusters()
+    share = detectors.other_neighbours(features, labels, k=10)
+    assert share[wrong].mean() > 0.8 and share[~wrong].mean() < 0.2
+    # by hand, each sample against all others but itself
+    x = torch.nn.functional.normalize(features - features.mean(0), dim=1)
+    near = (x @ x.T).fill_diagonal_(-2).topk(10).indices
+    assert torch.equal(share, (labels[near] != labels[:, None]).float().mean(1))
+
+
+def test_neighbours_are_looked_for_among_few_where_there_are_many(monkeypatch):
+    features, labels, wrong = clusters()
+    monkeypatch.setattr(detectors, "MOST", 50)
+    monkeypatch.setattr(detectors, "ROWS", 64)
+    share = detectors.other_neighbours(features, labels, k=10)
+    assert share.shape == (200,)
+    assert share[wrong].mean() > 0.8 and share[~wrong].mean() < 0.2
+
+
+def test_wrong_labels_have_a_small_margin_on_the_way():
+    features, labels, wrong = clusters()
+    margin = detectors.area_under_margin(features, labels, 2)
+    assert auroc(-margin, wrong).value > 0.95

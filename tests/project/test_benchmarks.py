@@ -151,7 +151,7 @@ def test_all_of_them_make_one_page(tmp_path, monkeypatch):
     assert all(printed in text for printed in told.values())
     assert "## Every stage against an earlier commit of this repository" in text
     assert f"torch {torch.__version__}" in text and "load before it" in text
-    written = {p.stem for p in FOLDER.glob("*.py")} - {"run", "timing", "abuse"}
+    written = {p.stem for p in FOLDER.glob("*.py")} - {"run", "timing", "abuse", "gpu"}
     assert written == set(everything.SCRIPTS)
 
 
@@ -200,3 +200,47 @@ def test_a_campaign_tells_of_a_fault(monkeypatch, capsys):
 @pytest.mark.slow
 def test_a_kill():
     assert "kills:0 " in run("abuse.py", "--only", "kills:0")
+
+
+@pytest.fixture
+def gpu():
+    spec = importlib.util.spec_from_file_location("gpu", FOLDER / "gpu.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_a_step_on_a_gpu_is_done_fails_or_is_stopped(gpu, tmp_path, monkeypatch):
+    monkeypatch.setattr(gpu, "STARTING", 1)
+
+    def outcome(code: str, left: float) -> str:
+        done = gpu.step([sys.executable, "-c", code], tmp_path / "log.txt", left)
+        return done["outcome"]
+
+    assert outcome("print('seen')", 60) == "done"
+    assert (tmp_path / "log.txt").read_text() == "seen\n"
+    assert outcome("raise SystemExit(3)", 60) == "failed (3)"
+    assert outcome("import time; time.sleep(60)", 1.5) == "stopped: out of time"
+    assert outcome("raise SystemExit(3)", 0.9) == "not begun: out of time"
+
+
+@pytest.mark.parametrize("small", [True, False])
+def test_the_run_on_a_gpu_is_one_that_the_notebook_takes(gpu, small, tmp_path):
+    from rlap.experiments.parameters import StudyParameters
+
+    words = gpu.steps(tmp_path, small)["run"]
+    given = dict(w.split("=") for w in words if "=" in w)
+    numbers = {k: int(v) if v.isdigit() else v for k, v in given.items()}
+    run = StudyParameters(**numbers).resolved()
+    assert Path(words[words.index("run") + 1]).is_file()
+    assert (run.tier, run.model) == (
+        ("smoke", "small") if small else ("paper", "resnet18")
+    )
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_without_a_gpu_that_is_said():
+    words = [sys.executable, str(FOLDER / "gpu.py")]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=300)
+    assert (done.returncode, done.stderr) == (2, "")
+    assert "no CUDA device" in done.stdout

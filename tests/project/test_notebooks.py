@@ -17,7 +17,7 @@ from papermill.exceptions import PapermillExecutionError
 from test_speech import recordings, write_archive
 
 from rlap.experiments import records
-from rlap.unlearning.settings import best, selectivity
+from rlap.unlearning.choosing import best, selectivity
 
 NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
 sys.path.insert(0, str(NOTEBOOKS.parent / "book" / "_ext"))

@@ -63,7 +63,8 @@ def test_nothing_is_wrong_with_clean_data():
     assert not found.labels_wrong and not found.inputs_bad
     assert torch.equal(found.transition, torch.eye(3))
     assert found.wrong_label.max() == 0 and found.label_rate.value == 0
-    assert "No sign of wrong labels. No sign of bad inputs." in found.report()
+    report = found.report()
+    assert "No sign of wrong labels; " in report and "No sign of bad inputs." in report
     assert "holdout" in str(found)
 
 
@@ -95,8 +96,11 @@ def spoilt(n=600):
 
 
 def flat_net(seed=0):
-    layers = (nn.Linear(128, 16), nn.ReLU(), nn.Linear(16, 3))
-    return seeded(lambda: nn.Sequential(nn.Flatten(), *layers), seed)
+    def made():
+        layers = (nn.Linear(128, 16), nn.ReLU(), nn.Linear(16, 3))
+        return nn.Sequential(nn.Flatten(), *layers)
+
+    return seeded(made, seed)
 
 
 def test_bad_inputs_are_found():
@@ -152,7 +156,7 @@ def test_a_network_that_has_memorised_its_labels_is_noticed():
     short = rlap.Recipe(epochs=3, batch_size=32, lr=1e-3, optimizer="adam")
     with untouched(net):
         found = rlap.diagnose(net, given, holdout=held, recipe=short)
-    assert found.memorised is True and "memorised its labels:" in found.report()
+    assert found.memorised is True and "by heart: a fresh" in found.report()
     assert auroc(found.wrong_label, wrong[:500]).value > 0.9
     fair = trained(given, mlp(20), rlap.Recipe(epochs=2, batch_size=32, lr=0.01))
     assert rlap.diagnose(fair, given, holdout=held).memorised is False
@@ -222,5 +226,121 @@ def test_a_network_that_knows_too_little_is_not_taken_for_wrong_labels():
     found = rlap.diagnose(model, data)
     assert not found.told and not found.labels_wrong
     assert "too little to tell" in found.report()
-    assert found.wrong_label.max() == 0 and found.label_rate.high == 0
+    assert found.wrong_label.max() == 0 and found.label_rate == (0, 0, 1)
     assert found.ranked[0] == found.sure.argmin()
+
+
+def hard(n=1500, rate=0.25, epochs=60, seed=0):
+    """Groups that overlap, labels of which a share is wrong, and a network that has
+    learnt some of those by heart: data, a slice, which of the data are wrong."""
+    generator = torch.Generator().manual_seed(seed)
+    true = torch.arange(n + 800) % 4
+    x = torch.randn(n + 800, 12, generator=generator)
+    x[:, :4] += 2.2 * torch.eye(4)[true]
+    draw = torch.rand(n + 800, generator=generator)
+    step = torch.randint(1, 4, (n + 800,), generator=generator)
+    labels = torch.where(draw < rate, (true + step) % 4, true)
+    data = rlap.Split(x, labels, None, 4)
+    given, held = data.subset(range(n)), data.subset(range(n, n + 800))
+    layers = lambda: (nn.Linear(12, 64), nn.ReLU(), nn.Linear(64, 64), nn.ReLU())  # noqa: E731
+    net = seeded(lambda: nn.Sequential(*layers(), nn.Linear(64, 4)))
+    adam = rlap.Recipe(
+        epochs=epochs, batch_size=64, lr=2e-3, optimizer="adam", schedule="constant",
+        weight_decay=0.0,
+    )  # fmt: skip
+    return trained(given, net, adam), given, held, (labels != true)[:n]
+
+
+def test_labels_that_were_learnt_in_part_do_not_pass_for_right_ones():
+    """The network fits a part of the wrong labels; its features know them. Without a
+    slice they do not show, and that is said; with one they are found."""
+    net, given, held, wrong = hard()
+    lost = rlap.training.accuracy(net, given) - rlap.training.accuracy(net, held)
+    assert 0.1 < lost < 0.3
+    found = rlap.diagnose(net, given, holdout=held)
+    rate = wrong.float().mean().item()
+    assert found.memorised and found.label_rate.low <= rate <= found.label_rate.high
+    assert auroc(found.wrong_label, wrong).value > 0.9
+    assert f"{found.held_accuracy:.1%} of the held-out ones" in found.report()
+    alone = rlap.diagnose(net, given)
+    assert alone.memorised is None and alone.held_accuracy is None
+    assert "cannot be told from right ones without a holdout" in alone.report()
+
+
+@pytest.mark.parametrize("rate", [0.0, 0.05, 0.1])
+def test_few_wrong_labels_are_found_or_not_ruled_out(rate):
+    data, wrong = flipped(blobs(3000), "symmetric", rate)
+    found = rlap.diagnose(trained(data), data)
+    if rate != 0.05:  # which so few anchors cannot surely tell from none
+        assert found.labels_wrong == (rate > 0)
+    true = wrong.float().mean().item()
+    assert found.label_rate.low <= true <= found.label_rate.high
+    if not rate:
+        assert 0 < found.label_rate.high < 0.05  # as much as may not show
+        assert f"{found.label_rate.high:.1%} may not show" in found.report()
+
+
+@pytest.mark.parametrize("what", ["labels", "network"])
+def test_at_chance_nothing_is_said(what):
+    """Labels that have nothing to do with the inputs; a network that sees nothing."""
+    data = blobs(900)
+    net = trained(data)
+    if what == "labels":
+        order = torch.randperm(900, generator=torch.Generator().manual_seed(1))
+        data = rlap.Split(data.inputs, data.labels[order], None, 3)
+        found = rlap.diagnose(trained(data), data)
+    else:
+        given = (data.inputs, data.labels)
+        found = rlap.diagnose(net, given, prepare=lambda x: x * 0)
+    assert not found.told and not found.labels_wrong
+    assert found.label_rate == (0, 0, 1) and "too little to tell" in found.report()
+
+
+def test_a_slice_must_be_of_the_same_kind():
+    data, held = blobs(600), blobs(300, seed=5)
+    net = trained(data)
+    few = data.subset(data.labels < 2)
+    with pytest.raises(ValueError, match="holdout has samples of class 2, of which"):
+        rlap.diagnose(net, few, holdout=held)
+    found = rlap.diagnose(net, data, holdout=data.subset(range(200)))
+    assert "200 of the 200 held-out samples are among the data" in found.report()
+    assert "among the data" not in rlap.diagnose(net, data, holdout=held).report()
+    five = rlap.diagnose(net, data, holdout=held.subset(range(5)))
+    assert five.memorised is None  # nobody can tell by five
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "says"),
+    [
+        ({"model": "softmax"}, ValueError, "outputs are probabilities"),
+        ({"model": "dict"}, TypeError, "a dict: say how to take the logits"),
+        ({"output": "logits"}, TypeError, "output must be a function"),
+        ({"labels": np.array(list("abc") * 100)}, TypeError, "must be numbers"),
+        ({"nan": "data"}, ValueError, "sample 's7' of the data holds NaN"),
+        ({"nan": "holdout"}, ValueError, "sample 3 of the holdout holds NaN"),
+    ],
+)
+def test_what_cannot_be_used_is_said_in_a_sentence(change, error, says):
+    class Named(nn.Module):
+        def forward(self, x):
+            return {"scores": net(x)}
+
+    data, held = blobs(300), blobs(300, seed=5)
+    net = trained(data)
+    models = {"softmax": nn.Sequential(net, nn.Softmax(1)), "dict": Named()}
+    model = models.get(change.get("model"), net)
+    x, h = data.inputs.clone(), held.inputs.clone()
+    if change.get("nan") == "data":
+        x[7, 2] = torch.nan
+    if change.get("nan") == "holdout":
+        h[3, 1] = torch.inf
+    given = (x, change.get("labels", data.labels), [f"s{i}" for i in range(300)])
+    more = {"output": change["output"]} if "output" in change else {}
+    with pytest.raises(error, match=says):
+        rlap.diagnose(model, given, holdout=(h, held.labels), **more)
+
+
+def test_a_diagnosis_is_shown_in_a_line():
+    data = blobs(300)
+    shown = repr(rlap.diagnose(trained(data), data))
+    assert shown.startswith("<Diagnosis of 300 samples: 0.0%") and len(shown) < 88

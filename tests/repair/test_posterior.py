@@ -6,7 +6,9 @@ import torch
 from rlap.repair.posterior import (
     anchor_rates,
     anchors,
+    bayes,
     confident_joint,
+    labels_of_surest,
     mislabelled,
     posterior,
     transition,
@@ -78,6 +80,34 @@ def test_posterior_by_hand():
     assert torch.allclose(found[0], ours / ours.sum())
     # class 1 never gets label 0
     assert posterior(p, T, torch.tensor([0])).tolist() == [[1.0, 0.0]]
+
+
+def test_the_surest_of_a_class_say_what_it_is_taken_for():
+    """Class 0 is taken for 1; the network mixes up 0 and 2 where it is unsure."""
+    sure = torch.tensor([[0.9, 0.05, 0.05]]).repeat(100, 1)
+    unsure = torch.tensor([[0.5, 0.05, 0.45]]).repeat(100, 1)
+    rest = torch.tensor([[0.05, 0.9, 0.05], [0.05, 0.05, 0.9]]).repeat(100, 1)
+    p = torch.cat([sure, unsure, rest])
+    given = torch.cat([
+        (torch.arange(100) % 5 == 0).long(),  # a fifth of the sure ones: label 1
+        torch.where(torch.arange(100) % 2 == 0, 2, 0),  # half of the unsure: label 2
+        torch.arange(200) % 2 + 1,
+    ])  # fmt: skip
+    counts = labels_of_surest(p, given, share=0.4)
+    size = round(0.4 * int((given == 0).sum()))
+    assert counts[0].sum() == size and counts[0, 2] == 0 and counts[0, 1] > size / 10
+    found = transition(p, given).middle
+    assert found[0, 1] > 0.15 > 0.02 > found[0, 2]
+    assert torch.equal(found[1:], torch.eye(3)[1:])
+
+
+def test_bayes_rule_by_hand():
+    q, given = torch.tensor([[0.6, 0.4]]), torch.tensor([1])
+    joint = [0.6 * 0.25, 0.4 * 1.0]
+    expected = [j / sum(joint) for j in joint]
+    assert bayes(q, T, given)[0].tolist() == pytest.approx(expected)
+    # of the label's probabilities the mixing is undone first
+    assert torch.equal(posterior(q @ T, T, given), bayes(unmix(q @ T, T), T, given))
 
 
 def test_a_label_that_no_class_gets_stands():

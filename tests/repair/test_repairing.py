@@ -10,13 +10,18 @@ import rlap
 from rlap.repair.bench import Bench, Outcome, Standing, paired
 from rlap.repair.candidates import (
     ALPHAS,
+    ON,
+    POSTERIOR,
     PROJECTED,
     PRUNED,
+    TOWARDS_TRUE,
     Candidate,
     Unsuited,
     Workshop,
+    seen_again,
 )
 from rlap.repair.diagnosis import Findings
+from rlap.repair.posterior import bayes, posterior
 from rlap.repair.projection import Directions, input_moments, kept
 from rlap.repair.retraining import fresh
 from rlap.repair.samples import Logits
@@ -160,6 +165,80 @@ def test_a_network_too_wide_to_project_is_not_projected():
         Workshop(SHORT, 0).prune(wide, rlap.Split(torch.rand(4, 2049), ONES), "loss")
 
 
+def test_the_likeliest_repair_is_the_first_where_time_is_short(monkeypatch):
+    given, held, _ = cases("asymmetric", 0.45)
+    model = trained(given, recipe=rlap.Recipe(epochs=3, batch_size=32, lr=0.01))
+    monkeypatch.setattr(Bench, "out_of_time", lambda self: len(self.tried) > 1)
+    found = rlap.repair(model, given, holdout=held, recipe=SHORT, budget=60.0)
+    assert [each.name for each in found.tried] == ["as it came", POSTERIOR]
+
+
+def test_as_many_trainings_as_were_allowed():
+    given, held, _ = cases("asymmetric", 0.45)
+    model = trained(given, recipe=rlap.Recipe(epochs=3, batch_size=32, lr=0.01))
+    found = rlap.repair(model, given, holdout=held, recipe=SHORT, trainings=2)
+    names = [each.name for each in found.tried]
+    # what costs seconds is no training
+    assert names == ["as it came", POSTERIOR, ON, PROJECTED, PRUNED]
+    assert any("Out of budget before: trained on without" in n for n in found.notes)
+    for wrong in (0, 1.5, True):
+        with pytest.raises((TypeError, ValueError), match="trainings"):
+            rlap.repair(model, given, holdout=held, trainings=wrong)
+
+
+@pytest.mark.parametrize(
+    ("hits", "stays"), [([1, 1, 1, 0], True), ([1, 1, 1, 1], False)]
+)
+def test_no_repair_stays_that_is_below_training_on_by_the_labels(
+    monkeypatch, hits, stays
+):
+    """The repair has the higher score by trust; training on is right on ``hits``."""
+    bench, came = Bench(SHORT, None, 0, 0.0), torch.tensor([0.0, 0, 0, 0])
+    found = Findings(None, None, torch.ones(4), False)
+    repaired = Outcome("repaired", None, None, POSTERIOR)
+    now = Standing(found, None, came, repaired, 0.9, torch.tensor([1.0, 1, 1, 0]))
+    right = torch.tensor(hits).float()
+    # ``rlap.repair`` is the function, which hides the module's name
+    monkeypatch.setitem(Bench.enter.__globals__, "correct", lambda *_: right)
+    monkeypatch.setattr(bench, "judge", lambda *_: 0.8)
+    taken = bench.enter(now, Outcome("trained on", None, None, ON), 1.0)
+    assert taken is not stays
+    assert now.best.network == ("repaired" if stays else "trained on")
+
+
+def test_the_report_says_who_was_judged_and_how():
+    given, held, _ = cases("asymmetric", 0.45, 600)
+    model = trained(given, recipe=rlap.Recipe(epochs=2, batch_size=32, lr=0.01))
+    alone = rlap.repair(model, given, recipe=SHORT, trainings=1)
+    assert alone.stand_in and "on a stand-in that has not seen them" in str(alone)
+    found = rlap.repair(model, given, holdout=held, recipe=SHORT, trainings=1)
+    assert not found.stand_in and "stand-in" not in str(found)
+    assert "as its label is" in str(found)
+
+
+def test_a_network_that_answers_in_its_own_way_is_pruned_as_well():
+    class Own(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.net = mlp()
+
+        def forward(self, x):
+            return {"scores": self.net(x)}
+
+    given, held, _ = cases("asymmetric", 0.45, 900)
+    model = Own()
+    rlap.train(model.net, given, rlap.Recipe(epochs=2, batch_size=32, lr=0.01))
+    found = rlap.repair(
+        model, given, holdout=held, recipe=SHORT, output=lambda o: o["scores"]
+    )
+    assert PRUNED in {each.name for each in found.tried}
+    assert type(found.model) is Own
+    shop = Workshop(SHORT, 0)
+    line = Logits(nn.Sequential(nn.Flatten(), nn.Linear(6, 3)))
+    with pytest.raises(Unsuited, match="no layer before the last"):
+        shop.prune(line, given, "loss")
+
+
 def test_a_budget_that_is_spent_ends_the_trials():
     given, held, _ = cases("symmetric", 0.3, 300)
     model = trained(given)
@@ -195,7 +274,7 @@ def test_the_model_comes_back_as_the_class_that_it_is():
     held = (held.inputs.numpy(), held.labels.numpy())
     found = rlap.repair(model, data, holdout=held, recipe=SHORT)
     assert type(found.model) is Answers and found.diagnosis.ids == ids
-    assert any(note.startswith("Not tried: pruned") for note in found.notes)
+    assert PRUNED in {each.name for each in found.tried}
     assert accuracy(found.model.net, test) >= accuracy(model.net, test)
 
 
@@ -243,6 +322,36 @@ def test_what_helped_is_done_again_while_it_helps():
     assert first in names and any("; then once more" in name for name in names)
     assert "more" in found.chosen and len(found.history.loss) == 1
     assert accuracy(found.model, test) > accuracy(model, test)
+
+
+@pytest.mark.parametrize("slice_", [True, False])
+def test_the_repaired_network_has_the_last_word_on_labels(slice_):
+    """It was trained towards the true classes: what it predicts is not unmixed."""
+    given, held, _ = cases("asymmetric", 0.45)
+    model = trained(given, recipe=rlap.Recipe(epochs=3, batch_size=32, lr=0.01))
+    found = rlap.repair(model, given, holdout=held if slice_ else None, recipe=SHORT)
+    assert found.chosen.startswith(TOWARDS_TRUE)
+    about = found.diagnosis
+    p = rlap.predict(found.model, given.inputs).softmax(1)
+    expected = bayes(p, about.transition, given.labels)
+    torch.testing.assert_close(about.targets, expected, rtol=1e-4, atol=1e-5)
+    own = expected.gather(1, given.labels[:, None]).squeeze(1)
+    torch.testing.assert_close(about.wrong_label, 1 - own, rtol=1e-3, atol=1e-5)
+    assert torch.equal(about.suggested, about.targets.argmax(1))
+
+
+def test_what_a_network_predicts_depends_on_what_it_was_trained_on():
+    given, _, _ = cases("asymmetric", 0.45, 300)
+    network = Logits(trained(given))
+    about = rlap.diagnose(network.network, given)
+    p = rlap.predict(network.network, given.inputs).softmax(1)
+    told = {name: seen_again(name, network, about, given, False)
+            for name in (POSTERIOR, PROJECTED, ON)}  # fmt: skip
+    for name, by in ((POSTERIOR, bayes), (PROJECTED, posterior)):
+        expected = by(p, about.transition, given.labels)
+        torch.testing.assert_close(told[name].targets, expected, rtol=1e-4, atol=1e-5)
+        assert told[name].label_rate == about.label_rate
+    assert told[ON] is None  # trained on everything, it has nothing new to say
 
 
 def test_labels_that_a_short_training_learns_by_heart_are_still_told():

@@ -14,7 +14,7 @@ from rlap.training.inference import accuracy
 from rlap.training.loop import train
 from rlap.training.recipe import Recipe
 from rlap.unlearning import METHODS, forget, forgetting, register, settings
-from rlap.unlearning.settings import both, divided
+from rlap.unlearning.choosing import both, divided
 from rlap.unlearning.tuning import Asked, tried
 
 SHORT = Recipe(2, 16, lr=0.05, precision="fp32")

@@ -180,7 +180,7 @@ def test_samples_are_forgotten_in_one_call(noisy):
 
 
 def test_the_setting_nearest_to_fresh_samples_is_chosen():
-    from rlap.unlearning.settings import best
+    from rlap.unlearning.choosing import best
 
     rows = [{"by": k, "forget": f, "retain": r}
             for k, f, r in ((0, 1.0, 0.8), (1, 0.78, 0.75), (2, 0.1, 0.7))]  # fmt: skip

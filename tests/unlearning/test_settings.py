@@ -11,14 +11,14 @@ from conftest import convnet, pictures, same_state, state, untouched
 from rlap.data.base import Split
 from rlap.training.inference import predict
 from rlap.training.recipe import Recipe
-from rlap.unlearning import METHODS, settings
+from rlap.unlearning import METHODS, choosing, settings
+from rlap.unlearning.choosing import Trial, both
 from rlap.unlearning.common.splits import ForgettingData
 from rlap.unlearning.common.statistics import class_statistics
 from rlap.unlearning.methods.lra_layers import RULES
 from rlap.unlearning.methods.oneshot import importances
 from rlap.unlearning.methods.osp import last_stage, soft_prune
 from rlap.unlearning.methods.svd import directions
-from rlap.unlearning.settings import Trial, both
 
 
 def test_the_rule_by_hand():
@@ -30,9 +30,9 @@ def test_the_rule_by_hand():
         {"share": 0.4, "forget": 0.0, "retain": 0.2},  # 0.1: it destroys the others
         {"share": 0.5, "forget": 0.0, "retain": 0.7, "select": "random"},
     ]
-    assert settings.selectivity(curve[1], start) == pytest.approx(0.3)
-    assert settings.best(curve, start)["share"] == 0.2
-    assert settings.best(curve[:1], start)["share"] == 0.1  # if need be, nothing
+    assert choosing.selectivity(curve[1], start) == pytest.approx(0.3)
+    assert choosing.best(curve, start)["share"] == 0.2
+    assert choosing.best(curve[:1], start)["share"] == 0.1  # if need be, nothing
 
 
 @pytest.fixture(scope="module")

@@ -18,11 +18,12 @@ from rlap.corruption.corrupted import INPUT_KINDS
 from rlap.data import Split
 from rlap.data.base import stratified_indices
 from rlap.experiments.arms import Arms, count_resumed, fit, shared_networks
+from rlap.experiments.bad_data.detectors import area_under_margin, other_neighbours
 from rlap.experiments.bad_data.ground import Ground
 from rlap.experiments.bad_data.parameters import CLEAN, REPLACED
 from rlap.metrics import auroc
 from rlap.partition import partition, sample_scores
-from rlap.repair import Diagnosis, repair
+from rlap.repair import Diagnosis, diagnose, repair
 from rlap.repair.candidates import ALPHAS, TRUSTED
 from rlap.repair.projection import Directions, input_moments, kept
 from rlap.repair.samples import Samples
@@ -42,7 +43,8 @@ class Trials(Arms):
         watch: seconds of every stage and arm.
         shares: arm -> what it did with the data: how many it kept, how many bad ones.
         told: score -> how well it tells bad samples from good ones.
-        diagnosis, tried, chosen: of ``repair``.
+        diagnosis: by ``diagnose``.
+        tried, chosen: of ``repair``.
         notes: what else a reader of the record must know.
     """
 
@@ -118,19 +120,24 @@ def compete(ground: Ground, device: torch.device | str = "cpu") -> Trials:
     arms.enter("as it came", came, history)
     arms.go_on("going on with everything", came, given)
 
+    told = {"holdout": ground.held, "recipe": ground.recipe, "seed": run.seed}
+    with arms.watch("diagnose"):
+        arms.diagnosis = first = diagnose(came, given, **told)
+    arms.tell("rlap: label", first.wrong_label)
+    arms.tell("rlap: input", first.bad_input)
+    arms.tell("rlap: either", either(first))
     with arms.watch("repair"):
-        found = repair(
-            came, given, holdout=ground.held, recipe=ground.recipe, seed=run.seed
-        )
+        found = repair(came, given, **told)
     arms.enter("repair", found.model, found.history)
-    arms.diagnosis, arms.chosen = found.diagnosis, found.chosen
-    arms.tried = [judged(each) for each in found.tried]
-    arms.tell("rlap: label", found.diagnosis.wrong_label)
-    arms.tell("rlap: input", found.diagnosis.bad_input)
-    arms.tell("rlap: either", either(found.diagnosis))
+    arms.chosen, arms.tried = found.chosen, [judged(each) for each in found.tried]
+    arms.tell("rlap: label, repaired", found.diagnosis.wrong_label)
+    with arms.watch("repair, one training"):
+        found = repair(came, given, trainings=1, **told)
+    arms.enter("repair, one training", found.model, found.history)
 
     loss = sample_scores(predict(came, given.inputs), given.labels)["loss"]
     arms.tell("loss", loss)
+    others(arms, came)
     for rule in ("gmm", "loss"):
         robustified(arms, came, rule)
     small_loss(arms, came, loss)
@@ -140,6 +147,15 @@ def compete(ground: Ground, device: torch.device | str = "cpu") -> Trials:
     if run.arms == "all":
         cleanlab(arms, came)
     return arms
+
+
+def others(arms: Trials, came: nn.Module) -> None:
+    """Scores on the network's own features that nothing here goes on with."""
+    seen, seed = look(came, Samples(arms.ground.given)), arms.ground.run.seed
+    about = seen.features, seen.labels
+    arms.tell("neighbours", other_neighbours(*about, seed=seed))
+    margin = area_under_margin(*about, seen.probabilities.shape[1], seed=seed)
+    arms.tell("area under the margin", -margin)
 
 
 def small_loss(arms: Trials, came: nn.Module, loss: Tensor) -> None:

@@ -21,11 +21,12 @@ from rlap.training.inference import predict
 from rlap.training.loop import History, train
 from rlap.training.recipe import Recipe
 from rlap.unlearning import METHODS
+from rlap.unlearning.choosing import Trial, divided
+from rlap.unlearning.choosing import both as both  # beside the networks, for notebooks
 from rlap.unlearning.common.splits import hold_out
 from rlap.unlearning.examiner.cost import Cost, measured
 from rlap.unlearning.methods.lra_npp import SELECTIONS, chosen_units
-from rlap.unlearning.settings import Head, Trial, divided
-from rlap.unlearning.settings import both as both  # beside the networks, for notebooks
+from rlap.unlearning.settings import Head
 
 HELD_OUT = 0.2  # of the training samples: never trained on
 # fp32, so that a class forgotten on one machine stands beside another's on any other

@@ -19,7 +19,8 @@ NOTEBOOK = "06_bad_data"
 GRIDS = ("bad_data",)
 CAME, ON, REPAIR = "as it came", "going on with everything", "repair"
 ORACLE = "truly clean part, trained on"
-SAID = {ON: "training on"}  # as the book calls what records call otherwise
+# as the book calls what records call otherwise
+SAID = {ON: "training on", "repair, one training": "repair in one training"}
 SHOWN = {CAME: GREY, ON: ORANGE, REPAIR: BLUE, ORACLE: GREEN}
 KINDS = {
     "symmetric_exclusive": "labels of any other class",
@@ -36,8 +37,11 @@ KINDS = {
 INPUTS = ("gaussian", "gaussian_clamped", "black", "shuffled", "foreign")
 SCORES = {  # as records and as the book call them
     "rlap: label": "diagnose, labels",
+    "rlap: label, repaired": "the same by the repaired network",
     "rlap: input": "diagnose, inputs",
     "loss": "loss",
+    "neighbours": "neighbours",
+    "area under the margin": "area under the margin",
     "the paper's mixture": "the paper's mixture",
     "cleanlab, heads": "out-of-fold heads",
     "cleanlab, networks": "out-of-fold networks",

@@ -9,20 +9,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from sklearn.linear_model import LogisticRegression
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
-from sklearn.svm import SVC
 from torch import Tensor, nn
 
 from rlap.checks import check_count, check_finite, check_rate, check_seed
 from rlap.metrics import Estimate, auroc
 from rlap.training.inference import predict
 from rlap.unlearning.common.splits import ForgettingData, is_one_of
+
+if TYPE_CHECKING:
+    from sklearn.pipeline import Pipeline
 
 MEMBER, NON_MEMBER = 1, 0
 FLOOR = -50.0  # of log-probabilities: below, a mask's -1e9 plus noise would be read
@@ -113,6 +112,8 @@ def mia_efficacy_svc_confidence(
     non-members: ``data.retain_test``, at most ``samples`` of each, half for
     calibration. Source: "MIA-efficacy" of Jia et al. (2023) and Fan et al. (2024).
     """
+    from sklearn.svm import SVC  # here: it takes long to import
+
     attacker = SVC(C=3, gamma="auto", kernel="rbf", random_state=0)
     return _attack(model, data, attacker, true_confidence, NON_MEMBER, samples, seed)
 
@@ -130,10 +131,19 @@ def mia_logreg_entropy_member_rate(
     ``mia_efficacy_svc_confidence``. Source: Chundawat et al. (2023), Foster et al.
     (2024).
     """
-    attacker = make_pipeline(
-        StandardScaler(), LogisticRegression(class_weight="balanced", random_state=0)
-    )
+    attacker = logistic_regression(class_weight="balanced")
     return _attack(model, data, attacker, entropy, MEMBER, samples, seed)
+
+
+def logistic_regression(**options: object) -> Pipeline:
+    """scikit-learn's, on standardised features."""
+    from sklearn.linear_model import LogisticRegression  # here: it takes long to import
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    return make_pipeline(
+        StandardScaler(), LogisticRegression(random_state=0, **options)
+    )
 
 
 def _attack(
@@ -270,9 +280,7 @@ def told_from_retrain_auc(
     order = torch.randperm(n, generator=generator, device="cpu")
     found = [answers.log_probabilities(net, "forget") for net in (model, retrained)]
     rows = [without(log_p, labels).clamp(min=FLOOR)[order] for log_p in found]
-    attacker = make_pipeline(
-        StandardScaler(), LogisticRegression(max_iter=1000, random_state=0)
-    )
+    attacker = logistic_regression(max_iter=1000)
     half = n // 2
     x = torch.cat([side[:half] for side in rows]).numpy()
     attacker.fit(x, np.repeat([1, 0], half))

@@ -10,11 +10,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from sklearn.linear_model import LogisticRegression
-from sklearn.model_selection import StratifiedShuffleSplit, cross_val_score
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
-from sklearn.svm import SVC
 from torch import nn
 
 from rlap.unlearning.common.splits import ForgettingData
@@ -38,6 +33,10 @@ def forgetting_rate_svc_original(
     answers = Answers.on(data)
 
     def fit() -> Any:
+        from sklearn.pipeline import make_pipeline  # here: it takes long to import
+        from sklearn.preprocessing import StandardScaler
+        from sklearn.svm import SVC
+
         members, others = (
             answers.log_probabilities(original, part).exp()
             for part in ("forget", "forget_test")
@@ -62,6 +61,9 @@ def forgetting_score_loss(model: nn.Module, data: ForgettingData | Answers) -> f
     to fit and one to judge. Source: Chang et al., released code; as many of each is
     ours.
     """
+    from sklearn.linear_model import LogisticRegression  # here: it takes long to import
+    from sklearn.model_selection import StratifiedShuffleSplit, cross_val_score
+
     answers = Answers.on(data)
     losses = [-answers.of_label(model, part) for part in ("forget", "forget_test")]
     n = min(map(len, losses))

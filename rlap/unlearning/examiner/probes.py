@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
-from sklearn.linear_model import LogisticRegression
 from threadpoolctl import threadpool_limits
 from torch import Tensor, nn
 
@@ -83,6 +82,8 @@ def probes(
 
 def fitted(x: Tensor, y: Tensor, tests: Mapping[str, tuple[Tensor, Tensor]]) -> Probe:
     """Both classifiers of features (N, d) and labels (N,), measured on ``tests``."""
+    from sklearn.linear_model import LogisticRegression  # here: it takes long to import
+
     mean, spread = x.mean(0), x.std(0, correction=0).clamp(min=1e-8)
     x = (x - mean) / spread
     linear = LogisticRegression(max_iter=2000, random_state=0)

@@ -391,9 +391,9 @@ def test_nothing_to_be_had(folders, monkeypatch):
 def test_second_load_decodes_nothing(folders, archive, monkeypatch):
     first = data.load("speech_commands")
     monkeypatch.setattr(clips, "decode", None)
-    started = time.perf_counter()
+    started = time.process_time()
     second = data.load("speech_commands", frames=130, split="random")
-    assert time.perf_counter() - started < 2
+    assert time.process_time() - started < 2
     assert len(second.train) + len(second.test) == 120
     again = data.load("speech_commands")
     assert torch.equal(first.train.inputs, again.train.inputs)
