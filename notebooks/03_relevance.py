@@ -15,11 +15,11 @@
 # %% [markdown]
 # # Forgetting a class by relevance
 #
-# Choose a class and watch it being forgotten by LRA-NPP, and by rivals. In the recorded
-# runs of the small network, that LRA-NPP forgets as much as its authors print is
-# {ledger}`forgets verdict: npp-forgets`; that it keeps the other classes,
-# {ledger}`forgets verdict: npp-keeps`. That it is more selective than a mask, which only
-# forbids the answer: {ledger}`forgets verdict: npp-mask` ({doc}`/forgetting`).
+# Choose a class and watch it being forgotten by LRA-NPP, and by rivals. The recorded runs of
+# the small network judge three claims ({doc}`/forgetting`). LRA-NPP forgets as much as its
+# authors print: {ledger}`forgets verdict: npp-forgets`. It keeps the other classes:
+# {ledger}`forgets verdict: npp-keeps`. It is more selective than a mask, which only forbids
+# the answer: {ledger}`forgets verdict: npp-mask`.
 #
 # LRA-NPP {cite:p}`chang2024lranpp` looks for the units that a class relies on and sets them to zero, without training and
 # without the training data. Its authors say that it explains what it does, needs none of

@@ -16,10 +16,11 @@
 # # Forgetting a class by soft pruning
 #
 # One class is forgotten by weakening channels, in a network that was prepared for it and in
-# a plain one. In the recorded runs of the small network, that OSP forgets the class
-# completely is {ledger}`forgets verdict: osp-forgets`; that orthogonal training helps it,
-# {ledger}`forgets verdict: osp-orthogonal`. That it is more selective than a mask, which
-# only forbids the answer: {ledger}`forgets verdict: osp-mask` ({doc}`/forgetting`).
+# a plain one. The recorded runs of the small network judge three claims
+# ({doc}`/forgetting`). OSP forgets the class completely:
+# {ledger}`forgets verdict: osp-forgets`. Orthogonal training helps it:
+# {ledger}`forgets verdict: osp-orthogonal`. It is more selective than a mask, which only
+# forbids the answer: {ledger}`forgets verdict: osp-mask`.
 #
 # OSP {cite:p}`gong2025osp` prepares a network while it is trained: a penalty keeps the
 # kernels of each convolution orthogonal, so that channels should share less. To forget a class,

@@ -266,7 +266,7 @@ def roc(
     """ROC curves of several scores (higher means more suspect) with their AUROC."""
     from sklearn.metrics import roc_curve
 
-    with drawing(stamp, figsize=(WIDTH, 3.6 + 0.17 * len(scores))) as (figure, ax):
+    with drawing(stamp, figsize=(WIDTH, 4.5 + 0.17 * len(scores))) as (figure, ax):
         ax.set_prop_cycle(**LINES)
         for name, (score, area) in scores.items():
             fpr, tpr, _ = roc_curve(truth.cpu().numpy(), score.double().cpu().numpy())

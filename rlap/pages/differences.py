@@ -9,7 +9,7 @@ from statistics import median
 
 import pandas as pd
 
-from rlap.experiments.protocol import PROTOCOLS, Protocol, spelled
+from rlap.experiments.protocol import PROTOCOLS, SPEECH, Protocol, spelled
 from rlap.ledger import differences
 from rlap.ledger.cells import headline
 from rlap.ledger.differences import Difference, Effect
@@ -46,29 +46,27 @@ def not_run(book: Book) -> Table:
     rows = [
         [d.number, lines(d.title, how(d)), d.none or "no run yet", would_take(book, d)]
         for d in differences.register()
-        if is_open(book, d)
+        if differences.is_open(book.evidence, d)
     ]
     columns = ["no.", "difference", "why", "would take"]
     return Table(pd.DataFrame(rows, columns=columns), (), (), "register")
 
 
-def is_open(book: Book, d: Difference) -> bool:
-    """Whether no run measures a difference that is not about the printed numbers; what
-    all records say of one with a field of its own is not what the field is worth."""
-    measured = differences.effects(book.evidence, d)
-    told = not d.fields and differences.from_records(book.evidence, d)
-    return not (d.tables or measured or told)
-
-
 def would_take(book: Book, d: Difference) -> str:
-    """Runs that would measure a difference, by how long such runs took; "" for none."""
+    """Runs that would measure a difference, by how long those of the small network took
+    with as many arms; "" for none."""
     names = differences.wanted(d)
     if not names:
         return ""
-    like = [run_seconds(r) for p in PROTOCOLS for r in book.records(p, data=d.dataset)]
+    data = SPEECH if differences.PLACES[d.where] == "speech" else d.dataset
+    like = [
+        run_seconds(r) for p in PROTOCOLS for r in book.evidence.runs(p, "small").all()
+        if r["data"]["name"] == data and r["parameters"]["arms"] == "main"
+    ]  # fmt: skip
     minutes = max(1, round(MIN_SEEDS * median(like) / 60)) if like else 0
     cost = f", about {counted(minutes, 'minute')}" if like else ""
-    return f"{MIN_SEEDS} runs{cost}: {' or '.join(names[:2])}"
+    told = " or ".join(tag("code", name) for name in names[:2])
+    return joined(f"{MIN_SEEDS} runs{cost}: ", Html(told))
 
 
 def how(d: Difference) -> Html:
@@ -87,7 +85,7 @@ def worth(book: Book, d: Difference) -> Html:
     if d.tables:
         return lines(differences.from_tables(d.tables), *told)
     found = together(differences.effects(book.evidence, d))
-    if told and is_open(book, d):
+    if told and differences.is_open(book.evidence, d):
         return lines(*told, joined(mark(NOT_RUN), ", with this field alone"))
     return main_first([*told, *found])
 

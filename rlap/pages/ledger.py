@@ -47,7 +47,10 @@ def count(book: Book, what: str) -> str:
         ].nunique(),
         "differences": lambda: len(found),
         "differences measured": lambda: sum(
-            differences.is_measured(book.evidence, d) for d in found
+            not (d.tables or differences.is_open(book.evidence, d)) for d in found
+        ),
+        "differences open": lambda: sum(
+            differences.is_open(book.evidence, d) for d in found
         ),
         "differences printed": lambda: sum(bool(d.tables) for d in found),
     }

@@ -55,6 +55,14 @@ def test_the_numbers_that_were_run_are_counted_once_each(book):
     assert told["reproduced"] == len(alone)
 
 
+def test_each_difference_is_measured_printed_or_open(book):
+    ways = ("measured", "printed", "open")
+    told = [asked.ask("number", f"count: differences {way}", book) for way in ways]
+    assert sum(map(int, told)) == int(asked.ask("number", "count: differences", book))
+    listed = asked.ask("table", "not run", book).frame
+    assert len(listed) == int(told[-1])
+
+
 def test_a_picture_is_the_same_in_every_build(book):
     def drawn():
         axes = asked.ask("picture", "every run", book).figure.axes

@@ -8,6 +8,7 @@ import made_up
 import pytest
 
 from rlap.experiments.protocol import steps
+from rlap.ledger import differences as register
 from rlap.pages import asked, cost, differences, gain
 from rlap.pages.html import table
 
@@ -137,7 +138,7 @@ def test_a_line_of_the_register_has_all_arms_of_its_runs(tmp_path):
     assert 13 not in frame.index  # no run of it: among those that were not run
     idle = asked.ask("table", "not run", book).frame.set_index("no.")
     assert 15 not in idle.index and idle.loc[13, "why"] == "no run yet"
-    assert idle.loc[13, "would take"].startswith("3 runs, about 1 minute: released+")
+    assert idle.loc[13, "would take"].startswith("3 runs, about 1 minute: <code>rel")
     assert idle.loc[43, "why"].startswith("the notebook stops with an error")
     assert idle.loc[43, "would take"] == ""
 
@@ -155,7 +156,7 @@ def test_where_everything_was_run_nothing_is_left_to_run(tmp_path, monkeypatch):
     """The fold is gone from the page when its table is idle."""
     book = book_of(tmp_path, *made_up.seeds(3))
     assert not asked.ask("table", "not run", book).idle
-    monkeypatch.setattr(differences, "is_open", lambda book, d: False)
+    monkeypatch.setattr(register, "is_open", lambda evidence, d: False)
     assert asked.ask("table", "not run", book).idle
     assert not asked.ask("table", "register: G", book).idle
     assert asked.ask("table", "register: J", book).idle

@@ -106,6 +106,13 @@ def is_measured(evidence: Evidence, difference: Difference) -> bool:
     return bool(effects(evidence, difference) or from_records(evidence, difference))
 
 
+def is_open(evidence: Evidence, difference: Difference) -> bool:
+    """Whether no run measures a finding that is not about the printed numbers; what all
+    records say of one with a field of its own is not what the field is worth."""
+    told = not difference.fields and from_records(evidence, difference)
+    return not (difference.tables or told or effects(evidence, difference))
+
+
 def from_records(evidence: Evidence, difference: Difference) -> list[str]:
     """What the records say of a finding beside a field's effect, in words."""
     name = difference.records

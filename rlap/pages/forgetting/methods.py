@@ -123,7 +123,7 @@ def still_to_run(book: Book) -> str:
         "the VGG-like network by all methods": (signs, "vgg"),
         "the small transformer": (signs, "vit"),
         "the bias fitted anew, small network": (given_back, "small"),
-        "the bias fitted anew, VGG-like network": (given_back, "vgg"),
+        "DAMP, ESC, SAP and the bias, VGG-like network": (given_back, "vgg"),
         "what DAMP takes from each layer": (depth, "small"),
         "which seed moves what": (seeds_apart, "small"),
     }

@@ -127,16 +127,17 @@ def verdict(row: Mapping) -> str:
 
 @table
 def verdicts(book: Book, which: str) -> Table:
-    """All claims of a paper and our controls on it, a column a network."""
+    """All claims of a paper and our controls on it, a column a network that was run."""
     where(book, which)
     found = book.forgetting[book.forgetting["about"] == ABOUT[which]]
+    networks = [n for n in ("small", "vgg") if one(book, which, n).seeds] or ["small"]
     rows = []
     for key in found["key"].unique():
         first = found[found["key"] == key].iloc[0]
         source = first["source"]
         kind = source if first["family"] == PAPER else "control"
         row = {"claim": lines(first["words"], small(f"{kind}: {first['rule']}"))}
-        for network in ("small", "vgg"):
+        for network in networks:
             row[words.NETWORKS[network]] = verdict(claim_of(book, key, network))
         rows.append(row)
     used = [r for runs in where(book, which).values() for r in runs.all()]
