@@ -203,7 +203,7 @@ def headline_gaps(book: Book, arm: str = "F-FT", scale: str = "small") -> Table:
         "retraining": "retrain",
         "retraining, decaying rate, equal epochs": "retrain decayed",
         "training on (all images, nothing pruned)": "continue",
-        "training on all images from scratch, decaying rate, equal epochs":
+        "training from scratch on all images, decaying rate, equal epochs":
             "initial decayed",
         "the same without pruning": f"{arm}/none",
         "the same on the images that counting pixels keeps": f"{arm}/trivial subset",
