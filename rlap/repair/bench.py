@@ -3,7 +3,8 @@
 The slice is as noisy as the rest. What counts on it are the samples whose label is
 probably right, by that probability; networks are compared in pairs, sample by sample,
 and the one that came is kept unless another is better by more than a standard error.
-Nor may it be worse than the best so far by the labels as they are.
+Where most labels may be right, nor may it be worse than the best so far, or than
+training on, by the labels as they are: trust in them comes from the repair itself.
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ from rlap.training.loop import History, TrainingDiverged
 from rlap.training.recipe import Recipe
 
 BETTER = 1.0  # standard errors by which a repair must be better than what there was
+MANY = 0.05  # share of wrong labels, at the least, by which nobody can be judged
 HELD_OUT = 0.15  # of the data, for a stand-in, where there is no slice
 ROUNDS = 3  # of training, each towards what the network that the last made sees
 
@@ -160,9 +162,10 @@ class Bench:
         """Judge a repair; whether it is the best so far."""
         hits = correct(new.network, now.held)
         score = self.judge(told(new.chosen, new.rounds), seconds, hits, now)
-        # by the labels as they are, too: trust in them comes from the repair itself;
-        # whatever that says, no repair stays that is below training on by them
-        by_labels = hits.mean() - now.hits.mean()
+        by_labels = float(hits.mean() - now.hits.mean())
+        # many wrong ones that go one way would favour who predicts these
+        if now.found.diagnosis.label_rate.low > MANY:
+            by_labels = 0.0
         control = new.chosen == ON and score >= 0 and by_labels > 0
         if not control and (score <= now.score or by_labels < 0):
             return False

@@ -1,5 +1,7 @@
 """A better network, or the caller's own."""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 from conftest import blobs, mlp, untouched
@@ -20,7 +22,7 @@ from rlap.repair.candidates import (
     Workshop,
     seen_again,
 )
-from rlap.repair.diagnosis import Findings
+from rlap.repair.diagnosis import Findings, Rate
 from rlap.repair.posterior import bayes, posterior
 from rlap.repair.projection import Directions, input_moments, kept
 from rlap.repair.retraining import fresh
@@ -187,14 +189,17 @@ def test_as_many_trainings_as_were_allowed():
 
 
 @pytest.mark.parametrize(
-    ("hits", "stays"), [([1, 1, 1, 0], True), ([1, 1, 1, 1], False)]
+    ("hits", "least", "stays"),
+    [([1, 1, 1, 0], 0.0, True), ([1, 1, 1, 1], 0.0, False), ([1, 1, 1, 1], 0.2, True)],
 )
-def test_no_repair_stays_that_is_below_training_on_by_the_labels(
-    monkeypatch, hits, stays
+def test_no_repair_stays_that_is_below_training_on_by_labels_that_may_be_right(
+    monkeypatch, hits, least, stays
 ):
-    """The repair has the higher score by trust; training on is right on ``hits``."""
+    """The repair has the higher score by trust; training on is right on ``hits``. By
+    labels of which many are surely wrong nobody is judged."""
     bench, came = Bench(SHORT, None, 0, 0.0), torch.tensor([0.0, 0, 0, 0])
-    found = Findings(None, None, torch.ones(4), False)
+    about = SimpleNamespace(label_rate=Rate(least, least, 0.4))
+    found = Findings(about, None, torch.ones(4), False)
     repaired = Outcome("repaired", None, None, POSTERIOR)
     now = Standing(found, None, came, repaired, 0.9, torch.tensor([1.0, 1, 1, 0]))
     right = torch.tensor(hits).float()
