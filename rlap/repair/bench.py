@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from rlap.data.base import Split, stratified_indices
+from rlap.repair.account import Diagnosis
 from rlap.repair.candidates import (
     AS_IT_CAME,
     FRESH,
@@ -27,7 +28,7 @@ from rlap.repair.candidates import (
     Workshop,
     seen_again,
 )
-from rlap.repair.diagnosis import ENOUGH, MEMORISED, Diagnosis, Findings, findings
+from rlap.repair.diagnosis import ENOUGH, MEMORISED, Findings, findings
 from rlap.repair.retraining import fresh
 from rlap.repair.samples import Logits, Samples
 from rlap.repair.scores import look

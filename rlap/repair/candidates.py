@@ -17,7 +17,8 @@ from rlap.data.base import Split
 from rlap.network.copying import copy_of
 from rlap.network.layers import PROJECTABLE, reading
 from rlap.network.watching import watching
-from rlap.repair.diagnosis import Diagnosis, Findings
+from rlap.repair.account import Diagnosis
+from rlap.repair.diagnosis import Findings
 from rlap.repair.posterior import bayes, posterior
 from rlap.repair.projection import Directions, input_moments, kept
 from rlap.repair.retraining import augmented, fresh

@@ -10,8 +10,8 @@ from typing import Any
 from torch import Tensor, nn
 
 from rlap.checks import check_count, check_model, check_positive, check_seed
+from rlap.repair.account import Diagnosis
 from rlap.repair.bench import AS_IT_CAME, Bench, Tried, told
-from rlap.repair.diagnosis import Diagnosis
 from rlap.repair.retraining import RECIPE
 from rlap.repair.samples import Logits, Samples
 from rlap.training.loop import History

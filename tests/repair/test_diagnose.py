@@ -9,7 +9,7 @@ from torch.utils.data import TensorDataset
 
 import rlap
 from rlap.metrics import auroc
-from rlap.repair.diagnosis import Diagnosis
+from rlap.repair.account import Diagnosis
 from rlap.repair.samples import Samples
 from rlap.repair.scores import bad_inputs, look, statistics
 

@@ -9,6 +9,7 @@ from test_diagnose import RECIPE, flat_net, flipped, spoilt, trained, wide
 from torch import nn
 
 import rlap
+from rlap.repair.account import Rate
 from rlap.repair.bench import Bench, Outcome, Standing, paired
 from rlap.repair.candidates import (
     ALPHAS,
@@ -22,7 +23,7 @@ from rlap.repair.candidates import (
     Workshop,
     seen_again,
 )
-from rlap.repair.diagnosis import Findings, Rate
+from rlap.repair.diagnosis import Findings
 from rlap.repair.posterior import bayes, posterior
 from rlap.repair.projection import Directions, input_moments, kept
 from rlap.repair.retraining import fresh

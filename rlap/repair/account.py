@@ -1,0 +1,165 @@
+"""What is said of bad data: how many, which, how surely, and in words."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, NamedTuple
+
+import torch
+from torch import Tensor
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+NAMED = 0.1  # share beyond its own bad labels that a class may lose unnamed
+
+
+class Rate(NamedTuple):
+    """A share of the samples and an interval for it.
+
+    >>> print(Rate(0.25, 0.2, 0.31))
+    25.0% (20.0% to 31.0%)
+    """
+
+    value: float
+    low: float
+    high: float
+
+    def __str__(self) -> str:
+        return f"{self.value:.1%} ({self.low:.1%} to {self.high:.1%})"
+
+
+@dataclass(frozen=True, repr=False)
+class Diagnosis:
+    """What ``diagnose`` found about N samples of C classes.
+
+    Attributes:
+        ids: N names of the samples, as the data give them, or their numbers.
+        labels: (N,), as given.
+        wrong_label: (N,) probability that the label is wrong.
+        suggested: (N,), the likeliest class; ``sure`` (N,), its probability.
+        targets: (N, C) probability of each class to be the true one.
+        bad_input: (N,) probability that the input is bad.
+        label_rate, input_rate: share of wrong labels, of bad inputs; with intervals.
+        transition: (C, C), P(given label | true class).
+        statistic: of the inputs, by which bad ones are told; None where there are none.
+        memorised: whether the network has learnt labels by heart; None: unknown.
+        accuracy, held_accuracy: share of the labels, as given, that it predicts, of the
+            data and of ``holdout`` (None without).
+        told: whether there are samples enough, and the network knows enough, to say
+            anything about the labels.
+        notes: what else there is to know, such as classes that would be thrown out.
+
+    >>> found = rlap.diagnose(model, data)
+    >>> found.wrong_label.shape, found.transition.shape
+    (torch.Size([120]), torch.Size([10, 10]))
+    """
+
+    ids: list
+    labels: Tensor
+    wrong_label: Tensor
+    suggested: Tensor
+    sure: Tensor
+    targets: Tensor
+    bad_input: Tensor
+    label_rate: Rate
+    input_rate: Rate
+    transition: Tensor
+    statistic: str | None = None
+    memorised: bool | None = None
+    accuracy: float = math.nan
+    held_accuracy: float | None = None
+    told: bool = True
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def labels_wrong(self) -> bool:
+        """Whether any class is mislabelled."""
+        return self.told and bool((self.transition.diagonal() < 1).any())
+
+    @property
+    def inputs_bad(self) -> bool:
+        """Whether there is a group of bad inputs."""
+        return self.statistic is not None
+
+    @property
+    def ranked(self) -> Tensor:
+        """(N,) indices of the samples, the likeliest bad ones first."""
+        unsure = self.sure.argsort(stable=True)  # first, where no label is wrong
+        wrong, bad = self.wrong_label[unsure], self.bad_input[unsure]
+        return unsure[torch.maximum(wrong, bad).argsort(descending=True, stable=True)]
+
+    def with_targets(self, targets: Tensor) -> Diagnosis:
+        """The same with other probabilities (N, C) of each class to be the true one;
+        rates and ``transition`` stay."""
+        wrong = 1 - targets.gather(1, self.labels[:, None]).squeeze(1)
+        sure, suggested = targets.max(1)
+        counts = self.labels.bincount(minlength=targets.shape[1])
+        return replace(
+            self, targets=targets, wrong_label=wrong, suggested=suggested, sure=sure,
+            notes=class_notes(self.labels, wrong, self.bad_input, counts)
+            + [note for note in self.notes if not note.startswith("Class ")],
+        )  # fmt: skip
+
+    def to_frame(self) -> pd.DataFrame:
+        """One row a sample, the likeliest bad ones first (needs pandas)."""
+        import pandas as pd
+
+        order = self.ranked
+        columns = ("labels", "wrong_label", "suggested", "sure", "bad_input")
+        rows = {name: getattr(self, name)[order].numpy() for name in columns}
+        return pd.DataFrame({"id": [self.ids[i] for i in order.tolist()]} | rows)
+
+    def report(self) -> str:
+        """Three sentences: labels, inputs, network; then the notes, a line each."""
+        if not self.told:
+            labels = f"{len(self.labels)} samples, as well as this network tells them "
+            labels += "apart, are too little to tell whether labels are wrong."
+        elif self.labels_wrong:
+            there = self.labels.unique()
+            classes = int((self.transition.diagonal()[there] < 1).sum())
+            labels = f"{self.label_rate} of the labels are wrong, in {classes} of "
+            labels += f"{len(there)} classes."
+        else:
+            labels = (
+                f"No sign of wrong labels; {self.label_rate.high:.1%} may not show."
+            )
+        inputs = "No sign of bad inputs."
+        if self.inputs_bad:
+            inputs = f"{self.input_rate} of the inputs are bad: {self.statistic}."
+        network = {
+            None: "Labels that it has learnt by heart cannot be told from right ones "
+            "without a holdout= of 30 samples or more.",
+            True: "It has learnt labels by heart: a fresh one gave the scores.",
+            False: "It has not learnt them by heart.",
+        }[self.memorised]
+        seen = f"The network predicts {self.accuracy:.1%} of the labels as given"
+        if self.held_accuracy is not None:
+            seen += f", and {self.held_accuracy:.1%} of the held-out ones"
+        network = f"{seen}. {network}"
+        return "\n".join([f"{labels} {inputs} {network}", *self.notes])
+
+    def __str__(self) -> str:
+        return self.report()
+
+    def __repr__(self) -> str:
+        return (
+            f"<Diagnosis of {len(self.labels)} samples: {self.label_rate} wrong labels>"
+        )
+
+
+def class_notes(given: Tensor, wrong: Tensor, bad: Tensor, counts: Tensor) -> list[str]:
+    """Classes that would lose far more samples than are bad in them."""
+    notes = []
+    lost = (wrong > 0.5) | (bad > 0.5)
+    expected = 1 - (1 - wrong) * (1 - bad)
+    for c in counts.nonzero().flatten().tolist():
+        own = given == c
+        share, due = lost[own].float().mean().item(), expected[own].mean().item()
+        if share > due + NAMED or share > 0.5:
+            notes.append(
+                f"Class {c} would lose {share:.0%} of its {int(counts[c])} samples: "
+                "look at them before you drop any."
+            )
+    return notes

@@ -1,0 +1,137 @@
+"""From what was seen of samples to a diagnosis of them."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from rlap.repair.account import Diagnosis, Rate, class_notes
+from rlap.repair.posterior import (
+    SURELY,
+    anchors,
+    confident_joint,
+    posterior,
+    transition,
+)
+from rlap.repair.scores import Seen, bad_inputs, out_of_fold
+
+FEWEST = 100  # samples, and
+FEWEST_OF_CLASS = 20  # of the median class, below which nothing is said
+PLENTY_OF_CLASS = 500  # the same, where the surest samples have often other labels:
+IGNORANT = 0.25  # share of those that do,
+RISING = 0.1  # and by how much larger it is among all samples
+NONE_SEEN = 3.0  # of n: the share that n samples without one still allow, by 95 %
+
+
+def judge(
+    seen: Seen, held: Seen | None, seed: int, honest: bool = False
+) -> tuple[Diagnosis, Tensor | None]:
+    """The diagnosis of what was seen, and P(label right) of a held-out slice's samples,
+    0 for bad inputs. ``honest``: what was seen are the predictions of networks that
+    have not been trained on the sample; else heads on the features give those.
+
+    Bad inputs first: until they are out, they look like wrong labels."""
+    p, given = seen.probabilities, seen.labels
+    n, classes = p.shape
+    counts = given.bincount(minlength=classes)
+    keep = torch.ones(n, dtype=torch.bool, device="cpu")
+    heads = None if honest else out_of_fold(seen.features, given, classes, keep, seed)
+    unseen = p if honest else heads.probabilities
+    # the network may have learnt its worst inputs by heart, a new head has not
+    fit = unseen.gather(1, given[:, None]).squeeze(1)
+    bad = bad_inputs(seen, fit)
+    keep = bad.probability < 0.5
+    if not keep.all() and not honest:
+        heads = out_of_fold(seen.features, given, classes, keep, seed)
+        unseen = heads.probabilities
+    both = (p + unseen) / 2
+    told = n >= FEWEST and counts[counts > 0].float().median() >= FEWEST_OF_CLASS
+    matrices = [torch.eye(classes, device="cpu")] * 3
+    if told:
+        matrices = transition(unseen[keep], given[keep])
+        told = told and not ignorant(unseen[keep], given[keep])
+    if not told or at_chance(unseen[keep], given[keep]):
+        told, matrices = False, [torch.eye(classes, device="cpu")] * 3
+    matrix = matrices[0]
+    targets = posterior(both, matrix, given)
+    wrong = 1 - targets.gather(1, given[:, None]).squeeze(1)
+    sure, suggested = targets.max(1)
+    rate = rate_of(wrong[keep], *(joint_rate(m, targets[keep]) for m in matrices))
+    if torch.equal(matrix, torch.eye(classes, device="cpu")):
+        sure = both.gather(1, given[:, None]).squeeze(1)  # how well the label fits
+        rate = Rate(0.0, 0.0, unshown(unseen[keep], given[keep]) if told else 1.0)
+    found = Diagnosis(
+        seen.ids, given, wrong, suggested, sure, targets, bad.probability,
+        rate, rate_of(bad.probability), matrix, bad.statistic, told=bool(told),
+        notes=class_notes(given, wrong, bad.probability, counts),
+    )  # fmt: skip
+    if held is None:
+        return found, None
+    new = held.probabilities if honest else heads.predict(held.features)
+    other = (held.probabilities + new) / 2
+    trust = posterior(other, matrix, held.labels)
+    trust = trust.gather(1, held.labels[:, None]).squeeze(1)
+    if bad.statistic is not None:
+        # told by the same statistics as in the data
+        together = Seen(
+            torch.cat([p, held.probabilities]),
+            seen.features[:0],
+            torch.cat([seen.statistics, held.statistics]),
+            torch.cat([given, held.labels]),
+            [],
+        )
+        fit = torch.cat([fit, new.gather(1, held.labels[:, None]).squeeze(1)])
+        trust = trust * (bad_inputs(together, fit).probability[n:] < 0.5)
+    return found, trust
+
+
+def ignorant(p: Tensor, given: Tensor) -> bool:
+    """Whether p (N, C), predictions for samples not trained on, are too poor to tell
+    anything of the labels given (N,): the surest samples often have other labels, the
+    others still more often, and there are few. These may be wrong labels, or a network
+    that knows too little; nothing here can say which."""
+    wrong, sizes = anchors(p, given)
+    surest = float(wrong.sum() / sizes.sum().clamp(min=1))
+    rise = (p.argmax(1) != given).float().mean().item() - surest
+    counts = given.bincount()
+    few = counts[counts > 0].float().median() < PLENTY_OF_CLASS
+    return bool(few and surest > IGNORANT and rise > RISING)
+
+
+def at_chance(p: Tensor, given: Tensor) -> bool:
+    """Whether p (N, C), predictions for samples not trained on, know no more of the
+    labels given (N,) than nothing: the mean over classes of the share that is right is
+    not surely above one class in so many."""
+    hits = (p.argmax(1) == given).double()
+    counts = given.bincount()
+    classes = counts.nonzero().flatten()
+    shares = given.bincount(hits)[classes] / counts[classes]
+    error = (shares * (1 - shares) / counts[classes]).sum().sqrt() / len(classes)
+    return float(shares.mean() - SURELY * error) <= 1 / len(classes)
+
+
+def unshown(p: Tensor, given: Tensor) -> float:
+    """A share of wrong labels that may be there although no class seems mislabelled:
+    the middle of what anchors and the confident joint count, and two standard errors.
+    What they count may all be mistakes of the network."""
+    (wrong, sizes), joint = anchors(p, given), confident_joint(p, given)
+    counted = (wrong.sum() / sizes.sum().clamp(min=1)).item()
+    total = joint.sum().clamp(min=1)
+    mistaken = 1 - (joint.diagonal().sum() / total).item()
+    value, n = (counted + max(counted, mistaken)) / 2, max(1.0, float(sizes.sum()))
+    error = 2 * (value * (1 - value) / n) ** 0.5
+    return min(1.0, max(value + error, NONE_SEEN / n))
+
+
+def joint_rate(matrix: Tensor, targets: Tensor) -> float:
+    """Share of wrong labels by the transition matrix and the share of each class."""
+    return float((targets.mean(0) * (1 - matrix.diagonal())).sum())
+
+
+def rate_of(probability: Tensor, *others: float) -> Rate:
+    """The mean, from and to two standard errors beyond it or other estimates."""
+    value = probability.mean().item()
+    estimates = [value, *others]
+    error = 2 * (value * (1 - value) / len(probability)) ** 0.5
+    low, high = min(estimates) - error, max(estimates) + error
+    return Rate(value, max(0.0, low), min(1.0, high))
