@@ -103,8 +103,8 @@ def test_the_calibration_error_by_hand():
     p = torch.tensor([0.1, 0.1, 0.9, 0.9])
     bad = torch.tensor([False, True, True, True])
     # two bins of two: |.1 - .5| and |.9 - 1|, half of the samples each
-    assert bad_arms.calibration_error(p, bad, bins=2) == pytest.approx(0.25)
-    told = bad_arms.detection_of(p, bad, bins=2)
+    assert detectors.calibration_error(p, bad, bins=2) == pytest.approx(0.25)
+    told = detectors.detection_of(p, bad, bins=2)
     assert told["auroc"] == pytest.approx(5 / 6)
 
 

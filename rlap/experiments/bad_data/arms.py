@@ -18,10 +18,13 @@ from rlap.corruption.corrupted import INPUT_KINDS
 from rlap.data import Split
 from rlap.data.base import stratified_indices
 from rlap.experiments.arms import Arms, count_resumed, fit, shared_networks
-from rlap.experiments.bad_data.detectors import area_under_margin, other_neighbours
+from rlap.experiments.bad_data.detectors import (
+    area_under_margin,
+    detection_of,
+    other_neighbours,
+)
 from rlap.experiments.bad_data.ground import Ground
 from rlap.experiments.bad_data.parameters import CLEAN, REPLACED
-from rlap.metrics import auroc
 from rlap.partition import partition, sample_scores
 from rlap.repair import Diagnosis, diagnose, repair
 from rlap.repair.candidates import ALPHAS, TRUSTED
@@ -280,34 +283,6 @@ def largest_loss(good: Tensor, labels: Tensor) -> float:
     """The largest share of a class that was dropped."""
     dropped = labels.bincount((~good).float()) / labels.bincount().clamp(min=1)
     return dropped.max().item()
-
-
-def detection_of(doubt: Tensor, bad: Tensor, bins: int = 15) -> dict[str, float]:
-    """Area under the curve, average precision and, if ``doubt`` is a probability, its
-    expected calibration error by bins of equal width."""
-    from sklearn.metrics import average_precision_score
-
-    doubt = doubt.float().cpu()
-    found = {
-        "auroc": auroc(doubt, bad).value,
-        "average precision": float(average_precision_score(bad, doubt)),
-    }
-    if doubt.min() >= 0 and doubt.max() <= 1:
-        found["calibration error"] = calibration_error(doubt, bad, bins)
-    return found
-
-
-def calibration_error(probability: Tensor, bad: Tensor, bins: int = 15) -> float:
-    """Expected calibration error: |mean probability - share| over bins, weighted.
-
-    >>> calibration_error(torch.tensor([0.0, 1.0]), torch.tensor([False, True]))
-    0.0
-    """
-    at = (probability * bins).long().clamp(max=bins - 1)
-    size = at.bincount(minlength=bins).double()
-    sums = at.bincount(probability.double(), minlength=bins)
-    hits = at.bincount(bad.double(), minlength=bins)
-    return float((sums - hits).abs().sum() / size.sum())
 
 
 def judged(tried: object) -> dict[str, object]:

@@ -1,7 +1,8 @@
-"""Other people's scores of a wrong label, on the features that the network has.
+"""How well a score tells bad samples, and other people's scores of a wrong label.
 
-They cost seconds and need no second training. ``rlap.diagnose`` uses neither: on seed
-100 both told wrong labels less well than the loss or the posterior (see the book).
+The two here look at features that the network has, cost seconds and need no second
+training. ``rlap.diagnose`` uses neither: on seed 100 both told wrong labels less well
+than the loss or the posterior (see the book).
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from rlap.data.base import Split
+from rlap.metrics import auroc
 from rlap.partition import sample_scores
 from rlap.repair.scores import fresh_head, head_recipe
 from rlap.training.inference import predict
@@ -70,3 +72,31 @@ def area_under_margin(
     recipe = head_recipe(len(labels))
     train(head, Split(x, labels, None, classes), recipe, seed=seed, on_epoch=note)
     return torch.stack(margins).mean(0)
+
+
+def detection_of(doubt: Tensor, bad: Tensor, bins: int = 15) -> dict[str, float]:
+    """Area under the curve, average precision and, if ``doubt`` is a probability, its
+    expected calibration error by bins of equal width."""
+    from sklearn.metrics import average_precision_score
+
+    doubt = doubt.float().cpu()
+    found = {
+        "auroc": auroc(doubt, bad).value,
+        "average precision": float(average_precision_score(bad, doubt)),
+    }
+    if doubt.min() >= 0 and doubt.max() <= 1:
+        found["calibration error"] = calibration_error(doubt, bad, bins)
+    return found
+
+
+def calibration_error(probability: Tensor, bad: Tensor, bins: int = 15) -> float:
+    """Expected calibration error: |mean probability - share| over bins, weighted.
+
+    >>> calibration_error(torch.tensor([0.0, 1.0]), torch.tensor([False, True]))
+    0.0
+    """
+    at = (probability * bins).long().clamp(max=bins - 1)
+    size = at.bincount(minlength=bins).double()
+    sums = at.bincount(probability.double(), minlength=bins)
+    hits = at.bincount(bad.double(), minlength=bins)
+    return float((sums - hits).abs().sum() / size.sum())
