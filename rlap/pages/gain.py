@@ -308,6 +308,21 @@ def by_outcome(book: Book) -> Table:
     return Table(frame, used, ("table*", "differences"))
 
 
+@number
+def by_found(book: Book, protocol: str, found: str, other: str = "retrain") -> str:
+    """F-FT minus a rival, mean points over the runs of a protocol whose partition
+    "found" the noise, or "missed" it; ``LookupError`` where there is none."""
+    data = outcomes(book)
+    names = {"missed": [MISSED], "found": [KEPT_NOISY, KEPT_CLEAN]}
+    if found not in names or other not in RIVALS:
+        raise LookupError(f"{found!r}, {other!r}: found or missed, {', '.join(RIVALS)}")
+    mine = data[data["the partition"].isin(names[found])]
+    mine = mine[mine["protocol"] == protocol]
+    if mine.empty:
+        raise LookupError(f"no run of {protocol!r} {found} the noise")
+    return words.fixed(fmean(mine[other]), 1, sign=True)
+
+
 def signed_spread(values: Sequence[float]) -> str:
     """Mean and range of points, with signs."""
     mean, low, high = (words.fixed(v, 1, sign=True)

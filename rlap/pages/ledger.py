@@ -72,6 +72,16 @@ def verdict_counts(book: Book, number_of_table: str = "") -> Table:
     return Table(frame.drop(columns="total"), list(book.evidence))
 
 
+@number
+def decided(book: Book, protocol: str, verdict: str, scale: str = "small") -> str:
+    """How many of the paper's numbers have a verdict in a protocol and at a scale."""
+    lines = [r for r in counts.counts(book.ledger.select())
+             if (r["protocol"], r["tier"]) == (protocol, scale)]  # fmt: skip
+    if not lines or verdict not in lines[0]:
+        raise LookupError(f"no verdict {verdict!r} in {protocol!r} at scale {scale!r}")
+    return str(lines[0][verdict])
+
+
 @table
 def why_open(book: Book) -> Table:
     """Why rows are inconclusive."""

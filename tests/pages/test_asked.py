@@ -55,6 +55,30 @@ def test_the_numbers_that_were_run_are_counted_once_each(book):
     assert told["reproduced"] == len(alone)
 
 
+def test_the_lead_of_the_ledger_is_its_table(book):
+    """By protocol, at the small scale: as the table of verdicts counts them."""
+    shown = asked.ask("table", "verdict counts", book).frame.set_index("run")
+    for protocol in ("released", "controlled"):
+        row = shown.loc[f"{protocol}, small"]
+        for verdict in (REPRODUCED, CONTRADICTED, "inconclusive"):
+            column = next(c for c in shown.columns if c.endswith(f" {verdict}"))
+            told = asked.ask("number", f"decided: {protocol}, {verdict}", book)
+            assert told == str(row[column])
+    with pytest.raises(LookupError, match="no verdict 'sure'"):
+        asked.ask("number", "decided: released, sure", book)
+
+
+def test_the_lead_over_retraining_by_what_was_found(book):
+    """The mean over all runs lies between those that found the noise and the others."""
+    missed, found = (
+        float(asked.ask("number", f"by found: controlled, {w}", book).replace("−", "-"))
+        for w in ("missed", "found")
+    )
+    assert missed > found
+    with pytest.raises(LookupError, match="found or missed"):
+        asked.ask("number", "by found: controlled, lost", book)
+
+
 def test_each_difference_is_measured_printed_or_open(book):
     ways = ("measured", "printed", "open")
     told = [asked.ask("number", f"count: differences {way}", book) for way in ways]
