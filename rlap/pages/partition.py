@@ -113,11 +113,12 @@ def detection(book: Book, protocol: str) -> Picture:
             common = {"x": "at", "y": "AUROC", "hue": "score", "palette": COLOURS,
                       "hue_order": SCORES, "ax": ax, "legend": False}  # fmt: skip
             if axis != "other" and len(mine):
-                seaborn.lineplot(mine, errorbar=None, marker="_", ms=8, **common)
+                seaborn.lineplot(mine, errorbar=None, **common)
             seaborn.stripplot(mine, size=3, jitter=False,
                               dodge=axis == "other", **common)  # fmt: skip
             ax.axhline(0.5, color=GREY, lw=0.7, ls=":")
-            ax.set(xlabel=axis.replace(" (", "\n("), ylim=(0.3, 1.03),
+            told = {"other": "40 % wrong labels;\nnoise on speech"}
+            ax.set(xlabel=told.get(axis, axis.replace(" (", "\n(")), ylim=(0.3, 1.03),
                    xlim=(-0.5, len(places) - 0.5))  # fmt: skip
         handles = [figure.axes[0].plot([], [], color=c, lw=2, label=s)[0]
                    for s, c in COLOURS.items()]  # fmt: skip
