@@ -223,22 +223,14 @@ def test_the_report_says_who_was_judged_and_how():
 
 
 def test_a_network_that_answers_in_its_own_way_is_pruned_as_well():
-    class Own(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.net = mlp()
-
-        def forward(self, x):
-            return {"scores": self.net(x)}
-
     given, held, _ = cases("asymmetric", 0.45, 900)
-    model = Own()
+    model = Answers()
     rlap.train(model.net, given, rlap.Recipe(epochs=2, batch_size=32, lr=0.01))
     found = rlap.repair(
-        model, given, holdout=held, recipe=SHORT, output=lambda o: o["scores"]
+        model, given, holdout=held, recipe=SHORT, output=lambda o: o["logits"]
     )
     assert PRUNED in {each.name for each in found.tried}
-    assert type(found.model) is Own
+    assert type(found.model) is Answers
     shop = Workshop(SHORT, 0)
     line = Logits(nn.Sequential(nn.Flatten(), nn.Linear(6, 3)))
     with pytest.raises(Unsuited, match="no layer before the last"):
