@@ -164,11 +164,11 @@ def waterfall(book: Book) -> Picture:
 
 @picture
 def single_fields(book: Book, most: str = "14") -> Picture:
-    """The effect on F-FT of changing one field, the largest first."""
+    """The effect on F-FT of changing one field of a named protocol, the largest first."""
     effects = [
         e
         for e in differences.strongest(book.evidence)
-        if (e.setting, e.tier) == (headline(), "small")
+        if (e.setting, e.tier) == (headline(), "small") and e.base in PROTOCOLS
     ][: int(most)]
     lines = [
         {"change": f"{differences.short_name(e.base)}: {e.what}",
@@ -310,14 +310,14 @@ def by_outcome(book: Book) -> Table:
 
 @number
 def by_found(book: Book, protocol: str, found: str, other: str = "retrain") -> str:
-    """F-FT minus a rival, mean points over the runs of a protocol whose partition
-    "found" the noise, or "missed" it; ``LookupError`` where there is none."""
+    """F-FT minus a rival, mean points over the runs of a protocol, k-means its start,
+    whose partition "found" the noise, or "missed" it; ``LookupError`` where none is."""
     data = outcomes(book)
     names = {"missed": [MISSED], "found": [KEPT_NOISY, KEPT_CLEAN]}
     if found not in names or other not in RIVALS:
         raise LookupError(f"{found!r}, {other!r}: found or missed, {', '.join(RIVALS)}")
     mine = data[data["the partition"].isin(names[found])]
-    mine = mine[mine["protocol"] == protocol]
+    mine = mine[(mine["protocol"] == protocol) & (mine["start"] == "k-means")]
     if mine.empty:
         raise LookupError(f"no run of {protocol!r} {found} the noise")
     return words.fixed(fmean(mine[other]), 1, sign=True)
