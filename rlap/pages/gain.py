@@ -164,7 +164,7 @@ def waterfall(book: Book) -> Picture:
 
 @picture
 def single_fields(book: Book, most: str = "14") -> Picture:
-    """The effect on F-FT of one field changed in a named protocol, the largest first."""
+    """The effect on F-FT of one field of a named protocol, the largest first."""
     effects = [
         e
         for e in differences.strongest(book.evidence)
