@@ -20,6 +20,7 @@ from typing import Any
 
 BOOK = Path(__file__).resolve().parents[1]
 ROOT = BOOK.parent
+OPEN = "00_own_model.ipynb"
 MATHJAX = "mathjax/tex-svg.js"
 # what pages of results show: records, the paper's numbers, the register and the grids
 SHOWN = ("results/**/*.json", "rlap/**/*.csv", "rlap/**/*.yml", "grids/*.yaml")
@@ -27,12 +28,12 @@ OF_PAGES = ("shown", "results")  # the ingredients that no notebook looks at
 
 
 def stage(source: Path, target: Path) -> list[str]:
-    """Mirror the notebooks of `source` in `target`; return the names that changed.
+    """Mirror the notebooks of `source`, folded, in `target`; return what changed.
 
     Files with equal content are left alone, so that Sphinx sees no news in them.
     """
     target.mkdir(parents=True, exist_ok=True)
-    wanted = {p.name: p.read_bytes() for p in sorted(source.glob("*.ipynb"))}
+    wanted = {p.name: folded(p) for p in sorted(source.glob("*.ipynb"))}
     changed = []
     for old in target.glob("*.ipynb"):
         if old.name not in wanted:
@@ -44,6 +45,21 @@ def stage(source: Path, target: Path) -> list[str]:
             copy.write_bytes(content)
             changed.append(name)
     return changed
+
+
+def folded(notebook: Path) -> bytes:
+    """A notebook as the book shows it: what cells did, their code behind a click. In
+    the one that shows how to do it oneself, the code is what it is about."""
+    content = notebook.read_bytes()
+    if notebook.name == OPEN or not content.startswith(b"{"):
+        return content
+    book = json.loads(content)
+    for cell in book["cells"]:
+        tags = cell["metadata"].setdefault("tags", [])
+        hidden = any(tag.startswith(("hide-", "remove-")) for tag in tags)
+        if cell["cell_type"] == "code" and not hidden:
+            tags.append("hide-input")
+    return (json.dumps(book, indent=1, ensure_ascii=False) + "\n").encode()
 
 
 def data_digest(name: str) -> str:

@@ -305,6 +305,26 @@ def test_staging_mirrors_and_leaves_equal_files_alone(tmp_path):
     assert stage(here, there) == []
 
 
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
+def test_the_book_folds_the_code_of_all_notebooks_but_one(path):
+    module = extension("stage_notebooks")
+    own = json.loads(path.read_text(encoding="utf-8"))["cells"]
+    staged = json.loads(module.folded(path))["cells"]
+    assert [c["source"] for c in staged] == [c["source"] for c in own]
+    code = [c for c in staged if c["cell_type"] == "code"]
+    closed = [
+        any(
+            tag.startswith(("hide-", "remove-"))
+            for tag in c["metadata"].get("tags", [])
+        )
+        for c in code
+    ]
+    if path.name != module.OPEN:
+        assert all(closed)
+    else:  # how to do it oneself: the code is what it is about
+        assert not all(closed)
+
+
 def checkout(tmp_path: Path) -> Path:
     """A tiny checkout with everything that the cache key looks at."""
     for name, text in {
