@@ -1,6 +1,6 @@
 """What a CUDA device tells in eight minutes, in one folder to keep.
 
-    pip install -e ".[dev]"
+    pip install -c constraints.txt -e ".[book,test]"
     python benchmarks/gpu.py [--folder _build/gpu] [--minutes 8]
     python benchmarks/gpu.py --try-on-cpu    # the same, as small as can be
 

@@ -99,8 +99,8 @@ class Workshop:
         elif about.inputs_bad:
             yield training(DROPPED, going_on, soft)
         yield training(ON, going_on, plain)  # what the others have to beat
-        few = probably_right(given, about)
-        if found.scorer is network and about.labels_wrong and few is not None:
+        selecting = found.scorer is network and about.labels_wrong
+        if selecting and (few := probably_right(given, about)) is not None:
             yield training(KEPT, going_on, few)
         if about.inputs_bad:
             yield training(RETRAINED, lambda: fresh(network, self.seed), soft)

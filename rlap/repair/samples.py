@@ -62,8 +62,6 @@ class Samples:
                 raise ValueError(
                     f"inputs, labels (and ids) differ in length: {lengths}"
                 )
-            if lengths == {0}:
-                raise ValueError("there are no samples")
         elif not isinstance(data, TorchDataset) or not hasattr(data, "__len__"):
             raise TypeError(
                 "the data must be an rlap.Split, a pair (inputs, labels) of tensors or "
