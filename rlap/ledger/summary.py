@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
-from scipy.special import stdtrit  # scipy.stats takes seconds to import
 
 
 @dataclass(frozen=True)
@@ -67,6 +66,8 @@ def standard_error(values: Sequence[float]) -> float:
 @cache
 def t_quantile(freedom: int) -> float:
     """The 97.5 % quantile of Student's t."""
+    from scipy.special import stdtrit  # here: `rlap ledger` need not wait for scipy
+
     return float(stdtrit(freedom, 0.975))
 
 

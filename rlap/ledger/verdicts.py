@@ -49,8 +49,6 @@ import math
 from collections.abc import Sequence
 from dataclasses import astuple, dataclass, replace
 
-from scipy.special import stdtr  # scipy.stats takes seconds to import
-
 from rlap.ledger.summary import Interval, interval, standard_error
 
 VERDICTS = ("reproduced", "contradicted", "inconclusive", "not run")
@@ -301,6 +299,8 @@ def p_value(distance: float, error: float, n: int) -> float:
     """Two-sided p-value of a mean at ``distance`` from what is tested (Student's t)."""
     if error == 0:
         return 1.0 if distance == 0 else 0.0
+    from scipy.special import stdtr  # here: `rlap ledger` need not wait for scipy
+
     return float(2 * stdtr(n - 1, -abs(distance) / error))
 
 
