@@ -237,6 +237,7 @@ def looks(names: Iterable[str]) -> list[dict[str, str]]:
     ]
 
 
+TALL = 10  # rows of a picture that has its scale above as well
 STILL_KNOWN = {
     "forget_test": ("the network's answers", "o", ORANGE),
     "probe_linear_forget": ("a linear probe of the features", "s", BLUE),
@@ -267,6 +268,8 @@ def still_known(account: Mapping[str, Mapping[str, float]], stamp: str) -> Figur
         ax.set(xlabel="accuracy on the class to forget;\nshare of it relearned")
         ax.set_xlim(-0.03, 1.03)
         ax.set_ylim(len(names) - 0.5, -0.5)
+        if len(names) > TALL:  # its foot may be below the screen
+            ax.tick_params(axis="x", top=True, labeltop=True)
         ax.grid(axis="x", color=GREY, alpha=0.25)
         legend_above(figure, ax, 1)
         return figure

@@ -21,6 +21,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from rlap.data import Split
+from rlap.figures.said import said
 from rlap.partition import Partition
 from rlap.training.loop import History
 
@@ -150,9 +151,9 @@ def training_curves(histories: Mapping[str, History], stamp: str) -> Figure:
             ax.set_prop_cycle(**LINES)
         for name, history in histories.items():
             epochs = range(1, len(history.loss) + 1)
-            above.plot(epochs, history.loss, label=name)
+            above.plot(epochs, history.loss, label=said(name))
             if history.test_accuracy:
-                below.plot(epochs, history.test_accuracy, label=name)
+                below.plot(epochs, history.test_accuracy, label=said(name))
         above.set(ylabel="training loss")
         below.set(xlabel="epoch", ylabel="accuracy, clean test set")
         legend_above(figure, above, 3)
@@ -343,7 +344,7 @@ def arms(
                 xycoords=("axes fraction", "data"),
                 va="center",
             )
-        ax.set_yticks(range(len(names)), [fill(name, 22) for name in names])
+        ax.set_yticks(range(len(names)), [fill(said(name), 22) for name in names])
         if guess is not None:
             ax.axvline(guess, color=GREY, lw=0.8, ls=":")
         ax.set(xlabel="accuracy, clean test set", ylim=(len(names) - 0.5, -0.5))
@@ -355,7 +356,8 @@ def stage_seconds(seconds: Mapping[str, float], stamp: str) -> Figure:
     """Where the time went, a bar a stage."""
     names = list(seconds)
     with drawing(stamp, figsize=(WIDTH, 0.3 * len(names) + 1.2)) as (figure, ax):
-        bars = ax.barh(names, [seconds[name] for name in names], color=BLUE)
+        bars = ax.barh([said(name) for name in names], list(seconds.values()),
+                       color=BLUE)  # fmt: skip
         ax.bar_label(bars, fmt="%.2f s", padding=3, color=GREY, fontsize=SMALL)
         ax.invert_yaxis()
         ax.set_xlabel("seconds")

@@ -3,7 +3,7 @@
 A record answers a cell when it was run at the cell's setting. A scale is a tier and
 whatever the run does differently from that tier's own choices: "small",
 "small/resnet18-16" (by model and width), "paper", "small+epochs=20", "paper+data=other"
-(speech of the small test archive).
+(speech of the small test archive), "paper+images=3125" (a size that the paper has not).
 """
 
 from __future__ import annotations
@@ -101,7 +101,8 @@ def usual(*varied: object) -> Mapping[str, object]:
 
 def scale_of(record: Mapping) -> str:
     """Tier, network if it is not the tier's, and other departures from the tier; of the
-    paper's tier also data that say of themselves that they are not the paper's."""
+    paper's tier also sizes that the paper has not, and data that say of themselves that
+    they are not the paper's."""
     asked, chosen = record["parameters"], choices(record)
     free = {*VARIED, "train_size"}
     other = {k: v for k, v in asked.items() if k not in free and v != chosen[k]}
@@ -109,9 +110,18 @@ def scale_of(record: Mapping) -> str:
     name = asked["tier"]
     if model or width:
         name += f"/{model or asked['model']}" + (f"-{width}" if width else "")
-    if is_full(asked["tier"]) and record["data"].get("banner"):
-        other["data"] = "other"
+    if is_full(asked["tier"]):
+        if asked["dataset"] == CIFAR10 and asked["train_size"] not in printed_sizes():
+            other["images"] = asked["train_size"]
+        if record["data"].get("banner"):
+            other["data"] = "other"
     return "+".join([name, *(f"{k}={v}" for k, v in sorted(other.items()))])
+
+
+@cache
+def printed_sizes() -> frozenset[int]:
+    """The training-set sizes of the paper's first table."""
+    return frozenset(int(key[1]) for key in by_key() if key[0] == 1)
 
 
 def is_full(scale: str) -> bool:

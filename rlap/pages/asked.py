@@ -27,8 +27,8 @@ from rlap.ledger.claims import RLAP
 from rlap.ledger.evidence import Evidence, Place, Runs, file_forgetting
 from rlap.ledger.verdicts import NOT_RUN
 
-TOPICS = ("headline", "ledger", "partition", "gain", "differences", "cost", "tables",
-          "forgetting", "bad_data.repairs")  # fmt: skip
+TOPICS = ("headline", "ledger", "partition", "gain", "paper_scale", "differences",
+          "cost", "tables", "forgetting", "bad_data.repairs")  # fmt: skip
 KINDS: dict[str, dict[str, Callable]] = {
     "number": {},
     "table": {},

@@ -103,14 +103,31 @@ def together(found: Sequence[Effect]) -> list[str]:
     """Measured effects in words, a line for all arms of the same runs."""
     told: dict[str, list[str]] = {}
     for e in found:
-        where = [differences.short_name(e.base, e.setting.dataset), e.tier]
+        where = [base_told(e), words.scale(e.tier)]
         if e.setting != headline(e.setting.dataset):
             where.append(words.setting(e.setting, e.tier))
-        runs = f"{', '.join(where)}: {e.what}, n = {e.difference.n}"
+        runs = f"{', '.join(where)}: {what_told(e.what)}, n = {e.difference.n}"
         told.setdefault(runs, []).append(
             f"{words.arm(e.arm)} {words.gap(e.difference)}"
         )
     return [f"{runs}: {'; '.join(arms)}" for runs, arms in told.items()]
+
+
+def base_told(e: Effect) -> str:
+    """The protocol that a difference starts from: "released, walked to the mask"."""
+    name = differences.short_name(e.base, e.setting.dataset)
+    before, walked, field = name.partition("walked to ")
+    if walked:
+        return f"{before}{walked}{words.change(field)}"
+    named, *changes = name.split("+")
+    return " with ".join([named, " and ".join(map(words.change, changes))][: 1 + bool(changes)])
+
+
+def what_told(what: str) -> str:
+    """What was changed, or the arm that is subtracted, in words."""
+    if what.startswith("minus "):
+        return f"minus {words.arm(what.removeprefix('minus '))}"
+    return words.change(what)
 
 
 @table

@@ -90,7 +90,7 @@ def step(book: Book, arm: str, other: str = "") -> str:
     if not sure:
         return "none for sure"
     field = max(sure, key=lambda name: abs(found[name].mean))
-    return f"{field} ({words.gap(found[field])} points)"
+    return f"{words.change(field)} ({words.gap(found[field])} points)"
 
 
 @table
@@ -102,7 +102,7 @@ def walk_steps(book: Book) -> Table:
     for at in walk(book):
         used += at["records"]
         told = ", ".join(map(partition_told, at["records"])) or NOT_RUN
-        row = {"changed": at["field"], "AUROC by seed": told}
+        row = {"changed": words.change(at["field"]), "AUROC by seed": told}
         for arm in WALKED:
             values = [accuracy(r, arm) for r in at["records"]]
             mean = words.fixed(100 * fmean(values), 1) if values else ""
@@ -154,7 +154,7 @@ def waterfall(book: Book) -> Picture:
             right.plot([at["low"], at["high"]], [i, i], color=GREY, lw=1.2)
             before = at["gap"]
         right.axvline(0, color=GREY, lw=0.8)
-        left.set_yticks(range(len(data)), data["changed"])
+        left.set_yticks(range(len(data)), map(words.change, data["changed"]))
         left.invert_yaxis()
         left.set(xlabel="accuracy, %")
         right.set(xlabel="F-FT minus\nretraining, points")
@@ -171,7 +171,7 @@ def single_fields(book: Book, most: str = "14") -> Picture:
         if (e.setting, e.tier) == (headline(), "small") and e.base in PROTOCOLS
     ][: int(most)]
     lines = [
-        {"change": f"{differences.short_name(e.base)}: {e.what}",
+        {"change": f"{differences.short_name(e.base)}; {words.change(e.what)}",
          "base": e.base.split("+")[0], "seeds": e.difference.n,
          **{k: 100 * getattr(e.difference, k) for k in ("mean", "low", "high")}}
         for e in effects
@@ -200,7 +200,7 @@ def walk_by_step(book: Book) -> Explorer:
         used += at["records"]
         here = {arm: 100 * fmean(accuracy(r, arm) for r in at["records"])
                 for arm in WALKED if at["records"]}  # fmt: skip
-        step = f"{i}. {at['field']}" if i else "0. as released"
+        step = f"{i}. {words.change(at['field'])}" if i else "0. as released"
         lines += [(step, words.arm(arm), value, before.get(arm))
                   for arm, value in here.items()]  # fmt: skip
         before = here

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
+from matplotlib.figure import Figure
 
 from rlap.experiments.protocol import PROTOCOLS, name_of
 from rlap.figures import GREY, WIDTH, drawing
@@ -76,10 +77,16 @@ def seeds(
 @picture
 def headline(book: Book) -> Picture:
     """Every seed's accuracy of four arms, released and controlled."""
-    import seaborn
-
     protocols = ("released", "controlled")
     data = at_headline(book, protocols, SHOWN)
+    records = [r for p in protocols for r in book.records(p)]
+    return Picture(by_arm(data, protocols), data, records, ("table1",))
+
+
+def by_arm(data: pd.DataFrame, protocols: Sequence[str]) -> Figure:
+    """A panel a protocol, a line an arm of ``SHOWN``, a dot a run, bars at the means."""
+    import seaborn
+
     size = {"figsize": (WIDTH, 3.6), "sharex": True}
     with drawing("", 2, 1, **size) as (figure, axes):
         for ax, protocol in zip(axes, protocols, strict=True):
@@ -109,8 +116,7 @@ def headline(book: Book) -> Picture:
             ax.set_title(title, loc="left")
             ax.tick_params(axis="y", length=0)
             ax.grid(axis="x", color=GREY, alpha=0.2)
-    records = [r for p in protocols for r in book.records(p)]
-    return Picture(figure, data, records, ("table1",))
+    return figure
 
 
 def at_headline(

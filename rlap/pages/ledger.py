@@ -68,7 +68,7 @@ def verdict_counts(book: Book, number_of_table: str = "") -> Table:
     ran = {(r.protocol, r.tier) for r in shown if r.n}
     lines = counts.counts([r for r in shown if (r.protocol, r.tier) in ran])
     frame = pd.DataFrame(lines).rename(columns={v: f"{SIGNS[v]} {v}" for v in SIGNS})
-    frame.insert(0, "run", frame.pop("protocol") + ", " + frame.pop("tier"))
+    frame.insert(0, "run", list(map(words.run, frame.pop("protocol"), frame.pop("tier"))))
     return Table(frame.drop(columns="total"), list(book.evidence))
 
 
@@ -86,7 +86,7 @@ def decided(book: Book, protocol: str, verdict: str, scale: str = "small") -> st
 def why_open(book: Book) -> Table:
     """Why rows are inconclusive."""
     frame = pd.DataFrame(counts.why_open(book.ledger.rows))
-    frame.insert(0, "run", frame.pop("protocol") + ", " + frame.pop("tier"))
+    frame.insert(0, "run", list(map(words.run, frame.pop("protocol"), frame.pop("tier"))))
     return Table(frame, list(book.evidence))
 
 
@@ -237,7 +237,7 @@ def line_of(row: dict, first: pd.Series | None) -> list:
         told = lines(first["words"], small(first["rule"]))
         printed = words.amount(row["unit"], row["paper"])
         printed = lines(printed, small(row["source"]) if row["source"] else "")
-    run = f"{row['protocol']}, {row['tier']}" if ran else ""
+    run = words.run(row["protocol"], row["tier"]) if ran else ""
     if not ran:
         return [told, printed, run, "", mark(NOT_RUN)]
     why = f"{row['reason']}; n = {row['n']}"
@@ -259,7 +259,7 @@ def row_told(row: Row) -> list[object]:
     printed = paper.by_key()[counts.key(row)].printed
     return [
         f"Table {row.table}", value_told(row, row.tier), method_told(row),
-        METRIC[row.metric], printed, row.protocol, row.tier,
+        METRIC[row.metric], printed, row.protocol, words.scale(row.tier),
         words.bounded(*bounds) if row.ours is not None else "", row.verdict,
         "; ".join(filter(None, notes)), row.n, "/".join(map(str, counts.key(row))),
     ]  # fmt: skip

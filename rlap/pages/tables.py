@@ -362,7 +362,7 @@ def gains(book: Book, which: str) -> Table:
         [
             lines(g.difference, small(at_value(g.table, g.setting_value, g.tier))),
             words.points(g.paper),
-            f"{g.protocol}, {g.tier}",
+            words.run(g.protocol, g.tier),
             words.bounded(*map(words.points, (g.ours, g.low, g.high))),
             because(g.verdict, told_by(g)),
         ]
@@ -402,7 +402,7 @@ def order(book: Book, which: str) -> Table:
     rows = [
         [
             lines(o.printed, small(at_value(o.table, o.setting_value, o.tier))),
-            f"{o.protocol}, {o.tier}",
+            words.run(o.protocol, o.tier),
             because(o.verdict, words.told(f"{o.reason}; n = {o.n}")),
         ]
         for o in orderings.orderings(book.evidence, places, asked(which))
@@ -426,7 +426,7 @@ def start_quality(book: Book, which: str) -> Table:
     mean and range over runs."""
     places: dict[str, list] = {}
     for r in records_of(book, asked(which)):
-        places.setdefault(f"{r['protocol']}, {scale_of(r)}", []).append(r)
+        places.setdefault(words.run(r['protocol'], scale_of(r)), []).append(r)
     rows = [
         [place, words.spread([accuracy(r, "initial") for r in runs], 1, 100),
          words.spread([auroc(r) for r in runs]), str(len(runs))]

@@ -8,22 +8,51 @@ from collections.abc import Mapping, Sequence
 from statistics import fmean
 
 from rlap.experiments.parameters import StudyParameters
+from rlap.figures.said import MINUS, in_words, said
 from rlap.ledger.cells import CLAMPED, FULL, Setting
 from rlap.ledger.summary import Interval, counted
 
-MINUS, SPACE = "\u2212", "\u00a0"
-# what the records call an arm -> what a reader is told (see the glossary)
-ARMS = {
-    "initial": "initial network",
-    "retrain": "retraining",
-    "continue": "training on",
-}
+SPACE = "\u00a0"
 NETWORKS = {
     "small": "small network",
     "vgg": "VGG-like network",
     "resnet18": "ResNet-18",
     "vit": "small transformer",
 }
+NARROW = {"resnet18-16": "narrow ResNet-18"}
+# of protocols: what a field is called -> what it is about
+FIELDS = {
+    "cluster": "the part that is kept",
+    "target": "the regression's target",
+    "bias": "the pruned units' bias",
+    "mask": "the mask",
+    "redraw": "noise drawn anew",
+    "shuffle": "shuffling",
+    "head_batchnorm": "BatchNorm in L-FT",
+    "decay": "decay of the rate",
+    "augment": "crops and flips",
+    "finetune_decay": "decay in fine-tuning",
+    "retrain_epochs": "epochs of retraining",
+    "roles": "sets of the criteria",
+    "equal_pruning": "units of the criteria",
+    "standardise": "standardised slopes",
+    "covariance": "covariance",
+    "start": "start of the mixture",
+    "attribution": "attribution",
+    "head": "layers of L-FT",
+    "frames": "frames",
+    "split": "split of the clips",
+    "monitor": "what the rate follows",
+    "retrain_mode": "mode of retraining",
+}
+VALUES = {"true": "yes", "false": "no", "one": "component 1", "onecycle": "one cycle",
+          "truth": "by the truth", "confidence": "by confidence", "diag": "diagonal",
+          "total": "total attribution", "kmeans": "k-means",
+          "gradient_x_activation": "gradient times activation",
+          "gradient_x_activation_predicted": "of the predicted class",
+          "gradient_x_activation_label": "of the given label",
+          "loss_gradient_x_activation": "of the loss"}  # fmt: skip
+SCALE = re.compile(r"\bsmall(?:/[a-z0-9-]+)?(?:\+\w+=[\w.]+)*(?![\w/+=])")
 KINDS = {CLAMPED: "clamped noise", "gaussian": "noise on the features",
          "symmetric_exclusive": "wrong labels"}  # fmt: skip
 
@@ -31,7 +60,7 @@ KINDS = {CLAMPED: "clamped noise", "gaussian": "noise on the features",
 def arm(name: str) -> str:
     """ "continue" is "training on", "F-FT/none" is "F-FT, nothing pruned"."""
     head, _, rest = name.partition("/")
-    shown = ARMS.get(head, head)
+    shown = said(head)
     return f"{shown}, {'nothing pruned' if rest == 'none' else rest}" if rest else shown
 
 
@@ -103,6 +132,43 @@ def images(setting: Setting, scale: str) -> str:
     return f"{true:,} images (paper: {setting.size:,})"
 
 
+def scale(name: str) -> str:
+    """A scale in words.
+
+    >>> scale("small/resnet18-16+epochs=20+finetune_epochs=10")
+    'narrow ResNet-18 (20 + 10 epochs)'
+    """
+    place, *changes = name.split("+")
+    tier, _, model = place.partition("/")
+    asked = dict(change.partition("=")[::2] for change in changes)
+    epochs = [asked.pop(k) for k in ("epochs", "finetune_epochs") if k in asked]
+    other = [f"{key.replace('_', ' ')} {value}" for key, value in asked.items()]
+    told = [f"{' + '.join(epochs)} epochs"] * bool(epochs) + other
+    shown = NARROW.get(model, f"{tier}, {model}" if model else tier)
+    if model in NARROW and tier != "small":
+        shown = f"{tier}, {shown}"
+    return f"{shown} ({', '.join(told)})" if told else shown
+
+
+def run(protocol: str, tier: str) -> str:
+    """Where something was run: "controlled, narrow ResNet-18"."""
+    return f"{protocol}, {scale(tier)}"
+
+
+def change(what: str) -> str:
+    """A field of a protocol and its value, as it is said.
+
+    >>> change("decay=onecycle"), change("decay")
+    ('decay of the rate: one cycle', 'decay of the rate')
+    """
+    field, _, value = what.partition("=")
+    shown = FIELDS.get(field, field)
+    told = VALUES.get(value, value)
+    if field == "retrain_epochs" and value:
+        told = {"initial": "as the initial network", "total": "in total"}[value]
+    return f"{shown}: {told}" if value else shown
+
+
 def setting(setting: Setting, scale: str) -> str:
     """Data and noise in words: "12,500 images (paper: 50,000), level 8, half noisy"."""
     told = [images(setting, scale) or "spoken keywords"]
@@ -116,8 +182,8 @@ def setting(setting: Setting, scale: str) -> str:
 
 def told(text: str) -> str:
     """A sentence of the ledger in the book's words, with true minus signs."""
-    text = re.sub(r"(?<![\w.,])-(?=[\d.])", MINUS, text)
-    return re.sub(r"\b(area under the (ROC )?curve|area)\b", "AUROC", text)
+    text = re.sub(r"\barea\b", "AUROC", in_words(text))
+    return SCALE.sub(lambda found: scale(found[0]), text)
 
 
 def network(model: str, tier: str, strength: float | None = None) -> str:

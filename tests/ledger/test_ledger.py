@@ -191,6 +191,8 @@ def test_speech_is_in_percent(tmp_path):
         ({"model": "small"}, "small"),
         ({"tier": "paper"}, "paper"),
         ({"tier": "paper", "epochs": 3}, "paper+epochs=3"),
+        ({"tier": "paper", "train_size": 25_000}, "paper"),
+        ({"tier": "paper", "train_size": 3_125}, "paper+images=3125"),
         ({"arms": "all", "level": 3.0, "train_size": 6250}, "small"),
         ({"dataset": "speech_commands"}, "small"),
     ],

@@ -1,0 +1,111 @@
+"""The paper's network and epochs on fewer images than the paper ever took, and what had
+been predicted of them (``grids/paper_network.yaml``)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from statistics import fmean
+
+import pandas as pd
+
+from rlap.ledger.cells import headline
+from rlap.ledger.claims.quantities import accuracy, auroc, gap
+from rlap.ledger.evidence import Quantity
+from rlap.ledger.verdicts import NOT_RUN
+from rlap.pages import words
+from rlap.pages.asked import Book, Picture, Table, number, picture, table
+from rlap.pages.headline import SHOWN, by_arm
+
+IMAGES = 3_125
+SCALE, GRIDS = f"paper+images={IMAGES}", ("paper_network",)
+PROTOCOLS = ("released", "controlled")
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """A quantity, and by protocol the lowest and highest value expected of its mean."""
+
+    what: str
+    of: Quantity
+    expected: Mapping[str, tuple[float, float]]
+    points: bool = True
+
+    def told(self, value: float) -> str:
+        """A value as it is written."""
+        return words.points(value) if self.points else words.fixed(value, 2)
+
+
+PREDICTED = (
+    Prediction("F-FT minus retraining, points", gap("F-FT", "retrain"),
+               {"released": (0, 0.2), "controlled": (0.01, 0.09)}),
+    Prediction("F-FT minus training on, points", gap("F-FT", "continue"),
+               {"released": (-0.12, 0.01), "controlled": (-0.02, 0.02)}),
+    Prediction("pruned minus initial network, points", gap("pruned", "initial"),
+               {"controlled": (-0.01, 0.01)}),
+    Prediction("AUROC of the partition", auroc,
+               {"released": (0.8, 1), "controlled": (0.9, 1)}, points=False),
+)  # fmt: skip
+
+
+def records(book: Book, protocol: str) -> list[Mapping]:
+    """The runs of a protocol, by seed."""
+    setting = replace(headline(), size=IMAGES)
+    return list(book.evidence.at(protocol, SCALE, setting).values())
+
+
+@picture
+def paper_network(book: Book) -> Picture:
+    """Every seed's accuracy of four arms, released and controlled."""
+    used = [r for p in PROTOCOLS for r in records(book, p)]
+    lines = [
+        {"protocol": r["protocol"], "seed": r["seed"], "arm": words.arm(arm),
+         "accuracy": round(100 * accuracy(r, arm), 2)}
+        for r in used for arm in SHOWN
+    ]  # fmt: skip
+    data = pd.DataFrame(lines, columns=["protocol", "seed", "arm", "accuracy"])
+    return Picture(by_arm(data, PROTOCOLS), data, used, GRIDS)
+
+
+@table
+def predicted(book: Book) -> Table:
+    """What had been predicted of the paper's network, and what came."""
+    found = {p: records(book, p) for p in PROTOCOLS}
+    lines = []
+    for one in PREDICTED:
+        row = {"what": one.what}
+        for protocol, runs in found.items():
+            span = one.expected.get(protocol)
+            row[f"{protocol}, predicted"] = " to ".join(map(one.told, span or ()))
+            row[protocol] = came(one, runs, span)
+        lines.append(row)
+    used = [r for runs in found.values() for r in runs]
+    return Table(pd.DataFrame(lines), used, GRIDS)
+
+
+def came(one: Prediction, runs: list[Mapping], span: tuple | None) -> str:
+    """The mean over the runs, and whether it lies where it was expected."""
+    values = [v for r in runs if (v := one.of(r)) is not None]
+    if not values:
+        return NOT_RUN
+    mean = fmean(values)
+    if span is None:
+        return one.told(mean)
+    return (
+        f"{one.told(mean)}, {'as' if span[0] <= mean <= span[1] else 'not'} predicted"
+    )
+
+
+@number
+def paper_network_gap(book: Book, arm: str, other: str, protocol: str) -> str:
+    """One arm minus another, in points, in the mean over the seeds."""
+    values = [gap(arm, other)(r) for r in records(book, protocol)]
+    if None in values:
+        raise LookupError(f"no run of {protocol!r} has both {arm!r} and {other!r}")
+    return words.points(fmean(values)) if values else NOT_RUN
+
+
+@number
+def paper_network_seeds(book: Book, protocol: str) -> str:
+    """How many seeds were run."""
+    return str(len(records(book, protocol)))

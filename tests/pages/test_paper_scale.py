@@ -1,0 +1,68 @@
+"""The paper's network on fewer images: found, drawn, and beside what was predicted."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import made_up
+import pytest
+
+from rlap.ledger.cells import scale_of
+from rlap.pages import asked
+from rlap.pages.paper_scale import IMAGES, PREDICTED, SCALE
+from rlap.runs.grid import jobs_of
+
+GRID = Path(__file__).parents[2] / "grids" / "paper_network.yaml"
+AT = {"tier": "paper", "level": 8.0, "rate": 0.5, "train_size": IMAGES}
+ARMS = {"initial": 0.6, "pruned": 0.605, "F-FT": 0.62, "retrain": 0.5, "continue": 0.58}
+
+
+@pytest.fixture
+def book(tmp_path) -> asked.Book:
+    made_up.save(tmp_path, *made_up.seeds(2, ARMS, protocol="controlled", **AT))
+    return asked.Book(tmp_path)
+
+
+def test_the_grid_asks_for_what_the_page_shows():
+    for job in jobs_of([GRID]):
+        run = made_up.record(**job.parameters.resolved().identity())
+        assert scale_of(run) == SCALE
+
+
+def test_the_grid_states_the_predictions():
+    about = " ".join(GRID.read_text().split()).replace("-", "\u2212")
+    for one in PREDICTED[:2]:
+        for low, high in one.expected.values():
+            ends = (f"{100 * v:+.0f}".replace("-", "\u2212") for v in (low, high))
+            told = " and ".join(ends).replace("+0", "0")
+            assert f"between {told}" in about
+
+
+def test_what_came_is_told_beside_what_was_predicted(book):
+    frame = asked.ask("table", "predicted", book).frame
+    lines = frame.set_index("what")
+    assert list(lines["controlled, predicted"])[:2] == [
+        "+1.0 to +9.0", "\u22122.0 to +2.0",
+    ]  # fmt: skip
+    assert list(lines["controlled"])[:3] == [
+        "+12.0, not predicted", "+4.0, not predicted", "+0.5, as predicted",
+    ]  # fmt: skip
+    assert set(lines["released"]) == {"not run"}
+    assert (
+        lines.loc["pruned minus initial network, points", "released, predicted"] == ""
+    )
+
+
+def test_the_picture_has_a_row_a_run_and_arm(book):
+    picture = asked.ask("picture", "paper network", book)
+    assert len(picture.data) == 8 and set(picture.data["protocol"]) == {"controlled"}
+    assert [len(ax.collections) for ax in picture.figure.axes] == [0, 4]
+
+
+def test_gaps_are_means_over_the_seeds(book):
+    ask = "paper network gap: F-FT, retrain, controlled"
+    assert asked.ask("number", ask, book) == "+12.0"
+    assert asked.ask("number", ask.replace("controlled", "released"), book) == "not run"
+    assert asked.ask("number", "paper network seeds: controlled", book) == "2"
+    with pytest.raises(LookupError, match="has both 'F-FT' and 'oracle'"):
+        asked.ask("number", "paper network gap: F-FT, oracle, controlled", book)
