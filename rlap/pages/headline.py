@@ -84,7 +84,7 @@ def headline(book: Book) -> Picture:
 
 
 def by_arm(data: pd.DataFrame, protocols: Sequence[str]) -> Figure:
-    """A panel a protocol, a line an arm of ``SHOWN``, a dot a run, bars at the means."""
+    """A panel a protocol, a line an arm of ``SHOWN``, a dot a run, a bar a mean."""
     import seaborn
 
     size = {"figsize": (WIDTH, 3.6), "sharex": True}
