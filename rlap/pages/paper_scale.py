@@ -1,5 +1,5 @@
-"""The paper's network and epochs on fewer images than the paper ever took, and what had
-been predicted of them (``grids/paper_network.yaml``)."""
+"""The paper's network on fewer images than the paper ever took, for half of its epochs,
+and what had been predicted of it (``grids/paper_network.yaml``)."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ from rlap.pages.asked import Book, Picture, Table, number, picture, table
 from rlap.pages.headline import SHOWN, by_arm
 
 IMAGES = 3_125
-SCALE, GRIDS = f"paper+images={IMAGES}", ("paper_network",)
+SCALE = f"paper+epochs=30+finetune_epochs=15+images={IMAGES}"
+GRIDS = ("paper_network",)
 PROTOCOLS = ("released", "controlled")
 
 

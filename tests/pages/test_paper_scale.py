@@ -13,7 +13,8 @@ from rlap.pages.paper_scale import IMAGES, PREDICTED, SCALE
 from rlap.runs.grid import jobs_of
 
 GRID = Path(__file__).parents[2] / "grids" / "paper_network.yaml"
-AT = {"tier": "paper", "level": 8.0, "rate": 0.5, "train_size": IMAGES}
+AT = {"tier": "paper", "level": 8.0, "rate": 0.5, "train_size": IMAGES,
+      "epochs": 30, "finetune_epochs": 15}  # fmt: skip
 ARMS = {"initial": 0.6, "pruned": 0.605, "F-FT": 0.62, "retrain": 0.5, "continue": 0.58}
 
 
