@@ -28,8 +28,8 @@ from rlap.training.loop import History
 from rlap.training.recipe import Recipe
 
 LAYER = "fc"
-# test images that watch every epoch, by tier; all of them judge at the end. A test of the
-# paper's network on 2,000 would take a fifth of an epoch of 3,125.
+# test images that watch every epoch, by tier; all of them judge at the end. Of the
+# paper's network, 2,000 would take a fifth of an epoch of 3,125.
 WATCHED = {"smoke": 2000, "small": 2000, "paper": 500}
 
 

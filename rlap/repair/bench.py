@@ -39,6 +39,7 @@ from rlap.training.recipe import Recipe
 BETTER = 1.0  # standard errors by which a repair must be better than what there was
 MANY = 0.05  # share of wrong labels, at the least, by which nobody can be judged
 HELD_OUT = 0.15  # of the data, for a stand-in, where there is no slice
+FEWEST = 20  # samples of which some can be held out
 ROUNDS = 3  # of training, each towards what the network that the last made sees
 
 
@@ -176,7 +177,13 @@ class Bench:
     def by_stand_in(self, network: Logits, data: Split) -> Outcome:
         """The same for a network that has seen all the data: a fresh one, trained on a
         part, shows what helps, and that is done to ``network`` with everything."""
-        size = max(round(HELD_OUT * len(data)), len(data.labels.unique()))
+        classes = len(data.labels.unique())
+        if len(data) < max(FEWEST, 2 * classes):
+            raise ValueError(
+                f"{len(data)} samples of {classes} classes are too few to hold any out "
+                f"of them: give holdout=, or {FEWEST} and two of each class"
+            )
+        size = max(round(HELD_OUT * len(data)), classes)
         out = torch.zeros(len(data), dtype=torch.bool, device="cpu")
         out[stratified_indices(data.labels, size, self.seed)] = True
         rest, held = data.subset(~out), data.subset(out)

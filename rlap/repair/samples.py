@@ -12,7 +12,6 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Subset
-from torch.utils.data import Dataset as TorchDataset
 
 from rlap.checks import as_indices, check_inputs, check_labels
 from rlap.data.base import Split
@@ -32,8 +31,8 @@ class Batch(NamedTuple):
 
 class Samples:
     """Samples of any of these: a ``Split``; (inputs, labels) or (inputs, labels, ids)
-    of tensors or numpy arrays, memory-mapped ones, too; a torch ``Dataset`` of (input,
-    label) or (input, label, id).
+    of tensors or numpy arrays, memory-mapped ones, too; a torch ``Dataset``, or a
+    sequence of four and more, of (input, label) or (input, label, id).
 
     ``prepare`` turns a batch as stored into what the network takes; by default uint8
     becomes float in [0, 1] and other numbers float. Raises ``TypeError`` for anything
@@ -51,7 +50,7 @@ class Samples:
         name: str = "data",
     ) -> None:
         self.prepare, self.name = prepare or as_floats, name
-        self.data = data
+        self.data, self._stored = data, True
         if isinstance(data, Split):
             self.data = (data.fixed_inputs(), data.labels)
         elif isinstance(data, DataLoader):
@@ -62,21 +61,14 @@ class Samples:
                 raise ValueError(
                     f"inputs, labels (and ids) differ in length: {lengths}"
                 )
-        elif not isinstance(data, TorchDataset) or not hasattr(data, "__len__"):
-            raise TypeError(
-                "the data must be an rlap.Split, a pair (inputs, labels) of tensors or "
-                "arrays, or a torch Dataset of (input, label) with a length, not a "
-                f"{type(data).__name__}"
-            )
+        else:
+            self._stored = False
+            check_rows(data)
         if len(self) == 0:
             raise ValueError("there are no samples")
 
     def __len__(self) -> int:
         return len(self.data[0]) if self._stored else len(self.data)
-
-    @property
-    def _stored(self) -> bool:
-        return isinstance(self.data, tuple | list)
 
     def batches(
         self, rows: Sequence[int] | None = None, size: int = BATCH
@@ -123,6 +115,39 @@ class Samples:
         with preserved_random_state(torch.device("cpu")):  # a transform may draw
             inputs, labels, ids = zip(*self.batches(rows), strict=True)
         return Split(torch.cat(inputs), torch.cat(labels)), sum(ids, [])
+
+
+def check_rows(data: Any) -> None:
+    """Raise ``TypeError`` for what is no sequence of (input, label) or (input, label,
+    id) with inputs that can be stacked, and say what to give instead."""
+    rows = hasattr(data, "__getitem__") and hasattr(data, "__len__")
+    frame = hasattr(data, "iloc")
+    if not rows or frame or isinstance(data, Tensor | np.ndarray | Mapping | str):
+        raise TypeError(
+            "the data must be an rlap.Split, a pair (inputs, labels) of tensors or "
+            "arrays, or a torch Dataset of (input, label) with a length, not a "
+            f"{type(data).__name__}"
+        )
+    if not len(data):
+        return
+    with preserved_random_state(torch.device("cpu")):  # a transform may draw
+        row = data[0]
+    if isinstance(row, Mapping):
+        names = ", ".join(map(repr, row))
+        raise TypeError(
+            f"the data's rows are mappings of {names}: give the columns with the "
+            "inputs and the labels, as tensors or arrays: (data[...], data[...])"
+        )
+    if not isinstance(row, tuple | list) or len(row) not in (2, 3):
+        raise TypeError(
+            "each row of the data must be (input, label) or (input, label, id), not a "
+            f"{type(row).__name__}"
+        )
+    if not isinstance(row[0], Tensor | np.ndarray):
+        raise TypeError(
+            f"inputs must be tensors or arrays, not {type(row[0]).__name__}: give the "
+            "data set a transform, for images torchvision.transforms.ToTensor()"
+        )
 
 
 def as_floats(stored: Tensor) -> Tensor:

@@ -82,6 +82,11 @@ def look(model: nn.Module, samples: Samples, mirror: bool | None = None) -> Seen
                 kept[name][len(names) : len(names) + len(rows)] = rows
             names += ids
     p, labels = kept["p"], kept["labels"]
+    if p.shape[1] == 1:
+        raise ValueError(
+            "the model returns one logit; two are needed, and (0, z) are as probable: "
+            "output=lambda z: torch.cat([torch.zeros_like(z), z], 1)"
+        )
     if int(labels.max()) >= p.shape[1]:
         raise ValueError(
             f"the model tells {p.shape[1]} classes apart; labels go up to "

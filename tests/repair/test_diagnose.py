@@ -313,6 +313,7 @@ def test_a_slice_must_be_of_the_same_kind():
     ("change", "error", "says"),
     [
         ({"model": "softmax"}, ValueError, "outputs are probabilities"),
+        ({"model": "one logit"}, ValueError, "one logit; two are needed"),
         ({"model": "dict"}, TypeError, "a dict: say how to take the logits"),
         ({"output": "logits"}, TypeError, "output must be a function"),
         ({"labels": np.array(list("abc") * 100)}, TypeError, "must be numbers"),
@@ -327,7 +328,8 @@ def test_what_cannot_be_used_is_said_in_a_sentence(change, error, says):
 
     data, held = blobs(300), blobs(300, seed=5)
     net = trained(data)
-    models = {"softmax": nn.Sequential(net, nn.Softmax(1)), "dict": Named()}
+    models = {"softmax": nn.Sequential(net, nn.Softmax(1)), "dict": Named(),
+              "one logit": nn.Linear(6, 1)}  # fmt: skip
     model = models.get(change.get("model"), net)
     x, h = data.inputs.clone(), held.inputs.clone()
     if change.get("nan") == "data":
@@ -344,3 +346,18 @@ def test_a_diagnosis_is_shown_in_a_line():
     data = blobs(300)
     shown = repr(rlap.diagnose(trained(data), data))
     assert shown.startswith("<Diagnosis of 300 samples: 0.0%") and len(shown) < 88
+
+
+def test_one_logit_is_taken_as_two():
+    """As the error for a single logit advises."""
+    data = blobs(400)
+    data = data.subset(data.labels < 2)
+    means = torch.stack([data.inputs[data.labels == c].mean(0) for c in (0, 1)])
+    one, two = nn.Linear(6, 1), nn.Linear(6, 2)
+    with torch.no_grad():
+        one.weight.copy_(means.diff(dim=0))
+        one.bias.copy_(-(one.weight @ means.mean(0)))
+        two.weight.copy_(torch.cat([0 * one.weight, one.weight]))
+        two.bias.copy_(torch.cat([0 * one.bias, one.bias]))
+    found = rlap.diagnose(one, data, output=lambda z: torch.cat([0 * z, z], 1))
+    assert found.report() == rlap.diagnose(two, data).report()

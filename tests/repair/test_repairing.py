@@ -263,6 +263,13 @@ class Answers(nn.Module):
         return {"logits": self.net(x)}
 
 
+@pytest.mark.parametrize(("n", "classes"), [(12, 3), (30, 20)])
+def test_too_few_samples_to_hold_any_out(n, classes):
+    data = rlap.Split(torch.randn(n, 6), torch.arange(n) % classes)
+    with pytest.raises(ValueError, match=f"{n} samples of {classes} classes are too"):
+        rlap.repair(mlp(classes=classes), data, recipe=SHORT)
+
+
 def test_the_model_comes_back_as_the_class_that_it_is():
     given, held, test = cases("asymmetric", 0.45, 900)
     model = Answers()

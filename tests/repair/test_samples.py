@@ -31,6 +31,7 @@ FORMS = {
     "arrays": (DATA.inputs.numpy(), DATA.labels.numpy()),
     "dataset": TensorDataset(DATA.inputs, DATA.labels),
     "named": Named(),
+    "list of rows": list(zip(DATA.inputs, DATA.labels, strict=True)),
     "with ids": (DATA.inputs, DATA.labels, [f"clip {i}" for i in range(20)]),
 }
 
@@ -73,6 +74,10 @@ def test_memory_mapped_bytes_are_read_a_batch_at_a_time(tmp_path):
         ((DATA.inputs, DATA.labels[:3]), ValueError, "length"),
         ((DATA.inputs[:0], DATA.labels[:0]), ValueError, "no samples"),
         ((DATA.inputs.long(), DATA.labels), TypeError, "floating"),
+        ([("x", 0)] * 9, TypeError, "not str: give the data set a transform"),
+        ([{"image": 0, "label": 1}] * 9, TypeError, "mappings of 'image', 'label'"),
+        ([DATA.inputs[0]] * 9, TypeError, "each row .* not a Tensor"),
+        ({"x": DATA.inputs, "y": DATA.labels}, TypeError, "not a dict"),
     ],
 )
 def test_what_cannot_be_read(data, error, says):
