@@ -1,5 +1,5 @@
-"""Check a built site: it works offline and is light, and every picture can be read
-aloud and on a phone.
+"""Check a built site: it works offline and is light, every picture can be read aloud
+and on a phone, and every table at a glance.
 
     python book/_ext/check_site.py _build/html
 
@@ -13,6 +13,8 @@ import sys
 from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
+
+from check_tables import check_tables
 
 REMOTE = re.compile(r"^\s*(https?:)?//", re.IGNORECASE)
 CSS_REMOTE = re.compile(
@@ -115,6 +117,7 @@ def check_page(path: Path, site: Path) -> tuple[list[str], int]:
         for pixels in map(on_a_phone, drawings)
         if pixels < LEAST
     ]
+    findings += check_tables(name, text)
     has_maths = re.search(r'class="[^"]*\bmath\b', text) is not None
     if has_maths and not any("mathjax" in a.lower() for a in page.fetched):
         findings.append(f"{name}: holds mathematics but loads no MathJax")

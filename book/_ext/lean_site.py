@@ -17,6 +17,7 @@ from typing import Any
 from urllib.parse import unquote
 
 from lean_svg import lean
+from plain_outputs import plain, terms, with_drawings, with_terms
 
 UNUSED = ("_static/**/*.map", "_static/locales", "_static/**/fontawesome.js*",
           "_static/**/fa-*.ttf")  # fmt: skip
@@ -32,6 +33,8 @@ NAMES = re.compile(
 TEXT = re.compile(r">([^<]+)")
 BREAKS = re.compile(r"(?<=\w)(?:[._/](?=[A-Za-z]|$)|[+=](?=\w))")
 ICONS = re.compile(r"\s*<(script|link)[^>]*scripts/fontawesome\.js[^>]*>(</script>)?")
+
+AS_IT_IS = ("api", "genindex", "py-modindex", "search")  # tables of their own
 
 IMAGES = re.compile(r"_images/([^\"'#?\s]+)")
 
@@ -69,12 +72,18 @@ def tidy(app: Any, failure: Exception | None) -> None:
         for path in site.glob(name):
             shutil.rmtree(path) if path.is_dir() else path.unlink()
     shown: set[str] = set()
+    glossary = site / "glossary.html"
+    told = terms(glossary.read_text("utf-8")) if glossary.is_file() else {}
     for path in site.rglob("*.html"):
         text = path.read_text(encoding="utf-8")
         without = ICONS.sub("", text)
         for kind in PLAIN:
             without = kind.sub(r"\1", without)
-        without = breakable(without)
+        without = with_terms(breakable(without), told)
+        if path.parent.name == "notebooks":
+            without = with_drawings(without, site / "_images")
+        if path.stem not in AS_IT_IS and "_modules" not in path.parts:
+            without = plain(without)
         if without != text:
             path.write_text(without, encoding="utf-8")
         shown |= {unquote(name) for name in IMAGES.findall(without)}

@@ -113,7 +113,7 @@ class LedgerTable(Shown):
             caption["ids"] = [label]
             box += caption
         shown = html.table(found.frame, label=label if self.content else None,
-                           kind=found.kind)  # fmt: skip
+                           kind=found.kind, named=fold)  # fmt: skip
         if line := self.source(found):
             shown = html.joined(shown, html.tag("p", line, class_="made-by"))
         box += nodes.raw("", shown, format="html")
@@ -169,7 +169,10 @@ class LedgerFigure(Shown):
 
 
 class LedgerExplorer(Shown):
-    """States to choose among; ``explore.js`` draws the one that is chosen."""
+    """States to choose among; ``explore.js`` draws the one that is chosen. The option
+    beside says what the line marks that stands beside a bar."""
+
+    option_spec = {"beside": directives.unchanged}
 
     def run(self) -> list[nodes.Node]:
         """A container with a caption, the first state as a table, and all of them."""
@@ -177,13 +180,18 @@ class LedgerExplorer(Shown):
 
         found = self.answer("explorer")
         frame = found.frame.round(1)
+        beside = self.options.get("beside", "beside")
+        named = {"value": "per cent", "beside": beside}
         first = frame.loc[:, list(found.keys)].iloc[0]
         still = frame[(frame[list(found.keys)] == first).all(axis=1)]
+        shown = still.drop(columns=list(found.keys)).rename(columns=named)
+        chosen = "; ".join(f"{key}: {value}" for key, value in first.items())
         caption = nodes.paragraph("", "", *self.caption(), classes=["table-caption"])
         data = frame.to_json(orient="split", index=False)
         box = html.tag(
-            "div", html.table(still.fillna("")), class_="explorer", data_states=data,
-            data_keys="|".join(found.keys),
+            "div", html.tag("p", chosen), html.table(shown.fillna("")),
+            class_="explorer", data_states=data, data_keys="|".join(found.keys),
+            data_beside=beside,
         )  # fmt: skip
         box = html.joined(box, html.tag("p", self.source(found), class_="made-by"))
         shown = nodes.container(classes=["ledger-table"])

@@ -42,10 +42,11 @@
 
     function draw() {
       const shown = fill();
+      const compared = beside && shown.some((row) => row.beside !== null);
       table.textContent = "";
       const head = make("tr", make("thead", table));
       ["", "per cent"].forEach((text) => { make("th", head, text || "what").scope = "col"; });
-      if (beside) make("th", head, box.dataset.beside || "beside").scope = "col";
+      if (compared) make("th", head, box.dataset.beside || "beside").scope = "col";
       const body = make("tbody", table);
       shown.forEach((row) => {
         const line = make("tr", body);
@@ -55,7 +56,10 @@
         make("div", track, null, "explorer-bar").style.width = Math.max(0, row.value) + "%";
         if (row.beside !== null) make("div", track, null, "explorer-mark").style.left = row.beside + "%";
         make("span", cell, row.value.toFixed(1));
-        if (beside) make("td", line, row.beside === null ? "" : row.beside.toFixed(1));
+        if (compared) {
+          const told = make("td", line, row.beside === null ? "" : row.beside.toFixed(1), "explorer-beside");
+          told.dataset.label = box.dataset.beside || "beside";
+        }
       });
     }
     draw();

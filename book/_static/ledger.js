@@ -2,7 +2,7 @@
 // filter above each table of claims. Works from disk: rows come from a script beside it.
 (function () {
   "use strict";
-  const PAGE = 50;
+  const PAGE = window.matchMedia("(max-width: 640px)").matches ? 15 : 50;
   const FILTERS = ["table", "method", "metric", "protocol", "scale", "verdict"];
   const SHOWN = ["number", "paper", "run", "ours", "verdict"];
   const MARKS = { reproduced: "●", contradicted: "✕", inconclusive: "○", "not run": "–" };
