@@ -6,6 +6,7 @@
 #       extension: .py
 #       format_name: percent
 #       format_version: '1.3'
+#       jupytext_version: 1.19.6
 #   kernelspec:
 #     display_name: Python 3
 #     language: python
@@ -117,7 +118,12 @@ print(f"{len(data.train):,} training and {len(data.test):,} test images")
 # {cite:p}`jin2025code`. What it does is add Gaussian noise to images that are already
 # normalised, and clamp the result to $[0, 1]$:
 #
-# $$ x' = \operatorname{clamp}(x + \sigma n,\; 0,\; 1), \qquad n \sim \mathcal N(0, I). $$ (eq-noise)
+# $$
+# \begin{aligned}
+# x' &= \operatorname{clamp}(x + \sigma n,\; 0,\; 1), \\
+# n &\sim \mathcal N(0, I).
+# \end{aligned}
+# $$ (eq-noise)
 #
 # Normalised images span about $[-2, 2]$, so the clamp leaves nearly binary pictures. We
 # draw the noise once and keep it, so that every stage and every arm sees the same data.
@@ -150,7 +156,12 @@ figures.examples(
 # Both networks of this companion end as the paper's does. A backbone gives features
 # $h(x)$, and a head of two layers gives the logits:
 #
-# $$ z = W_1 h + b_1 \in \mathbb R^{256}, \qquad f = W_2 \operatorname{ReLU}(z) + b_2 \in \mathbb R^{10}. $$ (eq-head)
+# $$
+# \begin{aligned}
+# z &= W_1 h + b_1 \in \mathbb R^{256}, \\
+# f &= W_2 \operatorname{ReLU}(z) + b_2 \in \mathbb R^{10}.
+# \end{aligned}
+# $$ (eq-head)
 #
 # The training recipe shuffles, augments and lets its learning rate go to zero. The
 # released code does none of the three, which handicaps every network that is only
@@ -195,7 +206,7 @@ print(
 # What does the gradient add? By {eq}`eq-head`, $\partial f_c / \partial z_j = W_{2,cj}$
 # where $z_j > 0$ and zero elsewhere. So
 #
-# $$ A_j(x) = \bigl|\max_c W_{2,cj}\bigr| \; \operatorname{ReLU}(z_j(x)): $$ (eq-identity)
+# $$ A_j = \bigl|\max_c W_{2,cj}\bigr| \, \operatorname{ReLU}(z_j): $$ (eq-identity)
 #
 # the gradient contributes one constant a unit, and the next stage standardises each
 # unit, which divides that constant out. The "gradient-based attribution" is the
@@ -304,7 +315,12 @@ figures.attributions(others, stamp) if both else one_kind
 #
 # A least-squares fit of the split on the pre-activations,
 #
-# $$ (\hat\beta, \hat\beta_0) = \arg\min \sum_i \bigl(y_i - \beta_0 - \beta^\top z(x_i)\bigr)^2, $$ (eq-regression)
+# $$
+# \begin{aligned}
+# (\hat\beta, \hat\beta_0) &= \arg\min \sum_i e_i^2, \\
+# e_i &= y_i - \beta_0 - \beta^\top z(x_i),
+# \end{aligned}
+# $$ (eq-regression)
 #
 # with $y_i = 1$ where $x_i$ is low quality and 0 elsewhere, ranks the units by $|\hat\beta_j|$. The highest are set to zero and held there: a mask
 # is applied after every optimiser step, so that fine-tuning cannot revive them. (In the
@@ -347,11 +363,11 @@ figures.chosen_units(
 # only and with the mask on. With a frozen backbone the input of the head never changes,
 # so it is computed once. Beside them stands what they have to beat:
 #
-# * **continue**, which the rest of the book calls *training on*: the initial network,
+# * **training on** (`continue` in the code): the initial network,
 #   fine-tuned like F-FT but on *all* data, without partition and without pruning;
-# * **retrain**: a fresh network on the high-quality part, for as many epochs as the
+# * **retraining** (`retrain`): a fresh network on the high-quality part, for as many epochs as the
 #   initial training and the fine-tuning together;
-# * **oracle**: a fresh network on the images that really are clean, as long as retrain.
+# * **oracle**: a fresh network on the images that really are clean, as long as retraining.
 
 # %%
 good = train.subset(parts.high_quality)
@@ -385,7 +401,7 @@ for name, part in (("retrain", good), ("oracle", clean)):
             run, part, recipe["retrain"], device, test=shown
         )
 
-# %% mystnb={"figure": {"caption": "Every arm, epoch by epoch. The test images only watch: nothing is chosen by them.", "name": "fig-curves"}, "image": {"alt": "Training loss and test accuracy by epoch for the initial training, L-FT, F-FT, continue, retrain and oracle"}}
+# %% mystnb={"figure": {"caption": "Every arm, epoch by epoch. The test images only watch: nothing is chosen by them.", "name": "fig-curves"}, "image": {"alt": "Training loss and test accuracy by epoch for the initial training, L-FT, F-FT, training on, retraining and oracle"}}
 figures.training_curves(histories, stamp)
 
 # %%
@@ -394,7 +410,7 @@ counts = len(data.test), len(data.classes)
 print(telling.of_arms(arms, *counts))
 display(arms.table())
 
-# %% mystnb={"figure": {"caption": "Accuracy of every arm in this one run; dotted: guessing.", "name": "fig-arms"}, "image": {"alt": "Accuracy on clean test images of the arms initial, pruned, L-FT, F-FT, continue, retrain and oracle"}}
+# %% mystnb={"figure": {"caption": "Accuracy of every arm in this one run; dotted: guessing.", "name": "fig-arms"}, "image": {"alt": "Accuracy on clean test images of the arms initial, pruned, L-FT, F-FT, training on, retraining and oracle"}}
 figures.arms(
     {name: [arm["accuracy"]] for name, arm in arms.items()},
     stamp,

@@ -308,7 +308,7 @@ figures.confusion(parts, truth, train.labels, data.classes, stamp)
 
 # %% [markdown]
 # Which cluster is called good is decided by the network's confidence. Where clean and
-# corrupted clips form the clusters, that choice may still be wrong, and an area below one
+# corrupted clips form the clusters, that choice may still be wrong, and an AUROC below one
 # half is the sign of it. Beside the partition stand scores from the same pass and those
 # that need no network.
 
@@ -359,8 +359,8 @@ figures.chosen_units(
 
 # %% [markdown]
 # L-FT trains the head, F-FT everything, on the part that is kept. What they have to beat
-# is the same as for images: **continue** (*training on*), the initial network fine-tuned
-# like F-FT but on *all* data; **retrain**, a fresh network on the kept part, for as many epochs as initial
+# is the same as for images: **training on** (`continue` in the code), the initial network fine-tuned
+# like F-FT but on *all* data; **retraining** (`retrain`), a fresh network on the kept part, for as many epochs as initial
 # training and fine-tuning together; and **oracle**, the same on the clips that really are
 # clean.
 

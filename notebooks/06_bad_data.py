@@ -137,7 +137,7 @@ pd.DataFrame(arms.told).T.round(3) if arms.told else "nothing is bad"
 # %% [markdown]
 # ## Which network is best
 #
-# *Going on with everything* is what the book calls {term}`training on`.
+# {term}`Training on <training on>` is `going on with everything` in the code.
 
 # %%
 display(pd.DataFrame(arms.tried).round(3))

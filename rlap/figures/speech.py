@@ -28,21 +28,23 @@ def players(rows: Mapping[str, Tensor], words: Sequence[str], stamp: str):
     """
     from IPython.display import HTML, Audio
 
-    lines = ["<tr><td></td>", *(f"<th>{escape(word)}</th>" for word in words), "</tr>"]
+    heads = (f'<th scope="col">{escape(word)}</th>' for word in words)
+    lines = ["<thead><tr><td></td>", *heads, "</tr></thead><tbody>"]
     for name, waves in rows.items():
-        lines.append(f"<tr><th>{escape(name)}</th>")
+        lines.append(f'<tr><th scope="row">{escape(name)}</th>')
         for wave, word in zip(waves, words, strict=True):
             # not normalised: noise must not make the voice quieter
             wave = wave.clamp(-1, 1).cpu().numpy()
             sound = Audio(wave, rate=SAMPLE_RATE, normalize=False).src_attr()
             label = escape(f"{word}, {name}", quote=True)
             lines.append(
-                f'<td><audio controls style="width: 8.5em" aria-label="{label}" '
+                f'<td data-label="{escape(word, quote=True)}">'
+                f'<audio controls style="width: 8.5em" aria-label="{label}" '
                 f'src="{sound}"></audio></td>'
             )
         lines.append("</tr>")
     small = '<p style="font-size: 70%">' + escape(stamp).replace("\n", "<br>") + "</p>"
-    return HTML("<table>" + "".join(lines) + "</table>" + small)
+    return HTML(f'<table class="cards">{"".join(lines)}</tbody></table>{small}')
 
 
 def waveforms(rows: Mapping[str, Tensor], words: Sequence[str], stamp: str) -> Figure:

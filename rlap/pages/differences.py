@@ -120,7 +120,8 @@ def base_told(e: Effect) -> str:
     if walked:
         return f"{before}{walked}{words.change(field)}"
     named, *changes = name.split("+")
-    return " with ".join([named, " and ".join(map(words.change, changes))][: 1 + bool(changes)])
+    told = " and ".join(map(words.change, changes))
+    return f"{named} with {told}" if told else named
 
 
 def what_told(what: str) -> str:

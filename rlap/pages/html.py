@@ -64,10 +64,31 @@ def because(verdict: str, why: str, *, own: bool = False) -> Html:
     return tag("details", tag("summary", shown), small(why), class_="why")
 
 
-def table(frame: pd.DataFrame, *, label: str | None = None, kind: str = "") -> Html:
-    """A table of a frame's columns; its index is not shown. ``label``: the id of its
-    caption. On a narrow screen each row becomes a card, for which cells know their
+MOST = 5  # columns that a reader takes in side by side
+
+
+def table(
+    frame: pd.DataFrame,
+    *,
+    label: str | None = None,
+    kind: str = "",
+    named: str | None = None,
+) -> Html:
+    """A frame's columns, its index left out; of more than ``MOST`` as several tables,
+    each with the first column. ``label``: the id of the caption; ``named``: what stands
+    for one. On a narrow screen each row becomes a card, for which cells know their
     column's name."""
+    parts = [frame]
+    if frame.shape[1] > MOST:
+        each = range(1, frame.shape[1], MOST - 1)
+        parts = [frame.iloc[:, [0, *range(frame.shape[1])[i : i + MOST - 1]]]
+                 for i in each]  # fmt: skip
+    shown = [one_table(part, label, None if label else named) for part in parts]
+    return tag("div", *shown, class_=f"ledger-box {kind}".strip())
+
+
+def one_table(frame: pd.DataFrame, label: str | None, named: str | None) -> Html:
+    """A table as wide as the frame."""
     names = [str(name) for name in frame.columns]
     head = tag("tr", *(tag("th", n, scope="col", role="columnheader") for n in names),
                role="row")  # fmt: skip
@@ -80,5 +101,5 @@ def table(frame: pd.DataFrame, *, label: str | None = None, kind: str = "") -> H
         cells += [tag("td", v, role="cell", data_label=n) for n, v in rest]
         body.append(tag("tr", *cells, role="row"))
     inside = tag("thead", head, role="rowgroup"), tag("tbody", *body, role="rowgroup")
-    shown = tag("table", *inside, class_="table", role="table", aria_labelledby=label)
-    return tag("div", shown, class_=f"ledger-box {kind}".strip())
+    return tag("table", *inside, class_="table", role="table", aria_labelledby=label,
+               aria_label=named)  # fmt: skip

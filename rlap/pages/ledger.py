@@ -7,16 +7,23 @@ from collections.abc import Callable
 
 import pandas as pd
 
-from rlap.figures import GREY, WIDTH, drawing
-from rlap.figures.run import GREEN, ORANGE
+from rlap.experiments.protocol import PROTOCOLS
+from rlap.figures import GREY, SMALL, WIDTH, drawing
+from rlap.figures.run import GREEN, ORANGE, legend_above
 from rlap.ledger import counts, differences, paper, tables
 from rlap.ledger.claims import CONTROL, PAPER
 from rlap.ledger.claims.noise import LEADS
 from rlap.ledger.rows import Row
-from rlap.ledger.verdicts import CONTRADICTED, MARGIN, NOT_RUN, REPRODUCED
+from rlap.ledger.verdicts import (
+    CONTRADICTED,
+    INCONCLUSIVE,
+    MARGIN,
+    NOT_RUN,
+    REPRODUCED,
+)
 from rlap.pages import words
 from rlap.pages.asked import Book, Picture, Table, number, picture, table
-from rlap.pages.html import OWN, SIGNS, because, lines, mark, small
+from rlap.pages.html import OWN, SIGNS, Html, because, lines, mark, small
 from rlap.pages.tables import METRIC, in_unit, method_told, reason, value_told
 
 
@@ -56,7 +63,36 @@ def count(book: Book, what: str) -> str:
     }
     if what not in known:
         raise LookupError(f"no count of {what!r}; there is {', '.join(known)}")
-    return f"{known[what]():,}"
+    found = known[what]()
+    return f"{found:,}" if found or what != "numbers at paper size" else "none"
+
+
+SHADES = {REPRODUCED: GREEN, CONTRADICTED: ORANGE, INCONCLUSIVE: "#b9b9b9"}
+
+
+@picture
+def verdicts(book: Book) -> Picture:
+    """The paper's numbers by verdict, a bar for each named protocol that was run with
+    the small network."""
+    found = [r for r in counts.counts(book.ledger.select())
+             if r["tier"] == "small" and r["protocol"] in PROTOCOLS
+             and r["total"] > r[NOT_RUN]]  # fmt: skip
+    names = ["protocol", *SHADES]
+    data = pd.DataFrame([{n: r[n] for n in names} for r in found], columns=names)
+    size = {"figsize": (WIDTH, 0.4 * max(1, len(data)) + 0.9)}
+    with drawing("", **size) as (figure, ax):
+        start = [0] * len(data)
+        for name, colour in SHADES.items():
+            bars = ax.barh(data["protocol"], data[name], left=start, color=colour,
+                           label=f"{SIGNS[name]} {name}")  # fmt: skip
+            # black on all three shades, whatever the page's own colour is
+            ax.bar_label(bars, label_type="center", color="black", fontsize=SMALL)
+            start = [a + b for a, b in zip(start, data[name], strict=True)]
+        ax.invert_yaxis()
+        ax.set(xlabel="printed numbers")
+        ax.tick_params(axis="y", length=0)
+        legend_above(figure, ax, 3)
+    return Picture(figure, data, list(book.evidence))
 
 
 @table
@@ -68,8 +104,13 @@ def verdict_counts(book: Book, number_of_table: str = "") -> Table:
     ran = {(r.protocol, r.tier) for r in shown if r.n}
     lines = counts.counts([r for r in shown if (r.protocol, r.tier) in ran])
     frame = pd.DataFrame(lines).rename(columns={v: f"{SIGNS[v]} {v}" for v in SIGNS})
-    frame.insert(0, "run", list(map(words.run, frame.pop("protocol"), frame.pop("tier"))))
+    frame.insert(0, "run", named_runs(frame))
     return Table(frame.drop(columns="total"), list(book.evidence))
+
+
+def named_runs(frame: pd.DataFrame) -> list[str]:
+    """Protocol and scale of each row in words; takes their columns out."""
+    return list(map(words.run, frame.pop("protocol"), frame.pop("tier")))
 
 
 @number
@@ -86,7 +127,7 @@ def decided(book: Book, protocol: str, verdict: str, scale: str = "small") -> st
 def why_open(book: Book) -> Table:
     """Why rows are inconclusive."""
     frame = pd.DataFrame(counts.why_open(book.ledger.rows))
-    frame.insert(0, "run", list(map(words.run, frame.pop("protocol"), frame.pop("tier"))))
+    frame.insert(0, "run", named_runs(frame))
     return Table(frame, list(book.evidence))
 
 
@@ -214,6 +255,38 @@ def claims_about(book: Book, *keys: str) -> Table:
     if unknown := set(keys) - set(book.claims["key"]):
         raise LookupError(f"no claim {sorted(unknown)}")
     return shown(book, book.claims[book.claims["key"].isin(keys)])
+
+
+@table
+def claims_in_short(book: Book, *asked: str) -> Table:
+    """Claims of a family, or those of these keys, by the small network: a column for
+    each named protocol."""
+    found = book.claims
+    if len(asked) == 1 and asked[0] in FAMILIES:
+        mine = found[found["family"] == FAMILIES[asked[0]]]
+    elif unknown := set(asked) - set(found["key"]):
+        raise LookupError(f"no claim {sorted(unknown)}, nor such a family")
+    else:
+        mine = found[found["key"].isin(asked)]
+    rows = []
+    for key in mine["key"].unique():
+        every = mine[mine["key"] == key]
+        row = {"claim": every.iloc[0]["words"]}
+        for protocol in PROTOCOLS:
+            at = every[(every["protocol"] == protocol) & (every["tier"] == "small")]
+            row[protocol] = in_short(at.iloc[0]) if len(at) else mark(NOT_RUN)
+        rows.append(row)
+    frame = pd.DataFrame(rows, columns=["claim", *PROTOCOLS])
+    return Table(frame, list(book.evidence))
+
+
+def in_short(row: pd.Series) -> Html:
+    """What a claim came to, and its verdict with the reason."""
+    if row["verdict"] == NOT_RUN:
+        return mark(NOT_RUN)
+    why = f"{words.told(row['reason'])}; n = {row['n']}"
+    own = row["family"] != PAPER
+    return lines(words.claim(row), because(row["verdict"], why, own=own))
 
 
 def shown(book: Book, found: pd.DataFrame) -> Table:

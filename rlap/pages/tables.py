@@ -72,7 +72,12 @@ def paper_cell(row: Row | paper.Cell) -> paper.Cell:
 def method_told(row: Row) -> str:
     """The method, and its criterion where it is not the paper's own."""
     name = words.arm(paper.ARM[row.method])
-    return name if row.variant == "ours" else f"{name} ({row.variant})"
+    return name if row.variant == "ours" else f"{name} ({criterion(row.variant)})"
+
+
+def criterion(name: str) -> str:
+    """A criterion of the paper's Table 2 with what it ranks units by."""
+    return f"{name}: {words.CRITERIA[name]}" if name in words.CRITERIA else name
 
 
 # --- pictures ---------------------------------------------------------------------
@@ -416,7 +421,7 @@ def order(book: Book, which: str) -> Table:
 def anomalies(book: Book, which: str) -> Table:
     """What the numbers of a table say against themselves."""
     mine = [a for a in paper.anomalies() if any(k[0] == asked(which) for k in a.keys)]
-    rows = [[a.kind, a.text] for a in mine] or [["none found", ""]]
+    rows = [[a.kind, words.printed(a.text)] for a in mine] or [["none found", ""]]
     return Table(pd.DataFrame(rows, columns=["what", "where"]))
 
 
@@ -426,7 +431,7 @@ def start_quality(book: Book, which: str) -> Table:
     mean and range over runs."""
     places: dict[str, list] = {}
     for r in records_of(book, asked(which)):
-        places.setdefault(words.run(r['protocol'], scale_of(r)), []).append(r)
+        places.setdefault(words.run(r["protocol"], scale_of(r)), []).append(r)
     rows = [
         [place, words.spread([accuracy(r, "initial") for r in runs], 1, 100),
          words.spread([auroc(r) for r in runs]), str(len(runs))]

@@ -52,6 +52,9 @@ VALUES = {"true": "yes", "false": "no", "one": "component 1", "onecycle": "one c
           "gradient_x_activation_predicted": "of the predicted class",
           "gradient_x_activation_label": "of the given label",
           "loss_gradient_x_activation": "of the loss"}  # fmt: skip
+# of the paper's Table 2: by what of a unit's activation it ranks
+CRITERIA = {"abs": "mean size", "rms": "root mean square", "freq": "how often positive",
+            "std": "standard deviation"}  # fmt: skip
 SCALE = re.compile(r"\bsmall(?:/[a-z0-9-]+)?(?:\+\w+=[\w.]+)*(?![\w/+=])")
 KINDS = {CLAMPED: "clamped noise", "gaussian": "noise on the features",
          "symmetric_exclusive": "wrong labels"}  # fmt: skip
@@ -184,6 +187,17 @@ def told(text: str) -> str:
     """A sentence of the ledger in the book's words, with true minus signs."""
     text = re.sub(r"\barea\b", "AUROC", in_words(text))
     return SCALE.sub(lambda found: scale(found[0]), text)
+
+
+def printed(text: str) -> str:
+    """A remark on the paper's numbers in the book's words.
+
+    >>> printed("table 1 at 12500 and table 2 at 12500: 0.6226 against 0.6266")
+    'Table 1 at 12,500 and Table 2 at 12,500: 0.6226 against 0.6266'
+    """
+    text = text.replace("speech_commands_10", "speech")
+    text = re.sub(r"\btable (?=\d)", "Table ", text)
+    return re.sub(r"(?<![\d.])(\d\d)([05]00|000)\b", r"\1,\2", text)
 
 
 def network(model: str, tier: str, strength: float | None = None) -> str:

@@ -11,6 +11,7 @@ from rlap.experiments.protocol import steps
 from rlap.ledger import differences as register
 from rlap.pages import asked, cost, differences, gain
 from rlap.pages.html import table
+from rlap.pages.words import change
 
 AT_8 = {"rate": 0.5, "level": 8.0}
 WALK = list(steps("released", "controlled", "cifar10"))
@@ -48,13 +49,13 @@ def test_the_largest_step_of_the_walk_is_named(tmp_path):
     made += made_up.seeds(3, {"F-FT": 0.9, "retrain": 0.1}, protocol=NAMES[-1])
     book = book_of(tmp_path, *made)
     told = asked.ask("number", "step: F-FT", book)
-    assert told.startswith(f"{FIELDS[2]} (−6.0 [") and told.endswith(" points)")
+    assert told.startswith(f"{change(FIELDS[2])} (−6.0 [") and told.endswith(" points)")
     assert asked.ask("number", "step: retrain", book).startswith(
-        f"{FIELDS[1]} (+7.0 ["
+        f"{change(FIELDS[1])} (+7.0 ["
     )  # fmt: skip
     # 10, 5, -1, -1 points
     told = asked.ask("number", "step: F-FT, retrain", book)
-    assert told.startswith(f"{FIELDS[2]} (−6.0 [")
+    assert told.startswith(f"{change(FIELDS[2])} (−6.0 [")
     assert asked.ask("number", "step: F-FT", asked.Book(tmp_path / "none")) == "not run"
 
 
@@ -78,7 +79,7 @@ def test_among_many_steps_one_that_just_passes_is_not_named(tmp_path):
     ]  # fmt: skip
     alone = book_of(tmp_path / "two", *made[0], *made[1])
     told = asked.ask("number", "step: F-FT", alone)
-    assert told.startswith(f"{FIELDS[1]} (+1.5 [+0.3, +2.7]")
+    assert told.startswith(f"{change(FIELDS[1])} (+1.5 [+0.3, +2.7]")
     every = book_of(tmp_path / "three", *made[0], *made[1], *made[2])
     assert asked.ask("number", "step: F-FT", every) == "none for sure"
 
@@ -133,7 +134,7 @@ def test_a_line_of_the_register_has_all_arms_of_its_runs(tmp_path):
     frame = asked.ask("table", "register: C", book).frame.set_index("no.")
     told = frame.loc[15, "effect, points"]
     assert told.startswith("released, small, 12,500 images (paper: 50,000), level 4.5")
-    assert "head_batchnorm=eval, n = 3: pruned none; L-FT +3.0" in told
+    assert "BatchNorm in L-FT: eval, n = 3: pruned none; L-FT +3.0" in told
     assert told.endswith("F-FT none; retraining none; initial network none")
     assert 13 not in frame.index  # no run of it: among those that were not run
     idle = asked.ask("table", "not run", book).frame.set_index("no.")

@@ -54,3 +54,11 @@ def test_a_table_names_columns_for_narrow_screens_and_readers():
     assert '<th scope="row" role="rowheader" data-label="a">x</th>' in made
     assert '<td role="cell" data-label="b">2</td>' in made
     assert 'aria-labelledby="cap"' in made
+
+
+def test_a_wide_table_comes_in_parts_of_five_columns():
+    made = html.table(pd.DataFrame([list(range(12))]), named="told")
+    parts = made.split("<table")[1:]
+    assert [part.count('<th scope="col"') for part in parts] == [5, 5, 4]
+    assert all('data-label="0">0</th>' in part for part in parts)
+    assert made.count('aria-label="told"') == 3

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
+from dataclasses import fields
 
 import pytest
 
-from rlap.experiments.protocol import SPEECH
+from rlap.experiments.protocol import SPEECH, Protocol
 from rlap.ledger.cells import CLAMPED, Setting, headline
 from rlap.ledger.summary import Interval
 from rlap.pages import words
@@ -76,3 +77,30 @@ def test_the_line_below_a_table_names_records_seeds_and_the_command():
     assert words.made_from(made[:3]) == "3 records, seeds 0 to 2 · rlap ledger"
     assert words.made_from(made[:1]) == "1 record, seed 0 · rlap ledger"
     assert words.made_from([]) == "0 records · rlap ledger"
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("small", "small"),
+        ("paper", "paper"),
+        ("small/resnet18-16", "narrow ResNet-18"),
+        ("small+epochs=16+finetune_epochs=8", "small (16 + 8 epochs)"),
+        ("paper+train_size=3125", "paper (train size 3125)"),
+    ],
+)
+def test_a_scale_is_said_in_words(name, told):
+    assert words.scale(name) == told
+    assert words.run("released", name) == f"released, {told}"
+
+
+def test_every_field_of_a_protocol_has_words():
+    names = {field.name for field in fields(Protocol)}
+    assert set(words.FIELDS) == names
+    assert len(set(words.FIELDS.values())) == len(names)
+    assert words.change("retrain_epochs=total") == "epochs of retraining: in total"
+
+
+def test_sentences_of_records_are_put_into_the_books_words():
+    told = words.told("controlled, small/resnet18-16: F-FT minus retrain 0.5, small")
+    assert told == "controlled, narrow ResNet-18: F-FT minus retraining 0.5, small"
