@@ -89,7 +89,7 @@ def prepare(run: StudyParameters, device: torch.device | str = "cpu") -> Ground:
     with watch("data"):
         data = rlap.load(run.dataset, **sizes, seed=run.seed, **settings.load)
         noise = corrupt(data.train, **wrong, seed=run.seed, redraw=settings.redraw)
-    few = watched(run, data.test)
+    few = watched(data.test, run.tier)
     with watch("initial"):
         net, history = fit_initial(run, settings, noise.split, data.test, device)
     count_resumed(watch, "initial", history)
@@ -115,9 +115,9 @@ def prepare(run: StudyParameters, device: torch.device | str = "cpu") -> Ground:
     )  # fmt: skip
 
 
-def watched(run: StudyParameters, test: Split) -> Split:
+def watched(test: Split, tier: str = "small") -> Split:
     """The test samples that watch every epoch, the same in all runs of a tier."""
-    few = min(WATCHED[run.tier], len(test))
+    few = min(WATCHED[tier], len(test))
     return test.subset(stratified_indices(test.labels, few, seed=0))
 
 
@@ -138,7 +138,7 @@ def fit_initial(
 def watching_initial(run: StudyParameters, test: Split) -> Split:
     """What is tested after each epoch of the initial training: the whole test set, for
     the paper's seconds an epoch include that; in the paper tier fewer images."""
-    return watched(run, test) if run.tier == "paper" else test
+    return watched(test, run.tier) if run.tier == "paper" else test
 
 
 def monitored(
