@@ -18,8 +18,9 @@
 #
 # One network with wrong labels: what `rlap.diagnose` says of them, what `rlap.repair` makes
 # of it, and what else one may do. In the recorded runs repair gains
-# {ledger}`repaired: asymmetric` points where classes are taken for one another, and
-# {term}`training on` {ledger}`repaired: asymmetric, training on`: {doc}`/repair`.
+# {ledger}`repaired: asymmetric` points where classes are taken for one another.
+# {term}`Training on <training on>` gains {ledger}`repaired: asymmetric, training on`:
+# {doc}`/repair`.
 #
 # You have a network and the data that it was trained on, and something is wrong with
 # them: labels, inputs, you do not know. `rlap.diagnose` says what and where, and

@@ -858,6 +858,14 @@ def test_a_page_of_results_opens_with_an_answer_and_a_picture(page):
     assert "```{ledger-table}" not in opening
 
 
+@pytest.mark.parametrize("name", sorted(prose()))
+def test_a_sentence_asks_the_ledger_for_one_number(name):
+    text = re.sub(r"^```\{.*?^```$", "", prose()[name], flags=re.DOTALL | re.MULTILINE)
+    text = re.sub(r"\{ledger\}`[^`]*`", "\0", " ".join(text.split()))
+    for sentence in re.split(r"(?<=[.;?!])\s+", text):
+        assert sentence.count("\0") < 2, sentence
+
+
 def test_no_page_but_a_notebook_needs_a_kernel():
     for page in PAGES:
         text = page.read_text(encoding="utf-8")
