@@ -27,7 +27,7 @@ from rlap.ledger.claims import RLAP
 from rlap.ledger.evidence import Evidence, Place, Runs, file_forgetting
 from rlap.ledger.verdicts import NOT_RUN
 
-TOPICS = ("headline", "ledger", "partition", "gain", "paper_scale", "differences",
+TOPICS = ("headline", "ledger", "partition", "gain", "limits", "differences",
           "cost", "tables", "forgetting", "bad_data.repairs")  # fmt: skip
 KINDS: dict[str, dict[str, Callable]] = {
     "number": {},

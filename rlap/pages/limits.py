@@ -1,5 +1,6 @@
-"""The paper's network on fewer images than the paper ever took, for half of its epochs,
-and what had been predicted of it (``grids/paper_network.yaml``)."""
+"""How far the evidence reaches: what so many seeds could have seen, and the paper's
+network on fewer images than the paper ever took, for half of its epochs, beside what
+had been predicted of it (``grids/paper_network.yaml``)."""
 
 from __future__ import annotations
 
@@ -9,6 +10,7 @@ from statistics import fmean
 
 import pandas as pd
 
+from rlap.ledger import counts
 from rlap.ledger.cells import headline
 from rlap.ledger.claims.quantities import accuracy, auroc, gap
 from rlap.ledger.evidence import Quantity
@@ -110,3 +112,22 @@ def paper_network_gap(book: Book, arm: str, other: str, protocol: str) -> str:
 def paper_network_seeds(book: Book, protocol: str) -> str:
     """How many seeds were run."""
     return str(len(records(book, protocol)))
+
+
+@table
+def could_be_seen(book: Book) -> Table:
+    """The differences that each design could have told from none."""
+    lines = [
+        [words.run(row["protocol"], row["tier"]), row["n"], row["differences"],
+         span(row), words.percent(row["within"] / row["differences"], 0)]
+        for row in counts.seen(book.ledger.gains)
+    ]  # fmt: skip
+    header = ["runs", "seeds", "differences", "could be seen, points",
+              "two points could"]  # fmt: skip
+    return Table(pd.DataFrame(lines, columns=header), list(book.evidence))
+
+
+def span(row: Mapping) -> str:
+    """ "2.4 (0.7 to 9.1)": the median, the least and the most."""
+    middle, *ends = (words.fixed(100 * row[k], 1) for k in ("median", "least", "most"))
+    return f"{middle} ({' to '.join(ends)})"

@@ -1,4 +1,4 @@
-"""The paper's network on fewer images: found, drawn, and beside what was predicted."""
+"""What seeds could have seen; the paper's network, and what was predicted of it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 
 from rlap.ledger.cells import scale_of
 from rlap.pages import asked
-from rlap.pages.paper_scale import IMAGES, PREDICTED, SCALE
+from rlap.pages.limits import IMAGES, PREDICTED, SCALE
 from rlap.runs.grid import jobs_of
 
 GRID = Path(__file__).parents[2] / "grids" / "paper_network.yaml"
@@ -67,3 +67,18 @@ def test_gaps_are_means_over_the_seeds(book):
     assert asked.ask("number", "paper network seeds: controlled", book) == "2"
     with pytest.raises(LookupError, match="has both 'F-FT' and 'oracle'"):
         asked.ask("number", "paper network gap: F-FT, oracle, controlled", book)
+
+
+def test_what_three_seeds_could_have_seen(tmp_path):
+    """Differences that agree to the last digit see anything; 2 points apart, hardly."""
+    made = made_up.seeds(3, {"F-FT": 0.7}, protocol="released")
+    for record, value in zip(made, (0.68, 0.70, 0.72), strict=True):
+        record["arms"]["retrain"] = made_up.scores(value)
+    made_up.save(tmp_path, *made)
+    (line,) = asked.ask("table", "could be seen", asked.Book(tmp_path)).frame.values
+    # retraining less the initial network, which gains 0.1 a seed: sd 1.9 points, times
+    # 4.30 / sqrt(3); every other difference is the same in each seed
+    assert (
+        line.tolist()[0] == "released, small" and line.tolist()[3] == "0.0 (0.0 to 4.7)"
+    )
+    assert line.tolist()[4] == "64\u00a0%"  # 7 of 11
