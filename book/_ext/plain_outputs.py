@@ -79,22 +79,29 @@ def in_words(table: Tag) -> None:
         text = cell.get_text(strip=True)
         told = "" if text in MISSING else HEADS.get(text, true_minus(text))
         cell.string = said(told) if cell.name == "th" or told == said(told) else told
-    for cell in table.thead.find_all("th"):
-        cell["scope"] = "col"
+    for row in table.thead.find_all("tr"):
+        del row["style"]  # to the right
+        for cell in row.find_all("th"):
+            cell["scope"] = "col"
 
 
 def in_parts(table: Tag, columns: int) -> str:
-    """A table of more than ``MOST`` columns: the first ones, the others folded."""
+    """A table of more than ``MOST`` columns: two halves, of many the first columns and
+    the others folded."""
     if columns <= MOST:
         return str(table)
+    few = columns < 2 * MOST - 2
+    each = columns // 2 if few else MOST - 1  # beside the first, which all parts have
     parts = []
-    for start in range(1, columns, MOST - 1):
+    for start in range(1, columns, each):
         part = BeautifulSoup(str(table), "html.parser").table
         for row in part.find_all("tr"):
             for i, cell in enumerate(row.find_all(["th", "td"])):
-                if i and not start <= i < start + MOST - 1:
+                if i and not start <= i < start + each:
                     cell.decompose()
         parts.append(str(part))
+    if few:
+        return "".join(parts)
     rest = f"<summary>{columns - MOST} more columns</summary>{''.join(parts[1:])}"
     return f'{parts[0]}<details class="ledger-fold">{rest}</details>'
 

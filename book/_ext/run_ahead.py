@@ -134,7 +134,8 @@ def configure(app: Any, config: Any) -> None:
     ]
     # of captum: there is no widget in a page, and the warning names a path
     quiet = "import warnings; warnings.filterwarnings('ignore', 'IProgress not found')"
-    wanted.append(f"c.IPKernelApp.exec_lines = [{quiet!r}]")
+    whole = "import pandas; pandas.set_option('display.max_colwidth', None)"
+    wanted.append(f"c.IPKernelApp.exec_lines = [{quiet!r}, {whole!r}]")
     text = "\n".join(wanted) + "\n"
     (profile / "ipython_kernel_config.py").write_text(text, encoding="utf-8")
     os.environ["IPYTHONDIR"] = str(profile.parent)

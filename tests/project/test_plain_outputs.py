@@ -45,6 +45,8 @@ def test_the_name_of_an_index_is_the_first_heading():
 
 
 def test_a_wide_table_of_pandas_shows_five_columns_and_folds_the_others():
+    made = shown(pd.DataFrame([range(5)], columns=list("abcde"), index=["row"]))
+    assert "<details" not in made and made.count("<table") == 2
     made = shown(pd.DataFrame([range(7)], columns=list("abcdefg"), index=["row"]))
     first, rest = made.split("<details")
     assert re.findall(r'data-label="(\w?)"', first) == ["", "a", "b", "c", "d"]
