@@ -246,7 +246,8 @@ class TrainingRun:
 
     def by_hand(self) -> Perceptron | None:
         """The model as a perceptron, where its gradients can be written out."""
-        if self.penalty is not None or self.split.inputs.dim() != 2 or self.soft:
+        plain = self.penalty is None and self.recipe.loss == "cross_entropy"
+        if not plain or self.split.inputs.dim() != 2 or self.soft:
             return None
         found = Perceptron.of(self.model, self.history.precision)
         enough = found is not None and found.layers[-1].out_features > self.top_label
@@ -318,7 +319,10 @@ class TrainingRun:
                 f"the model returns logits {tuple(logits.shape)}; labels up to "
                 f"{self.top_label} need (B, C) with C > {self.top_label}"
             )
-        loss = cross_entropy(logits, labels, smoothing, **soft)
+        if self.recipe.loss == "generalized":
+            loss = generalized_cross_entropy(logits, labels, **soft)
+        else:
+            loss = cross_entropy(logits, labels, smoothing, **soft)
         if self.penalty is not None:
             loss = loss + self.penalty(self.model)
         self.optimizer.zero_grad(set_to_none=True)
@@ -357,6 +361,21 @@ def cross_entropy(
     if weights is None:
         return F.cross_entropy(logits, goal, label_smoothing=smoothing)
     loss = F.cross_entropy(logits, goal, label_smoothing=smoothing, reduction="none")
+    return weighted(loss, weights)
+
+
+def generalized_cross_entropy(
+    logits: Tensor, labels: Tensor, weights: Tensor | None = None, q: float = 0.7
+) -> Tensor:
+    """Mean of (1 - p^q) / q, p the softmax of logits (B, C) at labels (B,); between
+    cross-entropy (q towards 0) and the absolute error (q = 1). Weighted as above."""
+    logp = -F.cross_entropy(logits, labels, reduction="none")
+    loss = -torch.expm1(q * logp) / q
+    return loss.mean() if weights is None else weighted(loss, weights)
+
+
+def weighted(loss: Tensor, weights: Tensor) -> Tensor:
+    """sum(w * loss) / sum(w)."""
     return (weights * loss).sum() / weights.sum().clamp(min=1e-12)  # a batch of zeros
 
 
@@ -372,6 +391,12 @@ def check_arguments(
     check_gradients()
     check_trainable(split, batchnorm)
     check_recipe(recipe)
+    if (
+        recipe is not None
+        and recipe.loss == "generalized"
+        and split.targets is not None
+    ):
+        raise ValueError("the generalized loss is of labels: it takes no soft targets")
     check_seed(seed)
     for name, other in others.items():
         if other is not None:

@@ -17,6 +17,7 @@ OPTIMIZERS = ("sgd", "adam")
 SCHEDULES = ("constant", "multistep", "cosine", "onecycle", "plateau")
 AUGMENTATIONS = ("none", "flip", "crop+flip")
 PRECISIONS = ("auto", "fp32", "bf16")
+LOSSES = ("cross_entropy", "generalized")
 NUMBERS = ("lr", "momentum", "weight_decay", "warmup", "gamma", "label_smoothing")
 
 
@@ -37,6 +38,10 @@ class Recipe:
             ``gamma`` once more than ``patience`` epochs in a row brought no better
             accuracy on the split that ``train`` is told to monitor).
         label_smoothing: share of the target spread over all classes.
+        loss: "cross_entropy", or "generalized", (1 - p^0.7) / 0.7 of the labelled
+            class's probability p, at which samples that fit badly, such as those with
+            wrong labels, pull less (Zhang and Sabuncu, NeurIPS 2018); it takes neither
+            smoothing nor soft targets.
         augment: "none", "flip" (left-right) or "crop+flip" (shift by up to
             ``crop_padding`` pixels, reflected at the border); images only.
         shuffle: new order each epoch; False is what the released code does.
@@ -67,6 +72,7 @@ class Recipe:
     crop_padding: int = 2
     shuffle: bool = True
     precision: str = "auto"
+    loss: str = "cross_entropy"
 
     def __post_init__(self) -> None:
         for name, allowed in (
@@ -74,6 +80,7 @@ class Recipe:
             ("schedule", SCHEDULES),
             ("augment", AUGMENTATIONS),
             ("precision", PRECISIONS),
+            ("loss", LOSSES),
         ):
             check_one_of(getattr(self, name), allowed, name)
         for name in ("epochs", "patience"):
@@ -103,6 +110,9 @@ class Recipe:
             "gamma > 0": self.gamma > 0,
             "gamma < 1 for plateau": self.schedule != "plateau" or self.gamma < 1,
             "0 <= label_smoothing < 1": 0 <= self.label_smoothing < 1,
+            "no label_smoothing with the generalized loss": (
+                self.loss == "cross_entropy" or not self.label_smoothing
+            ),
         }
         for rule, holds in checks.items():
             if not holds:

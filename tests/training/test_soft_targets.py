@@ -1,5 +1,8 @@
 """Targets and weights of samples, from the data to the step."""
 
+import copy
+from dataclasses import replace
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -10,7 +13,7 @@ import rlap
 from rlap.data.base import Split
 from rlap.network.cutting import cache_features
 from rlap.training.checkpoint import fingerprint
-from rlap.training.loop import cross_entropy
+from rlap.training.loop import cross_entropy, generalized_cross_entropy
 
 RECIPE = rlap.Recipe(epochs=2, batch_size=16, lr=0.05)
 
@@ -127,3 +130,59 @@ def test_images_are_trained_with_them():
 def test_what_are_none(soft):
     with pytest.raises(ValueError):
         with_soft(blobs(), **soft)
+
+
+# --- the generalized loss -----------------------------------------------------------
+
+
+def test_the_generalized_loss_by_hand():
+    p = torch.tensor([[0.5, 0.5], [0.2, 0.8]])
+    labels, weights = torch.tensor([0, 0]), torch.tensor([1.0, 3.0])
+    each = [(1 - 0.5**0.7) / 0.7, (1 - 0.2**0.7) / 0.7]
+    found = generalized_cross_entropy(p.log(), labels)
+    assert found.item() == pytest.approx(sum(each) / 2)
+    found = generalized_cross_entropy(p.log(), labels, weights)
+    assert found.item() == pytest.approx((each[0] + 3 * each[1]) / 4)
+    near = generalized_cross_entropy(p.log(), labels, q=1e-6)  # cross-entropy
+    assert near.item() == pytest.approx(cross_entropy(p.log(), labels).item(), abs=1e-4)
+    absolute = generalized_cross_entropy(p.log(), labels, q=1.0)
+    assert absolute.item() == pytest.approx((0.5 + 0.8) / 2)
+
+
+def test_its_pull_is_that_of_cross_entropy_times_p_to_the_q():
+    logits = torch.tensor([[0.3, -1.0, 2.0]], requires_grad=True)
+    labels = torch.tensor([1])
+    pulls = [
+        torch.autograd.grad(loss(logits, labels), logits)[0]
+        for loss in (generalized_cross_entropy, cross_entropy)
+    ]
+    share = logits.softmax(1)[0, 1].item() ** 0.7
+    assert torch.allclose(pulls[0], share * pulls[1])
+
+
+@pytest.mark.parametrize("head", [True, False])  # gradients of a head are written out
+def test_a_step_follows_the_generalized_loss(head):
+    data, recipe = blobs(), rlap.Recipe(
+        epochs=1, batch_size=60, lr=0.1, momentum=0.0, nesterov=False, weight_decay=0.0,
+        schedule="constant", shuffle=False, loss="generalized",
+    )  # fmt: skip
+    model = mlp()
+    before = copy.deepcopy(model)
+    loss = generalized_cross_entropy(before(data.inputs), data.labels)
+    (slope,) = torch.autograd.grad(loss, [before[-1].weight])
+    if head:
+        history = rlap.finetune(model, data, layer="2", recipe=recipe)
+    else:
+        history = rlap.train(model, data, recipe)
+    assert history.loss == [pytest.approx(loss.item(), abs=1e-6)]
+    expected = before[-1].weight - 0.1 * slope
+    assert torch.allclose(model[-1].weight, expected, atol=1e-6)
+
+
+def test_the_generalized_loss_is_of_labels_alone():
+    data = blobs()
+    soft = with_soft(data, targets=F.one_hot(data.labels, 3).float())
+    with pytest.raises(ValueError, match="takes no soft targets"):
+        rlap.train(mlp(), soft, replace(RECIPE, loss="generalized"))
+    with pytest.raises(ValueError, match="no label_smoothing with"):
+        replace(RECIPE, loss="generalized", label_smoothing=0.1)

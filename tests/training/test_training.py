@@ -677,6 +677,7 @@ def test_precision():
         ({"schedule": "step"}, ValueError, "unknown schedule 'step'"),
         ({"augment": None}, ValueError, "unknown augment None"),
         ({"precision": "fp16"}, ValueError, "unknown precision 'fp16'"),
+        ({"loss": "mse"}, ValueError, "unknown loss 'mse'"),
     ],
 )
 def test_unusable_recipes(options, error, message):
