@@ -60,6 +60,7 @@ def test_a_long_listing_is_folded_and_what_is_said_stays():
     folded, said = made.split("</details>")
     assert "<summary>Recipe, 8 lines</summary>" in folded and "field7" in folded
     assert "\u22121.0 points against training on" in said and "<details" not in said
+    assert plain_outputs.plain(made) == made, "the same once more"
     short = output("{&#39;a&#39;: 1}")
     assert "<details" not in plain_outputs.plain(short)
     assert plain_outputs.plain(output("'record.json'", "text_plain")) == ""
