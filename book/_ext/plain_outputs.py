@@ -19,7 +19,8 @@ from lean_svg import lean
 TABLE = re.compile(r"<table\b(?![^>]*\b(?:role|cards))[^>]*>.*?</table>", re.DOTALL)
 # what stands right below a summary has been folded by an earlier build
 PRINTED = re.compile(
-    r'(?<!</summary>)(<div class="output (?:stream|text_plain)[^"]*"><div class="highlight">)'
+    r"(?<!</summary>)"
+    r'(<div class="output (?:stream|text_plain)[^"]*"><div class="highlight">)'
     r"<pre><span></span>(.*?)</pre>(\s*</div>\s*</div>)", re.DOTALL
 )  # fmt: skip
 IMAGE = re.compile(r'<img alt="([^"]*)" src="(?:\.\./)*_images/([\w-]+\.svg)"[^>]*/?>')
