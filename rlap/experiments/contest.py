@@ -17,6 +17,7 @@ from rlap.corruption.streams import stream
 from rlap.data import Split
 from rlap.experiments import released
 from rlap.experiments.arms import PRECISION, Arms, count_resumed, fit, shared_networks
+from rlap.experiments.bad_data import rivals
 from rlap.experiments.ground import LAYER, Ground, monitored, watching_initial
 from rlap.experiments.parameters import StudyParameters
 from rlap.experiments.plan import CONTROLS, RIVALS, Hook
@@ -28,6 +29,7 @@ from rlap.pruning import Mask, prune
 from rlap.sensitivity import sensitivity, top_units
 from rlap.training.inference import predict
 from rlap.training.loop import History
+from rlap.unlearning.registry import METHODS
 
 ATTACKED = ("initial", "L-FT", "F-FT", "retrain")  # Table 5
 ATTACK_RATES = (0.2, 0.4, 0.6, 0.8, 1.0)  # the last one says it all (audit 33)
@@ -50,6 +52,8 @@ def contest(ground: Ground) -> Contenders:
     arms.retrain("retrain", kept)
     if wanted.startswith("decayed"):
         arms.decayed()
+    if wanted == "rivals":
+        arms.rivals()
 
     # the criteria that the regression is compared with, and no pruning
     if wanted.endswith(("criteria", "all")):
@@ -152,6 +156,35 @@ class Contenders(Arms):
         if recipes["retrain"] != recipes["decayed"]:
             self.fit("retrain decayed", self.ground.kept, "decayed")
         self.fit("initial decayed", self.ground.train, "decayed")
+
+    def rivals(self) -> None:
+        """What others do with such data: of the paper's stages there is the partition
+        alone, whose low-quality part SSD and SCRUB forget. What trains anew does so
+        once, with a rate that decays, as "initial decayed"."""
+        ground, seed = self.ground, self.ground.run.seed
+        given, loss = ground.train.to_tensors(seed), ground.scores["loss"]
+        with self.watch("SAP"):
+            net = rivals.sap(ground.initial, given, loss, given)
+        self.enter("SAP", net)
+        low, high = (
+            some(given, part)
+            for part in (ground.parts.low_quality, ground.parts.high_quality)
+        )
+        with self.watch("forget/SSD"):
+            net = rivals.ssd(ground.initial, low, high, given, seed)
+        self.enter("forget/SSD", net)
+        with self.watch("forget/SCRUB"):
+            told = {"samplewise": True, "seed": seed}
+            net = METHODS["scrub"](ground.initial, low, high, **told)
+        self.enter("forget/SCRUB", net)
+        self.fit("initial decayed", ground.train, "decayed")
+        self.fit("initial decayed/generalized loss", ground.train, "generalized")
+        try:
+            good = some(ground.train, rivals.small_loss(loss, seed))
+        except ValueError as error:  # everybody on one side
+            self.notes.append(f"no small loss: {error}")
+        else:
+            self.fit("initial decayed/small loss", good, "decayed")
 
     def leave_out(self, arm: str) -> None:
         """Note that there is nothing to train an arm on."""

@@ -20,6 +20,7 @@ from rlap.corruption.corrupted import Corrupted, corrupt
 from rlap.data import Dataset, Split
 from rlap.data.base import stratified_indices
 from rlap.experiments.arms import count_resumed, fit
+from rlap.experiments.bad_data.parameters import HUMAN
 from rlap.experiments.parameters import StudyParameters
 from rlap.experiments.plan import Plan, plan
 from rlap.experiments.released import component_one
@@ -87,8 +88,11 @@ def prepare(run: StudyParameters, device: torch.device | str = "cpu") -> Ground:
     sizes = {"train_size": run.train_size, "test_size": run.test_size}
     wrong = {"kind": run.kind, "rate": run.rate, "level": run.level}
     with watch("data"):
-        data = rlap.load(run.dataset, **sizes, seed=run.seed, **settings.load)
-        noise = corrupt(data.train, **wrong, seed=run.seed, redraw=settings.redraw)
+        data = rlap.load(run.data_set, **sizes, seed=run.seed, **settings.load)
+        if run.kind in HUMAN:
+            noise = labelled_by_people(run, data)
+        else:
+            noise = corrupt(data.train, **wrong, seed=run.seed, redraw=settings.redraw)
     few = watched(data.test, run.tier)
     with watch("initial"):
         net, history = fit_initial(run, settings, noise.split, data.test, device)
@@ -113,6 +117,14 @@ def prepare(run: StudyParameters, device: torch.device | str = "cpu") -> Ground:
         run, settings, device, data, noise, few, net, history, seen, scores,
         activations, parts, dict(watch), tuple(str(w.message) for w in caught),
     )  # fmt: skip
+
+
+def labelled_by_people(run: StudyParameters, data: Dataset) -> Corrupted:
+    """The labels of CIFAR-10N, and where they are not those of CIFAR-10."""
+    clean = rlap.load(run.dataset, train_size=run.train_size, seed=run.seed).train
+    wrong = data.train.labels != clean.labels
+    rate = wrong.double().mean().item()
+    return Corrupted(data.train, wrong, rate, run.kind, run.rate, None, run.seed)
 
 
 def watched(test: Split, tier: str = "small") -> Split:

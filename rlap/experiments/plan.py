@@ -129,6 +129,7 @@ def recipes(protocol: Protocol, run: StudyParameters) -> dict[str, Recipe]:
         "retrain": retrain,
         "retrain short": fresh(tuning),
         "decayed": decayed,
+        "generalized": replace(decayed, loss="generalized"),
     }
 
 

@@ -27,6 +27,7 @@ ALIKE = ("dataset", "model", "width", "arms", "methods")
 # oracle, F-FT and continue; "all" arms are about a dozen fine-tunings and six retrains.
 PASSES = {None: (2.0, 2.5), "main": (1.5, 2.0), "criteria": (1.5, 7.5)}
 PASSES |= {"decayed": (3.0, 3.5), "decayed+criteria": (3.0, 9.0), "all": (3.5, 12.0)}
+PASSES |= {"rivals": (4.0, 4.5)}
 # Forgetting a class trains three networks (with OSP six), and its examiner takes as
 # long as several more, whatever the epochs of the methods that train.
 PASSES |= {"one_shot": (5.5, 0.0), "trained": (10.5, 0.0), "osp": (8.0, 0.0)}

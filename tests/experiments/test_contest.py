@@ -357,6 +357,43 @@ def test_all_arms_of_a_run_share_what_they_start_from(data, tmp_path):
     assert json.loads((tmp_path / "record.json").read_text())["arms"].keys() == names
 
 
+@pytest.mark.parametrize("kind", ["gaussian_clamped", "symmetric_exclusive"])
+def test_what_other_papers_would_do(data, kind):
+    found = contest(ground_of("controlled", arms="rivals", kind=kind, rate=0.4))
+    added = {
+        "SAP", "forget/SSD", "forget/SCRUB", "initial decayed",
+        "initial decayed/generalized loss", "initial decayed/small loss",
+    }  # fmt: skip
+    notes = "\n".join(found.notes)
+    assert added - set(found) <= ({"initial decayed/small loss"} if notes else set())
+    assert {"F-FT", "continue", "retrain"} <= set(found)
+    for arm in ("initial decayed", "initial decayed/generalized loss"):
+        history = found[arm]["history"]
+        assert len(history["loss"]) == 3 and found[arm]["samples"] == 240
+    one, other = (found[arm]["history"]["loss"] for arm in sorted(added)[3:5])
+    assert one != other  # another loss
+    for arm in ("SAP", "forget/SSD", "forget/SCRUB"):
+        assert found[arm]["history"]["loss"] == [] and found.watch[arm] > 0
+
+
+def test_people_s_labels_are_told_from_those_of_the_data_set(monkeypatch):
+    names = tuple("abcdefghij")
+    clean, spoilt = toy(240, 1), toy(240, 1)
+    spoilt.labels[:60] = (spoilt.labels[:60] + 1) % 10
+    asked = []
+
+    def load(name, **options):
+        asked.append((name, options.get("labels")))
+        train = spoilt if name == "cifar10n" else clean
+        return Dataset(train, toy(100, 2), names, name, "test", "0" * 64)
+
+    monkeypatch.setattr(rlap, "load", load)
+    ground = ground_of("controlled", kind="human_worst", rate=0.4)
+    assert asked == [("cifar10n", "worst"), ("cifar10", None)]
+    assert ground.truth.nonzero()[:, 0].tolist() == list(range(60))
+    assert ground.noise.realised_rate == 0.25 and ground.noise.level is None
+
+
 def test_runs_of_a_sweep_share_what_they_train_alike(data, tmp_path, monkeypatch):
     alone = contest(ground_of("released"))
     monkeypatch.setenv("RLAP_NETWORKS", str(tmp_path))

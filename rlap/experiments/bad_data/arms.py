@@ -18,6 +18,7 @@ from rlap.corruption.corrupted import INPUT_KINDS
 from rlap.data import Split
 from rlap.data.base import stratified_indices
 from rlap.experiments.arms import Arms, count_resumed, fit, shared_networks
+from rlap.experiments.bad_data import rivals
 from rlap.experiments.bad_data.detectors import (
     area_under_margin,
     detection_of,
@@ -25,13 +26,11 @@ from rlap.experiments.bad_data.detectors import (
 )
 from rlap.experiments.bad_data.ground import Ground
 from rlap.experiments.bad_data.parameters import CLEAN, REPLACED
-from rlap.partition import partition, sample_scores
+from rlap.partition import sample_scores
 from rlap.repair import Diagnosis, diagnose, repair
-from rlap.repair.candidates import ALPHAS, TRUSTED
-from rlap.repair.projection import Directions, input_moments, kept
 from rlap.repair.samples import Samples
 from rlap.repair.scores import look, out_of_fold
-from rlap.training.inference import accuracy, predict
+from rlap.training.inference import predict
 from rlap.training.loop import History, train
 
 LAYER = "fc"
@@ -162,16 +161,15 @@ def others(arms: Trials, came: nn.Module) -> None:
 
 
 def small_loss(arms: Trials, came: nn.Module, loss: Tensor) -> None:
-    """The samples of the mixture's component of small loss, as Arazo et al. (ICML 2019)
-    choose them."""
+    """The samples of small loss, retrained on and trained on with."""
     with arms.watch("small loss"), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # whatever the groups are, this is the rule
         try:
-            parts = partition(loss, rule="loss", seed=arms.ground.run.seed)
+            good = rivals.small_loss(loss, arms.ground.run.seed)
         except ValueError as error:  # nobody on one side
             arms.notes.append(f"small loss: {error}")
             return
-    arms.select("small loss", parts.high_quality, came)
+    arms.select("small loss", good, came)
 
 
 def robustified(arms: Trials, came: nn.Module, rule: str) -> None:
@@ -193,16 +191,10 @@ def robustified(arms: Trials, came: nn.Module, rule: str) -> None:
 
 
 def sap(arms: Trials, came: nn.Module, loss: Tensor) -> None:
-    """SAP: every layer's weights projected onto what the samples of smallest loss use;
-    the strength by the accuracy on the held-out slice. Kodge et al. (AAAI 2025)."""
-    ground = arms.ground
+    """SAP; its strength by the held-out slice."""
     with arms.watch("SAP"):
-        trusted = loss.argsort()[: min(TRUSTED, len(loss) // 2)]
-        moments = input_moments(came, ground.given.subset(trusted), None)
-        found = {name: Directions.of(moment) for name, moment in moments.items()}
-        tried = [kept(came, found, alpha=alpha) for alpha in ALPHAS]
-        best = max(tried, key=lambda net: accuracy(net, ground.held))
-    arms.enter("SAP", best)
+        net = rivals.sap(came, arms.ground.given, loss, arms.ground.held)
+    arms.enter("SAP", net)
 
 
 def cleanlab(arms: Trials, came: nn.Module) -> None:
