@@ -59,8 +59,18 @@ class Ledger(SphinxRole):
         try:
             return [nodes.Text(ask("number", self.text))], []
         except LookupError as error:
-            told = self.inliner.reporter.error(str(error), line=self.lineno)
+            told = self.inliner.reporter.error(str(error), line=self.own_line())
             return [self.inliner.problematic(self.rawtext, self.rawtext, told)], [told]
+
+    def own_line(self) -> int:
+        """Where in the page the role stands: what is known is its paragraph's line."""
+        path = Path(self.env.doc2path(self.env.docname))
+        lines = path.read_text(encoding="utf-8").splitlines()
+        asked = " ".join(f"{{ledger}}`{self.text}`".split())
+        for i in range(max(0, self.lineno - 1), len(lines)):
+            if 0 <= " ".join(lines[i : i + 3]).find(asked) < len(lines[i]):
+                return i + 1
+        return self.lineno  # of a notebook, whose lines are others
 
 
 class Shown(SphinxDirective):
