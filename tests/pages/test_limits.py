@@ -1,4 +1,5 @@
-"""What seeds could have seen; the paper's network, and what was predicted of it."""
+"""What seeds could have seen; the paper's network, and what was predicted of it; what
+other papers would do."""
 
 from __future__ import annotations
 
@@ -82,3 +83,21 @@ def test_what_three_seeds_could_have_seen(tmp_path):
         line.tolist()[0] == "released, small" and line.tolist()[3] == "0.0 (0.0 to 4.7)"
     )
     assert line.tolist()[4] == "64\u00a0%"  # 7 of 11
+
+
+def test_rivals_are_read_wherever_fuller_runs_take_their_place(tmp_path):
+    arms = {"initial": 0.6, "SAP": 0.61, "F-FT": 0.58}
+    at = {"rate": 0.5, "level": 8.0, "protocol": "controlled"}
+    made = made_up.seeds(3, arms, arms="rivals", **at)
+    fuller = made_up.seeds(3, {"initial": 0.5, "F-FT": 0.5}, arms="all", **at)
+    made_up.save(tmp_path, *made, *fuller)
+    book = asked.Book(tmp_path)
+    assert asked.ask("number", "accuracy: F-FT, controlled", book).startswith("50.1")
+    frame = asked.ask("table", "rivals", book).frame.set_index("what is done")
+    assert frame.loc["SAP", "clamped noise"] == "+1.0 [+1.0, +1.0]"
+    assert frame.loc["SAP", "wrong labels"] == "not run"
+    assert frame.loc["SCRUB forgets the other part", "clamped noise"] == "not run"
+    told = asked.ask("number", "rival: F-FT, gaussian_clamped, SAP", book)
+    assert told == "\u22123.0 [\u22123.0, \u22123.0]"
+    with pytest.raises(LookupError, match="no arm 'XYZ' beside rivals"):
+        asked.ask("number", "rival: XYZ, gaussian_clamped", book)
