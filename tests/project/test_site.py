@@ -151,6 +151,17 @@ def test_the_ledger_can_be_sorted_and_paged_by_keyboard(visit):
     assert "page 2" in page.inner_text(".ledger-pager") and rows(page) != first
 
 
+def test_a_formula_fits_a_phone(visit):
+    for name in ("method.html", "notebooks/01_cifar10.html"):
+        page = visit(name, width=390)
+        page.wait_for_function("document.querySelectorAll('mjx-container svg').length")
+        wide = page.evaluate(
+            "[...document.querySelectorAll('div.math mjx-container')].filter("
+            "m => m.scrollWidth > m.clientWidth + 2).map(m => m.textContent)"
+        )
+        assert wide == []
+
+
 def test_a_row_has_an_address_of_its_own(visit):
     page = visit("ledger.html#table=Table+1&verdict=contradicted")
     page.locator("#rlap-ledger summary").first.click()
@@ -173,6 +184,7 @@ def test_a_picture_to_play_with_changes_with_the_choice(visit, name):
 
 def test_claims_can_be_searched(visit):
     page = visit("ledger.html")
+    page.locator("summary:text('wherever it was run')").click()
     field = page.locator(".ledger-table .ledger-filters input").first
     field.fill("speech")
     assert (
