@@ -17,7 +17,7 @@
 # # RLAP on CIFAR-10, stage by stage
 #
 # One run of RLAP {cite:p}`jin2025rlap`, opened up: what each stage does, and what it finds.
-# In the recorded runs, trained with care, F-FT minus retraining is
+# In the recorded runs, {term}`controlled`, F-FT minus retraining is
 # {ledger}`gap: F-FT, retrain, controlled` points. F-FT minus training on with all the
 # images is {ledger}`gap: F-FT, continue, controlled` points: {doc}`/gain`.
 #

@@ -199,7 +199,8 @@ class LedgerExplorer(Shown):
         caption = nodes.paragraph("", "", *self.caption(), classes=["table-caption"])
         data = frame.to_json(orient="split", index=False)
         box = html.tag(
-            "div", html.tag("p", chosen), html.table(shown.fillna("")),
+            "div", html.tag("p", chosen),
+            html.table(shown.fillna(""), named=chosen),
             class_="explorer", data_states=data, data_keys="|".join(found.keys),
             data_beside=beside,
         )  # fmt: skip

@@ -23,7 +23,7 @@ from rlap.ledger.verdicts import (
 )
 from rlap.pages import words
 from rlap.pages.asked import Book, Picture, Table, number, picture, table
-from rlap.pages.html import OWN, SIGNS, Html, because, lines, mark, small
+from rlap.pages.html import OWN, SIGNS, Html, because, lines, mark, small, tag
 from rlap.pages.tables import METRIC, in_unit, method_told, reason, value_told
 
 
@@ -294,20 +294,21 @@ def shown(book: Book, found: pd.DataFrame) -> Table:
     rows = []
     for key in found["key"].unique():
         mine = found[found["key"] == key]
-        first, run = mine.iloc[0], mine[mine["verdict"] != NOT_RUN]
+        run = mine[mine["verdict"] != NOT_RUN]
         for i, row in enumerate((run if len(run) else mine[:1]).to_dict("records")):
             row["reason"] = words.told(row["reason"])
-            rows.append(line_of(row, first if i == 0 else None))
+            rows.append(line_of(row, first=i == 0))
     frame = pd.DataFrame(rows, columns=["claim", "paper", "run", "ours", "verdict"])
     return Table(frame, list(book.evidence), (), "claims")
 
 
-def line_of(row: dict, first: pd.Series | None) -> list:
-    """A claim in one protocol and scale; its words stand in its first line alone."""
+def line_of(row: dict, *, first: bool) -> list:
+    """A claim in one protocol and scale; its rule stands in its first line alone, and
+    its words are seen there, or where rows are cards."""
     own, ran = row["family"] != PAPER, row["verdict"] != NOT_RUN
-    told = printed = ""
-    if first is not None:
-        told = lines(first["words"], small(first["rule"]))
+    told, printed = tag("span", row["words"], class_="again"), ""
+    if first:
+        told = lines(row["words"], small(words.told(row["rule"])))
         printed = words.amount(row["unit"], row["paper"])
         printed = lines(printed, small(row["source"]) if row["source"] else "")
     run = words.run(row["protocol"], row["tier"]) if ran else ""

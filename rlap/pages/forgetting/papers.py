@@ -136,7 +136,8 @@ def verdicts(book: Book, which: str) -> Table:
         first = found[found["key"] == key].iloc[0]
         source = first["source"]
         kind = source if first["family"] == PAPER else "control"
-        row = {"claim": lines(first["words"], small(f"{kind}: {first['rule']}"))}
+        rule = words.told(f"{kind}: {first['rule']}")
+        row = {"claim": lines(first["words"], small(rule))}
         for network in networks:
             row[words.NETWORKS[network]] = verdict(claim_of(book, key, network))
         rows.append(row)
