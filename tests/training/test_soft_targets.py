@@ -13,7 +13,7 @@ import rlap
 from rlap.data.base import Split
 from rlap.network.cutting import cache_features
 from rlap.training.checkpoint import fingerprint
-from rlap.training.loop import cross_entropy, generalized_cross_entropy
+from rlap.training.losses import cross_entropy, generalized_cross_entropy
 
 RECIPE = rlap.Recipe(epochs=2, batch_size=16, lr=0.05)
 
