@@ -252,7 +252,7 @@ def check_quality(quality: Tensor | None, n: int) -> Tensor | None:
 @own_precision()
 def _fit(data: Samples, start: str, options: dict) -> tuple[str, Mixture]:
     """The start of the fit of the highest likelihood, and the fit."""
-    total = data.values.sum(1, dtype=torch.float64)
+    total = data.total()
     starts = STARTS if start == BEST else (start,)
     fits = {name: fit(data, start=name, total=total, **options) for name in starts}
     best = max(fits, key=lambda name: fits[name].log_likelihood)
@@ -269,7 +269,7 @@ def _good_component(
     if quality is not None:
         value, named_by = quality.to(posterior.device), "quality"
     else:
-        value = data.values.sum(1, dtype=torch.float64)
+        value = data.total()
         named_by = "total attribution" if rule == "gmm" else f"direction of {rule}"
         value = value if ONE_DIMENSIONAL.get(rule, True) else -value
     means = posterior.T @ value / posterior.sum(0).clamp(min=1e-12)

@@ -24,6 +24,7 @@ from rlap.checks import (
 
 EPS = 1e-8  # of the released importance ratio
 CHUNK = 4096  # samples a step of the streamed sums
+UNITS = 16  # at a time, of a statistic of each unit
 STATISTICS: dict[str, Callable[[Tensor], Tensor]] = {
     "abs": lambda a: a.abs().mean(0),
     "rms": lambda a: a.square().mean(0).sqrt(),
@@ -90,9 +91,11 @@ def sensitivity(
             raise ValueError("criterion 'magnitude' needs weight=(d, ...)")
         return -weight.detach().double().flatten(1).norm(dim=1)
     if criterion in STATISTICS:
-        statistic = STATISTICS[criterion]
-        forget = statistic(activations[low].double())
-        retain = statistic(activations[~low].double())
+        statistic, columns = STATISTICS[criterion], activations.split(UNITS, dim=1)
+        forget, retain = (
+            torch.cat([statistic(c[part].double()) for c in columns])
+            for part in (low, ~low)
+        )
         return forget / (retain + EPS)
     slope = regression(activations, low, standardise=standardise)
     return slope.abs() if absolute else slope

@@ -40,6 +40,13 @@ class Samples:
         """Slices of rows with their standardised values (B, kept)."""
         return ((rows, self.rows(rows, dtype)) for rows in slices(self.values))
 
+    def total(self) -> Tensor:
+        """The sum of each sample's values as given, (N,) in float64."""
+        found = self.centre.new_empty(len(self.values))
+        for rows in slices(self.values):  # at once, torch would copy all in float64
+            found[rows] = self.values[rows].sum(1, dtype=torch.float64)
+        return found
+
     def means(self, standardised: Tensor) -> Tensor:
         """Means (k, kept) in the units' own scale, (k, d); 0 where one is constant."""
         return self.over_all(standardised * self.spread + self.centre)

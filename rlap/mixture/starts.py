@@ -73,11 +73,11 @@ def plus_plus(
 def square_distances(data: Samples, index: list[int], dtype: torch.dtype) -> Tensor:
     """From every sample to the samples ``index``: (N, len(index)) in float64."""
     points = data.rows(torch.tensor(index, device="cpu"), dtype)
-    rows = [
-        torch.stack([torch.linalg.vector_norm(x - p, dim=1) for p in points], 1)
-        for _, x in data.chunks(dtype)
-    ]
-    return torch.cat(rows).double().square()
+    found = data.centre.new_empty(len(data.values), len(index))
+    for rows, x in data.chunks(dtype):
+        for column, point in enumerate(points):
+            found[rows, column] = torch.linalg.vector_norm(x - point, dim=1).double()
+    return found.square_()
 
 
 def halves(total: Tensor, seed: int) -> Tensor:
