@@ -84,12 +84,18 @@ def headline(book: Book) -> Picture:
 
 
 def by_arm(data: pd.DataFrame, protocols: Sequence[str]) -> Figure:
-    """A panel a protocol, a line an arm of ``SHOWN``, a dot a run, a bar a mean."""
+    """A panel a protocol that was run, a line an arm of ``SHOWN``, a dot a run, a bar
+    their mean."""
     import seaborn
 
-    size = {"figsize": (WIDTH, 3.6), "sharex": True}
-    with drawing("", 2, 1, **size) as (figure, axes):
-        for ax, protocol in zip(axes, protocols, strict=True):
+    shown = [p for p in protocols if p in set(data["protocol"])] or [NOT_RUN]
+    size = {"figsize": (WIDTH, 0.3 + 1.65 * len(shown)), "sharex": True}
+    with drawing("", len(shown), 1, squeeze=False, **size) as (figure, axes):
+        for ax, protocol in zip(axes[:, 0], shown, strict=True):
+            if protocol == NOT_RUN:
+                ax.set_axis_off()
+                ax.set_title(NOT_RUN)
+                break
             mine = data[data["protocol"] == protocol]
             order = [words.arm(a) for a in SHOWN]
             seaborn.stripplot(
@@ -112,7 +118,7 @@ def by_arm(data: pd.DataFrame, protocols: Sequence[str]) -> Figure:
                 "released": "released: as the public code does it",
                 "controlled": "controlled: trained with care",
             }[protocol]
-            ax.set(ylabel="", xlabel="accuracy, %" if ax is axes[-1] else "")
+            ax.set(ylabel="", xlabel="accuracy, %" if ax is axes[-1, 0] else "")
             ax.set_title(title, loc="left")
             ax.tick_params(axis="y", length=0)
             ax.grid(axis="x", color=GREY, alpha=0.2)

@@ -58,7 +58,13 @@ def test_what_came_is_told_beside_what_was_predicted(book):
 def test_the_picture_has_a_row_a_run_and_arm(book):
     picture = asked.ask("picture", "paper network", book)
     assert len(picture.data) == 8 and set(picture.data["protocol"]) == {"controlled"}
-    assert [len(ax.collections) for ax in picture.figure.axes] == [0, 4]
+    (panel,) = picture.figure.axes  # the protocol that has runs
+    assert len(panel.collections) == 4 and "controlled" in panel.get_title("left")
+
+
+def test_a_picture_of_no_runs_says_so(tmp_path):
+    (panel,) = asked.ask("picture", "paper network", asked.Book(tmp_path)).figure.axes
+    assert panel.get_title() == "not run"
 
 
 def test_gaps_are_means_over_the_seeds(book):
