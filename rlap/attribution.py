@@ -14,7 +14,8 @@ Source: paper section 3.2.1.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import repeat
 
@@ -31,6 +32,7 @@ from rlap.network.layers import (
     pass_size,
     positions,
     reading,
+    stacked,
     unit_sum,
     usable,
 )
@@ -92,15 +94,10 @@ def attribute(
     >>> rlap.attribute(model, data.inputs, layer="fc").shape
     torch.Size([120, 16])
     """
-    return scan(
-        model,
-        inputs,
-        layer=layer,
-        method=method,
-        labels=labels,
-        batch_size=batch_size,
-        fast=fast,
-    ).attribution
+    given = {"layer": layer, "method": method, "labels": labels}
+    given |= {"batch_size": batch_size, "fast": fast}
+    with scanning(model, inputs, **given) as batches:
+        return stacked(([scores] for scores, _, _ in batches), len(inputs))[0]
 
 
 def scan(
@@ -119,6 +116,24 @@ def scan(
     >>> bool((seen.attribution >= 0).all()), tuple(seen.logits.shape)
     (True, (120, 10))
     """
+    given = {"layer": layer, "method": method, "labels": labels}
+    given |= {"batch_size": batch_size, "fast": fast}
+    with scanning(model, inputs, **given) as batches:
+        return Scan(*stacked(batches, len(inputs)))
+
+
+@contextmanager
+def scanning(
+    model: nn.Module,
+    inputs: Tensor,
+    *,
+    layer: str,
+    method: str,
+    labels: Tensor | None,
+    batch_size: int | None,
+    fast: bool,
+) -> Iterator[Iterator[tuple[Tensor, Tensor, Tensor]]]:
+    """The fields of a ``Scan`` a batch at a time, for the time of a block."""
     get_layer(model, layer)
     check_inputs(inputs)
     check_one_of(method, METHODS, "attribution")
@@ -130,16 +145,14 @@ def scan(
         given = check_labels(labels, len(inputs)).split(size)
     if method in CAPTUM:  # its DeepLift leaves attributes behind: give it a copy
         model = modular(model)
-    rows: list[tuple[Tensor, Tensor, Tensor]] = []
     # leaving inference mode, if the caller is in it: gradients are needed here
     with (
         torch.inference_mode(False),
         torch.enable_grad(),
         reading(model, inputs, batch_size=size) as batches,
     ):
-        for x, y in zip(batches, given):  # noqa: B905 (there may be no labels)
-            rows.append(scan_batch(model, x, y, layer, method, fast))
-    return Scan(*(torch.cat(column) for column in zip(*rows, strict=True)))
+        pairs = zip(batches, given)  # noqa: B905 (there may be no labels)
+        yield (scan_batch(model, x, y, layer, method, fast) for x, y in pairs)
 
 
 def scan_batch(

@@ -16,6 +16,7 @@ from rlap.network.layers import (
     model_device,
     preserved_random_state,
     reading,
+    stacked,
 )
 from rlap.network.modes import BATCHNORM
 from rlap.network.watching import watching
@@ -132,13 +133,12 @@ def _with_layer_input(
 @torch.no_grad()
 def cache_features(model: nn.Module, split: Split, layer: str, precision: str) -> Split:
     """A split whose inputs are what enters ``layer``, in eval mode, on the device."""
-    rows: list[Tensor] = []
     with reading(model, split.inputs, precision=precision) as batches:
-        for batch in batches:
-            rows.append(_with_layer_input(model, batch, layer)[1].float())
+        seen = ([_with_layer_input(model, x, layer)[1].float()] for x in batches)
+        (features,) = stacked(seen, len(split))
     there = split.to(model_device(model))
     return Split(
-        torch.cat(rows),
+        features,
         there.labels,
         num_classes=there.num_classes,
         targets=there.targets,

@@ -9,7 +9,7 @@ ReLU.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
 import torch
@@ -118,6 +118,36 @@ def reading(
         place = placing(model, usable(inputs[:1]))
         with autocast(precision, model_device(model)):
             yield (place(usable(batch)) for batch in inputs.split(size))
+
+
+def stacked(batches: Iterable[Sequence[Tensor]], n: int) -> list[Tensor]:
+    """What ``n`` samples gave batch by batch, as whole tensors (n, ...).
+
+    Each batch is written where it belongs as it comes: torch.cat of a list would need
+    the memory twice.
+
+    >>> import torch
+    >>> [x.tolist() for x in stacked(([torch.ones(k)] for k in (2, 1)), 3)]
+    [[1.0, 1.0, 1.0]]
+    """
+    whole: list[Tensor] = []
+    start = 0
+    for batch in batches:
+        if not whole:
+            whole = [like(part, n) for part in batch]
+        stop = start + len(batch[0])
+        for into, part in zip(whole, batch, strict=True):
+            into[start:stop] = part
+        start = stop
+    return whole
+
+
+def like(part: Tensor, n: int) -> Tensor:
+    """Room for ``n`` samples laid out as those of ``part`` (B, ...)."""
+    last = part.dim() == 4 and part.is_contiguous(memory_format=torch.channels_last)
+    layout = torch.channels_last if last else torch.contiguous_format
+    size = n, *part.shape[1:]
+    return torch.empty(size, dtype=part.dtype, device=part.device, memory_format=layout)
 
 
 def usable(tensor: Tensor) -> Tensor:
@@ -312,20 +342,21 @@ def activations(
     torch.Size([120, 16])
     """
     module = get_layer(model, layer)
-    rows: list[Tensor] = []
-    shapes: list[torch.Size] = []
 
-    def see(call: Call) -> None:
-        # at once: a ReLU that works in place would overwrite what is read later
-        z = call.output.float()
-        shapes.append(z.shape)
-        rows.append(unit_sum(z, module) / positions(z, module))
+    def of_batch(x: Tensor) -> Tensor:
+        seen: list[tuple[torch.Size, Tensor]] = []
+
+        def see(call: Call) -> None:
+            # at once: a ReLU that works in place would overwrite what is read later
+            z = call.output.float()
+            seen.append((z.shape, unit_sum(z, module) / positions(z, module)))
+
+        with watching(model, [layer], see):
+            model(x)
+        check_calls(len(seen), layer)
+        ((shape, mean),) = seen
+        check_rows(model, layer, shape, x)
+        return mean
 
     with reading(model, inputs, batch_size=batch_size) as batches:
-        for x in batches:
-            shapes.clear()
-            with watching(model, [layer], see):
-                model(x)
-            check_calls(len(shapes), layer)
-            check_rows(model, layer, shapes[0], x)
-    return torch.cat(rows)
+        return stacked(([of_batch(x)] for x in batches), len(inputs))[0]

@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader, Subset
 
 from rlap.checks import as_indices, check_inputs, check_labels
 from rlap.data.base import Split
-from rlap.network.layers import preserved_random_state
+from rlap.network.layers import preserved_random_state, stacked
 
 BATCH = 256
 ONE = torch.ones(1, dtype=torch.bool)
@@ -112,9 +112,16 @@ class Samples:
 
     def read(self, rows: Sequence[int] | None = None) -> tuple[Split, list]:
         """The samples as a ``Split``, held in memory, and their ids."""
+        ids: list = []
+
+        def parts() -> Iterator[tuple[Tensor, Tensor]]:
+            for batch in self.batches(rows):
+                ids.extend(batch.ids)
+                yield batch.inputs, batch.labels
+
         with preserved_random_state(torch.device("cpu")):  # a transform may draw
-            inputs, labels, ids = zip(*self.batches(rows), strict=True)
-        return Split(torch.cat(inputs), torch.cat(labels)), sum(ids, [])
+            found = stacked(parts(), len(self) if rows is None else len(rows))
+        return Split(*found), ids
 
 
 def check_rows(data: Any) -> None:

@@ -1,0 +1,89 @@
+"""No stage makes an array as large as the scores (N, d) beside its result."""
+
+from __future__ import annotations
+
+import weakref
+
+import pytest
+import torch
+from conftest import mlp
+from torch.profiler import ProfilerActivity, profile
+
+import rlap
+from rlap import attribution
+from rlap.repair.samples import Samples
+
+N, D = 80_000, 32  # ten times what is read at once
+
+
+def largest_allocation(call) -> int:
+    """Bytes of the largest tensor that is made on the way."""
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as seen:
+        call()
+    return max(event.self_cpu_memory_usage for event in seen.events())
+
+
+@pytest.fixture(scope="module")
+def scores():
+    generator = torch.Generator().manual_seed(0)
+    found = torch.randn(N, D, generator=generator)
+    found[: N // 2] += 3
+    return found
+
+
+def test_what_is_measured(scores):
+    whole = scores.numel() * scores.element_size()
+    assert largest_allocation(lambda: scores + 1) == pytest.approx(whole, rel=1e-3)
+
+
+@pytest.mark.parametrize("start", ["kmeans", "total"])
+def test_the_partition_copies_no_scores(scores, start):
+    made = largest_allocation(lambda: rlap.partition(scores, start=start, max_iter=2))
+    assert made < scores.numel() * scores.element_size() / 2
+
+
+@pytest.mark.parametrize("criterion", ["regression", "abs", "rms", "freq", "std"])
+def test_the_sensitivity_copies_no_activations(scores, criterion):
+    low = torch.arange(N) < N // 2
+    made = largest_allocation(
+        lambda: rlap.sensitivity(scores, low, criterion=criterion)
+    )
+    assert made < scores.numel() * scores.element_size() / 1.5
+
+
+def test_batches_of_a_pass_do_not_pile_up(monkeypatch):
+    """A list of them, put together at the end, would need the result twice."""
+    made, scan_batch = [], attribution.scan_batch
+
+    def remembered(*given):
+        assert all(batch() is None for batch in made[:-3])  # but the last one's three
+        found = scan_batch(*given)
+        made.extend(map(weakref.ref, found))
+        return found
+
+    monkeypatch.setattr(attribution, "scan_batch", remembered)
+    x = torch.randn(60, 6)
+    seen = rlap.scan(mlp(), x, layer="2", batch_size=7)
+    assert len(made) == 3 * 9
+    whole = rlap.attribute(mlp(), x, layer="2")
+    assert torch.allclose(seen.attribution, whole, atol=1e-6)
+
+
+def test_data_that_are_read_do_not_pile_up():
+    made = []
+
+    class Rows(torch.utils.data.Dataset):
+        def __len__(self):
+            return 900
+
+        def __getitem__(self, i):
+            return torch.full((3,), float(i)), i % 2
+
+    def remembered(x):
+        assert all(batch() is None for batch in made[:-1])
+        made.append(weakref.ref(x))
+        return x
+
+    split, ids = Samples(Rows(), prepare=remembered).read()
+    assert len(made) == 4 and ids == list(range(900))
+    assert split.inputs[:, 0].tolist() == ids and split.labels[1] == 1
