@@ -5,6 +5,8 @@ from __future__ import annotations
 import made_up
 import pytest
 
+from rlap.experiments.parameters import StudyParameters
+from rlap.experiments.plan import plan
 from rlap.experiments.protocol import protocol_of, steps
 from rlap.ledger import differences
 from rlap.ledger import rows as ledger
@@ -85,6 +87,62 @@ def test_the_steps_of_the_walk_are_effects_too(tmp_path):
     assert found["retrain"].what == "retrain_epochs=total"
     assert differences.short_name(before) == "released, walked to finetune_decay"
     assert differences.effects(book.evidence, entry(18)) == []
+
+
+def test_runs_of_other_networks_are_no_pair(tmp_path):
+    """The mask cannot change the initial network: where that differs, the runs are of
+    two networks, as of two states of the code."""
+    base = made_up.seeds(4, {"F-FT": 0.60, "initial": 0.5}, protocol="controlled")
+    other = made_up.seeds(4, {"F-FT": 0.70}, protocol="controlled+mask=false")
+    book = book_of(tmp_path, *base, *other)
+    assert differences.effects(book.evidence, entry(9)) == []
+    assert differences.is_open(book.evidence, entry(9))
+    assert differences.lone_pairs(book.evidence) == 4
+
+
+def test_where_training_changes_one_code_makes_a_pair(tmp_path):
+    base = made_up.seeds(3)
+    other = made_up.seeds(3, {"F-FT": 0.75}, protocol="released+shuffle=true")
+    for record in other:
+        record["identity"]["code"] = "another"
+    book = book_of(tmp_path, *base, *other)
+    assert differences.effects(book.evidence, entry(14)) == []
+
+
+def test_a_field_that_cannot_reach_an_arm_may_differ(tmp_path):
+    """BatchNorm in L-FT is nothing to F-FT: such a run stands for the named one."""
+    stand_in = "controlled+head_batchnorm=update"
+    base = made_up.seeds(3, {"F-FT": 0.75}, protocol=stand_in)
+    other = made_up.seeds(3, {"F-FT": 0.70}, protocol="controlled+mask=false")
+    book = book_of(tmp_path, *base, *other)
+    (effect,) = differences.effects(book.evidence, entry(9))
+    assert (effect.arm, effect.base) == ("F-FT", "controlled+mask=false")
+    assert effect.difference.mean == pytest.approx(0.05)
+
+
+def test_two_seeds_are_no_effect(tmp_path):
+    made = made_up.seeds(2)
+    made += made_up.seeds(2, {"F-FT": 0.75}, protocol="released+cluster=confidence")
+    book = book_of(tmp_path, *made)
+    assert differences.effects(book.evidence, entry(1)) == []
+    assert differences.every_effect(book.evidence, entry(1))
+
+
+@pytest.mark.parametrize("name", differences.LATE)
+def test_a_late_field_leaves_the_initial_training_alone(name):
+    """What ``LATE`` says of arms, by the plan of a run."""
+    dataset = "cifar10" if differences.acts_on(name, "cifar10") else "speech_commands"
+    for text in ("released", "controlled"):
+        for value in differences.other_values(text, name):
+            one, other = (
+                plan(StudyParameters(protocol=p, dataset=dataset).resolved())
+                for p in (text, differences.changed_name(text, {name: value}))
+            )
+            for part in ("load", "redraw", "monitor"):
+                assert getattr(one, part) == getattr(other, part)
+            arms = {"initial", *differences.ARMS} - {"pruned"}
+            for arm in arms - set(differences.touched(name)):
+                assert one.recipes[arm] == other.recipes[arm]
 
 
 def test_arms_of_one_run_measure_a_missing_control(tmp_path):

@@ -2,14 +2,15 @@
 
 ``differences.yml`` lists 43 findings of our audit of the released code. One with a
 protocol field is measured by runs that differ in that field alone, paired by seed:
-"released+shuffle=true" minus "released". Nothing here is typed: without runs it says
-"not run".
+"released+shuffle=true" minus "released". A pair counts if both runs have the same
+network but for what the field changes: runs of one seed, recorded by two states of the
+code, need not. Nothing here is typed: without runs it says "not run".
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from collections.abc import Mapping, Sequence, Set
+from dataclasses import dataclass, fields
 from functools import cache
 from importlib.resources import files
 
@@ -32,8 +33,19 @@ from rlap.ledger.claims.quantities import accuracy, gap
 from rlap.ledger.differences.findings import FINDINGS, TABLES
 from rlap.ledger.evidence import Evidence
 from rlap.ledger.summary import Interval, interval
+from rlap.ledger.verdicts import MIN_SEEDS
 
 ARMS = ("pruned", "L-FT", "F-FT", "retrain", "initial")
+TUNED, PRUNED = ("L-FT", "F-FT"), ("pruned", "L-FT", "F-FT")
+KEPT = (*PRUNED, "retrain")  # what depends on the partition
+# the arms that a field can change, where not all: what comes after the initial training
+LATE = {
+    **dict.fromkeys(("cluster", "covariance", "start", "attribution"), KEPT),
+    **dict.fromkeys(("target", "bias", "standardise"), PRUNED),
+    **dict.fromkeys(("mask", "finetune_decay"), TUNED),
+    **dict.fromkeys(("head_batchnorm", "head"), ("L-FT",)),
+    **dict.fromkeys(("retrain_epochs", "retrain_mode"), ("retrain",)),
+}
 PLACES = {
     "A": "partition",
     "B": "pruning",
@@ -120,7 +132,18 @@ def from_records(evidence: Evidence, difference: Difference) -> list[str]:
 
 
 def effects(evidence: Evidence, difference: Difference) -> list[Effect]:
-    """What the records say about a finding; empty when nothing was run."""
+    """What the records say about a finding: of ``MIN_SEEDS`` and more; empty when
+    nothing was run."""
+    return [e for e in every_effect(evidence, difference) if enough(e)]
+
+
+def enough(effect: Effect) -> bool:
+    """Whether an effect has as many seeds as an interval needs to mean anything."""
+    return effect.difference.n >= MIN_SEEDS
+
+
+def every_effect(evidence: Evidence, difference: Difference) -> list[Effect]:
+    """The same of any number of seeds."""
     if difference.arms:
         return arm_effects(evidence, *difference.arms, difference.dataset)
     found = [e for name in difference.fields for e in field_effects(evidence, name)]
@@ -133,30 +156,130 @@ def answers(difference: Difference, what: str) -> bool:
     return field != difference.field or difference.value in ("", value)
 
 
+def touched(name: str) -> tuple[str, ...]:
+    """The arms that a field can change."""
+    if about(name)["rivals_only"]:
+        return tuple(f"F-FT/{rival}" for rival in RIVALS)
+    return LATE.get(name, ARMS)
+
+
 def field_effects(evidence: Evidence, name: str) -> list[Effect]:
-    """Every two runs of which the field ``name`` alone sets one apart, in every
-    setting; the one with the value that was released is the base."""
-    rivals = about(name)["rivals_only"]
-    arms = [f"F-FT/{rival}" for rival in RIVALS] if rivals else ARMS
-    found = []
+    """The effects of a field on each arm that it can change, in every setting: every
+    two protocols of which this field alone sets the arm apart. The one with the value
+    that was released is the base. Fields that cannot change the arm may differ; of such
+    pairs the one with most seeds is taken, then the one of most runs by one code."""
+    best: dict[tuple, tuple[tuple[int, int], Effect]] = {}
     for base, scale in evidence.files:
         for other in [text for text, tier in evidence.files if tier == scale]:
-            settings = [
-                setting
-                for setting in evidence.settings(other, scale)
-                if set_apart(base, other, setting.dataset, rivals) == {name}
-            ]
-            if settings and nearer_to_released(base, other, name):
-                pair = (base, scale), (other, scale)
-                found += between(evidence, *pair, arms, settings)
-    return [replace(e, what=f"{name}={value_of(e.what, name)}") for e in found]
+            if not nearer_to_released(base, other, name):
+                continue
+            for setting in evidence.settings(other, scale):
+                for arm in touched(name):
+                    dataset = setting.dataset
+                    if set_apart(base, other, dataset, arm) != {name}:
+                        continue
+                    pairs = paired(evidence, base, other, scale, setting, arm)
+                    if not pairs:
+                        continue
+                    worth = interval(
+                        [accuracy(b, arm) - accuracy(a, arm) for a, b in pairs.values()]
+                    )
+                    what = f"{name}={value_of(other, name)}"
+                    shown = essence(base, arm, dataset)
+                    rank = len(pairs), sum(map(one_code, pairs.values()))
+                    effect = Effect(
+                        what, shown, scale, arm, setting, worth, tuple(pairs)
+                    )
+                    key = what, plain(base, arm, dataset), scale, arm, setting
+                    if key not in best or best[key][0] < rank:
+                        best[key] = rank, effect
+    return [effect for _, effect in best.values()]
 
 
 @cache
-def set_apart(base: str, other: str, dataset: str, rivals: bool) -> set[str]:
-    """The fields in which two protocols differ for the arms in question."""
+def set_apart(base: str, other: str, dataset: str, arm: str = "") -> set[str]:
+    """The fields in which two protocols differ, of those that can change an arm ("":
+    any) on a data set."""
     changed = protocol_of(other).changes_from(protocol_of(base))
-    return {k for k in changed if rivals or acts_on(k, dataset)}
+    return {k for k in changed if changes(k, dataset, arm)}
+
+
+def changes(name: str, dataset: str, arm: str = "") -> bool:
+    """Whether a field can change an arm ("": any of the method's own)."""
+    acts = dataset in about(name)["on"] and (acts_on(name, dataset) or "/" in arm)
+    return acts and (not arm or arm in touched(name) or arm.startswith("F-FT/"))
+
+
+def paired(
+    evidence: Evidence, base: str, other: str, scale: str, setting: Setting, arm: str
+) -> dict[int, tuple[Mapping, Mapping]]:
+    """The runs of two protocols that have an arm, by seed, if they are of one and the
+    same network but for what the protocols change."""
+    before, after = (evidence.at(text, scale, setting) for text in (base, other))
+    apart = frozenset(set_apart(base, other, setting.dataset))
+    return {
+        seed: (before[seed], after[seed])
+        for seed in sorted(before.keys() & after.keys())
+        if arm in before[seed]["arms"]
+        and arm in after[seed]["arms"]
+        and one_network(before[seed], after[seed], apart)
+    }
+
+
+def one_network(one: Mapping, other: Mapping, apart: Set[str]) -> bool:
+    """Whether two runs of a seed have the same network but for the fields that set them
+    ``apart``: what these cannot change is the same to the last image. Where they change
+    the training itself nothing can be compared, and the code has to be the same."""
+    same = [
+        arm
+        for arm in ARMS
+        if arm in one["arms"]
+        and arm in other["arms"]
+        and not any(arm in touched(name) for name in apart)
+    ]
+    if same:
+        return all(accuracy(one, arm) == accuracy(other, arm) for arm in same)
+    return one_code((one, other))
+
+
+def one_code(pair: Sequence[Mapping]) -> bool:
+    """Whether one state of the code made both records."""
+    one, other = (record["identity"]["code"] for record in pair)
+    return one == other
+
+
+def lone_pairs(evidence: Evidence) -> int:
+    """How many pairs of runs of a seed, set apart by a single field from a named
+    protocol, are not of one network."""
+    return sum(
+        not one_network(runs[seed], record, frozenset(apart))
+        for text, scale in evidence.files
+        for base in [text.partition("+")[0]]
+        for setting in evidence.settings(text, scale)
+        for apart in [set_apart(base, text, setting.dataset)]
+        for runs in [evidence.at(base, scale, setting)]
+        for seed, record in evidence.at(text, scale, setting).items()
+        if len(apart) == 1 and seed in runs
+    )
+
+
+@cache
+def plain(text: str, arm: str, dataset: str) -> tuple[object, ...]:
+    """The values of the fields that can change an arm."""
+    protocol = protocol_of(text)
+    names = [f.name for f in fields(Protocol) if changes(f.name, dataset, arm)]
+    return tuple(getattr(protocol, name) for name in names)
+
+
+@cache
+def essence(text: str, arm: str, dataset: str) -> str:
+    """A protocol's name without the changes that cannot reach an arm; a step of the
+    walk keeps its own."""
+    if short_name(text, dataset) != text:
+        return text
+    base, *changed = text.split("+")
+    kept = [c for c in changed if changes(c.partition("=")[0], dataset, arm)]
+    return "+".join([base, *kept])
 
 
 def nearer_to_released(base: str, other: str, name: str) -> bool:
@@ -170,33 +293,6 @@ def nearer_to_released(base: str, other: str, name: str) -> bool:
 def value_of(text: str, name: str) -> str:
     """The value of a field in a protocol, as it is written in names."""
     return spelled(getattr(protocol_of(text), name))
-
-
-def between(
-    evidence: Evidence,
-    base: tuple[str, str],
-    other: tuple[str, str],
-    arms: Sequence[str] = ARMS,
-    settings: Sequence[Setting] | None = None,
-) -> list[Effect]:
-    """``other`` minus ``base`` (protocol, tier), paired by seed, for each arm, in every
-    setting that both have (or in ``settings``)."""
-    found = []
-    for setting in evidence.settings(*other) if settings is None else settings:
-        before, after = evidence.at(*base, setting), evidence.at(*other, setting)
-        for arm in arms:
-            seeds = [
-                s
-                for s in sorted(before.keys() & after.keys())
-                if arm in before[s]["arms"] and arm in after[s]["arms"]
-            ]
-            if seeds:
-                change = [
-                    accuracy(after[s], arm) - accuracy(before[s], arm) for s in seeds
-                ]
-                worth = interval(change)
-                found.append(Effect(other[0], *base, arm, setting, worth, tuple(seeds)))
-    return found
 
 
 def arm_effects(evidence: Evidence, arm: str, other: str, dataset: str) -> list[Effect]:
@@ -254,7 +350,9 @@ def from_tables(name: str) -> str:
 
 
 def strongest(evidence: Evidence, arm: str = "F-FT") -> list[Effect]:
-    """All effects of single fields on an arm, the largest first."""
+    """All effects of single fields on an arm that have seeds enough, the largest
+    first."""
     names = [f.name for f in fields(Protocol)]
-    found = [e for n in names for e in field_effects(evidence, n) if e.arm == arm]
+    found = [e for n in names for e in field_effects(evidence, n)]
+    found = [e for e in found if e.arm == arm and enough(e)]
     return sorted(found, key=lambda e: -abs(float(np.nan_to_num(e.difference.mean))))
