@@ -10,17 +10,21 @@ from statistics import median
 import pandas as pd
 
 from rlap.experiments.protocol import PROTOCOLS, SPEECH, Protocol, spelled
+from rlap.figures import GREY, SMALL, WIDTH, drawing
 from rlap.ledger import differences
 from rlap.ledger.cells import headline
 from rlap.ledger.differences import Difference, Effect
 from rlap.ledger.summary import counted
 from rlap.ledger.verdicts import MIN_SEEDS, NOT_RUN
 from rlap.pages import words
-from rlap.pages.asked import Book, Table, table
+from rlap.pages.asked import Book, Picture, Table, number, picture, table
 from rlap.pages.cost import run_seconds
+from rlap.pages.headline import COLOUR
 from rlap.pages.html import Html, joined, lines, mark, small, tag
 
 GRIDS = ("differences", "waterfall", "table1", "table6")
+ORDER = ("F-FT", "L-FT", "retrain", "pruned", "initial")  # whose effect is told first
+BOUNDS = ("mean", "low", "high")
 
 
 @table
@@ -41,15 +45,127 @@ def register(book: Book, place: str = "") -> Table:
 
 
 @table
+def in_a_line(book: Book, *places: str) -> Table:
+    """Every difference of some places (letters), a line each: what it is worth at its
+    clearest, or how it is known."""
+    if unknown := set(places) - set(differences.PLACES):
+        raise LookupError(
+            f"no place {sorted(unknown)}: {', '.join(differences.PLACES)}"
+        )
+    rows = [
+        [d.number, d.title, briefly(book, d)]
+        for d in differences.register()
+        if d.where in places
+    ]
+    frame = pd.DataFrame(rows, columns=["no.", "difference", "worth, points"])
+    return Table(frame, list(book.evidence), GRIDS, "register")
+
+
+def briefly(book: Book, d: Difference) -> Html:
+    """The clearest effect of a difference at the headline setting with the small
+    network: of F-FT, or else of the arm that it can change."""
+    if differences.is_open(book.evidence, d):
+        return mark(NOT_RUN)
+    found = [
+        e
+        for e in differences.effects(book.evidence, d)
+        if (e.setting, e.tier) == (headline(e.setting.dataset), "small")
+    ]
+    if not found:
+        return small("the printed numbers" if d.tables else "told by all runs")
+    order = [*ORDER, *(e.arm for e in found)]
+    best = min(found, key=lambda e: (order.index(e.arm), -e.difference.n))
+    minus = best.what.startswith("minus ")
+    arms = f"{words.arm(best.arm)} {what_told(best.what)}: " if minus else ""
+    told = f"{arms or words.arm(best.arm) + ' '}{words.gap(best.difference)}"
+    where = named_of(best) or base_told(best)
+    return lines(told, small(f"{where}, n = {best.difference.n}"))
+
+
+@picture
+def field_effects(book: Book) -> Picture:
+    """The effect on F-FT of one field of a named protocol at the headline setting, the
+    largest first."""
+    rows = [
+        {"change": f"{change_told(e)} ({named_of(e)}, n = {e.difference.n})",
+         "protocol": named_of(e), "seeds": e.difference.n,
+         **{k: 100 * getattr(e.difference, k) for k in BOUNDS}}
+        for e in alone(book)
+    ]  # fmt: skip
+    data = pd.DataFrame(rows, columns=["change", "protocol", "seeds", *BOUNDS])
+    with drawing("", figsize=(WIDTH, 0.36 * max(1, len(data)) + 0.8)) as (figure, ax):
+        for i, e in data.iterrows():
+            colour = COLOUR[e["protocol"]]
+            ax.plot([e["low"], e["high"]], [i, i], color=colour)
+            ax.plot(e["mean"], i, "o", color=colour, ms=5)
+            # above its interval: such names are as long as the picture is wide
+            ax.annotate(e["change"], (0, i - 0.42), fontsize=SMALL, va="center",
+                        xycoords=("axes fraction", "data"))  # fmt: skip
+            ax.plot([0, 0], [i - 0.2, i + 0.2], color=GREY, lw=0.8, zorder=0)
+        ax.set_yticks([])
+        ax.spines["left"].set_visible(False)
+        ax.set(ylim=(max(1, len(data)) - 0.6, -0.8), xlabel="change of F-FT, points")
+    return Picture(figure, data.round(4), list(book.evidence), GRIDS[:2])
+
+
+def alone(book: Book) -> list[Effect]:
+    """The effects of one field of a named protocol on F-FT, at the headline setting
+    with the small network, the largest first."""
+    return [
+        e
+        for e in differences.strongest(book.evidence)
+        if (e.setting, e.tier) == (headline(), "small") and named_of(e)
+    ]
+
+
+@number
+def fields_alone(book: Book) -> str:
+    """How many changes of one field ``field_effects`` shows."""
+    return str(len(alone(book)))
+
+
+@number
+def pairs_left_out(book: Book) -> str:
+    """How many pairs of runs are not of one network."""
+    return str(differences.lone_pairs(book.evidence))
+
+
+def named_of(e: Effect) -> str:
+    """The named protocol in which a field was changed; "" on the walk between two."""
+    base, *changed = e.base.split("+")
+    own = e.what.partition("=")[0]
+    return base if all(c.partition("=")[0] == own for c in changed) else ""
+
+
+def change_told(e: Effect) -> str:
+    """A field with the values before and after: "shuffling: no → yes"."""
+    field, _, value = e.what.partition("=")
+    before = words.change(f"{field}={differences.value_of(e.base, field)}")
+    return f"{before} → {words.change(e.what).partition(': ')[2]}"
+
+
+@table
 def not_run(book: Book) -> Table:
     """The differences that no run measures: why, and what it would take to do so."""
     rows = [
-        [d.number, lines(d.title, how(d)), d.none or "no run yet", would_take(book, d)]
+        [d.number, lines(d.title, how(d)), why_open(book, d), would_take(book, d)]
         for d in differences.register()
         if differences.is_open(book.evidence, d)
     ]
     columns = ["no.", "difference", "why", "would take"]
     return Table(pd.DataFrame(rows, columns=columns), (), (), "register")
+
+
+def why_open(book: Book, d: Difference) -> str:
+    """Why nothing measures a difference: what was run may be too little."""
+    most = seeds_of(book, d)
+    return d.none or (f"{counted(most, 'run')}, too few" if most else "no run yet")
+
+
+def seeds_of(book: Book, d: Difference) -> int:
+    """The most seeds that an effect of a difference has."""
+    found = differences.every_effect(book.evidence, d)
+    return max((e.difference.n for e in found), default=0)
 
 
 def would_take(book: Book, d: Difference) -> str:
@@ -63,10 +179,11 @@ def would_take(book: Book, d: Difference) -> str:
         run_seconds(r) for p in PROTOCOLS for r in book.evidence.runs(p, "small").all()
         if r["data"]["name"] == data and r["parameters"]["arms"] == "main"
     ]  # fmt: skip
-    minutes = max(1, round(MIN_SEEDS * median(like) / 60)) if like else 0
+    runs = MIN_SEEDS - seeds_of(book, d)
+    minutes = max(1, round(runs * median(like) / 60)) if like else 0
     cost = f", about {counted(minutes, 'minute')}" if like else ""
     told = " or ".join(tag("code", name) for name in names[:2])
-    return joined(f"{MIN_SEEDS} runs{cost}: ", Html(told))
+    return joined(f"{counted(runs, 'run')}{cost}: ", Html(told))
 
 
 def how(d: Difference) -> Html:
@@ -103,10 +220,12 @@ def together(found: Sequence[Effect]) -> list[str]:
     """Measured effects in words, a line for all arms of the same runs."""
     told: dict[str, list[str]] = {}
     for e in found:
-        where = [base_told(e), words.scale(e.tier)]
+        field = not e.what.startswith("minus ")
+        what = change_told(e) if field else what_told(e.what)
+        where = [named_of(e) or base_told(e), words.scale(e.tier)]
         if e.setting != headline(e.setting.dataset):
             where.append(words.setting(e.setting, e.tier))
-        runs = f"{', '.join(where)}: {what_told(e.what)}, n = {e.difference.n}"
+        runs = f"{', '.join(where)}: {what}, n = {e.difference.n}"
         told.setdefault(runs, []).append(
             f"{words.arm(e.arm)} {words.gap(e.difference)}"
         )
@@ -140,4 +259,4 @@ def protocol_fields(book: Book) -> Table:
         told = lines(tag("code", f.name), small(f.metadata["meaning"]),
                      small(f"no. {numbers}") if numbers else "")  # fmt: skip
         rows.append([told, *(spelled(getattr(p, f.name)) for p in PROTOCOLS.values())])
-    return Table(pd.DataFrame(rows, columns=["field", *PROTOCOLS]), (), (), "register")
+    return Table(pd.DataFrame(rows, columns=["field", *PROTOCOLS]), (), (), "fields")

@@ -118,6 +118,30 @@ def test_what_a_start_is_worth_is_paired_by_seed(tmp_path):
     assert asked.ask("number", "start auroc: 8, kmeans", book) == "0.99"
 
 
+def test_differences_in_a_line_and_as_a_picture(tmp_path):
+    """What is told of a field: values before and after, the protocol, how many seeds;
+    nothing of two seeds."""
+    made = made_up.seeds(3, ARMS, protocol="controlled", **AT_8)
+    made += made_up.seeds(3, ARMS | {"F-FT": 0.6}, protocol="controlled+mask=false",
+                          **AT_8)  # fmt: skip
+    made += made_up.seeds(2, ARMS | {"F-FT": 0.6}, protocol="controlled+cluster=truth",
+                          **AT_8)  # fmt: skip
+    book = book_of(tmp_path, *made)
+    data = asked.ask("picture", "field effects", book).data
+    assert data["change"].to_list() == ["the mask: no → yes (controlled, n = 3)"]
+    assert data["mean"].to_list() == pytest.approx([10.0])
+    assert asked.ask("number", "fields alone", book) == "1"
+    assert asked.ask("number", "pairs left out", book) == "0"
+    frame = asked.ask("table", "in a line: A, B, C", book).frame.set_index("no.")
+    told = frame["worth, points"]
+    assert told[9] == "F-FT +10.0 [+10.0, +10.0]<br><small>controlled, n = 3</small>"
+    assert told[12].startswith("F-FT minus training on: −2.0 [−2.0, −2.0]")
+    assert "not run" in told[2]
+    frame = asked.ask("table", "not run", book).frame.set_index("no.")
+    assert frame["why"][2] == "2 runs, too few"
+    assert frame["would take"][2].startswith("1 run")
+
+
 def test_times_are_multiples_within_a_run(tmp_path):
     made = made_up.record(0, **AT_8)
     arms = made["arms"]

@@ -52,8 +52,8 @@ def choice(evidence: Evidence) -> list[str]:
             wrong = sum(not r["partition"]["oriented_right"] for r in told)
             lines.append(
                 f"{where}: where the noise of images is found (AUROC "
-                f"{FAIR_AUROC} and more), {wrong} of {counted(len(told), 'run')} keep "
-                "the noisy part"
+                f"{FAIR_AUROC} and more; speech does not count), {wrong} of "
+                f"{counted(len(told), 'run')} keep the noisy part"
             )
         at_head = runs.at(runs.headline()).values()
         if found := known(cleaner_part_gains, at_head):
