@@ -16,7 +16,7 @@ from rlap.ledger import differences
 from rlap.ledger.cells import headline
 from rlap.ledger.claims.noise import FAIR_AUROC
 from rlap.ledger.claims.quantities import accuracy, auroc
-from rlap.ledger.summary import counted, interval, standard_error
+from rlap.ledger.summary import interval, standard_error
 from rlap.ledger.verdicts import (
     ALPHA,
     MIN_SEEDS,
@@ -88,9 +88,17 @@ def step(book: Book, arm: str, other: str = "") -> str:
     ps = [p_value(found[f].mean, standard_error(c), len(c)) for f, c in changes.items()]
     sure = [f for f, p in zip(changes, holm(ps), strict=True) if p <= ALPHA]
     if not sure:
-        return "none for sure"
+        return "none is sure"
     field = max(sure, key=lambda name: abs(found[name].mean))
     return f"{words.change(field)} ({words.gap(found[field])} points)"
+
+
+@number
+def walked_alone(book: Book) -> str:
+    """The fields of the walk that were also changed alone at the headline."""
+    walked = [at["field"] for at in walk(book)]
+    alone = {e.what.partition("=")[0] for e in alone_at_headline(book)}
+    return " and ".join(words.change(f) for f in walked if f in alone) or NOT_RUN
 
 
 @table
@@ -162,14 +170,19 @@ def waterfall(book: Book) -> Picture:
     return Picture(figure, data.round(4), used, ("waterfall",))
 
 
-@picture
-def single_fields(book: Book, most: str = "14") -> Picture:
-    """The effect on F-FT of one field of a named protocol, the largest first."""
-    effects = [
+def alone_at_headline(book: Book) -> list[differences.Effect]:
+    """What one field of a named protocol moved at the headline, the largest first."""
+    return [
         e
         for e in differences.strongest(book.evidence)
         if (e.setting, e.tier) == (headline(), "small") and e.base in PROTOCOLS
-    ][: int(most)]
+    ]
+
+
+@picture
+def single_fields(book: Book, most: str = "14") -> Picture:
+    """The effect on F-FT of one field of a named protocol, the largest first."""
+    effects = alone_at_headline(book)[: int(most)]
     lines = [
         {"change": f"{differences.short_name(e.base)}; {words.change(e.what)}",
          "base": e.base.split("+")[0], "seeds": e.difference.n,
@@ -245,21 +258,25 @@ def over_epochs(book: Book) -> Picture:
 
     arms = ("initial", "F-FT", "continue", "retrain")
     data = by_epochs(book, arms)
-    colours = dict(zip(map(words.arm, arms), (GREY, BLUE, GREEN, ORANGE), strict=True))
-    size = {"figsize": (WIDTH, 2.9), "sharey": True}
-    with drawing("", 1, 2, **size) as (figure, axes):
+    names = list(map(words.arm, arms))
+    colours = dict(zip(names, (GREY, BLUE, GREEN, ORANGE), strict=True))
+    beside = {name: 2 ** (0.08 * (i - 1.5)) for i, name in enumerate(names)}
+    placed = data.assign(at=data["epochs"] * data["arm"].map(beside))
+    with drawing("", 2, 1, figsize=(WIDTH, 4.6), sharex=True) as (figure, axes):
         for ax, protocol in zip(axes, ENDS, strict=True):
-            mine = data[data["protocol"] == protocol]
-            common = {"x": "epochs", "y": "accuracy", "hue": "arm", "palette": colours,
-                      "hue_order": list(colours), "ax": ax}  # fmt: skip
-            seaborn.lineplot(mine, errorbar=None, legend=ax is axes[0], **common)
-            seaborn.scatterplot(mine, s=14, legend=False, **common)
-            ax.set(title=protocol, xlabel="epochs of training", ylabel="accuracy, %",
-                   xticks=sorted(mine["epochs"].unique()))  # fmt: skip
-        handles, names = axes[0].get_legend_handles_labels()
-        if axes[0].get_legend():
-            axes[0].get_legend().remove()
-        figure.legend(handles, names, loc="outside upper center", ncols=2)
+            mine = placed[placed["protocol"] == protocol]
+            common = {"x": "at", "y": "accuracy", "hue": "arm", "palette": colours,
+                      "hue_order": names, "ax": ax, "legend": False}  # fmt: skip
+            if len(mine):
+                seaborn.lineplot(mine, errorbar=None, **common)
+                seaborn.scatterplot(mine, s=18, **common)
+            ax.set_xscale("log", base=2)
+            ticks = sorted(data["epochs"].unique())
+            ax.set_xticks(ticks, [str(n) for n in ticks])
+            ax.set(title=protocol, xlabel="epochs of training", ylabel="accuracy, %")
+        handles = [axes[0].plot([], [], color=c, lw=2, label=n)[0]
+                   for n, c in colours.items()]  # fmt: skip
+        figure.legend(handles=handles, loc="outside upper center", ncols=2)
     used = [r for p, s in longer_scales(book) for r in book.records(p, s)]
     return Picture(figure, data.round(4), used, ("epochs", "table1"))
 
@@ -293,15 +310,22 @@ def outcomes(book: Book) -> pd.DataFrame:
     return data
 
 
+def from_kmeans(book: Book) -> pd.DataFrame:
+    """``outcomes`` of the named protocols alone."""
+    data = outcomes(book)
+    return data[data["start"] == "k-means"]
+
+
 @table
 def by_outcome(book: Book) -> Table:
-    """F-FT minus its rivals by what the partition did: mean and range over runs."""
-    data, lines = outcomes(book), []
+    """F-FT minus its rivals by what the partition did: mean and range over the runs
+    whose mixture starts from k-means."""
+    data, lines = from_kmeans(book), []
     for protocol, name in product(PROTOCOLS, (MISSED, KEPT_NOISY, KEPT_CLEAN)):
         mine = data[(data["protocol"] == protocol) & (data["the partition"] == name)]
         if len(mine):
             told = [f"{signed_spread(mine[o])}" for o in RIVALS]
-            lines.append([protocol, name, *told, counted(len(mine), "run")])
+            lines.append([protocol, name, *told, len(mine)])
     header = ["protocol", "the partition", *(f"minus {words.arm(o)}" for o in RIVALS)]
     used = [r for r in book.evidence if r["identity"]["id"] in set(data["run"])]
     frame = pd.DataFrame(lines, columns=[*header, "runs"])
@@ -311,13 +335,16 @@ def by_outcome(book: Book) -> Table:
 @number
 def by_found(book: Book, protocol: str, found: str, other: str = "retrain") -> str:
     """F-FT minus a rival, mean points over the runs of a protocol, k-means its start,
-    whose partition "found" the noise, or "missed" it; ``LookupError`` where none is."""
-    data = outcomes(book)
-    names = {"missed": [MISSED], "found": [KEPT_NOISY, KEPT_CLEAN]}
+    whose partition "found" the noise (and kept the "clean part"), or "missed" it;
+    ``LookupError`` where none is."""
+    data = from_kmeans(book)
+    names = {"missed": [MISSED], "found": [KEPT_NOISY, KEPT_CLEAN],
+             "clean part": [KEPT_CLEAN]}  # fmt: skip
     if found not in names or other not in RIVALS:
-        raise LookupError(f"{found!r}, {other!r}: found or missed, {', '.join(RIVALS)}")
+        told = f"{', '.join(names)}; {', '.join(RIVALS)}"
+        raise LookupError(f"{found!r}, {other!r}: there is {told}")
     mine = data[data["the partition"].isin(names[found])]
-    mine = mine[(mine["protocol"] == protocol) & (mine["start"] == "k-means")]
+    mine = mine[mine["protocol"] == protocol]
     if mine.empty:
         raise LookupError(f"no run of {protocol!r} {found} the noise")
     return words.fixed(fmean(mine[other]), 1, sign=True)
@@ -330,30 +357,31 @@ def signed_spread(values: Sequence[float]) -> str:
     return f"{mean} ({low} to {high})" if low != high else mean
 
 
+# start of the mixture, its mark and the mark's size
+STARTS_SHOWN = (("k-means", "o", 20), ("total attribution", "x", 34))
+
+
 @picture
 def by_partition(book: Book) -> Picture:
     """F-FT minus its rivals against how well the partition found the noise."""
-    import seaborn
-
     data = outcomes(book)
     data["right"] = 100 * data["right"]
-    size = {"figsize": (WIDTH, 3.2), "sharey": True}
-    with drawing("", 1, 2, **size) as (figure, axes):
-        for ax, other in zip(axes, RIVALS, strict=True):
-            seaborn.scatterplot(data, x="right", y=other, hue="protocol", ax=ax, s=18,
-                                palette=COLOUR, style="start", legend=ax is axes[0],
-                                markers={"k-means": "o", "total attribution": "X"},
-                                alpha=0.8)  # fmt: skip
+    size = {"figsize": (WIDTH, 6.4), "sharex": True, "sharey": True}
+    with drawing("", len(PROTOCOLS), 2, **size) as (figure, axes):
+        for (i, protocol), (j, other) in product(enumerate(PROTOCOLS),
+                                                 enumerate(RIVALS)):  # fmt: skip
+            ax = axes[i, j]
+            mine = data[data["protocol"] == protocol]
+            for start, mark, size in STARTS_SHOWN:
+                some = mine[mine["start"] == start]
+                ax.scatter(some["right"], some[other], s=size, marker=mark, alpha=0.8,
+                           color=COLOUR[protocol] if mark == "o" else GREY,
+                           linewidths=0 if mark == "o" else 1.2)  # fmt: skip
             ax.axhline(0, color=GREY, lw=0.8)
-            ax.set(title=f"F-FT minus {words.arm(other)}", ylabel="points",
-                   xlabel="samples put on their\nright side, %")  # fmt: skip
-        handles, names = axes[0].get_legend_handles_labels()
-        if axes[0].get_legend():
-            axes[0].get_legend().remove()
-        shown = [(h, n) for h, n in zip(handles, names, strict=True)
-                 if n not in ("protocol", "start")]  # fmt: skip
-        figure.legend(*zip(*shown, strict=True), loc="outside upper center", ncols=3,
-                      handletextpad=0.2, columnspacing=1)  # fmt: skip
+            rival = f"F-FT minus\n{words.arm(other)}\n" * (i == 0)
+            ax.set(title=rival + protocol, ylabel="points" * (j == 0))
+        for ax in axes[-1]:
+            ax.set_xlabel("samples put on their\nright side, %")
     used = [r for r in book.evidence if r["identity"]["id"] in set(data["run"])]
     return Picture(figure, data.round(4), used, ("table*", "differences"))
 

@@ -140,10 +140,10 @@ def at_headline(
 # --- every run on noisy images ----------------------------------------------------
 
 
-def beside_rivals(book: Book) -> pd.DataFrame:
+def beside_rivals(book: Book, scale: str = "small") -> pd.DataFrame:
     """A row a run on noisy images by a named protocol: F-FT minus its rivals."""
     runs = book.runs
-    mine = runs[runs["noisy images"] & (runs["scale"] == "small")
+    mine = runs[runs["noisy images"] & (runs["scale"] == scale)
                 & runs["protocol"].isin(EVERY)]  # fmt: skip
     place = ["run", "protocol", "rate", "level", "images", "seed", "auroc", "right",
              "clean kept"]  # fmt: skip
@@ -156,18 +156,20 @@ def beside_rivals(book: Book) -> pd.DataFrame:
     return wide[[*place, "start", *RIVALS]].dropna(subset=list(RIVALS))
 
 
-def named(book: Book) -> pd.DataFrame:
+def named(book: Book, scale: str = "small") -> pd.DataFrame:
     """The same of the named protocols alone, whose mixture starts from k-means."""
-    data = beside_rivals(book)
+    data = beside_rivals(book, scale)
     return data[data["start"] == "k-means"]
 
 
 @number
-def wins(book: Book, other: str, protocol: str | None = None) -> str:
+def wins(
+    book: Book, other: str, protocol: str | None = None, scale: str = "small"
+) -> str:
     """In how many runs on noisy images F-FT beats a rival; of one protocol, or all."""
     if other not in RIVALS:
         raise LookupError(f"wins over {other!r}: over {' or '.join(RIVALS)}")
-    data = named(book)
+    data = named(book, scale)
     if protocol is not None:
         data = data[data["protocol"] == protocol]
         if data.empty:
@@ -217,8 +219,8 @@ def headline_gaps(book: Book, arm: str = "F-FT", scale: str = "small") -> Table:
         "training on (all images, nothing pruned)": "continue",
         "training from scratch on all images, decaying rate, equal epochs":
             "initial decayed",
-        "the same without pruning": f"{arm}/none",
-        "the same on the images that counting pixels keeps": f"{arm}/trivial subset",
+        f"{arm} without pruning": f"{arm}/none",
+        f"{arm} on the images that counting pixels keeps": f"{arm}/trivial subset",
     }  # fmt: skip
     lines = []
     for told, other in rivals.items():

@@ -65,7 +65,7 @@ def test_a_step_that_may_be_nothing_is_not_named(tmp_path):
     for record, value in zip(after, (0.9, 0.5, 0.8), strict=True):
         record["arms"]["F-FT"] = made_up.scores(value)
     book = book_of(tmp_path, *made, *after)
-    assert asked.ask("number", "step: F-FT", book) == "none for sure"
+    assert asked.ask("number", "step: F-FT", book) == "none is sure"
 
 
 def test_among_many_steps_one_that_just_passes_is_not_named(tmp_path):
@@ -81,7 +81,7 @@ def test_among_many_steps_one_that_just_passes_is_not_named(tmp_path):
     told = asked.ask("number", "step: F-FT", alone)
     assert told.startswith(f"{change(FIELDS[1])} (+1.5 [+0.3, +2.7]")
     every = book_of(tmp_path / "three", *made[0], *made[1], *made[2])
-    assert asked.ask("number", "step: F-FT", every) == "none for sure"
+    assert asked.ask("number", "step: F-FT", every) == "none is sure"
 
 
 def test_more_epochs_are_the_same_network_only(tmp_path):
@@ -101,6 +101,19 @@ def test_more_epochs_are_the_same_network_only(tmp_path):
     with pytest.raises(LookupError, match="40 epochs"):
         asked.ask("number", "longer: F-FT, initial, released, 40", book)
     assert len(asked.ask("picture", "over epochs", book).records) == 5
+
+
+def test_a_field_of_the_walk_is_alone_where_it_was_run_alone(tmp_path):
+    """Drawing noise anew is a field of the walk; the slopes are none."""
+    made = made_up.seeds(3, **AT_8)
+    for name in ("released+redraw=false", "controlled+standardise=true"):
+        made += made_up.seeds(3, {"F-FT": 0.72}, protocol=name, **AT_8)
+    made += made_up.seeds(3, protocol="controlled", **AT_8)
+    book = book_of(tmp_path, *made)
+    told = asked.ask("number", "walked alone", book)
+    assert change("redraw") in told and change("standardise") not in told
+    none = asked.ask("number", "walked alone", asked.Book(tmp_path / "none"))
+    assert none == "not run"
 
 
 def test_every_arm_that_ran_is_shown(tmp_path):

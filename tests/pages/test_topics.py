@@ -34,7 +34,7 @@ def test_the_headline_is_paired_by_seed(tmp_path):
     with pytest.raises(LookupError, match="no runs on noisy images by 'controlled'"):
         asked.ask("number", "wins: retrain, controlled", book)
     frame = asked.ask("table", "headline gaps", book).frame.set_index("F-FT minus …")
-    assert frame.loc["the same without pruning", "released, points"].startswith("+1.0")
+    assert frame.loc["F-FT without pruning", "released, points"].startswith("+1.0")
     drawn = asked.ask("picture", "headline", book)
     assert set(drawn.data["arm"]) == {"initial network", "F-FT", "retraining",
                                       "training on"}  # fmt: skip
@@ -65,9 +65,31 @@ def test_what_the_partition_did_divides_the_runs(tmp_path):
         0: gain.MISSED, 1: gain.KEPT_CLEAN, 2: gain.KEPT_NOISY
     }  # fmt: skip
     frame = asked.ask("table", "by outcome", book).frame
-    assert len(frame) == 3 and set(frame["runs"]) == {"1 run"}
+    assert len(frame) == 3 and set(frame["runs"]) == {1}
     kept = asked.ask("table", "orientation", book).frame["part kept"]
     assert sorted(kept) == ["clean", "noisy"]
+    assert asked.ask("number", "by found: released, clean part", book) == "+8.0"
+
+
+def test_runs_from_another_start_are_drawn_and_not_in_the_table(tmp_path):
+    """So that the table and the numbers beside it speak of the same runs."""
+    apart = {"protocol": "controlled+start=total", **AT_8}
+    made = made_up.seeds(2, ARMS, protocol="controlled", auroc=0.6, **AT_8)
+    made += made_up.seeds(3, {**ARMS, "F-FT": 0.9}, auroc=0.6, **apart)
+    book = book_of(tmp_path, *made)
+    line = asked.ask("table", "by outcome", book).frame.iloc[0]
+    told = asked.ask("number", "by found: controlled, missed", book)
+    assert line["runs"] == 2 and line["minus retraining"].startswith(told)
+    assert len(asked.ask("picture", "by partition", book).data) == 5
+
+
+def test_wins_of_another_network_are_asked_for_by_its_scale(tmp_path):
+    made = made_up.seeds(2, ARMS, **AT_8)
+    made += made_up.seeds(3, ARMS, model="resnet18", width=16, **AT_8)
+    book = book_of(tmp_path, *made)
+    asked_for = "wins: retrain, released, small/resnet18-16"
+    assert asked.ask("number", "wins: retrain, released", book) == "2 of 2"
+    assert asked.ask("number", asked_for, book) == "3 of 3"
 
 
 def test_areas_are_taken_whichever_part_is_called_good():
@@ -116,6 +138,23 @@ def test_what_a_start_is_worth_is_paired_by_seed(tmp_path):
     said = asked.ask("number", "start gap: 8, total, F-FT, continue", book)
     assert said == "+20.0 [+20.0, +20.0]"
     assert asked.ask("number", "start auroc: 8, kmeans", book) == "0.99"
+
+
+def test_what_a_start_finds_is_told_of_every_network(tmp_path):
+    """Of one that was run from the other start, what it noted."""
+    made = [
+        made_up.record(seed, auroc=a, protocol="controlled", **AT_8)
+        for seed, a in enumerate((0.5, 0.6, 0.9))
+    ]
+    noted = made_up.record(3, auroc=0.99, protocol="controlled+start=total", **AT_8)
+    noted["partition"]["starts"] = {"kmeans": {"auroc": 0.8}, "total": {"auroc": 0.99}}
+    book = book_of(tmp_path, *made, noted)
+    assert asked.ask("number", "start auroc: 8, kmeans", book) == (
+        "0.70 (0.50 to 0.90)"
+    )  # fmt: skip
+    assert asked.ask("number", "start auroc: 8, total", book) == "0.99"
+    with pytest.raises(LookupError, match="no start 'here'"):
+        asked.ask("number", "start auroc: 8, here", book)
 
 
 def test_differences_in_a_line_and_as_a_picture(tmp_path):

@@ -8,12 +8,14 @@ from textwrap import fill
 
 import pandas as pd
 
+from rlap.corruption.label_noise import CIFAR10_PAIRS
 from rlap.figures import GREY, WIDTH, drawing
 from rlap.figures.run import BLUE, GREEN, ORANGE
-from rlap.ledger.summary import interval
+from rlap.ledger.summary import counted, interval
 from rlap.ledger.verdicts import NOT_RUN
 from rlap.pages import words
 from rlap.pages.asked import Book, Picture, Table, number, picture, table
+from rlap.pages.partition import PLACES
 
 NOTEBOOK = "06_bad_data"
 GRIDS = ("bad_data",)
@@ -55,6 +57,8 @@ def what(record: Mapping) -> str:
     told = KINDS[asked["kind"]]
     if asked["rate"] is not None:
         told += f", {words.percent(asked['rate'], 0)}"
+    if asked["kind"] == "asymmetric":
+        told += f" of {len(CIFAR10_PAIRS)} classes"
     if asked["level"] is not None:
         told += f", level {asked['level']:g}"
     if asked["memorised"]:
@@ -96,9 +100,66 @@ def repaired(book: Book, kind: str, arm: str = REPAIR, base: str = CAME) -> str:
 
 
 @number
+def repair_leads(book: Book, surely: str = "") -> str:
+    """In how many settings the mean gain of repair is above that of training on; with
+    "surely", those whose interval is above zero."""
+    found = [interval(gains(runs, REPAIR, ON)) for runs in groups(book).values()]
+    ahead = [f.low > 0 if surely else f.mean > 0 for f in found]
+    return f"{sum(ahead) or 'none'} of {len(found)}" if found else NOT_RUN
+
+
+@number
+def repair_cost(book: Book) -> str:
+    """What repair takes in trainings: the median over runs."""
+    took = [cost(r, REPAIR) for runs in groups(book).values() for r in runs]
+    return words.fixed(median(took), 1) if took else NOT_RUN
+
+
+@table
+def repairs_in_short(book: Book) -> Table:
+    """What repair and training on gain in each setting, and what repair takes."""
+    lines = [
+        [f"{told} ({counted(len(runs), 'run')})", mean_gain(runs, ON),
+         mean_gain(runs, REPAIR), mean_gain(runs, REPAIR, ON),
+         words.fixed(median(cost(r, REPAIR) for r in runs), 1)]
+        for told, runs in groups(book).items()
+    ]  # fmt: skip
+    columns = ["what is wrong", "training on", "repair", "repair minus training on",
+               "repair takes, trainings"]  # fmt: skip
+    used = [r for runs in groups(book).values() for r in runs]
+    return Table(pd.DataFrame(lines, columns=columns), used, GRIDS)
+
+
+@number
 def robustified(book: Book, kind: str, rule: str) -> str:
     """Points that ``robustify`` gains with a rule, or loses."""
     return mean_gain(group(book, kind), f"robustify, rule {rule}") or NOT_RUN
+
+
+@number
+def robustify_trains(book: Book, kind: str, rule: str) -> str:
+    """How long and on which share of the samples ``robustify`` trains, in the mean."""
+    arm = f"robustify, rule {rule}"
+    found = [r for r in group(book, kind) if arm in r["arms"]]
+    given = [r["bad"]["n_given"] for r in found]
+    return trained([r["arms"][arm] for r in found], given)
+
+
+def trained(arms: Runs, given: Sequence[int]) -> str:
+    """Epochs of arms, and their samples as a share of the given ones."""
+    if not arms:
+        return NOT_RUN
+    epochs = fmean(len(arm["history"]["seconds"]) for arm in arms)
+    share = fmean(arm["samples"] / n for arm, n in zip(arms, given, strict=True))
+    return f"{epochs:.0f} epochs on {words.percent(share, 0)} of the samples"
+
+
+@number
+def tuned_on_labels(book: Book) -> str:
+    """The same of F-FT with 40 % wrong labels, controlled."""
+    found = book.evidence.at("controlled", "small", PLACES["labels"]).values()
+    given = [r["parameters"]["train_size"] for r in found]
+    return trained([r["arms"]["F-FT"] for r in found], given)
 
 
 def group(book: Book, kind: str) -> Runs:

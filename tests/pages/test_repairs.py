@@ -1,0 +1,60 @@
+"""What is said of repairs, from made-up runs."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import pytest
+
+from rlap.pages import asked
+from rlap.pages.bad_data import repairs
+
+
+def run(seed: int, repair: float, *, kind: str = "symmetric_exclusive") -> dict:
+    """A run where training on gains two points."""
+    arms = {repairs.CAME: 0.6, repairs.ON: 0.62, repairs.REPAIR: repair,
+            "robustify, rule gmm": 0.4}  # fmt: skip
+    own = {"samples": 250, "history": {"seconds": [1.0] * 30}}
+    return {
+        "notebook": repairs.NOTEBOOK,
+        "tier": "small",
+        "seed": seed,
+        "parameters": {"kind": kind, "rate": 0.4, "level": None, "memorised": False,
+                       "dataset": "cifar10", "model": "small"},
+        "data": {"stand_in": False},
+        "bad": {"n_given": 1000},
+        "shares": {},
+        "seconds": {repairs.ON: 10.0, repairs.REPAIR: 45.0},
+        "arms": {name: {"accuracy": value, **own} for name, value in arms.items()},
+    }  # fmt: skip
+
+
+@pytest.fixture
+def book():
+    """Repair is ahead in both settings, in one for certain, by one run in the other."""
+    made = [run(seed, 0.65) for seed in range(3)]
+    made += [run(0, 0.63, kind="asymmetric")]
+    return SimpleNamespace(ledger=SimpleNamespace(records=made))
+
+
+def test_repair_is_held_against_training_on(book):
+    assert asked.ask("number", "repair leads", book) == "2 of 2"
+    assert asked.ask("number", "repair leads: surely", book) == "1 of 2"
+    assert asked.ask("number", "repair cost", book) == "4.5"
+    frame = asked.ask("table", "repairs in short", book).frame
+    assert frame["repair minus training on"].to_list() == [
+        "+3.0 [+3.0, +3.0]", "+1.0"
+    ]  # fmt: skip
+    assert frame["what is wrong"][0].endswith("(3 runs)")
+
+
+def test_where_only_some_classes_are_mislabelled_that_is_said(book):
+    assert list(repairs.groups(book))[1].endswith("40\u00a0% of 5 classes")
+    assert asked.ask("number", "repaired: asymmetric", book) == "+3.0"
+
+
+def test_what_robustify_trains_on_is_said(book):
+    told = asked.ask("number", "robustify trains: symmetric_exclusive, gmm", book)
+    assert told == "30 epochs on 25\u00a0% of the samples"
+    none = asked.ask("number", "robustify trains: symmetric_exclusive, loss", book)
+    assert none == "not run"
