@@ -140,6 +140,7 @@ def amount(row, name: str = "ours", *, sign: bool = True) -> str:
     forms = {
         "points": f"{100 * value:{plus}.1f} points",
         "correlation": f"{value:{plus}.3f}",
+        "scale": f"{value:{plus}.3f}",
         "share": f"{value:.0%}",
         "ms": f"{1000 * value:.1f} ms",
     }

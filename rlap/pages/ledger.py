@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Mapping
 
 import pandas as pd
 
@@ -49,6 +50,8 @@ def count(book: Book, what: str) -> str:
         "records": lambda: len(book.ledger.records),
         "records of the study": lambda: len(list(book.evidence)),
         "ledger rows": lambda: len(rows),
+        "decided small": lambda: sure(book, scale="small"),
+        "decided everywhere": lambda: sure(book),
         "claims": lambda: book.claims[book.claims["family"] == PAPER][
             "words"
         ].nunique(),
@@ -65,6 +68,13 @@ def count(book: Book, what: str) -> str:
         raise LookupError(f"no count of {what!r}; there is {', '.join(known)}")
     found = known[what]()
     return f"{found:,}" if found or what != "numbers at paper size" else "none"
+
+
+def sure(book: Book, scale: str | None = None) -> int:
+    """How many verdicts on printed numbers are sure, a number counting once for each
+    protocol and scale (or at the one) where it is decided."""
+    lines = counts.counts(book.ledger.select(tier=scale))
+    return sum(line[REPRODUCED] + line[CONTRADICTED] for line in lines)
 
 
 SHADES = {REPRODUCED: GREEN, CONTRADICTED: ORANGE, INCONCLUSIVE: "#b9b9b9"}
@@ -271,7 +281,8 @@ def claims_in_short(book: Book, *asked: str) -> Table:
     rows = []
     for key in mine["key"].unique():
         every = mine[mine["key"] == key]
-        row = {"claim": every.iloc[0]["words"]}
+        first = every.iloc[0]
+        row = {"claim": lines(first["words"], small(words.told(first["rule"])))}
         for protocol in PROTOCOLS:
             at = every[(every["protocol"] == protocol) & (every["tier"] == "small")]
             row[protocol] = in_short(at.iloc[0]) if len(at) else mark(NOT_RUN)
@@ -281,12 +292,33 @@ def claims_in_short(book: Book, *asked: str) -> Table:
 
 
 def in_short(row: pd.Series) -> Html:
-    """What a claim came to, and its verdict with the reason."""
+    """What a claim came to, and its verdict with the reason; in brief without opening
+    it."""
     if row["verdict"] == NOT_RUN:
         return mark(NOT_RUN)
     why = f"{words.told(row['reason'])}; n = {row['n']}"
     own = row["family"] != PAPER
-    return lines(words.claim(row), because(row["verdict"], why, own=own))
+    shown = because(row["verdict"], why, own=own)
+    return lines(came_to(row), shown, small(in_brief(row)))
+
+
+def came_to(row: Mapping) -> str:
+    """What a claim came to; what has no unit is an AUROC."""
+    return f"AUROC {words.claim(row)}" if row["unit"] == "" else words.claim(row)
+
+
+def in_brief(row: Mapping) -> str:
+    """Of which settings a claim shows the worst, and why it is open.
+
+    >>> in_brief({"verdict": INCONCLUSIVE, "reason": "worst of 5: rate 0.9; surely "
+    ...           "above, but not after Holm's correction (p = 0.167)"})
+    "worst of 5 settings; surely above, but not after Holm's correction (p = 0.167)"
+    """
+    worst, _, _ = row["reason"].partition(":")
+    told = f"{worst} settings" if re.fullmatch(r"worst of (?!1$)\d+", worst) else ""
+    parts = [p for p in row["reason"].split("; ") if not p.startswith("worst of")]
+    why = parts[0] if row["verdict"] == INCONCLUSIVE else ""
+    return words.told("; ".join(filter(None, [told, why])))
 
 
 def shown(book: Book, found: pd.DataFrame) -> Table:
@@ -315,8 +347,8 @@ def line_of(row: dict, *, first: bool) -> list:
     if not ran:
         return [told, printed, run, "", mark(NOT_RUN)]
     why = f"{row['reason']}; n = {row['n']}"
-    return [told, printed, run, words.claim(row),
-            because(row["verdict"], why, own=own)]  # fmt: skip
+    shown = because(row["verdict"], why, own=own)
+    return [told, printed, run, came_to(row), lines(shown, small(in_brief(row)))]
 
 
 # --- every row ------------------------------------------------------------------

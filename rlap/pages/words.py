@@ -209,13 +209,15 @@ def network(model: str, tier: str, strength: float | None = None) -> str:
 def amount(unit: str, value: float | None, *, sign: bool = True) -> str:
     """A number of the ledger in its unit, without the unit's name."""
     forms = {"points": (100, 1), "share": (100, 0), "ms": (1000, 1), "s": (1, 2)}
-    forms |= {"correlation": (1, 3), "percent": (1, 1), "": (1, 2)}
+    forms |= {"correlation": (1, 3), "percent": (1, 1), "": (1, 2), "scale": (1, 2)}
     factor, digits = forms.get(unit, (1, 3))
-    plus = sign and unit in ("points", "correlation")
+    plus = sign and unit in ("points", "correlation", "scale")
     return fixed(None if value is None else factor * value, digits, sign=plus)
 
 
-UNITS = {"points": " points", "share": f"{SPACE}%", "ms": f"{SPACE}ms"}
+UNITS = {"points": " points", "share": f"{SPACE}%", "ms": f"{SPACE}ms",
+         "scale": " on a scale from 0 to 1",
+         "deviations": " standard deviations"}  # fmt: skip
 
 
 def claim(row: Mapping) -> str:

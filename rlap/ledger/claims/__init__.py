@@ -30,6 +30,8 @@ __all__ = ["CONTROL", "PAPER", "RLAP", "Claim", "ClaimRow", "amount"]
 RANGES = {
     "points": (-1.0, 1.0),
     "correlation": (-1.0, 1.0),
+    "scale": (-1.0, 1.0),
+    "deviations": (0.0, math.inf),
     "share": (-math.inf, 1.0),
     "ms": (-math.inf, math.inf),
     "": (0.0, 1.0),

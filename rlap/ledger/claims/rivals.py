@@ -134,7 +134,7 @@ def claims(margin: float = MARGIN) -> list[Claim]:
     return [
         says("damp-depth", "DAMP edits deeper layers more",
             rule="scale (0 to 1) of the last layer minus that of the first; "
-            f"{SURELY}", judge=above(deeper, 0.0, 0.0), unit="correlation"),
+            f"{SURELY}", judge=above(deeper, 0.0, 0.0), unit="scale"),
         says("damp-some", "DAMP resembles retraining more than methods before it, by a "
             "linear probe", rule="distance from the retrained networks, the class and "
             f"the others, mean of SSD and the SVD projection minus DAMP; {SURELY}",

@@ -53,8 +53,9 @@ class Claim:
     ``words`` in ours, ``source`` where the paper says it (for a control: why it is
     asked, if that needs saying), ``rule`` in words, ``judge`` the same in code,
     ``printed`` the paper's own figure computed from its tables, ``unit`` "points",
-    "share", "ms", "correlation" or "". ``place`` is the one protocol and scale that it
-    is about, None for all of them; ``about`` names the paper.
+    "share", "ms", "correlation", "scale" (0 to 1), "deviations" (standard ones) or "".
+    ``place`` is the one protocol and scale that it is about, None for all of them;
+    ``about`` names the paper.
     """
 
     key: str
