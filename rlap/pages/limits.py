@@ -14,7 +14,9 @@ from rlap.ledger import counts
 from rlap.ledger.cells import headline
 from rlap.ledger.claims.quantities import accuracy, auroc, gap
 from rlap.ledger.evidence import Quantity
+from rlap.ledger.summary import counted
 from rlap.ledger.verdicts import NOT_RUN
+from rlap.mixture import STARTS
 from rlap.pages import words
 from rlap.pages.asked import Book, Picture, Table, number, picture, table
 from rlap.pages.headline import SHOWN, by_arm
@@ -110,8 +112,26 @@ def paper_network_gap(book: Book, arm: str, other: str, protocol: str) -> str:
 
 @number
 def paper_network_seeds(book: Book, protocol: str) -> str:
-    """How many seeds were run."""
-    return str(len(records(book, protocol)))
+    """How many seeds were run: "1 seed"."""
+    return counted(len(records(book, protocol)), "seed")
+
+
+@number
+def paper_network_kept(book: Book, protocol: str) -> str:
+    """How many images the partition keeps, in the mean over the seeds."""
+    kept = [r["partition"]["detection"]["retained"] for r in records(book, protocol)]
+    return f"{fmean(kept):,.0f} of {IMAGES:,} images" if kept else NOT_RUN
+
+
+@number
+def paper_network_start(book: Book, start: str, protocol: str) -> str:
+    """How well the mixture tells the noise from a start: the AUROC, whichever part it
+    calls good, in the mean over the seeds."""
+    if start not in STARTS:
+        raise LookupError(f"no start {start!r} of the mixture: {', '.join(STARTS)}")
+    areas = [r["partition"]["starts"][start]["auroc"] for r in records(book, protocol)]
+    found = [max(a, 1 - a) for a in areas]
+    return words.fixed(fmean(found), 2) if found else NOT_RUN
 
 
 @table

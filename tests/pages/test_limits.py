@@ -21,7 +21,11 @@ ARMS = {"initial": 0.6, "pruned": 0.605, "F-FT": 0.62, "retrain": 0.5, "continue
 
 @pytest.fixture
 def book(tmp_path) -> asked.Book:
-    made_up.save(tmp_path, *made_up.seeds(2, ARMS, protocol="controlled", **AT))
+    made = made_up.seeds(2, ARMS, protocol="controlled", **AT)
+    for record, area in zip(made, (0.6, 0.3), strict=True):
+        record["partition"]["starts"] = {"kmeans": {"auroc": area}}
+        record["partition"]["detection"]["retained"] = 500 + round(100 * area)
+    made_up.save(tmp_path, *made)
     return asked.Book(tmp_path)
 
 
@@ -71,7 +75,13 @@ def test_gaps_are_means_over_the_seeds(book):
     ask = "paper network gap: F-FT, retrain, controlled"
     assert asked.ask("number", ask, book) == "+12.0"
     assert asked.ask("number", ask.replace("controlled", "released"), book) == "not run"
-    assert asked.ask("number", "paper network seeds: controlled", book) == "2"
+    assert asked.ask("number", "paper network seeds: controlled", book) == "2 seeds"
+    kept = asked.ask("number", "paper network kept: controlled", book)
+    assert kept == "545 of 3,125 images"  # 560 and 530
+    told = asked.ask("number", "paper network start: kmeans, controlled", book)
+    assert told == "0.65"  # .6, and .7 for the part that is called good
+    with pytest.raises(LookupError, match="no start 'best' of the mixture"):
+        asked.ask("number", "paper network start: best, controlled", book)
     with pytest.raises(LookupError, match="has both 'F-FT' and 'oracle'"):
         asked.ask("number", "paper network gap: F-FT, oracle, controlled", book)
 
