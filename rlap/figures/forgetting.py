@@ -6,7 +6,7 @@ Stamped and coloured as in ``rlap.figures.run``; the class to forget is always o
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from textwrap import fill
 
 import numpy as np
@@ -246,19 +246,28 @@ STILL_KNOWN = {
 }
 
 
-def still_known(account: Mapping[str, Mapping[str, float]], stamp: str) -> Figure:
+def still_known(
+    account: Mapping[str, Mapping[str, float]],
+    stamp: str,
+    few: Collection[str] = (),
+) -> Figure:
     """What is known of the class: by the network's own answers, by a linear probe and
     by nearest class means of its features, and how far it is relearned with a new last
     layer. Dotted lines: the probe and the relearning of the retrained networks.
 
     ``account``: name -> the four numbers of ``STILL_KNOWN``, as means over runs or of a
-    single one; what is None, as of a relearning that diverged, has no mark.
+    single one; what is None, as of a relearning that diverged, has no mark. ``few``:
+    the names of too few runs, whose marks are open.
     """
     names = list(account)
     with drawing(stamp, figsize=(WIDTH, 0.3 * len(names) + 2)) as (figure, ax):
         for key, (label, mark, colour) in STILL_KNOWN.items():
             values = np.array([account[name][key] for name in names], dtype=float)
-            ax.plot(values, range(len(names)), mark, color=colour, ms=6, label=label)
+            at = np.arange(len(names))
+            open_ = np.array([name in few for name in names])
+            ax.plot(values[~open_], at[~open_], mark, color=colour, ms=6, label=label)
+            if few:
+                ax.plot(values[open_], at[open_], mark, color=colour, ms=6, mfc="none")
         gold = [a for name, a in account.items() if "retrain" in name]
         for key in ("probe_linear_forget", "relearn_fresh_head") if gold else ():
             found = [a[key] for a in gold if a[key] is not None]

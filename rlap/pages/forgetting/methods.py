@@ -8,11 +8,13 @@ from statistics import fmean, stdev
 
 import pandas as pd
 
+from rlap.data.images import CIFAR10_CLASSES
 from rlap.experiments.forgetting.account import title
 from rlap.figures.forgetting import STILL_KNOWN, still_known
 from rlap.ledger.claims.quantities import kept
 from rlap.ledger.claims.rivals import SIGNS, bias_share, in_the_features, sign
-from rlap.ledger.evidence import NPP, OSP, RIVALS, Runs
+from rlap.ledger.evidence import NPP, OSP, RIVALS, Quantity, Runs
+from rlap.ledger.summary import counted
 from rlap.ledger.verdicts import MIN_SEEDS, NOT_RUN
 from rlap.pages import words
 from rlap.pages.asked import Book, Picture, Table, number, picture, table
@@ -26,6 +28,8 @@ PARTS = ("damp_body", "damp_head", "lra_npp_target")
 TRAINED = ("fine_tune", "neggrad_plus", "random_labels", "salun", "boundary_shrink",
            "scrub_chosen", "delete_chosen")  # fmt: skip
 # what is shown of an arm beside its sign, in per cent; of the others what they lost
+MUCH = 0.1  # of the class's accuracy
+NETWORKS = ("small", "vgg")
 SHOWN = {
     "class outputs": "forget_test",
     "others kept": None,
@@ -98,7 +102,55 @@ def answers_and_features(book: Book, model: str) -> Picture:
         if arm not in PARTS
     }
     data = pd.DataFrame(known).T.rename_axis("method").reset_index()
-    return Picture(still_known(known, ""), data.round(4), used(found), GRID)
+    few = {title(arm) for arm, runs in found if len(runs.seeds) < MIN_SEEDS}
+    return Picture(still_known(known, "", few), data.round(4), used(found), GRID)
+
+
+def one_shot(book: Book, model: str) -> dict[str, Runs]:
+    """The methods of one shot with their runs."""
+    apart = (*STANDARD, *PARTS, *TRAINED)
+    return {arm: runs for arm, runs in arms(book, model) if arm not in apart}
+
+
+def plainly(arm: str) -> str:
+    """A method's name for a list with commas: "SSD (chosen)"."""
+    name, comma, rest = title(arm).rpartition(", ")
+    return f"{name.replace(', ', ' ')} ({rest})" if comma else rest
+
+
+@number
+def methods_judged(book: Book, model: str) -> str:
+    """The methods of one shot that have seeds enough, by name."""
+    found = one_shot(book, model).items()
+    names = [plainly(a) for a, runs in found if len(runs.seeds) >= MIN_SEEDS]
+    return ", ".join(names) or NOT_RUN
+
+
+@number
+def methods_of_few_seeds(book: Book, model: str) -> str:
+    """The methods of one shot that have too few seeds for a verdict, by name."""
+    found = one_shot(book, model).items()
+    return ", ".join(plainly(a) for a, r in found if len(r.seeds) < MIN_SEEDS) or "none"
+
+
+@number
+def methods_absent(book: Book, model: str) -> str:
+    """The methods of one shot that have runs on another network alone, by name."""
+    known = dict.fromkeys(arm for name in NETWORKS for arm in one_shot(book, name))
+    here = one_shot(book, model)
+    return ", ".join(plainly(arm) for arm in known if arm not in here) or "none"
+
+
+@number
+def behind(book: Book, arm: str, model: str) -> str:
+    """What stands behind a method's numbers: "2 of 10 classes and 1 seed"."""
+    found = dict(arms(book, model)).get(arm)
+    if found is None:
+        return NOT_RUN
+    _, classes = found.values(lambda r: r["arms"][arm]["forget_test"])
+    every = len(CIFAR10_CLASSES)
+    told = f"{classes} of {every}" if classes < every else f"all {every}"
+    return f"{told} classes and {counted(len(found.seeds), 'seed')}"
 
 
 @number
@@ -106,8 +158,8 @@ def forget_in_the_features(book: Book, model: str) -> str:
     """Which ways of one shot do and keep the others: "none of 12", "1 of 12 (SSD)"."""
     asked = {
         title(arm): in_the_features(runs, arm)
-        for arm, runs in arms(book, model)
-        if arm not in (*STANDARD, *PARTS, *TRAINED) and len(runs.seeds) >= MIN_SEEDS
+        for arm, runs in one_shot(book, model).items()
+        if len(runs.seeds) >= MIN_SEEDS
     }
     names = [name for name, holds in asked.items() if holds]
     if not asked:
@@ -125,12 +177,15 @@ def still_to_run(book: Book) -> str:
         "the bias fitted anew, small network": (given_back, "small"),
         "DAMP, ESC, SAP and the bias, VGG-like network": (given_back, "vgg"),
         "what DAMP takes from each layer": (depth, "small"),
-        "which seed moves what": (seeds_apart, "small"),
+        "how far each of the three seeds alone moves the results": (
+            seeds_apart,
+            "small",
+        ),
     }
     names = [name for name, (of, model) in asked.items() if of(book, model).idle]
     if not names:
         return "Everything that this page asks has been run."
-    return f"Not run so far: {'; '.join(names)}."
+    return f"Still without runs: {'; '.join(names)}."
 
 
 @table
@@ -143,7 +198,7 @@ def given_back(book: Book, model: str) -> Table:
             key: fmean(having.values(lambda r, a=arm, k=key: r["bias"][a][k])[0])
             for key in ("forget", "retain", "auc")
         }
-        share, _ = having.values(bias_share(arm))
+        share, _ = having.values(share_of_much(arm))
         change = back["retain"] - mean(having, arm, "retain_test")
         rows.append([
             title(arm),
@@ -158,10 +213,24 @@ def given_back(book: Book, model: str) -> Table:
     return Table(frame(rows, header), runs.all(), GRIDS["rivals"])
 
 
+def share_of_much(arm: str) -> Quantity:
+    """The share that the bias gives back, where the method took ``MUCH`` and more: of
+    little a share says nothing."""
+    share = bias_share(arm)
+
+    def of(record: Mapping) -> float | None:
+        if arm not in record["arms"]:
+            return None
+        lost = record["bias"]["original"]["forget"] - record["arms"][arm]["forget_test"]
+        return share(record) if lost >= MUCH else None
+
+    return of
+
+
 @number
 def by_the_bias(book: Book, arm: str, model: str) -> str:
     """The share of what a method took that the bias alone gives back: "61 %"."""
-    share, _ = one(book, "rivals", model).values(bias_share(arm))
+    share, _ = one(book, "rivals", model).values(share_of_much(arm))
     return words.percent(fmean(share), 0) if share else NOT_RUN
 
 

@@ -15,7 +15,7 @@ from rlap.ledger.claims import PAPER
 from rlap.ledger.claims.quantities import KNOWN, correlation, nearer_by, selectivity
 from rlap.ledger.evidence import NPP, OSP, RIVALS, Place, Runs
 from rlap.ledger.summary import interval
-from rlap.ledger.verdicts import NOT_RUN
+from rlap.ledger.verdicts import MIN_SEEDS, NOT_RUN
 from rlap.pages import words
 from rlap.pages.asked import (
     Book,
@@ -122,7 +122,9 @@ def verdict(row: Mapping) -> str:
     if not row["n"]:
         return mark(NOT_RUN, own=own)
     why = f"{row['reason']}; n = {row['n']}"
-    return lines(words.claim(row), because(row["verdict"], why, own=own))
+    few = row["reason"].partition("; a verdict")[0] if row["n"] < MIN_SEEDS else ""
+    shown = because(row["verdict"], why, own=own)
+    return lines(words.claim(row), small(few) if few else "", shown)
 
 
 @table

@@ -1,0 +1,54 @@
+"""The page on forgetting says who was judged, and by how much."""
+
+from __future__ import annotations
+
+import pytest
+
+from rlap.figures.forgetting import STILL_KNOWN, still_known
+from rlap.ledger.evidence import Runs
+from rlap.pages import asked
+from rlap.pages.forgetting import methods
+
+FEW = {"bias": {"original": {"forget": 0.6}, "damp": {"forget": 0.5}}}
+
+
+def with_left(left: float) -> dict:
+    """A record of DAMP that leaves this much of the class."""
+    return FEW | {"arms": {"damp": {"forget_test": left}}}
+
+
+def test_of_little_taken_no_share_is_told():
+    share = methods.share_of_much("damp")
+    assert share(with_left(0.1)) == pytest.approx(0.8)
+    assert share(with_left(0.55)) is None
+    assert share({"arms": {}}) is None
+
+
+def test_a_name_in_a_list_has_no_comma():
+    assert methods.plainly("ssd_chosen") == "SSD (chosen)"
+    assert methods.plainly("sap_chosen") == "SAP for a class (chosen)"
+    assert methods.plainly("osp") == "OSP"
+
+
+def test_methods_are_named_by_how_many_seeds_they_have(tmp_path, monkeypatch):
+    def runs(count: int) -> Runs:
+        arms = {"arms": dict.fromkeys(("ssd", "esc"), {"forget_test": 0.0})}
+        return Runs(found={"cat": dict.fromkeys(range(count), arms)})
+
+    found = {"small": [("ssd", runs(3)), ("esc", runs(1)), ("fine_tune", runs(3))],
+             "vgg": [("ssd", runs(3))]}  # fmt: skip
+    monkeypatch.setattr(methods, "arms", lambda book, model: found[model])
+    book = asked.Book(tmp_path)
+    assert asked.ask("number", "methods judged: small", book) == "SSD"
+    assert asked.ask("number", "methods of few seeds: small", book) == "ESC"
+    assert asked.ask("number", "methods of few seeds: vgg", book) == "none"
+    assert asked.ask("number", "methods absent: vgg", book) == "ESC"
+    told = asked.ask("number", "behind: esc, small", book)
+    assert told == "1 of 10 classes and 1 seed"
+
+
+def test_marks_of_few_seeds_are_open():
+    known = {n: dict.fromkeys(STILL_KNOWN, 0.2) for n in ("SSD", "ESC")}
+    ax = still_known(known, "", {"ESC"}).axes[0]
+    marks = [line.get_markerfacecolor() for line in ax.lines]
+    assert marks.count("none") == len(STILL_KNOWN) == len(marks) / 2
