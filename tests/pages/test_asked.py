@@ -75,7 +75,7 @@ def test_the_lead_over_retraining_by_what_was_found(book):
         for w in ("missed", "found")
     )
     assert missed > found
-    with pytest.raises(LookupError, match="found or missed"):
+    with pytest.raises(LookupError, match="there is missed, found"):
         asked.ask("number", "by found: controlled, lost", book)
 
 
