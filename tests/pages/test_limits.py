@@ -73,9 +73,8 @@ def test_a_picture_of_no_runs_says_so(tmp_path):
 
 def test_gaps_are_means_over_the_seeds(book):
     ask = "paper network gap: F-FT, retrain, controlled"
-    assert asked.ask("number", ask, book) == "+12.0"
+    assert asked.ask("number", ask, book) == "+12.0 (2 seeds)"
     assert asked.ask("number", ask.replace("controlled", "released"), book) == "not run"
-    assert asked.ask("number", "paper network seeds: controlled", book) == "2 seeds"
     kept = asked.ask("number", "paper network kept: controlled", book)
     assert kept == "545 of 3,125 images"  # 560 and 530
     told = asked.ask("number", "paper network start: kmeans, controlled", book)
