@@ -65,7 +65,7 @@ def briefly(book: Book, d: Difference) -> Html:
     """The clearest effect of a difference at the headline setting with the small
     network: of F-FT, or else of the arm that it can change."""
     if differences.is_open(book.evidence, d):
-        return mark(NOT_RUN)
+        return small(why_open(book, d)) if seeds_of(book, d) else mark(NOT_RUN)
     found = [
         e
         for e in differences.effects(book.evidence, d)

@@ -175,7 +175,7 @@ def test_differences_in_a_line_and_as_a_picture(tmp_path):
     told = frame["worth, points"]
     assert told[9] == "F-FT +10.0 [+10.0, +10.0]<br><small>controlled, n = 3</small>"
     assert told[12].startswith("F-FT minus training on: −2.0 [−2.0, −2.0]")
-    assert "not run" in told[2]
+    assert told[2] == "<small>2 runs, too few</small>" and "not run" in told[4]
     frame = asked.ask("table", "not run", book).frame.set_index("no.")
     assert frame["why"][2] == "2 runs, too few"
     assert frame["would take"][2].startswith("1 run")
