@@ -10,9 +10,8 @@ from statistics import fmean
 import pandas as pd
 
 from rlap.experiments.protocol import PROTOCOLS, steps
-from rlap.figures import GREY, SMALL, WIDTH, drawing
+from rlap.figures import GREY, WIDTH, drawing
 from rlap.figures.run import BLUE, GREEN, ORANGE, PURPLE
-from rlap.ledger import differences
 from rlap.ledger.cells import headline
 from rlap.ledger.claims.noise import FAIR_AUROC
 from rlap.ledger.claims.quantities import accuracy, auroc
@@ -35,6 +34,7 @@ from rlap.pages.asked import (
     picture,
     table,
 )
+from rlap.pages.differences import alone
 from rlap.pages.headline import COLOUR, RIVALS, beside_rivals
 
 ENDS = ("released", "controlled")
@@ -97,8 +97,8 @@ def step(book: Book, arm: str, other: str = "") -> str:
 def walked_alone(book: Book) -> str:
     """The fields of the walk that were also changed alone at the headline."""
     walked = [at["field"] for at in walk(book)]
-    alone = {e.what.partition("=")[0] for e in alone_at_headline(book)}
-    return " and ".join(words.change(f) for f in walked if f in alone) or NOT_RUN
+    single = {e.what.partition("=")[0] for e in alone(book)}
+    return ", ".join(words.change(f) for f in walked if f in single) or NOT_RUN
 
 
 @table
@@ -168,41 +168,6 @@ def waterfall(book: Book) -> Picture:
         right.set(xlabel="F-FT minus\nretraining, points")
         figure.legend(loc="outside upper left", ncols=2)
     return Picture(figure, data.round(4), used, ("waterfall",))
-
-
-def alone_at_headline(book: Book) -> list[differences.Effect]:
-    """What one field of a named protocol moved at the headline, the largest first."""
-    return [
-        e
-        for e in differences.strongest(book.evidence)
-        if (e.setting, e.tier) == (headline(), "small") and e.base in PROTOCOLS
-    ]
-
-
-@picture
-def single_fields(book: Book, most: str = "14") -> Picture:
-    """The effect on F-FT of one field of a named protocol, the largest first."""
-    effects = alone_at_headline(book)[: int(most)]
-    lines = [
-        {"change": f"{differences.short_name(e.base)}; {words.change(e.what)}",
-         "base": e.base.split("+")[0], "seeds": e.difference.n,
-         **{k: 100 * getattr(e.difference, k) for k in ("mean", "low", "high")}}
-        for e in effects
-    ]  # fmt: skip
-    data = pd.DataFrame(lines)
-    with drawing("", figsize=(WIDTH, 0.36 * max(1, len(data)) + 0.8)) as (figure, ax):
-        for i, e in data.iterrows():
-            ax.plot([e["low"], e["high"]], [i, i], color=COLOUR[e["base"]])
-            ax.plot(e["mean"], i, "o", color=COLOUR[e["base"]], ms=5)
-            # above its interval: such names are as long as the picture is wide
-            ax.annotate(e["change"], (0, i - 0.42), fontsize=SMALL, va="center",
-                        xycoords=("axes fraction", "data"))  # fmt: skip
-            ax.plot([0, 0], [i - 0.2, i + 0.2], color=GREY, lw=0.8, zorder=0)
-        ax.set_yticks([])
-        ax.spines["left"].set_visible(False)
-        ax.set(ylim=(max(1, len(data)) - 0.6, -0.8), xlabel="change of F-FT, points")
-    grids = ("differences", "waterfall")
-    return Picture(figure, data.round(4), list(book.evidence), grids)
 
 
 @explorer
