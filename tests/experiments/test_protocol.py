@@ -78,7 +78,14 @@ EFFECTS = {
         True,
         {
             f"recipes.{arm}.augment": ("none", "crop+flip")
-            for arm in ("initial", "F-FT", "retrain", "retrain short", "decayed")
+            for arm in (
+                "initial",
+                "F-FT",
+                "retrain",
+                "retrain short",
+                "decayed",
+                "generalized",
+            )
         },
     ),
     "finetune_decay": (
