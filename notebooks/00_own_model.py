@@ -14,14 +14,14 @@
 # ---
 
 # %% [markdown]
-# # Use it on your own network and data
+# # The paper's method on your own network
 #
 # This is the paper's method, for study. For your own data take `rlap.repair`
 # ({doc}`/repair`): it tries more, and gives your network back where nothing is better.
 #
 # `rlap.robustify` takes any classifier that maps a batch to logits, the data it was
 # trained on, and the name of a late layer. It returns a new network; yours is left as it
-# was. The example needs no download: scikit-learn's digits, a third of whose labels we
+# was. The example needs no download: scikit-learn's digits, three in ten of whose labels we
 # change.
 
 # %% tags=["setup", "remove-cell"]
