@@ -130,6 +130,7 @@ class Book:
         every = every[every["run"].isin(used) & (every["attack"] == 0)]
         own = every[every["arm"] == "partition"]
         own = own.pivot(index="run", columns="metric", values="value")
+        own = own.reindex(columns=["auroc", "accuracy", "oriented_right"])  # or no runs
         arms = every[(every["metric"] == "accuracy") & (every["arm"] != "partition")]
         found = arms.rename(columns={"value": "accuracy", "size_true": "images"})
         found["auroc"] = found["run"].map(np.maximum(own["auroc"], 1 - own["auroc"]))

@@ -3,7 +3,7 @@ rivals."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -78,8 +78,8 @@ def seeds(
 def headline(book: Book) -> Picture:
     """Every seed's accuracy of four arms, released and controlled."""
     protocols = ("released", "controlled")
-    data = at_headline(book, protocols, SHOWN)
     records = [r for p in protocols for r in book.records(p)]
+    data = accuracies(book, records, SHOWN)
     return Picture(by_arm(data, protocols), data, records, ("table1",))
 
 
@@ -125,11 +125,11 @@ def by_arm(data: pd.DataFrame, protocols: Sequence[str]) -> Figure:
     return figure
 
 
-def at_headline(
-    book: Book, protocols: Sequence[str], arms: Sequence[str]
+def accuracies(
+    book: Book, records: Sequence[Mapping], arms: Sequence[str]
 ) -> pd.DataFrame:
-    """Accuracy in per cent of these arms, a row a run."""
-    ids = {r["identity"]["id"] for p in protocols for r in book.records(p)}
+    """Accuracy in per cent of these arms, a row a run and arm."""
+    ids = {r["identity"]["id"] for r in records}
     found = book.runs[book.runs["run"].isin(ids) & book.runs["arm"].isin(arms)]
     found = found[["protocol", "images", "seed", "arm", "accuracy"]].copy()
     found["arm"] = found["arm"].map(words.arm)

@@ -12,14 +12,14 @@ import pandas as pd
 
 from rlap.ledger import counts
 from rlap.ledger.cells import headline
-from rlap.ledger.claims.quantities import accuracy, auroc, gap
+from rlap.ledger.claims.quantities import auroc, gap
 from rlap.ledger.evidence import Quantity
 from rlap.ledger.summary import counted
 from rlap.ledger.verdicts import NOT_RUN
 from rlap.mixture import STARTS
 from rlap.pages import words
 from rlap.pages.asked import Book, Picture, Table, number, picture, table
-from rlap.pages.headline import SHOWN, by_arm
+from rlap.pages.headline import SHOWN, accuracies, by_arm
 
 IMAGES = 3_125
 SCALE = f"paper+epochs=30+finetune_epochs=15+images={IMAGES}"
@@ -63,12 +63,7 @@ def records(book: Book, protocol: str) -> list[Mapping]:
 def paper_network(book: Book) -> Picture:
     """Every seed's accuracy of four arms, released and controlled."""
     used = [r for p in PROTOCOLS for r in records(book, p)]
-    lines = [
-        {"protocol": r["protocol"], "seed": r["seed"], "arm": words.arm(arm),
-         "accuracy": round(100 * accuracy(r, arm), 2)}
-        for r in used for arm in SHOWN
-    ]  # fmt: skip
-    data = pd.DataFrame(lines, columns=["protocol", "seed", "arm", "accuracy"])
+    data = accuracies(book, used, SHOWN)
     return Picture(by_arm(data, PROTOCOLS), data, used, GRIDS)
 
 

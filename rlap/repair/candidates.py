@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd
 
 from rlap.algorithm import robustify
@@ -136,14 +136,11 @@ class Workshop:
         loss = F.cross_entropy(
             predict(network, given.inputs).cpu(), labels, reduction="none"
         )
-        trusted = loss.argsort()[: min(TRUSTED, len(loss) // 2)]
-        few = given.subset(trusted.to(given.inputs.device))
         try:
             check_widths(network)
-            moments = input_moments(network, few)
+            found = trusted_directions(network, given, loss)
         except (TypeError, ValueError) as error:
             raise Unsuited(str(error)) from error
-        found = {name: Directions.of(moment) for name, moment in moments.items()}
         if self.strength is None:
             half = self.held.subset(range(0, len(self.held), 2))
             self.strength = max(
@@ -204,6 +201,17 @@ def probably_right(given: Split, about: Diagnosis) -> Split | None:
         return None
     new = replace(given, num_classes=about.targets.shape[1])
     return new.subset(good.to(given.inputs.device))
+
+
+def trusted_directions(
+    network: nn.Module, given: Split, loss: Tensor
+) -> dict[str, Directions]:
+    """Layer -> the directions of its inputs that the samples of smallest loss use, by
+    ``loss`` (N,): SAP's first step."""
+    trusted = loss.argsort()[: min(TRUSTED, len(loss) // 2)]
+    few = given.subset(trusted.to(given.inputs.device))
+    moments = input_moments(network, few)
+    return {name: Directions.of(moment) for name, moment in moments.items()}
 
 
 def check_widths(network: nn.Module) -> None:

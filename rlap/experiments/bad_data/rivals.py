@@ -8,8 +8,8 @@ from torch import Tensor, nn
 
 from rlap.data import Split
 from rlap.partition import partition
-from rlap.repair.candidates import ALPHAS, TRUSTED
-from rlap.repair.projection import Directions, input_moments, kept
+from rlap.repair.candidates import ALPHAS, trusted_directions
+from rlap.repair.projection import kept
 from rlap.training.inference import accuracy
 from rlap.unlearning.methods.oneshot import dampened, importances
 
@@ -26,9 +26,7 @@ def sap(net: nn.Module, split: Split, loss: Tensor, judge: Split) -> nn.Module:
     """Every layer's weights projected onto what the samples of smallest ``loss`` (N,)
     use; of five strengths the one that labels most of ``judge`` as given. Source: Kodge
     et al. (AAAI 2025)."""
-    trusted = loss.argsort()[: min(TRUSTED, len(loss) // 2)]
-    moments = input_moments(net, split.subset(trusted), None)
-    found = {name: Directions.of(moment) for name, moment in moments.items()}
+    found = trusted_directions(net, split, loss)
     tried = [kept(net, found, alpha=alpha) for alpha in ALPHAS]
     return max(tried, key=lambda new: accuracy(new, judge))
 

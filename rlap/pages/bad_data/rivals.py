@@ -7,12 +7,10 @@ from collections.abc import Mapping
 
 import pandas as pd
 
-from rlap.ledger.claims.quantities import gap
 from rlap.ledger.evidence import SMOKE
-from rlap.ledger.summary import interval
 from rlap.ledger.verdicts import NOT_RUN
-from rlap.pages import words
 from rlap.pages.asked import Book, Table, number, table
+from rlap.pages.bad_data.repairs import mean_gain
 
 GRIDS = ("rivals",)
 KINDS = {
@@ -48,7 +46,7 @@ def rivals(book: Book) -> Table:
     """What each arm gains over the initial network, by what is wrong."""
     found = {kind: runs(book, kind) for kind in KINDS}
     lines = [
-        [said, *(gained(mine, arm) for mine in found.values())]
+        [said, *(mean_gain(mine, arm, "initial") or NOT_RUN for mine in found.values())]
         for arm, said in SHOWN.items()
     ]
     columns = ["what is done", *KINDS.values()]
@@ -62,10 +60,4 @@ def rival(book: Book, arm: str, kind: str, other: str = "initial") -> str:
     for name in (arm, other):
         if name not in SHOWN and name != "initial":
             raise LookupError(f"no arm {name!r} beside rivals: {', '.join(SHOWN)}")
-    return gained(runs(book, kind), arm, other)
-
-
-def gained(found: list[Mapping], arm: str, other: str = "initial") -> str:
-    """The same of these runs."""
-    values = [v for r in found if (v := gap(arm, other)(r)) is not None]
-    return words.gap(interval(values)) if values else NOT_RUN
+    return mean_gain(runs(book, kind), arm, other) or NOT_RUN
