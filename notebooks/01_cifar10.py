@@ -279,12 +279,12 @@ figures.roc(
 #
 # [captum](https://captum.ai) has attributions that are more than a rescaled activation.
 # Three of them, for the class that the network predicts, go through the same partition of
-# a thousand images: gradient times activation; DeepLift, which compares with an input of
+# 500 images: gradient times activation; DeepLift, which compares with an input of
 # zeros; and integrated gradients, which go from there to the image in fifty steps. The
 # paper's stands first. A dot far to the right finds the noise.
 
 # %% mystnb={"figure": {"caption": "The partition of four attributions of the same images: how well it finds the corrupted ones, and seconds to compute each.", "name": "fig-captum"}, "image": {"alt": "For the paper's attribution and three of captum's, a dot at the AUROC of the partition and the seconds that the attribution took"}}
-others, few = {}, slice(1000)
+others, few = {}, slice(500)
 for name in (
     "gradient_x_activation",
     "captum:gradient_x_activation",

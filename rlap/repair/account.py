@@ -119,8 +119,13 @@ class Diagnosis:
         elif self.labels_wrong:
             there = self.labels.unique()
             classes = int((self.transition.diagonal()[there] < 1).sum())
-            labels = f"{self.label_rate} of the labels are wrong, in {classes} of "
-            labels += f"{len(there)} classes."
+            where = f"in {classes} of {len(there)} classes"
+            labels = f"{self.label_rate} of the labels are wrong, {where}."
+            if self.label_rate.low == 0:
+                rate = self.label_rate
+                labels = f"Perhaps {rate.value:.1%} of the labels are wrong, {where}, "
+                labels += f"and at most {rate.high:.1%}; perhaps none, for these may "
+                labels += "be mistakes of the network."
         else:
             labels = (
                 f"No sign of wrong labels; {self.label_rate.high:.1%} may not show."

@@ -37,7 +37,7 @@ from rlap.training.loop import History, TrainingDiverged
 from rlap.training.recipe import Recipe
 
 BETTER = 1.0  # standard errors by which a repair must be better than what there was
-MANY = 0.05  # share of wrong labels, at the least, by which nobody can be judged
+MANY = 0.05  # share of wrong labels by which nobody can be judged, if some surely are
 HELD_OUT = 0.15  # of the data, for a stand-in, where there is no slice
 FEWEST = 20  # samples of which some can be held out
 ROUNDS = 3  # of training, each towards what the network that the last made sees
@@ -166,7 +166,8 @@ class Bench:
         score = self.judge(told(new.chosen, new.rounds), seconds, hits, now)
         by_labels = float(hits.mean() - now.hits.mean())
         # many wrong ones that go one way would favour who predicts these
-        if now.found.diagnosis.label_rate.low > MANY:
+        rate = now.found.diagnosis.label_rate
+        if rate.value > MANY and rate.low > 0:
             by_labels = 0.0
         control = new.chosen == ON and score >= 0 and by_labels > 0
         if not control and (score <= now.score or by_labels < 0):

@@ -7,7 +7,9 @@ from torch import Tensor
 
 from rlap.repair.account import Diagnosis, Rate, class_notes
 from rlap.repair.posterior import (
+    ANCHORS,
     SURELY,
+    SURER,
     anchors,
     confident_joint,
     posterior,
@@ -19,7 +21,10 @@ FEWEST = 100  # samples, and
 FEWEST_OF_CLASS = 20  # of the median class, below which nothing is said
 PLENTY_OF_CLASS = 500  # the same, where the surest samples have often other labels:
 IGNORANT = 0.25  # share of those that do,
-RISING = 0.1  # and by how much larger it is among all samples
+RISING = 0.1  # and by how much larger it is among all samples,
+MOST = 0.5  # or so large that this alone says so
+LESS_SURE = 3.0  # times what surer samples gain, that the surest may still lack
+CLASSES_FOR_HALVES = 4  # the fewest of which the likelier half is a set
 NONE_SEEN = 3.0  # of n: the share that n samples without one still allow, by 95 %
 
 
@@ -57,6 +62,7 @@ def judge(
     wrong = 1 - targets.gather(1, given[:, None]).squeeze(1)
     sure, suggested = targets.max(1)
     rate = rate_of(wrong[keep], *(joint_rate(m, targets[keep]) for m in matrices))
+    rate = rate._replace(low=min(rate.low, least_wrong(unseen[keep], given[keep])))
     if torch.equal(matrix, torch.eye(classes, device="cpu")):
         sure = both.gather(1, given[:, None]).squeeze(1)  # how well the label fits
         rate = Rate(0.0, 0.0, unshown(unseen[keep], given[keep]) if told else 1.0)
@@ -87,15 +93,59 @@ def judge(
 
 def ignorant(p: Tensor, given: Tensor) -> bool:
     """Whether p (N, C), predictions for samples not trained on, are too poor to tell
-    anything of the labels given (N,): the surest samples often have other labels, the
-    others still more often, and there are few. These may be wrong labels, or a network
-    that knows too little; nothing here can say which."""
+    anything of the labels given (N,): there are few, and the surest samples often have
+    other labels, the others still more often, or most of the surest have. These may be
+    wrong labels, or a network that knows too little; nothing here can say which."""
     wrong, sizes = anchors(p, given)
     surest = float(wrong.sum() / sizes.sum().clamp(min=1))
     rise = (p.argmax(1) != given).float().mean().item() - surest
     counts = given.bincount()
     few = counts[counts > 0].float().median() < PLENTY_OF_CLASS
-    return bool(few and surest > IGNORANT and rise > RISING)
+    return bool(few and surest > IGNORANT and (rise > RISING or surest > MOST))
+
+
+def least_wrong(p: Tensor, given: Tensor) -> float:
+    """A share of wrong labels that mistakes of the network alone do not explain, from
+    p (N, C), predictions for samples not trained on, and labels (N,).
+
+    A network that knows little is wrong about its surest samples, too: of a sample, but
+    less often of an easier question. So there are two answers, and the larger counts:
+    other labels at the anchors, less three times what they gain on samples that are
+    less sure; and labels that are not among the likelier half of the classes, where
+    that half is surest, less what these gain. The second sees only labels that are
+    wrong at random, the first only what a network finds that knows its anchors.
+    """
+    (wrong, sizes), (more, larger) = anchors(p, given), anchors(p, given, SURER)
+    few, many = float(sizes.sum()), float(larger.sum())
+    at_anchors = 0.0
+    if wrong.sum() < MOST * few:
+        next_ = float((more - wrong).sum()), many - few
+        at_anchors = floor(float(wrong.sum()), few, *next_, LESS_SURE, 1.0)
+    classes, n = p.shape[1], len(p)
+    if classes < CLASSES_FOR_HALVES:
+        return at_anchors
+    likely, half = p.topk((classes + 1) // 2, dim=1)
+    outside = (half != given[:, None]).all(1)
+    outside = outside[likely.sum(1).argsort(descending=True)].float()
+    few, many = round(ANCHORS * n), round(SURER * n)
+    found = float(outside[:few].sum()), few, float(outside[few:many].sum()), many - few
+    return max(at_anchors, floor(*found, 1.0, SURELY))
+
+
+def floor(
+    wrong: float, n: float, next_: float, m: float, times: float, errors: float
+) -> float:
+    """The share ``wrong`` of ``n``, less so many ``times`` what it is larger by among
+    the ``next_`` of ``m``, less so many standard ``errors``; at least 0.
+
+    >>> floor(50, 100, 120, 200, times=1, errors=0)
+    0.4
+    """
+    share, other = wrong / max(1.0, n), next_ / max(1.0, m)
+    gained = max(0.0, other - share)
+    error = (1 + times) ** 2 * share * (1 - share) / max(1.0, n)
+    error += times**2 * other * (1 - other) / max(1.0, m)
+    return max(0.0, share - times * gained - errors * error**0.5)
 
 
 def at_chance(p: Tensor, given: Tensor) -> bool:

@@ -10,6 +10,7 @@ from torch.utils.data import TensorDataset
 import rlap
 from rlap.metrics import auroc
 from rlap.repair.account import Diagnosis
+from rlap.repair.judging import floor
 from rlap.repair.samples import Samples
 from rlap.repair.scores import bad_inputs, look, statistics
 
@@ -228,6 +229,38 @@ def test_a_network_that_knows_too_little_is_not_taken_for_wrong_labels():
     assert "too little to tell" in found.report()
     assert found.wrong_label.max() == 0 and found.label_rate == (0, 0, 1)
     assert found.ranked[0] == found.sure.argmin()
+
+
+@pytest.mark.parametrize("noise", [0.0, 0.2])
+def test_mistakes_of_a_network_are_not_surely_wrong_labels(noise):
+    """Plenty of samples of ten classes that come in twins which nothing tells apart:
+    the network is wrong about half of its surest samples, and no label need be. Labels
+    that are drawn at random show all the same, for they are no twin's."""
+    generator = torch.Generator().manual_seed(0)
+    n = 6000
+    true = torch.arange(n) % 10
+    x = torch.randn(n, 5, generator=generator) + 4 * torch.eye(5)[true // 2]
+    step = torch.randint(1, 10, (n,), generator=generator)
+    wrong = torch.rand(n, generator=generator) < noise
+    data = rlap.Split(x, torch.where(wrong, (true + step) % 10, true), None, 10)
+    layers = lambda: (nn.Linear(5, 32), nn.ReLU(), nn.Linear(32, 10))  # noqa: E731
+    net = trained(data, seeded(lambda: nn.Sequential(*layers())))
+    found = rlap.diagnose(net, data)
+    rate = found.label_rate
+    assert found.told and found.labels_wrong and rate.value > 0.3
+    if noise:
+        assert 0.05 < rate.low < noise and f"{rate} of the labels" in found.report()
+    else:
+        assert rate.low == 0 and "perhaps none" in found.report()
+
+
+def test_the_least_share_of_wrong_labels_by_hand():
+    # 5 of 100, then 20 of 200: the surest gain .05 on the next
+    assert floor(5, 100, 20, 200, times=1, errors=0) == pytest.approx(0.0)
+    assert floor(20, 100, 30, 200, times=1, errors=0) == pytest.approx(0.2)
+    error = (4 * 0.2 * 0.8 / 100 + 0.15 * 0.85 / 200) ** 0.5
+    assert floor(20, 100, 30, 200, times=1, errors=1) == pytest.approx(0.2 - error)
+    assert floor(0, 0, 0, 0, times=3, errors=1) == 0
 
 
 def hard(n=1500, rate=0.25, epochs=60, seed=0):

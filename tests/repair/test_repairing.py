@@ -190,16 +190,21 @@ def test_as_many_trainings_as_were_allowed():
 
 
 @pytest.mark.parametrize(
-    ("hits", "least", "stays"),
-    [([1, 1, 1, 0], 0.0, True), ([1, 1, 1, 1], 0.0, False), ([1, 1, 1, 1], 0.2, True)],
+    ("hits", "rate", "stays"),
+    [
+        ([1, 1, 1, 0], Rate(0.3, 0.0, 0.4), True),
+        ([1, 1, 1, 1], Rate(0.3, 0.0, 0.4), False),  # perhaps none are wrong
+        ([1, 1, 1, 1], Rate(0.04, 0.02, 0.4), False),  # few
+        ([1, 1, 1, 1], Rate(0.3, 0.1, 0.4), True),
+    ],
 )
 def test_no_repair_stays_that_is_below_training_on_by_labels_that_may_be_right(
-    monkeypatch, hits, least, stays
+    monkeypatch, hits, rate, stays
 ):
     """The repair has the higher score by trust; training on is right on ``hits``. By
     labels of which many are surely wrong nobody is judged."""
     bench, came = Bench(SHORT, None, 0, 0.0), torch.tensor([0.0, 0, 0, 0])
-    about = SimpleNamespace(label_rate=Rate(least, least, 0.4))
+    about = SimpleNamespace(label_rate=rate)
     found = Findings(about, None, torch.ones(4), False)
     repaired = Outcome("repaired", None, None, POSTERIOR)
     now = Standing(found, None, came, repaired, 0.9, torch.tensor([1.0, 1, 1, 0]))
