@@ -48,7 +48,8 @@ def classification(logits: Tensor, labels: Tensor) -> Classification:
     check_finite(logits, "logits")
     labels = check_labels(labels, len(logits), logits.shape[1]).to(logits.device)
     top = logits.topk(min(3, logits.shape[1]), dim=1).indices
-    predicted, truth = top[:, 0].cpu().numpy(), labels.cpu().numpy()
+    # not ``top[:, 0]``: of equal logits, which bfloat16 often has, topk takes any
+    predicted, truth = logits.argmax(1).cpu().numpy(), labels.cpu().numpy()
     precision, recall, f1, _ = precision_recall_fscore_support(
         truth, predicted, average="macro", zero_division=0
     )

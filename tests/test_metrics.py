@@ -39,6 +39,16 @@ def test_classification_by_hand():
     assert set(got.as_dict()) == {"accuracy", "precision", "recall", "f1", "top3", "n"}
 
 
+def test_equal_logits_are_counted_as_everywhere_else():
+    """bfloat16 leaves few digits, and of equal logits topk takes another than argmax:
+    the accuracy of a table must not differ from that of the curve beside it."""
+    logits = randn(2000, 10).bfloat16().float().round()  # nearly all have equals
+    labels = torch.arange(2000) % 10
+    found = classification(logits, labels).accuracy
+    assert found == pytest.approx((logits.argmax(1) == labels).float().mean().item())
+    assert (logits.topk(3, dim=1).indices[:, 0] != logits.argmax(1)).any()
+
+
 def test_top3_by_hand():
     logits = torch.tensor([[4.0, 3, 2, 1], [1, 2, 3, 4], [1, 9, 8, 7]])
     assert classification(logits, torch.tensor([2, 0, 0])).top3 == pytest.approx(1 / 3)

@@ -84,12 +84,15 @@ def confusions(
         return figure
 
 
+ABREAST = 4  # images that can be told apart on a phone
+
+
 def relevance_maps(
     images: Split, maps: Mapping[str, Tensor], stamp: str, titles: Sequence[str] = ()
 ) -> Figure:
-    """Images, and below them maps (N, C, H, W) of each pixel's relevance, a row a
-    network: orange for the class that is followed, blue against it."""
-    count = len(images)
+    """The first images, and below them maps (N, C, H, W) of each pixel's relevance, a
+    row a network: orange for the class that is followed, blue against it."""
+    count = min(len(images), ABREAST)
     each = (WIDTH - 0.9) / count
     size = {"figsize": (WIDTH, max(each, 0.5) * (len(maps) + 1) + 0.7)}
     with drawing(stamp, len(maps) + 1, count, squeeze=False, **size) as (figure, axes):
@@ -100,7 +103,8 @@ def relevance_maps(
         for line, (name, values) in zip(axes[1:], maps.items(), strict=True):
             line[0].set_ylabel(fill(name, 11), fontsize=SMALL, rotation=0, ha="right",
                                va="center")  # fmt: skip
-            for ax, picture in zip(line, values.sum(1).cpu().numpy(), strict=True):
+            pictures = values[:count].sum(1).cpu().numpy()
+            for ax, picture in zip(line, pictures, strict=True):
                 top = np.quantile(np.abs(picture), 0.99) or 1.0
                 ax.imshow(picture, cmap="PuOr_r", vmin=-top, vmax=top)
         for ax in axes.flat:

@@ -11,6 +11,8 @@ from rlap.data import Split
 from rlap.figures.run import BLUE, ORANGE, SMALL, WIDTH, as_pixels, drawing
 from rlap.repair import Diagnosis
 
+NAMED = 12  # classes, at most, that a matrix names
+
 
 def diagnosis(
     found: Diagnosis, data: Split, classes: Sequence[str], stamp: str, count: int = 8
@@ -24,6 +26,10 @@ def diagnosis(
         matrix, histogram = below.subplots(2, 1, height_ratios=(3, 2))
         image = matrix.imshow(found.transition.numpy(), vmin=0, vmax=1, cmap="viridis")
         matrix.set(xlabel="label given", ylabel="true class", title="P(label | class)")
+        if len(classes) <= NAMED:
+            places = range(len(classes))
+            matrix.set_xticks(places, classes, rotation=90)
+            matrix.set_yticks(places, classes)
         below.colorbar(image, ax=matrix)
         shown = [found.wrong_label.numpy(), found.bad_input.numpy()]
         names = ["wrong label", "bad input"]
@@ -51,4 +57,4 @@ def _worst(figure, found: Diagnosis, data: Split, classes: Sequence[str], count:
         if likely != given:
             said += f" \N{RIGHTWARDS ARROW}\n{classes[likely]}"
         ax.set_title(said, fontsize=SMALL)
-        ax.set_xlabel(str(found.ids[i]), fontsize=SMALL)
+        ax.set_xlabel(f"no. {found.ids[i]}", fontsize=SMALL)

@@ -62,10 +62,13 @@ def judge(
     wrong = 1 - targets.gather(1, given[:, None]).squeeze(1)
     sure, suggested = targets.max(1)
     rate = rate_of(wrong[keep], *(joint_rate(m, targets[keep]) for m in matrices))
-    rate = rate._replace(low=min(rate.low, least_wrong(unseen[keep], given[keep])))
+    least, most = 0.0, 1.0
+    if told:
+        least, most = (of(unseen[keep], given[keep]) for of in (least_wrong, unshown))
+    rate = Rate(rate.value, min(rate.low, least), max(rate.high, most))
     if torch.equal(matrix, torch.eye(classes, device="cpu")):
         sure = both.gather(1, given[:, None]).squeeze(1)  # how well the label fits
-        rate = Rate(0.0, 0.0, unshown(unseen[keep], given[keep]) if told else 1.0)
+        rate = Rate(0.0, 0.0, most)
     found = Diagnosis(
         seen.ids, given, wrong, suggested, sure, targets, bad.probability,
         rate, rate_of(bad.probability), matrix, bad.statistic, told=bool(told),
@@ -161,9 +164,9 @@ def at_chance(p: Tensor, given: Tensor) -> bool:
 
 
 def unshown(p: Tensor, given: Tensor) -> float:
-    """A share of wrong labels that may be there although no class seems mislabelled:
-    the middle of what anchors and the confident joint count, and two standard errors.
-    What they count may all be mistakes of the network."""
+    """A share of wrong labels that may be there although few or no classes seem
+    mislabelled: the middle of what anchors and the confident joint count, and two
+    standard errors. What they count may all be mistakes of the network."""
     (wrong, sizes), joint = anchors(p, given), confident_joint(p, given)
     counted = (wrong.sum() / sizes.sum().clamp(min=1)).item()
     total = joint.sum().clamp(min=1)

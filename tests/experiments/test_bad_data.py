@@ -82,6 +82,9 @@ def test_every_arm_is_judged_and_the_record_can_be_read(tmp_path):
         assert trials.told[name]["auroc"] > 0.5
     assert 0 <= trials.told["rlap: label"]["calibration error"] <= 1
     assert trials.chosen in {each["name"] for each in trials.tried}
+    # trying repairs takes its seconds, whichever network is kept
+    seconds = trials.table()["seconds"]
+    assert seconds["repair"] == round(trials.watch["repair"], 2) > 0
     record = records.new_record(
         found.run, notebook="06_bad_data", data=found.data, protocol="repair",
         measured=bad_arms.measured(trials),

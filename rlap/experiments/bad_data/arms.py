@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 import warnings
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -106,6 +107,12 @@ class Trials(Arms):
         part = self.ground.given.subset(good)
         self.retrain(f"{name}, retrained", part)
         self.go_on(f"{name}, trained on", net, part)
+
+    def table(self) -> Any:
+        """As of all arms, with the seconds of everything that an arm tried."""
+        table = super().table()
+        table["seconds"] = [round(self.watch.get(name, 0.0), 2) for name in table.index]
+        return table
 
     def tell(self, name: str, doubt: Tensor) -> None:
         """How well ``doubt`` (N,), larger is worse, tells the bad samples."""
