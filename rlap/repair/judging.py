@@ -97,42 +97,46 @@ def judge(
 def ignorant(p: Tensor, given: Tensor) -> bool:
     """Whether p (N, C), predictions for samples not trained on, are too poor to tell
     anything of the labels given (N,): there are few, and the surest samples often have
-    other labels, the others still more often, or most of the surest have. These may be
-    wrong labels, or a network that knows too little; nothing here can say which."""
+    other labels, the others still more often, or most of the surest have. All of these
+    may be wrong labels, or a network that knows too little; nothing says which, unless
+    some are surely wrong at random."""
     wrong, sizes = anchors(p, given)
     surest = float(wrong.sum() / sizes.sum().clamp(min=1))
     rise = (p.argmax(1) != given).float().mean().item() - surest
     counts = given.bincount()
     few = counts[counts > 0].float().median() < PLENTY_OF_CLASS
-    return bool(few and surest > IGNORANT and (rise > RISING or surest > MOST))
+    unsure = few and surest > IGNORANT and (rise > RISING or surest > MOST)
+    return bool(unsure and at_random(p, given) == 0)
 
 
 def least_wrong(p: Tensor, given: Tensor) -> float:
     """A share of wrong labels that mistakes of the network alone do not explain, from
-    p (N, C), predictions for samples not trained on, and labels (N,).
-
-    A network that knows little is wrong about its surest samples, too: of a sample, but
-    less often of an easier question. So there are two answers, and the larger counts:
-    other labels at the anchors, less three times what they gain on samples that are
-    less sure; and labels that are not among the likelier half of the classes, where
-    that half is surest, less what these gain. The second sees only labels that are
-    wrong at random, the first only what a network finds that knows its anchors.
-    """
+    p (N, C), predictions for samples not trained on, and labels (N,): the larger of two
+    answers. One is of a network that knows its anchors: the other labels there, less
+    three times what they gain on samples that are less sure. The other needs less."""
     (wrong, sizes), (more, larger) = anchors(p, given), anchors(p, given, SURER)
-    few, many = float(sizes.sum()), float(larger.sum())
-    at_anchors = 0.0
-    if wrong.sum() < MOST * few:
-        next_ = float((more - wrong).sum()), many - few
-        at_anchors = floor(float(wrong.sum()), few, *next_, LESS_SURE, 1.0)
+    n, m = float(sizes.sum()), float(larger.sum() - sizes.sum())
+    if wrong.sum() >= MOST * n:
+        return at_random(p, given)
+    next_ = float((more - wrong).sum())
+    found = floor(float(wrong.sum()), n, next_, m, times=LESS_SURE, errors=1.0)
+    return max(found, at_random(p, given))
+
+
+def at_random(p: Tensor, given: Tensor) -> float:
+    """A share of labels that are wrong at random, as ``least_wrong``: labels that are
+    not among the likelier half of the classes, where that half is surest, less what
+    these gain on samples that are less sure. Also a network that takes similar classes
+    for one another knows which half it is; 0 for fewer than four classes."""
     classes, n = p.shape[1], len(p)
     if classes < CLASSES_FOR_HALVES:
-        return at_anchors
+        return 0.0
     likely, half = p.topk((classes + 1) // 2, dim=1)
     outside = (half != given[:, None]).all(1)
     outside = outside[likely.sum(1).argsort(descending=True)].float()
     few, many = round(ANCHORS * n), round(SURER * n)
-    found = float(outside[:few].sum()), few, float(outside[few:many].sum()), many - few
-    return max(at_anchors, floor(*found, 1.0, SURELY))
+    wrong, next_ = float(outside[:few].sum()), float(outside[few:many].sum())
+    return floor(wrong, few, next_, many - few, times=1.0, errors=SURELY)
 
 
 def floor(
