@@ -4,7 +4,9 @@ The slice is as noisy as the rest. What counts on it are the samples whose label
 probably right, by that probability; networks are compared in pairs, sample by sample,
 and the one that came is kept unless another is better by more than a standard error.
 Where most labels may be right, nor may it be worse than the best so far, or than
-training on, by the labels as they are: trust in them comes from the repair itself.
+training on, by the labels as they are: trust in them comes from the repair itself. So
+does the network's that came, which is trusted where it is right, the more the less it
+knows: where nothing is better, training on is taken if it is by the labels as they are.
 """
 
 from __future__ import annotations
@@ -78,7 +80,8 @@ class Outcome(NamedTuple):
 @dataclass
 class Standing:
     """What is known of the data, what the network that came gets right of the slice
-    (M,), and the best outcome so far with its score and what that gets right."""
+    (M,), and the best outcome so far with its score and what that gets right; training
+    on, if it is better than what came by the labels as they are."""
 
     found: Findings
     held: Split
@@ -86,6 +89,7 @@ class Standing:
     best: Outcome
     score: float
     hits: Tensor
+    trained_on: Outcome | None = None
 
 
 class Bench:
@@ -124,6 +128,9 @@ class Bench:
         self.shop.held = held
         for candidate in self.shop.candidates(found, network, given):
             self.attempt(now, candidate)
+        if now.best.chosen == AS_IT_CAME and now.trained_on is not None:
+            now.best = now.trained_on
+            self.notes.append("Training on is better by the labels as they are.")
         for rounds in range(2, ROUNDS + 2):
             seen = told_again(now.best, given, found.mirrored)
             if seen is None:
@@ -165,6 +172,8 @@ class Bench:
         hits = correct(new.network, now.held)
         score = self.judge(told(new.chosen, new.rounds), seconds, hits, now)
         by_labels = float(hits.mean() - now.hits.mean())
+        if new.chosen == ON and paired(hits - now.came) > BETTER:
+            now.trained_on = new
         # many wrong ones that go one way would favour who predicts these
         rate = now.found.diagnosis.label_rate
         if rate.value > MANY and rate.low > 0:

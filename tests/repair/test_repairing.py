@@ -217,6 +217,34 @@ def test_no_repair_stays_that_is_below_training_on_by_labels_that_may_be_right(
     assert now.best.network == ("repaired" if stays else "trained on")
 
 
+@pytest.mark.parametrize(("gained", "chosen"), [(40, ON), (32, "as it came")])
+def test_a_network_that_knows_little_is_not_kept_by_trust_in_itself(
+    monkeypatch, gained, chosen
+):
+    """The network that came is trusted where it is right, so nothing is better; but
+    training on is by the labels as they are, by more than a standard error or less:
+    it gains so many samples and loses 30."""
+    came = torch.cat([torch.zeros(200), torch.ones(200)])
+    on = came.clone()
+    on[:gained], on[-30:] = 1, 0
+    bench, given = Bench(SHORT, None, 0, 0.0), blobs(30)
+    about = SimpleNamespace(label_rate=Rate(0.5, 0.0, 0.6))
+    found = Findings(about, None, came, False)
+    for name, made in (
+        ("findings", lambda *_: found),
+        ("correct", lambda network, held: on if network == "on" else came),
+        ("told_again", lambda *_: None),
+    ):
+        monkeypatch.setitem(Bench.repair.__globals__, name, made)
+    trained = Candidate(ON, lambda: ("on", None), True)
+    monkeypatch.setattr(bench.shop, "candidates", lambda *_: [trained])
+    best = bench.repair("came", given, given)
+    assert best.chosen == chosen
+    assert any("Training on is better" in note for note in bench.notes) is (
+        chosen == ON
+    )
+
+
 def test_the_report_says_who_was_judged_and_how():
     given, held, _ = cases("asymmetric", 0.45, 600)
     model = trained(given, recipe=rlap.Recipe(epochs=2, batch_size=32, lr=0.01))
