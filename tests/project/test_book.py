@@ -474,8 +474,11 @@ def test_the_api_page_is_read_again_when_a_module_has_changed(tmp_path, monkeypa
 
 def test_docstrings_are_read_as_prose():
     as_prose = extension("api_pages").as_prose
-    assert as_prose(["Largest |x| * y of ``|code|``, by apply_ or a_b."]) == [
-        r"Largest \|x\| \* y of ``|code|``, by apply\_ or a_b."
+    assert as_prose(["Largest |x| * y of ``|code|``, by apply_ or a_b, *not* a*."]) == [
+        r"Largest \|x\| · y of ``|code|``, by apply\_ or a_b, *not* a\*."
+    ]
+    assert as_prose(["(N, d) -> (N,), `a -> b` (difference 7)"]) == [
+        "(N, d) → (N,), `a -> b` (:doc:`difference 7 </differences>`)"
     ]
     assert as_prose(["Do:", "", "    A = |x|", "", "Then."]) == [
         "Do:",
@@ -492,6 +495,39 @@ def test_docstrings_are_read_as_prose():
         "",
         r"    y: \|two\|",
     ]
+
+
+def test_a_signature_shows_what_one_would_type_and_no_path():
+    from rlap.network.tracing import Tracer
+    from rlap.training.loop import History
+
+    def read(thing: object, signature: str) -> str:
+        return extension("api_pages").read_signature(
+            None, "class", "name", thing, None, signature, None
+        )[0]
+
+    there = "(modules=(<module 'math' from '/a/b-c.so'>, ), size=1)"
+    assert read(Tracer, there) == "(modules=(math, ), size=1)"
+    lists = "(loss=<factory>, accuracy=<factory>, seconds=0.0)"
+    assert read(History, lists) == "(loss=[], accuracy=[], seconds=0.0)"
+    calls = "(say=<built-in function print>, of=<function A.<lambda>>, f=<function f>)"
+    assert read(len, calls) == "(say=print, of=..., f=f)"
+
+
+def test_the_packages_words_name_differences_by_their_number_alone():
+    """The list of differences is what a reader has; the API page links to it."""
+    from rlap.ledger.differences import register
+
+    known = {d.number for d in register()}
+    for path in (ROOT / "rlap").rglob("*.py"):
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        kinds = ast.Module | ast.ClassDef | ast.FunctionDef
+        for node in ast.walk(tree):
+            said = ast.get_docstring(node) if isinstance(node, kinds) else None
+            said = " ".join((said or "").split())
+            assert not re.search(r"\baudit [\d(]", said), f"{path.name}: {said}"
+            for named in re.findall(r"\bdifferences? (\d+(?:(?:, | and )\d+)*)", said):
+                assert set(map(int, re.findall(r"\d+", named))) <= known, said
 
 
 # --- the check of the built site -------------------------------------------------
