@@ -51,7 +51,7 @@ FLOW = [
 SECTION = re.compile(r"(Args|Arguments|Returns|Raises|Yields|Attributes|Example\w*):$")
 CODE = r"``.*?``|`[^`]*`"
 # what is no prose, or emphasis
-PROSE = re.compile(rf"({CODE}|(?<![\w*])\*\w(?:[\w -]*\w)?\*(?![\w*]))")
+PROSE = re.compile(rf"({CODE}|(?<![\w*])(\*\*?)\w(?:[\w .-]*\w)?\2(?![\w*]))")
 SIGNS = (
     (re.compile(r"(?<!-)->"), "→"),
     (re.compile(r"(?<=[\w|)]) \* (?=[\w|(])"), " · "),
@@ -149,6 +149,7 @@ def escape(line: str) -> str:
     '\\\\|x\\\\| is *not* a\\\\*b (:doc:`difference 7 </differences>`)'
     """
     pieces = PROSE.split(signs(line))
+    del pieces[2::3]  # the asterisks of emphasis
     for i in range(0, len(pieces), 2):
         pieces[i] = MARKUP.sub(r"\\\g<0>", pieces[i])
         pieces[i] = NUMBERED.sub(r":doc:`\g<0> </differences>`", pieces[i])

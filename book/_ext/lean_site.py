@@ -34,7 +34,7 @@ TEXT = re.compile(r">([^<]+)")
 BREAKS = re.compile(r"(?<=\w)(?:[._/](?=[A-Za-z]|$)|[+=](?=\w))")
 # what stays on one line: names with a hyphen, options with what they are given
 WHOLE = re.compile(
-    r"(?<![\w/.-])(?:[A-Z]{1,5}(?:-[A-Z]{2,3})+|[A-Z][A-Za-z]+-\d+|--?[a-z][\w-]*"
+    r"(?<![\w/.-])(?:[A-Z]{1,5}(?:-[A-Z]{2,3})+|[A-Z][A-Za-z]+-\d+[A-Z]?|--?[a-z][\w-]*"
     r"(?: \d+)?)(?![\w/-])"
 )
 KEPT = re.compile(r'<span class="whole">([^<]*)</span>')

@@ -233,6 +233,23 @@ def test_cited_keys_exist():
     assert {"jin2025rlap", "chang2024lranpp", "gong2025osp"} <= cited
 
 
+def test_works_are_listed_by_names_of_their_own():
+    from pybtex.database import parse_file
+
+    works = parse_file(BOOK / "references.bib").entries.values()
+    labels = [extension("cited").named(work) for work in works]
+    assert "Jin et al., 2025" in labels and "Tang and Lin, 2018" in labels
+    assert len(set(labels)) == len(labels), "a citation that could be either"
+    for work in works:  # the title links once
+        assert not {"eprint", "doi"} & set(work.fields) or "url" not in work.fields
+
+
+def test_a_row_of_a_table_begins_with_what_it_is():
+    """On a phone it is a card, and that is its title."""
+    for name, text in prose().items():
+        assert not re.search(r"^\|\s*\|(?!.*\n\|\s*-)", text, re.MULTILINE), name
+
+
 def test_glossary_is_sorted_and_defines_the_terms_in_use():
     text = (BOOK / "glossary.md").read_text(encoding="utf-8")
     block = re.search(r"```\{glossary\}\n(.*?)```", text, re.DOTALL).group(1)
@@ -865,6 +882,25 @@ def test_the_site_is_left_without_what_no_page_loads(tmp_path):
 def test_long_names_break_after_points_and_underscores(page, broken):
     breakable = extension("lean_site").breakable
     assert breakable(page) == broken == breakable(broken)
+
+
+@pytest.mark.parametrize(
+    ("page", "whole"),
+    [
+        ("<p>F-FT, 5 %.</p>", '<p><span class="whole">F-FT</span>, 5\u00a0%.</p>'),
+        ("LRA-NPP, CIFAR-10",
+         '<span class="whole">LRA-NPP</span>, <span class="whole">CIFAR-10</span>'),
+        ("<code>rlap sweep a-b.yaml --threads 1</code>",
+         '<code>rlap sweep a-b.yaml <span class="whole">--threads 1</span></code>'),
+        ('<pre>F-FT 5 %</pre><p title="F-FT">\u2212a-b</p>',
+         '<pre>F-FT 5 %</pre><p title="F-FT">\u2212a-b</p>'),
+        ('<svg><text>F-FT</text></svg><span class="math">\\(5 %\\)</span>',
+         '<svg><text>F-FT</text></svg><span class="math">\\(5 %\\)</span>'),
+    ],
+)  # fmt: skip
+def test_names_options_and_per_cent_stay_on_one_line(page, whole):
+    unbroken = extension("lean_site").unbroken
+    assert unbroken(page) == whole == unbroken(whole)
 
 
 # --- what a reader meets first ----------------------------------------------------
