@@ -2,11 +2,14 @@
 
 Two marks in api.md are replaced while Sphinx reads it: one by a table of the public
 names, one by a section for each module. Docstrings are prose, not markup: what
-reStructuredText would take for markup in them, such as the bars of |x|, is escaped.
+reStructuredText would take for markup in them, such as the bars of |x|, is escaped, but
+for *emphasis*. Arrows and products that were typed as code are set as signs, and the
+number of a difference between paper and code leads to the list of them.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import importlib
 import inspect
@@ -46,6 +49,18 @@ FLOW = [
     "cli",
 ]
 SECTION = re.compile(r"(Args|Arguments|Returns|Raises|Yields|Attributes|Example\w*):$")
+CODE = r"``.*?``|`[^`]*`"
+# what is no prose, or emphasis
+PROSE = re.compile(rf"({CODE}|(?<![\w*])(\*\*?)\w(?:[\w .-]*\w)?\2(?![\w*]))")
+SIGNS = (
+    (re.compile(r"(?<!-)->"), "→"),
+    (re.compile(r"(?<=[\w|)]) \* (?=[\w|(])"), " · "),
+    (re.compile(r"\b([1-9]\d*)x(?=\d+\b)"), r"\1×"),
+)
+NUMBERED = re.compile(r"\bdifferences? \d+(?:(?:, | and )\d+)*")
+# what Python shows of a default that has no short name: <module 'math' from '/usr/...'>
+NAMELESS = re.compile(r"<(?:module|function|built-in function|class) '?([\w.<>]+?)'?"
+                      r"(?: from '[^']*'| at 0x\w+)?>(?=[,)\s]|$)")  # fmt: skip
 MARKUP = re.compile(r"[|*]|(?<=\w)_(?!\w)")  # substitution, emphasis, reference
 
 
@@ -79,7 +94,7 @@ def names_table(package: str = "rlap") -> str:
         thing = getattr(root, name)
         if not (inspect.isclass(thing) or inspect.isfunction(thing)):
             continue
-        line = first_sentence(inspect.getdoc(thing) or "").replace("|", "\\|")
+        line = signs(first_sentence(inspect.getdoc(thing) or "")).replace("|", "\\|")
         role = "class" if inspect.isclass(thing) else "func"
         target = f"{thing.__module__}.{thing.__qualname__}"
         rows.append(f"| {{py:{role}}}`rlap.{name} <{target}>` | {line} |")
@@ -113,11 +128,31 @@ def outdated(app: Any, env: Any, added: Any, changed: Any, removed: Any) -> list
     return [PAGE] if PAGE in env.found_docs and now != before else []
 
 
+def signs(line: str) -> str:
+    """A line with arrows, products and sizes as signs, outside of quoted code.
+
+    >>> signs("a -> b, 2 * c, `a -> b`")
+    'a → b, 2 · c, `a -> b`'
+    """
+    pieces = re.split(f"({CODE})", line)
+    for i in range(0, len(pieces), 2):
+        for typed, sign in SIGNS:
+            pieces[i] = typed.sub(sign, pieces[i])
+    return "".join(pieces)
+
+
 def escape(line: str) -> str:
-    """Escape what would be markup, outside of quoted code."""
-    pieces = re.split(r"(``.*?``|`[^`]*`)", line)
+    """Escape what would be markup, outside of quoted code and of emphasis, and link the
+    numbers of differences.
+
+    >>> escape("|x| is *not* a*b (difference 7)")
+    '\\\\|x\\\\| is *not* a\\\\*b (:doc:`difference 7 </differences>`)'
+    """
+    pieces = PROSE.split(signs(line))
+    del pieces[2::3]  # the asterisks of emphasis
     for i in range(0, len(pieces), 2):
         pieces[i] = MARKUP.sub(r"\\\g<0>", pieces[i])
+        pieces[i] = NUMBERED.sub(r":doc:`\g<0> </differences>`", pieces[i])
     return "".join(pieces)
 
 
@@ -146,6 +181,25 @@ def read_docstring(
 ) -> None:
     """Autodoc's hook; runs before napoleon turns sections into fields."""
     lines[:] = as_prose(lines)
+
+
+def read_signature(
+    app: Any, what: str, name: str, thing: Any, options: Any, signature: str, back: str
+) -> tuple[str, str] | None:
+    """Autodoc's hook: defaults as one would type them, and no path of this machine."""
+    if not signature:
+        return None
+    made = NAMELESS.sub(lambda found: found[1].rpartition(".")[2], signature)
+    if dataclasses.is_dataclass(thing):
+        for field in dataclasses.fields(thing):
+            if field.init and field.default_factory is not dataclasses.MISSING:
+                made = made.replace("<factory>", default(field.default_factory), 1)
+    return made.replace("<lambda>", "..."), back
+
+
+def default(factory: Any) -> str:
+    """What a field is if nothing is given: an empty container, or "..."."""
+    return repr(factory()) if factory in (list, dict, tuple) else "..."
 
 
 def skip_borrowed(
@@ -189,5 +243,6 @@ def setup(app: Any) -> dict[str, bool]:
     app.connect("source-read", fill_page)
     app.connect("env-get-outdated", outdated)
     app.connect("autodoc-process-docstring", read_docstring, priority=100)
+    app.connect("autodoc-process-signature", read_signature)
     app.connect("autodoc-skip-member", skip_borrowed)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -5,7 +5,7 @@ uses it. Source maps and other languages are a third of the theme's files. Its i
 come three times: as a script of all that there are, and as fonts in two formats. The
 fonts in the newer one, which every browser reads, are enough. Drawings that kernels
 made are written in fewer bytes, and those of earlier builds go. Long names break where
-a reader would break them.
+a reader would break them, and short ones, options and per cent signs stay whole.
 """
 
 from __future__ import annotations
@@ -32,6 +32,17 @@ NAMES = re.compile(
 )
 TEXT = re.compile(r">([^<]+)")
 BREAKS = re.compile(r"(?<=\w)(?:[._/](?=[A-Za-z]|$)|[+=](?=\w))")
+# what stays on one line: names with a hyphen, options with what they are given
+WHOLE = re.compile(
+    r"(?<![\w/.-])(?:[A-Z]{1,5}(?:-[A-Z]{2,3})+|[A-Z][A-Za-z]+-\d+[A-Z]?|--?[a-z][\w-]*"
+    r"(?: \d+)?)(?![\w/-])"
+)
+KEPT = re.compile(r'<span class="whole">([^<]*)</span>')
+# text of a page, and what is none: tags, and what browsers take as it is
+APART = re.compile(
+    r"(<!--.*?-->|<(script|style|svg|pre|title|select|mjx-container)\b.*?</\2>|"
+    r'<(span|div) class="math[^>]*>.*?</\3>|<[^>]*>)', re.DOTALL
+)  # fmt: skip
 ICONS = re.compile(r"\s*<(script|link)[^>]*scripts/fontawesome\.js[^>]*>(</script>)?")
 
 AS_IT_IS = ("api", "genindex", "py-modindex", "search")  # tables of their own
@@ -63,6 +74,21 @@ def breakable(page: str) -> str:
     return NAMES.sub(within, page)
 
 
+def unbroken(page: str) -> str:
+    """A page whose names, options and numbers of per cent no line breaks in two."""
+    made, end = [], 0
+    page = KEPT.sub(r"\1", page)
+
+    def within(text: str) -> str:
+        text = re.sub(r"(?<=\d)\s%", "\u00a0%", text)
+        return WHOLE.sub(r'<span class="whole">\g<0></span>', text)
+
+    for found in APART.finditer(page):
+        made += [within(page[end : found.start()]), found[0]]
+        end = found.end()
+    return "".join([*made, within(page[end:])])
+
+
 def tidy(app: Any, failure: Exception | None) -> None:
     """Remove files that no page needs, and pages' links to them."""
     if failure is not None or app.builder.format != "html":
@@ -79,7 +105,7 @@ def tidy(app: Any, failure: Exception | None) -> None:
         without = ICONS.sub("", text)
         for kind in PLAIN:
             without = kind.sub(r"\1", without)
-        without = with_terms(breakable(without), told)
+        without = with_terms(unbroken(breakable(without)), told)
         if path.parent.name == "notebooks":
             without = with_drawings(without, site / "_images")
         if path.stem not in AS_IT_IS and "_modules" not in path.parts:

@@ -31,6 +31,8 @@ MOST = 5  # columns that are shown side by side
 LONG = 6  # lines of a listing that is folded
 HEADS = {"auroc": "AUROC", "f1 %": "F1 %", "top3 %": "top-3 %"}
 MISSING = {"NaN", "nan", "None"}
+# what rows are that begin with such a one, where the table does not say
+ROWS = {"initial network": "arm", "as it came": "arm", "original": "network"}
 
 
 def plain(page: str) -> str:
@@ -53,6 +55,8 @@ def cards(table: str) -> str:
     if is_pandas := "dataframe" in made.get("class", []):
         one_head(head)
         in_words(made)
+        without_count(made)
+        corner(made)
         del made["border"]
     names = [cell.get_text(" ", strip=True) for cell in head[0].find_all(["th", "td"])]
     for row in made.tbody.find_all("tr"):
@@ -63,14 +67,41 @@ def cards(table: str) -> str:
 
 
 def one_head(head: list[Tag]) -> None:
-    """pandas names the index in a second row: put it into the empty corner. A corner
-    without a name is no heading."""
-    corner = head[0].find("th")
+    """pandas names the index in a second row: put it into the empty corner."""
     if len(head) > 1:
-        corner.string = head[1].find("th").get_text(strip=True)
+        head[0].find("th").string = head[1].find("th").get_text(strip=True)
         head[1].decompose()
-    if not corner.get_text(strip=True):
-        corner.name = "td"
+
+
+def without_count(table: Tag) -> None:
+    """Rows that are merely counted begin with their first value."""
+    first = [row.find("th") for row in table.tbody.find_all("tr")]
+    told = [cell.get_text(strip=True) if cell else "" for cell in first]
+    empty = table.thead.find(["th", "td"])
+    if empty.get_text(strip=True) or told != [str(i) for i in range(len(told))]:
+        return
+    if len(table.thead.find_all(["th", "td"])) < 2:
+        return
+    for cell in [empty, *first]:
+        cell.decompose()
+    for row in table.tbody.find_all("tr"):
+        row.find("td").name = "th"
+
+
+def corner(table: Tag) -> None:
+    """The heading above the names of the rows: what they are, if that is known, else a
+    word for those who hear it."""
+    first = table.thead.find(["th", "td"])
+    if first.get_text(strip=True):
+        return
+    first.name, first["scope"] = "th", "col"
+    row = table.tbody.find(["th", "td"])
+    if known := ROWS.get(row.get_text(strip=True) if row else ""):
+        first.string = known
+    else:
+        word = BeautifulSoup('<span class="visually-hidden">row</span>', "html.parser")
+        first.clear()
+        first.append(word)
 
 
 def in_words(table: Tag) -> None:
@@ -101,6 +132,9 @@ def in_parts(table: Tag, columns: int) -> str:
             for i, cell in enumerate(row.find_all(["th", "td"])):
                 if i and not start <= i < start + each:
                     cell.decompose()
+        if start > 1:
+            told = BeautifulSoup("<caption>continued</caption>", "html.parser")
+            part.insert(0, told)
         parts.append(str(part))
     if few:
         return "".join(parts)

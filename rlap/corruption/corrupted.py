@@ -184,7 +184,7 @@ def corrupt(
         pairs: class to class, for ``asymmetric`` only.
         frames: input noise on part of the last axis only: its first ``frames``
             positions (32 are the signal of a one-second clip, and what comes after is
-            padding, audit 39), or those from a first to before a last; the noise
+            padding, difference 39), or those from a first to before a last; the noise
             there is the same as without.
 
     Raises:

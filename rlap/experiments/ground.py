@@ -157,7 +157,7 @@ def monitored(
     run: StudyParameters, settings: Plan, part: Split, recipe: Recipe, test: Split
 ) -> tuple[Split, Split | None]:
     """What to train on, and what a plateau schedule follows (else None): a tenth of
-    ``part`` that is held out, or, as released, the test set (audit 38)."""
+    ``part`` that is held out, or, as released, the test set (difference 38)."""
     if recipe.schedule != "plateau":
         return part, None
     if settings.monitor == "test":

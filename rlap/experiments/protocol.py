@@ -5,7 +5,7 @@ paper's method with the plain mistakes put right and its budgets kept; ``control
 what a careful experimenter would run. An ablation is a named protocol with fields
 changed, written "released+decay=onecycle+shuffle=true".
 
-The numbers in the fields are those of the audit of the released code
+The numbers in the fields are those of the list of differences
 (``rlap.ledger.differences``). What a field changes in a run is in
 ``rlap.experiments.plan``, and nowhere else.
 """

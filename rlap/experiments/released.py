@@ -2,7 +2,7 @@
 
 The method knows none of these. What the protocol "released" asks for and is no option
 of the method is a function here, called where ``rlap.experiments.plan`` says so.
-Numbers are those of the audit of the released code.
+Numbers are those of the list of differences (``rlap.ledger.differences``).
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ CONSTANT_TARGET = (
 
 def component_one(parts: Partition, truth: Tensor) -> Partition:
     """The high-quality part is component 1 of the mixture, whatever it is, unless the
-    truth (N,) says that it is wrong for 99.5 % (audit 1, 2)."""
+    truth (N,) says that it is wrong for 99.5 % (differences 1, 2)."""
     if parts.diagnostics["component"] != 1:
         parts = parts.swapped("component 1, whatever it is")
     right = (parts.high_quality.to(truth.device) == ~truth).double().mean()
@@ -33,26 +33,27 @@ def component_one(parts: Partition, truth: Tensor) -> Partition:
 
 def target_by_class(low_quality: Tensor, labels: Tensor) -> Tensor:
     """The regression's target, (N,) bool: entry number <class of the sample> of the
-    partition, and not the sample's own (audit 7)."""
+    partition, and not the sample's own (difference 7)."""
     return low_quality[labels.to(low_quality.device)]
 
 
 def rival_pruning(units: int) -> tuple[int, bool]:
     """Units that the rival criteria prune, and whether with their bias: 39 and 40 of
-    256, so that theirs stay dead while the paper's own grow back (audit 10, 21)."""
+    256, so that theirs stay dead while the paper's own grow back (see
+    differences 10, 21)."""
     return units - 1, True
 
 
 def moving_statistics(model: nn.Module, epoch: int) -> None:
-    """L-FT re-estimates the BatchNorm statistics of the frozen backbone (audit 15); an
-    ``on_epoch`` of ``train``."""
+    """L-FT re-estimates the BatchNorm statistics of the frozen backbone
+    (difference 15); an ``on_epoch`` of ``train``."""
     for module in model.modules():
         if isinstance(module, BATCHNORM):
             module.train()
 
 
 def eval_after_first(model: nn.Module, epoch: int) -> None:
-    """Retraining on speech stays in eval mode after its first epoch (audit 36): the
-    code calls ``train()`` on another model. An ``on_epoch`` of ``train``."""
+    """Retraining on speech stays in eval mode after its first epoch (difference 36).
+    The code calls ``train()`` on another model. An ``on_epoch`` of ``train``."""
     if epoch > 0:
         model.eval()

@@ -63,7 +63,7 @@ def headline(dataset: str = CIFAR10) -> Setting:
 
 
 def setting_for(cell: Cell) -> Setting:
-    """The setting at which a cell was measured (audit of the released code, 1.6)."""
+    """The setting at which a cell was measured, by the released code."""
     at = cell.setting_value
     if cell.table in (1, 2):
         return Setting(CIFAR10, CLAMPED, 0.5, 8.0, int(at))

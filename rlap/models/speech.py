@@ -15,14 +15,14 @@ class SpeechCNN(nn.Module):
     """The paper's network: one convolution, pooled to 2x2, fc 256->128, fc2 ->C.
 
     34,954 parameters with ten classes. With 130 frames the second column of the 2x2
-    is all padding, and the first more than half (audit 39).
+    is all padding, and the first more than half (difference 39).
 
     Args:
         num_classes: C.
         in_channels: of the inputs (B, in_channels, 40, frames).
         hidden: units of ``fc``.
 
-    Source: paper, Table 6; the released speech notebook (audit 1.4).
+    Source: paper, Table 6; the released speech notebook.
 
     >>> SpeechCNN(10)(torch.zeros(2, 1, 40, 32)).shape
     torch.Size([2, 10])

@@ -233,6 +233,23 @@ def test_cited_keys_exist():
     assert {"jin2025rlap", "chang2024lranpp", "gong2025osp"} <= cited
 
 
+def test_works_are_listed_by_names_of_their_own():
+    from pybtex.database import parse_file
+
+    works = parse_file(BOOK / "references.bib").entries.values()
+    labels = [extension("cited").named(work) for work in works]
+    assert "Jin et al., 2025" in labels and "Tang and Lin, 2018" in labels
+    assert len(set(labels)) == len(labels), "a citation that could be either"
+    for work in works:  # the title links once
+        assert not {"eprint", "doi"} & set(work.fields) or "url" not in work.fields
+
+
+def test_a_row_of_a_table_begins_with_what_it_is():
+    """On a phone it is a card, and that is its title."""
+    for name, text in prose().items():
+        assert not re.search(r"^\|\s*\|(?!.*\n\|\s*-)", text, re.MULTILINE), name
+
+
 def test_glossary_is_sorted_and_defines_the_terms_in_use():
     text = (BOOK / "glossary.md").read_text(encoding="utf-8")
     block = re.search(r"```\{glossary\}\n(.*?)```", text, re.DOTALL).group(1)
@@ -474,8 +491,11 @@ def test_the_api_page_is_read_again_when_a_module_has_changed(tmp_path, monkeypa
 
 def test_docstrings_are_read_as_prose():
     as_prose = extension("api_pages").as_prose
-    assert as_prose(["Largest |x| * y of ``|code|``, by apply_ or a_b."]) == [
-        r"Largest \|x\| \* y of ``|code|``, by apply\_ or a_b."
+    assert as_prose(["Largest |x| * y of ``|code|``, by apply_ or a_b, *not* a*."]) == [
+        r"Largest \|x\| · y of ``|code|``, by apply\_ or a_b, *not* a\*."
+    ]
+    assert as_prose(["(N, d) -> (N,), `a -> b` (difference 7)"]) == [
+        "(N, d) → (N,), `a -> b` (:doc:`difference 7 </differences>`)"
     ]
     assert as_prose(["Do:", "", "    A = |x|", "", "Then."]) == [
         "Do:",
@@ -492,6 +512,39 @@ def test_docstrings_are_read_as_prose():
         "",
         r"    y: \|two\|",
     ]
+
+
+def test_a_signature_shows_what_one_would_type_and_no_path():
+    from rlap.network.tracing import Tracer
+    from rlap.training.loop import History
+
+    def read(thing: object, signature: str) -> str:
+        return extension("api_pages").read_signature(
+            None, "class", "name", thing, None, signature, None
+        )[0]
+
+    there = "(modules=(<module 'math' from '/a/b-c.so'>, ), size=1)"
+    assert read(Tracer, there) == "(modules=(math, ), size=1)"
+    lists = "(loss=<factory>, accuracy=<factory>, seconds=0.0)"
+    assert read(History, lists) == "(loss=[], accuracy=[], seconds=0.0)"
+    calls = "(say=<built-in function print>, of=<function A.<lambda>>, f=<function f>)"
+    assert read(len, calls) == "(say=print, of=..., f=f)"
+
+
+def test_the_packages_words_name_differences_by_their_number_alone():
+    """The list of differences is what a reader has; the API page links to it."""
+    from rlap.ledger.differences import register
+
+    known = {d.number for d in register()}
+    for path in (ROOT / "rlap").rglob("*.py"):
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        kinds = ast.Module | ast.ClassDef | ast.FunctionDef
+        for node in ast.walk(tree):
+            said = ast.get_docstring(node) if isinstance(node, kinds) else None
+            said = " ".join((said or "").split())
+            assert not re.search(r"\baudit [\d(]", said), f"{path.name}: {said}"
+            for named in re.findall(r"\bdifferences? (\d+(?:(?:, | and )\d+)*)", said):
+                assert set(map(int, re.findall(r"\d+", named))) <= known, said
 
 
 # --- the check of the built site -------------------------------------------------
@@ -829,6 +882,25 @@ def test_the_site_is_left_without_what_no_page_loads(tmp_path):
 def test_long_names_break_after_points_and_underscores(page, broken):
     breakable = extension("lean_site").breakable
     assert breakable(page) == broken == breakable(broken)
+
+
+@pytest.mark.parametrize(
+    ("page", "whole"),
+    [
+        ("<p>F-FT, 5 %.</p>", '<p><span class="whole">F-FT</span>, 5\u00a0%.</p>'),
+        ("LRA-NPP, CIFAR-10",
+         '<span class="whole">LRA-NPP</span>, <span class="whole">CIFAR-10</span>'),
+        ("<code>rlap sweep a-b.yaml --threads 1</code>",
+         '<code>rlap sweep a-b.yaml <span class="whole">--threads 1</span></code>'),
+        ('<pre>F-FT 5 %</pre><p title="F-FT">\u2212a-b</p>',
+         '<pre>F-FT 5 %</pre><p title="F-FT">\u2212a-b</p>'),
+        ('<svg><text>F-FT</text></svg><span class="math">\\(5 %\\)</span>',
+         '<svg><text>F-FT</text></svg><span class="math">\\(5 %\\)</span>'),
+    ],
+)  # fmt: skip
+def test_names_options_and_per_cent_stay_on_one_line(page, whole):
+    unbroken = extension("lean_site").unbroken
+    assert unbroken(page) == whole == unbroken(whole)
 
 
 # --- what a reader meets first ----------------------------------------------------

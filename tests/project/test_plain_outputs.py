@@ -34,7 +34,7 @@ def test_a_table_of_pandas_has_the_books_words_and_signs():
     assert "NaN" not in made and "\u22120.5" in made and ">F1 %<" in made
     assert ">initial network<" in made and ">training on<" in made
     assert '<td data-label="F1 %">' in made
-    assert made.count("<th></th>") == 0, "an empty heading"
+    assert '<th scope="col">arm</th>' in made, "what the rows are"
     assert plain_outputs.plain(made) == made, "the same once more"
 
 
@@ -44,12 +44,22 @@ def test_the_name_of_an_index_is_the_first_heading():
     assert made.count("<tr") == 2 and ">what is wrong<" in made
 
 
+def test_a_first_column_has_a_heading_and_counts_nothing():
+    made = shown(pd.DataFrame({"a": [1]}, index=["x"]))
+    assert '<th scope="col"><span class="visually-hidden">row</span></th>' in made
+    counted = shown(pd.DataFrame({"name": ["x", "y"], "score": [2, 3]}))
+    assert ">name</th>" in counted and "visually-hidden" not in counted
+    assert '<th data-label="name">x</th>' in counted and ">0<" not in counted
+    assert plain_outputs.plain(counted) == counted, "the same once more"
+
+
 def test_a_wide_table_of_pandas_shows_five_columns_and_folds_the_others():
     made = shown(pd.DataFrame([range(5)], columns=list("abcde"), index=["row"]))
     assert "<details" not in made and made.count("<table") == 2
     made = shown(pd.DataFrame([range(7)], columns=list("abcdefg"), index=["row"]))
     first, rest = made.split("<details")
-    assert re.findall(r'data-label="(\w?)"', first) == ["", "a", "b", "c", "d"]
+    assert re.findall(r'data-label="(\w+)"', first) == ["row", "a", "b", "c", "d"]
+    assert "continued" not in first and rest.count(">continued<") == 1
     assert "3 more columns" in rest and 'data-label="g"' in rest and ">row<" in rest
 
 

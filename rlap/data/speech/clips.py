@@ -175,7 +175,7 @@ def split_indices(
 
     ``speaker``: no speaker is in both parts, and each class as near to its fifth as
     whole speakers allow; ``random``: class-stratified over clips, as released, which
-    leaves the same voices on both sides (audit 40).
+    leaves the same voices on both sides (difference 40).
 
     Raises:
         ValueError: unknown ``how``, or a single speaker.

@@ -1,6 +1,6 @@
 """The register of differences: what each of them is worth, computed from records.
 
-``differences.yml`` lists 43 findings of our audit of the released code. One with a
+``differences.yml`` lists 43 findings, of our reading of the released code. One with a
 protocol field is measured by runs that differ in that field alone, paired by seed:
 "released+shuffle=true" minus "released". A pair counts if both runs have the same
 network but for what the field changes: runs of one seed, recorded by two states of the
