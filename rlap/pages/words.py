@@ -9,10 +9,10 @@ from statistics import fmean
 
 from rlap.experiments.parameters import StudyParameters
 from rlap.figures.said import MINUS, in_words, said
-from rlap.ledger.cells import CLAMPED, FULL, Setting
-from rlap.ledger.summary import Interval, counted
+from rlap.ledger import summary
+from rlap.ledger.cells import FULL, Setting
+from rlap.ledger.summary import SPACE, Interval, counted
 
-SPACE = "\u00a0"
 NETWORKS = {
     "small": "small network",
     "vgg": "VGG-like network",
@@ -56,8 +56,6 @@ VALUES = {"true": "yes", "false": "no", "one": "component 1", "onecycle": "one c
 CRITERIA = {"abs": "mean size", "rms": "root mean square", "freq": "how often positive",
             "std": "standard deviation"}  # fmt: skip
 SCALE = re.compile(r"\bsmall(?:/[a-z0-9-]+)?(?:\+\w+=[\w.]+)*(?![\w/+=])")
-KINDS = {CLAMPED: "clamped noise", "gaussian": "noise on the features",
-         "symmetric_exclusive": "wrong labels"}  # fmt: skip
 
 
 def arm(name: str) -> str:
@@ -71,11 +69,7 @@ def fixed(value: float | None, digits: int, *, sign: bool = False) -> str:
     """A number with a true minus, never "-0.0"; "" for none."""
     if value is None or math.isnan(value):
         return ""
-    value = float(f"{value:.6g}")  # as the records have it: a tie rounds the same way
-    text = f"{value:{'+' if sign else ''},.{digits}f}"
-    if not text.strip("+-0.,"):
-        text = text.lstrip("+-")
-    return text.replace("-", MINUS)
+    return summary.fixed(value, digits, sign=sign).replace("-", MINUS)
 
 
 def percent(share: float | None, digits: int = 1) -> str:
@@ -174,18 +168,14 @@ def change(what: str) -> str:
 
 def setting(setting: Setting, scale: str) -> str:
     """Data and noise in words: "12,500 images (paper: 50,000), level 8, half noisy"."""
-    told = [images(setting, scale) or "spoken keywords"]
-    if setting.kind not in (CLAMPED, "gaussian"):
-        told.append(KINDS.get(setting.kind, setting.kind.replace("_", " ")))
-    if setting.level is not None:
-        told.append(f"level {setting.level:g}")
-    told.append(f"{setting.rate:.0%} corrupted".replace("%", f"{SPACE}%"))
-    return ", ".join(told)
+    where = images(setting, scale) or "spoken keywords"
+    return ", ".join([where, *setting.noise()])
 
 
 def told(text: str) -> str:
     """A sentence of the ledger in the book's words, with true minus signs."""
     text = re.sub(r"\barea\b", "AUROC", in_words(text))
+    text = re.sub(r"\b(initial network) network\b", r"\1", text)  # said already
     return SCALE.sub(lambda found: scale(found[0]), text)
 
 

@@ -489,7 +489,7 @@ def test_a_relearning_that_diverged_is_no_number():
     """One class of one seed: no mean has it, no mark shows it, no claim is decided."""
     made = all_classes(NPP)
     (place, runs), *_ = filed(made).items()
-    told = nearer_by("lra_npp", "logit_mask", KNOWN["relearning with a new head"])
+    told = nearer_by("lra_npp", "logit_mask", KNOWN["relearning with a new last layer"])
     assert runs.values(told)[1] == 10
     mine = made[0]["arms"]["lra_npp"]
     for row in (mine, mine["relative"]):
