@@ -108,7 +108,8 @@ def why(verdict: str, tests: dict[str, Judgement]) -> str:
         some = any(j.verdict != NOT_RUN for j in tests.values())
         return "these runs do not have every arm" if some else "no records"
     own = {k: j for k, j in tests.items() if j.verdict == verdict}
-    return "; ".join(f"{k} {j.found.points()} points, {j.worded()}" for k, j in own.items())
+    found = {k: f"{j.found.points()} points" for k, j in own.items()}
+    return "; ".join(f"{k} {found[k]}, {j.worded()}" for k, j in own.items())
 
 
 def orderings(
