@@ -286,7 +286,11 @@ def levels(book: Book) -> Explorer:
                 asked = base if start == "kmeans" else changed_name(base, MOVED)
                 runs = list(book.evidence.at(asked, SMALL, setting).values())
                 used += runs
-                told = {"AUROC of the partition": [areas(r)[WHICHEVER] for r in runs]}
+                told = {
+                    "AUROC of the partition, times 100": [
+                        areas(r)[WHICHEVER] for r in runs
+                    ]
+                }
                 for arm in ("initial", "F-FT", "retrain", "continue"):
                     told[words.arm(arm)] = [r["arms"][arm]["accuracy"] for r in runs
                                             if arm in r["arms"]]  # fmt: skip

@@ -20,6 +20,26 @@ NETWORKS = {
     "vit": "small transformer",
 }
 NARROW = {"resnet18-16": "narrow ResNet-18"}
+MODELS = NETWORKS | NARROW | {"speech_cnn": "speech network"}
+DATA = {"cifar10": "CIFAR-10", "cifar10n": "CIFAR-10 with people's labels",
+        "speech_commands": "spoken keywords"}  # fmt: skip
+# arms that few pages name, and the part of the samples or what was pruned
+ARMS = {
+    "initial decayed": "training from scratch on all images, decaying rate",
+    "retrain decayed": "retraining, decaying rate",
+    "retrain short": "retraining, as many epochs as F-FT",
+    "retrain all": "training from scratch on all images, as many epochs as F-FT",
+    "pruned+continue": "pruned, then training on",
+    "recalibrated": "BatchNorm re-estimated",
+}
+PARTS = {
+    "none": "nothing pruned",
+    "random": "random units",
+    "random subset": "random part",
+    "clean subset": "truly clean part",
+    "trivial subset": "part kept by counting pixels",
+    "wrong cluster": "the other part",
+}
 # of protocols: what a field is called -> what it is about
 FIELDS = {
     "cluster": "the part that is kept",
@@ -61,8 +81,8 @@ SCALE = re.compile(r"\bsmall(?:/[a-z0-9-]+)?(?:\+\w+=[\w.]+)*(?![\w/+=])")
 def arm(name: str) -> str:
     """ "continue" is "training on", "F-FT/none" is "F-FT, nothing pruned"."""
     head, _, rest = name.partition("/")
-    shown = said(head)
-    return f"{shown}, {'nothing pruned' if rest == 'none' else rest}" if rest else shown
+    shown = ARMS.get(head) or said(head)
+    return f"{shown}, {PARTS.get(rest, rest)}" if rest else shown
 
 
 def fixed(value: float | None, digits: int, *, sign: bool = False) -> str:
@@ -88,10 +108,13 @@ def bounded(mean: str, low: str, high: str) -> str:
     return f"{mean} [{low}, {high}]" if low else mean
 
 
+NO_GAP = "none"  # no seed shows any
+
+
 def gap(found: Interval) -> str:
     """An interval of differences, in points."""
     if found.n > 1 and found.low == found.high == 0:
-        return "none"  # no seed shows any
+        return NO_GAP
     return bounded(*map(points, (found.mean, found.low, found.high)))
 
 
@@ -172,11 +195,16 @@ def setting(setting: Setting, scale: str) -> str:
     return ", ".join([where, *setting.noise()])
 
 
+def spaced(text: str) -> str:
+    """A sentence in which no line divides a number from its per cent."""
+    return re.sub(r"(?<=\d) ?%", f"{SPACE}%", text)
+
+
 def told(text: str) -> str:
     """A sentence of the ledger in the book's words, with true minus signs."""
     text = re.sub(r"\barea\b", "AUROC", in_words(text))
     text = re.sub(r"\b(initial network) network\b", r"\1", text)  # said already
-    return SCALE.sub(lambda found: scale(found[0]), text)
+    return spaced(SCALE.sub(lambda found: scale(found[0]), text))
 
 
 def printed(text: str) -> str:
