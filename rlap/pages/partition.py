@@ -117,7 +117,7 @@ def detection(book: Book, protocol: str) -> Picture:
             seaborn.stripplot(mine, size=3, jitter=False,
                               dodge=axis == "other", **common)  # fmt: skip
             ax.axhline(0.5, color=GREY, lw=0.7, ls=":")
-            told = {"other": "40 % wrong labels;\nnoise on speech"}
+            told = {"other": f"40{words.SPACE}% wrong labels;\nnoise on speech"}
             ax.set(xlabel=told.get(axis, axis.replace(" (", "\n(")), ylim=(0.3, 1.03),
                    xlim=(-0.5, len(places) - 0.5))  # fmt: skip
         handles = [figure.axes[0].plot([], [], color=c, lw=2, label=s)[0]
