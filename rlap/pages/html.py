@@ -62,7 +62,9 @@ def because(verdict: str, why: str, *, own: bool = False, brief: str = "") -> Ht
     shown = joined(mark(verdict, own=own), small(brief))
     if not why:
         return shown
-    return tag("details", tag("summary", shown), small(why), class_="why")
+    wraps = "width: auto" if brief else None  # the style sheet has it as wide as a word
+    summary = tag("summary", shown, style=wraps)
+    return tag("details", summary, small(why), class_="why")
 
 
 MOST = 5  # columns that a reader takes in side by side
