@@ -102,14 +102,30 @@ def of_partition(parts: Partition, truth: Tensor, labels: Tensor) -> str:
     """What a partition found, by the ``truth`` (N,) of what is corrupted."""
     kept, truth = parts.high_quality.cpu(), truth.cpu()
     noise, classes = (told_by(known, kept) for known in (truth, labels))
+    clean = per_cent((~truth[kept]).double().mean().item())
     said = (
-        f"{int(kept.sum()):,} of {len(kept):,} samples are kept, "
-        f"{(~truth[kept]).double().mean():.0%} of them clean. On which side a sample "
-        f"falls is told to {noise:.0%} by the noise and to {classes:.0%} by its class."
+        f"{int(kept.sum()):,} of {len(kept):,} samples are kept, {clean} of them "
+        f"clean. On which side a sample falls is told to {per_cent(noise)} by the "
+        f"noise and to {per_cent(classes)} by its class."
     )
     if not cleaner(parts, truth):
         said += " The part that is kept is the noisier one."
     return said
+
+
+def per_cent(share: float, digits: int = 0) -> str:
+    """A share in per cent: 0.52 is "52 %", which no line divides."""
+    return f"{100 * share:.{digits}f}\u00a0%"
+
+
+def signed(value: float) -> str:
+    """A difference to one digit.
+
+    >>> signed(0.04), signed(-0.04), signed(-2.5)
+    ('0.0', '0.0', '-2.5')
+    """
+    text = f"{value:+.1f}"
+    return text if float(text) else "0.0"
 
 
 def beats_guessing(accuracy: float, n: int, classes: int) -> bool:
@@ -140,16 +156,17 @@ def of_arms(
     first, own = arms["initial"]["accuracy"], arms[arm]["accuracy"]
     if not learned(arms, n, classes):
         return (
-            f"The first network answers {first:.1%} right, and no arm is surely above "
-            f"guessing ({1 / classes:.0%}): too little training to compare them."
+            f"The first network answers {per_cent(first, 1)} right, and no arm is "
+            f"surely above guessing ({per_cent(1 / classes)}): too little training to "
+            f"compare them."
         )
     others = [name for name in ("initial", "continue", "retrain") if name in arms]
     gaps = (
-        f"{100 * (own - arms[name]['accuracy']):+.1f} points against {name}"
+        f"{signed(100 * (own - arms[name]['accuracy']))} points against {name}"
         for name in others
     )
     chance = by_chance(own, n)
     return (
-        f"{arm} answers {own:.1%} right: {', '.join(gaps)}. On {n:,} test samples a "
-        f"difference of up to {chance:.1f} points may be chance."
+        f"{arm} answers {per_cent(own, 1)} right: {', '.join(gaps)}. On {n:,} test "
+        f"samples a difference of up to {chance:.1f} points may be chance."
     )

@@ -17,9 +17,11 @@ from types import MappingProxyType
 from rlap.experiments.parameters import StudyParameters
 from rlap.experiments.protocol import CIFAR10, SPEECH
 from rlap.ledger.paper import ARM, UNITS, Cell, by_key
+from rlap.ledger.summary import per_cent
 
 FULL, TEST = 50_000, 10_000  # training (full size) and test images of the paper
 CLAMPED = "gaussian_clamped"
+KINDS = {"symmetric_exclusive": "wrong labels"}  # of noise, other than on the inputs
 # what a table varies, or what has no bearing on the result
 VARIED = ("tier", "seed", "dataset", "protocol", "arms", "kind", "rate", "level")
 
@@ -31,7 +33,7 @@ class Setting:
     those of the run, where it is the setting of one.
 
     >>> print(Setting("cifar10", "gaussian", 0.5, 8.0, size=50_000, images=12_500))
-    cifar10, 12,500 images (paper: 50,000), gaussian rate 0.5, level 8
+    12,500 images (paper: 50,000), level 8, 50 % corrupted
     """
 
     dataset: str
@@ -42,17 +44,25 @@ class Setting:
     images: int | None = field(default=None, compare=False)
 
     def __str__(self) -> str:
-        level = "" if self.level is None else f", level {self.level:g}"
-        return f"{self.dataset}{self.sizes()}, {self.kind} rate {self.rate:g}{level}"
+        return ", ".join([self.sizes() or "spoken keywords", *self.noise()])
+
+    def noise(self) -> list[str]:
+        """What is wrong with the data, in words."""
+        told = []
+        if self.kind not in (CLAMPED, "gaussian"):
+            told.append(KINDS.get(self.kind, self.kind.replace("_", " ")))
+        if self.level is not None:
+            told.append(f"level {self.level:g}")
+        return [*told, f"{per_cent(self.rate)} corrupted"]
 
     def sizes(self) -> str:
         """The true number of images first, that of the paper in brackets."""
         if self.size is None:
             return ""
         if self.images is None:
-            return f", paper's size {self.size:,}"
+            return f"paper's size {self.size:,}"
         other = "" if self.images == self.size else f" (paper: {self.size:,})"
-        return f", {self.images:,} images{other}"
+        return f"{self.images:,} images{other}"
 
 
 def headline(dataset: str = CIFAR10) -> Setting:

@@ -8,7 +8,7 @@ import math
 from collections.abc import Iterable, Sequence
 from statistics import median
 
-from rlap.ledger.summary import standard_error
+from rlap.ledger.summary import fixed, per_cent, standard_error
 from rlap.ledger.verdicts import (
     CONTRADICTED,
     INCONCLUSIVE,
@@ -136,12 +136,11 @@ def amount(row, name: str = "ours", *, sign: bool = True) -> str:
     value = getattr(row, name)
     if value is None:
         return ""
-    plus = "+" if sign else ""
     forms = {
-        "points": f"{100 * value:{plus}.1f} points",
-        "correlation": f"{value:{plus}.3f}",
-        "scale": f"{value:{plus}.3f}",
-        "share": f"{value:.0%}",
+        "points": f"{fixed(100 * value, 1, sign=sign)} points",
+        "correlation": fixed(value, 3, sign=sign),
+        "scale": fixed(value, 3, sign=sign),
+        "share": per_cent(value),
         "ms": f"{1000 * value:.1f} ms",
     }
     return forms.get(row.unit, f"{value:.3g}")

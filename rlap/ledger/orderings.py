@@ -35,8 +35,8 @@ Chain = list[list[Cell]]  # best first; equal numbers together
 class Ordering:
     """The printed order at one setting of a table, in one protocol and tier.
 
-    ``printed`` reads "F-FT > L-FT > retrain > initial"; ``n`` counts the seeds that
-    every pair has; ``reason`` says which pair decided.
+    ``printed`` reads "F-FT > L-FT > retraining > initial network"; ``n`` counts the
+    seeds that every pair has; ``reason`` says which pair decided.
     """
 
     table: int
@@ -68,7 +68,7 @@ def pairs(chain: Chain) -> list[tuple[Cell, Cell]]:
 
 
 def told(chain: Chain) -> str:
-    """ "F-FT > L-FT = retrain > initial"."""
+    """ "F-FT > L-FT = retraining > initial network"."""
     return " > ".join(" = ".join(map(short, same)) for same in chain)
 
 
@@ -108,7 +108,8 @@ def why(verdict: str, tests: dict[str, Judgement]) -> str:
         some = any(j.verdict != NOT_RUN for j in tests.values())
         return "these runs do not have every arm" if some else "no records"
     own = {k: j for k, j in tests.items() if j.verdict == verdict}
-    return "; ".join(f"{k} {j.found.points()}, {j.reason}" for k, j in own.items())
+    found = {k: f"{j.found.points()} points" for k, j in own.items()}
+    return "; ".join(f"{k} {found[k]}, {j.worded()}" for k, j in own.items())
 
 
 def orderings(

@@ -307,7 +307,14 @@ def notes() -> dict[tuple, str]:
 def name(cell: Cell) -> str:
     """ "table 2, 25000, F-FT freq": where a cell stands, in words."""
     variant = "" if cell.variant == "ours" else f" {cell.variant}"
-    return f"table {cell.table}, {cell.setting_value}, {ARM[cell.method]}{variant}"
+    where = f"table {cell.table}, {varied(cell)}"
+    return f"{where}, {SAID[cell.method]}{variant}"
+
+
+def varied(cell: Cell) -> str:
+    """ "level 2", "share 0.5": the setting, with its name where a number needs one."""
+    names = {3: "level ", 4: "share ", 5: "share "}
+    return names.get(cell.table, "") + cell.setting_value
 
 
 # the paper's methods and the arms of our records
@@ -318,3 +325,5 @@ ARM = {
     "f_ft": "F-FT",
     "retrain": "retrain",
 }
+# the same as a reader is told
+SAID = ARM | {"initial": "initial network", "retrain": "retraining"}

@@ -246,7 +246,7 @@ def row(cell: Cell, evidence: Evidence, protocol: str, scale: str) -> Row:
         paper=cell.value,
         protocol=protocol,
         tier=scale,
-        **tail(judged, ours),
+        **tail(judged, ours, unit="factor" if test == "pace" else "points"),
         test=test,
         tested_paper=tidy_float(tested_paper),
         tested_ours=tested["ours"],
@@ -368,8 +368,8 @@ def differences(seeds: Mapping[int, Mapping], first: Cell, second: Cell) -> list
 
 
 def short(cell: Cell) -> str:
-    """ "F-FT" or "F-FT (abs)"."""
-    name = paper.ARM[cell.method]
+    """ "F-FT", "retraining" or "F-FT (abs)"."""
+    name = paper.SAID[cell.method]
     return name if cell.variant == "ours" else f"{name} ({cell.variant})"
 
 

@@ -25,14 +25,14 @@ class Interval:
     def percent(self, digits: int = 1) -> str:
         """ "12.3 [11.0, 13.6]", in percent."""
         mean, low, high = (
-            f"{100 * v:.{digits}f}" for v in (self.mean, self.low, self.high)
+            fixed(100 * v, digits) for v in (self.mean, self.low, self.high)
         )
         return mean if self.n < 2 else f"{mean} [{low}, {high}]"
 
     def points(self, digits: int = 1) -> str:
         """The same with a sign, for differences in percentage points."""
         mean, low, high = (
-            f"{100 * v:+.{digits}f}" for v in (self.mean, self.low, self.high)
+            fixed(100 * v, digits, sign=True) for v in (self.mean, self.low, self.high)
         )
         return mean if self.n < 2 else f"{mean} [{low}, {high}]"
 
@@ -69,6 +69,34 @@ def t_quantile(freedom: int) -> float:
     from scipy.special import stdtrit  # here: `rlap ledger` need not wait for scipy
 
     return float(stdtrit(freedom, 0.975))
+
+
+SPACE = "\u00a0"  # between a number and what belongs to it
+
+
+def fixed(value: float, digits: int, *, sign: bool = False) -> str:
+    """A number to so many digits; zero has no sign.
+
+    >>> fixed(-0.04, 1), fixed(0.04, 1, sign=True), fixed(0.06, 1, sign=True)
+    ('0.0', '0.0', '+0.1')
+    """
+    value = float(f"{value:.6g}")  # as the records have it: a tie rounds the same way
+    text = f"{value:{'+' if sign else ''},.{digits}f}"
+    return text if text.strip("+-0.,") else text.lstrip("+-")
+
+
+def per_cent(share: float, digits: int = 0) -> str:
+    """0.47 is "47 %", which no line divides."""
+    return f"{fixed(100 * share, digits)}{SPACE}%"
+
+
+def p_told(p: float) -> str:
+    """A p-value.
+
+    >>> p_told(0.132), p_told(2e-7)
+    ('p = 0.132', 'p < 0.001')
+    """
+    return "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
 
 
 def counted(n: int, what: str) -> str:

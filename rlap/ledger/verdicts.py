@@ -49,7 +49,14 @@ import math
 from collections.abc import Sequence
 from dataclasses import astuple, dataclass, replace
 
-from rlap.ledger.summary import Interval, interval, standard_error
+from rlap.ledger.summary import (
+    SPACE,
+    Interval,
+    interval,
+    p_told,
+    per_cent,
+    standard_error,
+)
 
 VERDICTS = ("reproduced", "contradicted", "inconclusive", "not run")
 REPRODUCED, CONTRADICTED, INCONCLUSIVE, NOT_RUN = VERDICTS
@@ -65,11 +72,12 @@ class Judgement:
 
     Attributes:
         verdict: one of ``VERDICTS``.
-        reason: why, in words.
+        reason: why, in words; "{limit}" stands for the limit, see ``worded``.
         found: our mean with its interval; None when not run.
         detectable: the smallest deviation that these n seeds, spread as they are, would
             have called contradicted (value, pace) or told from zero (gain).
         p: two-sided p-value behind the verdict, where a family is corrected; else None.
+        limit: what the reason speaks of: a threshold, or the margin.
     """
 
     verdict: str
@@ -77,6 +85,35 @@ class Judgement:
     found: Interval | None = None
     detectable: float | None = None
     p: float | None = None
+    limit: float | None = None
+
+    def worded(self, unit: str = "points") -> str:
+        """The reason with its limit in a unit (those of a claim, or "factor").
+
+        >>> Judgement(CONTRADICTED, "surely below {limit}", limit=0.02).worded()
+        'surely below 2 points'
+        """
+        if self.limit is None:
+            return self.reason
+        return self.reason.replace("{limit}", limit_told(self.limit, unit))
+
+
+def limit_told(limit: float, unit: str) -> str:
+    """A threshold or margin in a unit.
+
+    >>> limit_told(0, "points"), limit_told(-0.01, "points"), limit_told(1.2, "factor")
+    ('zero', '-1 point', 'a factor of 1.2')
+    """
+    if limit == 0:
+        return "zero"
+    points = f"{100 * limit:g}"
+    forms = {
+        "points": f"{points} point" + ("" if points.strip("-") == "1" else "s"),
+        "share": per_cent(limit),
+        "ms": f"{1000 * limit:g}{SPACE}ms",
+        "factor": f"a factor of {limit:g}",
+    }
+    return forms.get(unit, f"{limit:g}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,10 +142,15 @@ class Corrected(Judged):
 
 
 def tail(
-    judged: Judgement, shown: Interval | None = None, *, family: bool = False
+    judged: Judgement,
+    shown: Interval | None = None,
+    *,
+    family: bool = False,
+    unit: str = "points",
 ) -> dict[str, object]:
     """The columns of ``Judged``, or of ``Corrected`` for one of a ``family``; ``shown``
-    is the interval in other units or cut to its range, if it is not the judgement's."""
+    is the interval in other units or cut to its range, if it is not the judgement's.
+    ``unit`` is that of the limit in the reason."""
     shown = judged.found if shown is None else shown
     two = shown is not None and shown.n > 1
     columns = {
@@ -117,7 +159,7 @@ def tail(
         "low": tidy_float(shown.low) if two else None,
         "high": tidy_float(shown.high) if two else None,
         "verdict": judged.verdict,
-        "reason": judged.reason,
+        "reason": judged.worded(unit),
         "detectable": tidy_float(judged.detectable) if two else None,
     }
     if family:
@@ -160,14 +202,17 @@ def judge_value(
     run = half * math.sqrt(found.n + 1)  # of one more run: t s sqrt(1 + 1/n)
     detectable = max(run, half + margin)
     if found.low >= low - margin and found.high <= high + margin:
-        verdict, reason = REPRODUCED, "surely within the margin of the printed number"
+        verdict, reason = REPRODUCED, "surely within {limit} of the printed number"
     elif (low > found.high + margin and low > found.mean + run) or (
         high < found.low - margin and high < found.mean - run
     ):
-        verdict, reason = CONTRADICTED, "beyond the margin and beyond a single run"
+        verdict, reason = (
+            CONTRADICTED,
+            "surely off by more than {limit}, and beyond a single run",
+        )
     else:
         verdict, reason = INCONCLUSIVE, "neither surely near nor surely far"
-    return Judgement(verdict, reason, found, detectable)
+    return Judgement(verdict, reason, found, detectable, limit=margin)
 
 
 def judge_pace(
@@ -194,11 +239,12 @@ def of_logarithms(judged: Judgement) -> Judgement:
     if judged.found is None:
         return judged
     mean, low, high, n = astuple(judged.found)
-    wide = judged.detectable
+    wide, limit = judged.detectable, judged.limit
     return replace(
         judged,
         found=Interval(math.exp(mean), math.exp(low), math.exp(high), n),
         detectable=None if wide is None else math.exp(wide),
+        limit=None if limit is None else tidy_float(math.exp(limit)),
     )
 
 
@@ -219,7 +265,7 @@ def judge_gain(
     judged = judge_above(values, 0.0, margin, flip=printed < 0, matters=True)
     words = {
         REPRODUCED: "surely the same direction",
-        CONTRADICTED: "surely no such difference of more than the margin",
+        CONTRADICTED: "surely no such difference of more than {limit}",
         INCONCLUSIVE: "the direction is not sure",
     }
     few = judged.found.n < MIN_SEEDS
@@ -251,9 +297,10 @@ def judge_above(
     error = standard_error(values)
     p_above = p_value(mean - threshold, error, found.n)
     p_short = p_value(mean - threshold - margin, error, found.n)
-    asked = "margin" if margin else "threshold"
-    short = Judgement(CONTRADICTED, f"surely below the {asked}", found, half, p_short)
-    above = Judgement(REPRODUCED, "surely above", found, half, p_above)
+    short = Judgement(CONTRADICTED, "surely below {limit}", found, half, p_short,
+                      threshold + margin)  # fmt: skip
+    above = Judgement(REPRODUCED, "surely above {limit}", found, half, p_above,
+                      threshold)  # fmt: skip
     falls_short, lies_above = high < threshold + margin, low > threshold
     if falls_short and (matters or not lies_above):
         return short
@@ -277,12 +324,13 @@ def judge_none(values: Sequence[float], margin: float = MARGIN) -> Judgement:
     # of the nearer end of the margin, which the mean has to be told from
     p = p_value(abs(found.mean) - margin, error, found.n)
     if found.low >= -margin and found.high <= margin:
-        text = "surely no difference of more than the margin"
-        return Judgement(REPRODUCED, text, found, half, p)
+        text = "surely no difference of more than {limit}"
+        return Judgement(REPRODUCED, text, found, half, p, margin)
     if found.low > margin or found.high < -margin:
-        text = "surely a difference of more than the margin"
-        return Judgement(CONTRADICTED, text, found, half, p)
-    return Judgement(INCONCLUSIVE, "may or may not pass the margin", found, half, p)
+        text = "surely a difference of more than {limit}"
+        return Judgement(CONTRADICTED, text, found, half, p, margin)
+    text = "a difference of more than {limit} may be there or not"
+    return Judgement(INCONCLUSIVE, text, found, half, p, margin)
 
 
 def all_of(judgements: Sequence[Judgement]) -> str:
@@ -326,7 +374,7 @@ def corrected(judgements: Sequence[Judgement]) -> list[Judgement]:
     for i, p in zip(tested, adjusted, strict=True):
         judged = replace(judgements[i], p=p)
         if p > ALPHA and judged.verdict in (REPRODUCED, CONTRADICTED):
-            reason = f"{judged.reason}, but not after Holm's correction (p = {p:.3f})"
+            reason = f"{judged.reason}, but not after Holm's correction ({p_told(p)})"
             judged = replace(judged, verdict=INCONCLUSIVE, reason=reason)
         result[i] = judged
     return result

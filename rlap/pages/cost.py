@@ -13,6 +13,7 @@ from statistics import median
 
 import pandas as pd
 
+from rlap.experiments.forgetting.account import title
 from rlap.experiments.records import precision_of
 from rlap.figures import GREY, WIDTH, drawing
 from rlap.figures.run import BLUE, ORANGE
@@ -33,6 +34,7 @@ GRIDS = ("table*",)
 # what `make bench` measured, with the machine, the commit and the load
 BENCH = "BENCH.json"
 SAMPLES, UNITS = "samples", "units"
+STARTS = {"kmeans": "k-means", "total": "the total attribution"}
 
 
 def alike(book: Book, *notebooks: str) -> dict[str, list[Mapping]]:
@@ -42,8 +44,10 @@ def alike(book: Book, *notebooks: str) -> dict[str, list[Mapping]]:
     for r in book.ledger.records:
         if r["notebook"] in notebooks and "+" not in r["protocol"]:
             asked = r["parameters"]
-            name = words.NETWORKS.get(asked["model"], asked["model"])
-            name += f" of width {asked['width']}" if asked.get("width") else ""
+            model = asked["model"] + (
+                f"-{asked['width']}" if asked.get("width") else ""
+            )
+            name = words.MODELS.get(model, model)
             groups.setdefault(f"{r['protocol']}, {name}", []).append(r)
     return dict(sorted(groups.items()))
 
@@ -60,7 +64,7 @@ def bill(book: Book) -> Table:
     """Hours of computing by notebook, device and precision."""
     found = pd.DataFrame(
         {
-            "runs of": f"{r['notebook']}, {r['tier']} tier, {r['data']['name']}",
+            "runs of": f"{r['notebook']}, {r['tier']} tier, {data_of(r)}",
             "device": f"{r['provenance']['device']}, {precision_of(r)}",
             "seconds": run_seconds(r),
         }
@@ -74,6 +78,12 @@ def bill(book: Book) -> Table:
     frame["sum"] = [words.fixed(v / 3600, 2) for v in frame["sum"]]
     named = {"size": "runs", "mean": "seconds a run", "sum": "hours"}
     return Table(frame.rename(columns=named), book.ledger.records, ("*",))
+
+
+def data_of(record: Mapping) -> str:
+    """The data of a run, as the book calls them."""
+    name = record["data"]["name"]
+    return words.DATA.get(name, name)
 
 
 @number
@@ -228,7 +238,9 @@ def stages(book: Book, which: str) -> Table:
     for name in names:
         found = [[s[name] for s in runs if name in s] for runs in groups.values()]
         shown = [words.fixed(median(f), 3) if f else "" for f in found]
-        lines.append([words.arm(name), *shown])
+        lines.append(
+            [title(name) if which == "forgetting" else words.arm(name), *shown]
+        )
     used = [r for r in book.ledger.records if r["notebook"] in notebooks]
     frame = pd.DataFrame(lines, columns=["stage or arm", *groups])
     return Table(frame, used, ("forgetting*" if which == "forgetting" else "table*",))
@@ -283,6 +295,8 @@ def peers(book: Book) -> Table:
     rows = []
     for work, ours, theirs, ratio in measured(book, "peers")["rows"]:
         name, _, library = work.rpartition(": ")
+        for start, said in STARTS.items():
+            name = name.replace(f"mixture from {start}", f"mixture from {said}")
         told = [words.fixed(x, 3) for x in (ours, theirs)]
         rows.append([name, library, words.fixed(ratio, 1), *told])
     heads = ["the same work", "by", "takes, times ours", "ours, s", "theirs, s"]

@@ -34,12 +34,12 @@ def register(book: Book, place: str = "") -> Table:
     if place and place not in differences.PLACES:
         raise LookupError(f"no place {place!r}: {', '.join(differences.PLACES)}")
     rows = [
-        [d.number, lines(d.title, how(d)), told]
+        [d.number, lines(words.spaced(d.title), how(d)), told]
         for d in differences.register()
         if place in ("", d.where) and (told := worth(book, d))
     ]
     idle = [[NOT_RUN, "", ""]]
-    columns = ["no.", "difference", "effect, points"]
+    columns = ["no.", "difference", "what was measured"]
     frame = pd.DataFrame(rows or idle, columns=columns)
     return Table(frame, list(book.evidence), GRIDS, "register")
 
@@ -53,7 +53,7 @@ def in_a_line(book: Book, *places: str) -> Table:
             f"no place {sorted(unknown)}: {', '.join(differences.PLACES)}"
         )
     rows = [
-        [d.number, d.title, briefly(book, d)]
+        [d.number, words.spaced(d.title), briefly(book, d)]
         for d in differences.register()
         if d.where in places
     ]
@@ -148,7 +148,12 @@ def change_told(e: Effect) -> str:
 def not_run(book: Book) -> Table:
     """The differences that no run measures: why, and what it would take to do so."""
     rows = [
-        [d.number, lines(d.title, how(d)), why_open(book, d), would_take(book, d)]
+        [
+            d.number,
+            lines(words.spaced(d.title), how(d)),
+            why_open(book, d),
+            would_take(book, d),
+        ]
         for d in differences.register()
         if differences.is_open(book.evidence, d)
     ]
@@ -200,7 +205,7 @@ def worth(book: Book, d: Difference) -> Html:
     """What was measured of a difference; "" where nothing was."""
     told = [words.told(t) for t in differences.from_records(book.evidence, d)]
     if d.tables:
-        return lines(differences.from_tables(d.tables), *told)
+        return lines(words.printed(differences.from_tables(d.tables)), *told)
     found = together(differences.effects(book.evidence, d))
     if told and differences.is_open(book.evidence, d):
         return lines(*told, joined(mark(NOT_RUN), ", with this field alone"))
@@ -226,9 +231,9 @@ def together(found: Sequence[Effect]) -> list[str]:
         if e.setting != headline(e.setting.dataset):
             where.append(words.setting(e.setting, e.tier))
         runs = f"{', '.join(where)}: {what}, n = {e.difference.n}"
-        told.setdefault(runs, []).append(
-            f"{words.arm(e.arm)} {words.gap(e.difference)}"
-        )
+        worth = words.gap(e.difference)
+        unit = " points" if worth != words.NO_GAP else ""
+        told.setdefault(runs, []).append(f"{words.arm(e.arm)} {worth}{unit}")
     return [f"{runs}: {'; '.join(arms)}" for runs, arms in told.items()]
 
 
@@ -256,7 +261,7 @@ def protocol_fields(book: Book) -> Table:
     rows = []
     for f in fields(Protocol):
         numbers = ", ".join(map(str, f.metadata["audit"]))
-        told = lines(tag("code", f.name), small(f.metadata["meaning"]),
+        told = lines(tag("code", f.name), small(words.spaced(f.metadata["meaning"])),
                      small(f"no. {numbers}") if numbers else "")  # fmt: skip
         rows.append([told, *(spelled(getattr(p, f.name)) for p in PROTOCOLS.values())])
     return Table(pd.DataFrame(rows, columns=["field", *PROTOCOLS]), (), (), "fields")

@@ -360,13 +360,14 @@ def orientation(book: Book) -> Table:
     runs = {r["identity"]["id"]: r for r in book.evidence}
     frame = pd.DataFrame(
         {
-            "setting": [f"{n:,} images, level {level:g}, {rate:.0%} noisy, seed {s}"
+            "setting": [f"{n:,} images, level {level:g}, "
+                        f"{words.percent(rate, 0)} noisy, seed {s}"
                         for n, level, rate, s in zip(mine["images"], mine["level"],
                                                      mine["rate"], mine["seed"],
                                                      strict=True)],
             "AUROC": [words.fixed(v, 2) for v in mine["auroc"]],
             "part kept": mine["clean kept"].map({True: "clean", False: "noisy"}),
-            "F-FT minus initial": [
+            "F-FT minus initial network": [
                 words.points(accuracy(runs[i], "F-FT") - accuracy(runs[i], "initial"))
                 for i in mine["run"]],
             "minus retraining": [words.fixed(v, 1, sign=True) for v in mine["retrain"]],

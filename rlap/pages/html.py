@@ -45,8 +45,8 @@ def lines(*parts: object) -> Html:
 
 
 def small(text: object) -> Html:
-    """A remark."""
-    return tag("small", text)
+    """A remark; nothing for none."""
+    return tag("small", text) if text else Html()
 
 
 def mark(verdict: str, *, own: bool = False) -> Html:
@@ -56,12 +56,15 @@ def mark(verdict: str, *, own: bool = False) -> Html:
     return tag("span", f"{SIGNS[verdict]} {word}", class_=kind)
 
 
-def because(verdict: str, why: str, *, own: bool = False) -> Html:
-    """A verdict that tells its reason when it is opened, by any means there is."""
-    shown = mark(verdict, own=own)
+def because(verdict: str, why: str, *, own: bool = False, brief: str = "") -> Html:
+    """A verdict that tells its reason when it is opened, by any means there is;
+    ``brief``: what is seen of it before, and not said again."""
+    shown = joined(mark(verdict, own=own), small(brief))
     if not why:
         return shown
-    return tag("details", tag("summary", shown), small(why), class_="why")
+    wraps = "width: auto" if brief else None  # the style sheet has it as wide as a word
+    summary = tag("summary", shown, style=wraps)
+    return tag("details", summary, small(why), class_="why")
 
 
 MOST = 5  # columns that a reader takes in side by side

@@ -282,7 +282,7 @@ def claims_in_short(book: Book, *asked: str) -> Table:
     for key in mine["key"].unique():
         every = mine[mine["key"] == key]
         first = every.iloc[0]
-        row = {"claim": lines(first["words"], small(words.told(first["rule"])))}
+        row = {"claim": lines(first["words"], small(rule_told(first)))}
         for protocol in PROTOCOLS:
             at = every[(every["protocol"] == protocol) & (every["tier"] == "small")]
             row[protocol] = in_short(at.iloc[0]) if len(at) else mark(NOT_RUN)
@@ -296,10 +296,21 @@ def in_short(row: pd.Series) -> Html:
     it."""
     if row["verdict"] == NOT_RUN:
         return mark(NOT_RUN)
-    why = f"{words.told(row['reason'])}; n = {row['n']}"
-    own = row["family"] != PAPER
-    shown = because(row["verdict"], why, own=own)
-    return lines(came_to(row), shown, small(in_brief(row)))
+    return lines(came_to(row), verdict_of(row))
+
+
+def verdict_of(row: Mapping) -> Html:
+    """The verdict on a claim: in brief why, and the rest when it is opened."""
+    return because(row["verdict"], the_rest(row), own=row["family"] != PAPER,
+                   brief=in_brief(row))  # fmt: skip
+
+
+def rule_told(row: Mapping) -> str:
+    """The rule of a claim in the words of its family's verdicts."""
+    rule = words.told(row["rule"])
+    if row["family"] == PAPER:
+        return rule
+    return re.sub("|".join(OWN), lambda found: OWN[found[0]], rule)
 
 
 def came_to(row: Mapping) -> str:
@@ -314,11 +325,40 @@ def in_brief(row: Mapping) -> str:
     ...           "above, but not after Holm's correction (p = 0.167)"})
     "worst of 5 settings; surely above, but not after Holm's correction (p = 0.167)"
     """
-    worst, _, _ = row["reason"].partition(":")
-    told = f"{worst} settings" if re.fullmatch(r"worst of (?!1$)\d+", worst) else ""
-    parts = [p for p in row["reason"].split("; ") if not p.startswith("worst of")]
-    why = parts[0] if row["verdict"] == INCONCLUSIVE else ""
-    return words.told("; ".join(filter(None, [told, why])))
+    told, _ = divided(row)
+    return words.told("; ".join(told))
+
+
+def the_rest(row: Mapping) -> str:
+    """What ``in_brief`` does not say of the reason, and the number of seeds.
+
+    >>> the_rest({"verdict": INCONCLUSIVE, "n": 3,
+    ...           "reason": "worst of 5: level 9; not sure either way"})
+    'the worst: level 9; n = 3'
+    """
+    _, rest = divided(row)
+    return words.told("; ".join([*rest, f"n = {row['n']}"]))
+
+
+WHERE = ("worst of ", "at ", "a verdict needs")  # parts of a reason that are no reason
+
+
+def divided(row: Mapping) -> tuple[list[str], list[str]]:
+    """The parts of a claim's reason that are told in brief, and the others. Why one is
+    open stands last, but where settings have not been run."""
+    brief, rest = [], []
+    parts = row["reason"].split("; ")
+    why = [p for p in parts if not p.startswith(WHERE)]
+    first = [p for p in why if p.endswith("settings run")]
+    shown = (first or why[-1:]) if row["verdict"] == INCONCLUSIVE else []
+    for part in parts:
+        worst, colon, where = part.partition(": ")
+        if worst.startswith("worst of ") and colon:
+            brief.append(f"{worst} settings")
+            rest.append(f"the worst: {where}")
+        else:
+            (brief if part in shown else rest).append(part)
+    return brief, rest
 
 
 def shown(book: Book, found: pd.DataFrame) -> Table:
@@ -328,7 +368,6 @@ def shown(book: Book, found: pd.DataFrame) -> Table:
         mine = found[found["key"] == key]
         run = mine[mine["verdict"] != NOT_RUN]
         for i, row in enumerate((run if len(run) else mine[:1]).to_dict("records")):
-            row["reason"] = words.told(row["reason"])
             rows.append(line_of(row, first=i == 0))
     frame = pd.DataFrame(rows, columns=["claim", "paper", "run", "ours", "verdict"])
     return Table(frame, list(book.evidence), (), "claims")
@@ -337,18 +376,16 @@ def shown(book: Book, found: pd.DataFrame) -> Table:
 def line_of(row: dict, *, first: bool) -> list:
     """A claim in one protocol and scale; its rule stands in its first line alone, and
     its words are seen there, or where rows are cards."""
-    own, ran = row["family"] != PAPER, row["verdict"] != NOT_RUN
+    ran = row["verdict"] != NOT_RUN
     told, printed = tag("span", row["words"], class_="again"), ""
     if first:
-        told = lines(row["words"], small(words.told(row["rule"])))
+        told = lines(row["words"], small(rule_told(row)))
         printed = words.amount(row["unit"], row["paper"])
         printed = lines(printed, small(row["source"]) if row["source"] else "")
     run = words.run(row["protocol"], row["tier"]) if ran else ""
     if not ran:
         return [told, printed, run, "", mark(NOT_RUN)]
-    why = f"{row['reason']}; n = {row['n']}"
-    shown = because(row["verdict"], why, own=own)
-    return [told, printed, run, came_to(row), lines(shown, small(in_brief(row)))]
+    return [told, printed, run, came_to(row), verdict_of(row)]
 
 
 # --- every row ------------------------------------------------------------------
@@ -361,7 +398,7 @@ def row_told(row: Row) -> list[object]:
     """A row in ``COLUMNS``, in the words of the other pages."""
     bounds = (in_unit(row, v) for v in (row.ours, row.low, row.high))
     notes = [reason(row) if row.verdict != NOT_RUN else row.reason, row.note]
-    notes.append(f"copy of {row.copy_of}" if row.copy_of else "")
+    notes.append(words.printed(f"copy of {row.copy_of}") if row.copy_of else "")
     printed = paper.by_key()[counts.key(row)].printed
     return [
         f"Table {row.table}", value_told(row, row.tier), method_told(row),

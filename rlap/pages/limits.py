@@ -127,18 +127,19 @@ def paper_network_start(book: Book, start: str, protocol: str) -> str:
 
 @table
 def could_be_seen(book: Book) -> Table:
-    """The differences that each design could have told from none."""
+    """The differences that would have shown in each design, told from none."""
     lines = [
         [words.run(row["protocol"], row["tier"]), row["n"], row["differences"],
          span(row), words.percent(row["within"] / row["differences"], 0)]
         for row in counts.seen(book.ledger.gains)
     ]  # fmt: skip
-    header = ["runs", "seeds", "differences", "could be seen, points",
-              "two points could"]  # fmt: skip
+    header = ["runs", "seeds", "differences", "would have shown, points",
+              "two points would have shown in"]  # fmt: skip
     return Table(pd.DataFrame(lines, columns=header), list(book.evidence))
 
 
 def span(row: Mapping) -> str:
     """ "2.4 (0.7 to 9.1)": the median, the least and the most."""
-    middle, *ends = (words.fixed(100 * row[k], 1) for k in ("median", "least", "most"))
+    sizes = [words.fixed(100 * row[k], 1) for k in ("median", "least", "most")]
+    middle, *ends = (size if float(size) else "under 0.1" for size in sizes)
     return f"{middle} ({' to '.join(ends)})"

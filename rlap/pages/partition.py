@@ -117,7 +117,7 @@ def detection(book: Book, protocol: str) -> Picture:
             seaborn.stripplot(mine, size=3, jitter=False,
                               dodge=axis == "other", **common)  # fmt: skip
             ax.axhline(0.5, color=GREY, lw=0.7, ls=":")
-            told = {"other": "40 % wrong labels;\nnoise on speech"}
+            told = {"other": f"40{words.SPACE}% wrong labels;\nnoise on speech"}
             ax.set(xlabel=told.get(axis, axis.replace(" (", "\n(")), ylim=(0.3, 1.03),
                    xlim=(-0.5, len(places) - 0.5))  # fmt: skip
         handles = [figure.axes[0].plot([], [], color=c, lw=2, label=s)[0]
@@ -286,7 +286,11 @@ def levels(book: Book) -> Explorer:
                 asked = base if start == "kmeans" else changed_name(base, MOVED)
                 runs = list(book.evidence.at(asked, SMALL, setting).values())
                 used += runs
-                told = {"AUROC of the partition": [areas(r)[WHICHEVER] for r in runs]}
+                told = {
+                    "AUROC of the partition, times 100": [
+                        areas(r)[WHICHEVER] for r in runs
+                    ]
+                }
                 for arm in ("initial", "F-FT", "retrain", "continue"):
                     told[words.arm(arm)] = [r["arms"][arm]["accuracy"] for r in runs
                                             if arm in r["arms"]]  # fmt: skip

@@ -17,6 +17,7 @@ from rlap.ledger.claims.quantities import accuracy, auroc
 from rlap.ledger.counts import key
 from rlap.ledger.paper import of_table
 from rlap.ledger.rows import Row
+from rlap.ledger.summary import p_told
 from rlap.ledger.verdicts import NOT_RUN, VERDICTS
 from rlap.pages import words
 from rlap.pages.asked import Book, Picture, Table, number, picture, table
@@ -26,7 +27,7 @@ from rlap.pages.html import SIGNS, because, lines, mark, small
 VERDICT_COLOUR = ("#3aa57a", "#e08a2e", "#b9b9b9", "none")
 MARKER = {"reproduced": "o", "contradicted": "x", "inconclusive": "o"}
 METRIC = {"accuracy": "accuracy", "precision": "precision", "f1": "F1",
-          "time": "s an epoch", "top3_accuracy": "top-3"}  # fmt: skip
+          "time": "seconds an epoch", "top3_accuracy": "top-3"}  # fmt: skip
 VARIES = {"train_size": "training images", "noise_level": "noise level",
           "attack_rate": "share of noisy images"}  # fmt: skip
 
@@ -55,13 +56,14 @@ def records_of(book: Book, which: int) -> list[Mapping]:
 
 
 def value_told(row: Row | paper.Cell, scale: str) -> str:
-    """What a table varies: "12,500 images (paper: 50,000)", "level 8"."""
+    """What a table varies: "12,500 images (paper: 50,000)", "noise level 8"."""
     at = row.setting_value
     if row.table in (1, 2):
         return words.images(setting_for(paper_cell(row)), scale)
-    return {3: f"level {at}", 4: f"{at} noisy", 5: f"{at} of the test set noisy"}.get(
-        row.table, ""
-    )
+    if row.table == 3:
+        return f"noise level {at}"
+    what = {4: "the training images", 5: "the test images"}.get(row.table, "")
+    return f"{words.percent(float(at), 0)} of {what} noisy" if what else ""
 
 
 def paper_cell(row: Row | paper.Cell) -> paper.Cell:
@@ -344,20 +346,30 @@ def in_unit(row: Row, value: float | None) -> str:
 def reason(row: Row) -> str:
     """Why a row has its verdict, with what was compared."""
     if row.tested_paper is None or row.tested_ours is None:
-        return row.reason
+        return words.told(row.reason)
     form = words.points if row.test == "gain" else lambda v: words.fixed(v, 2)
     what = {"gain": "gain over the initial network, points", "value": "value",
             "pace": "multiple of the initial epoch"}[row.test]  # fmt: skip
     ours = words.bounded(
         *(form(v) for v in (row.tested_ours, row.tested_low, row.tested_high))
     )
-    could = ""
+    told = [f"{what}: paper {form(row.tested_paper)}, ours {ours}", row.reason]
     if row.detectable is not None:
-        could = f" (could have told {form(row.detectable).lstrip('+')})"
-    return (
-        f"{what}: paper {form(row.tested_paper)}, ours {ours}, n = {row.n}{could}: "
-        f"{row.reason}"
-    )
+        size = form(row.detectable).lstrip("+") + " points" * (row.test == "gain")
+        told.append(would_show(size, factor=row.test == "pace"))
+    return words.told("; ".join(filter(None, [*told, f"n = {row.n}"])))
+
+
+def would_show(size: str, *, factor: bool = False) -> str:
+    """What so many seeds, spread as they are, would have shown; "" for a size that is
+    rounded to none.
+
+    >>> would_show("8.5 points"), would_show("1.00", factor=True), would_show("0.0")
+    ('a difference of 8.5 points would have shown', '', '')
+    """
+    if float(size.split()[0].replace(",", "")) == factor:
+        return ""
+    return f"a {'factor' if factor else 'difference'} of {size} would have shown"
 
 
 @table
@@ -365,7 +377,8 @@ def gains(book: Book, which: str) -> Table:
     """The differences that a table implies, where they were run."""
     rows = [
         [
-            lines(g.difference, small(at_value(g.table, g.setting_value, g.tier))),
+            lines(words.told(g.difference),
+                  small(at_value(g.table, g.setting_value, g.tier))),
             words.points(g.paper),
             words.run(g.protocol, g.tier),
             words.bounded(*map(words.points, (g.ours, g.low, g.high))),
@@ -373,7 +386,7 @@ def gains(book: Book, which: str) -> Table:
         ]
         for g in book.ledger.gains
         if g.table == asked(which) and g.n
-    ]
+    ]  # fmt: skip
     frame = pd.DataFrame(
         rows, columns=["difference", "paper", "run", "ours, points", "verdict"]
     )
@@ -381,13 +394,14 @@ def gains(book: Book, which: str) -> Table:
 
 
 def told_by(gain) -> str:
-    """Why a difference has its verdict, and what its seeds could have told."""
-    told = f"{gain.reason}; n = {gain.n}"
+    """Why a difference has its verdict, and what its seeds would have shown."""
+    told = [gain.reason]
+    if gain.p_holm is not None and "Holm" not in gain.reason:
+        told.append(f"{p_told(gain.p_holm)} (Holm)")
     if gain.detectable is not None:
-        told += (
-            f", which could have told {words.fixed(100 * gain.detectable, 1)} points"
-        )
-    return told + (f"; p = {gain.p_holm:.3f} (Holm)" if gain.p_holm is not None else "")
+        size = words.fixed(100 * gain.detectable, 1)
+        told.append(would_show(f"{size} points"))
+    return words.told("; ".join(filter(None, [*told, f"n = {gain.n}"])))
 
 
 def at_value(which: int, value: str, scale: str) -> str:

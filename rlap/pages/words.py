@@ -9,10 +9,10 @@ from statistics import fmean
 
 from rlap.experiments.parameters import StudyParameters
 from rlap.figures.said import MINUS, in_words, said
-from rlap.ledger.cells import CLAMPED, FULL, Setting
-from rlap.ledger.summary import Interval, counted
+from rlap.ledger import summary
+from rlap.ledger.cells import FULL, Setting
+from rlap.ledger.summary import SPACE, Interval, counted
 
-SPACE = "\u00a0"
 NETWORKS = {
     "small": "small network",
     "vgg": "VGG-like network",
@@ -20,6 +20,26 @@ NETWORKS = {
     "vit": "small transformer",
 }
 NARROW = {"resnet18-16": "narrow ResNet-18"}
+MODELS = NETWORKS | NARROW | {"speech_cnn": "speech network"}
+DATA = {"cifar10": "CIFAR-10", "cifar10n": "CIFAR-10 with people's labels",
+        "speech_commands": "spoken keywords"}  # fmt: skip
+# arms that few pages name, and the part of the samples or what was pruned
+ARMS = {
+    "initial decayed": "training from scratch on all images, decaying rate",
+    "retrain decayed": "retraining, decaying rate",
+    "retrain short": "retraining, as many epochs as F-FT",
+    "retrain all": "training from scratch on all images, as many epochs as F-FT",
+    "pruned+continue": "pruned, then training on",
+    "recalibrated": "BatchNorm re-estimated",
+}
+PARTS = {
+    "none": "nothing pruned",
+    "random": "random units",
+    "random subset": "random part",
+    "clean subset": "truly clean part",
+    "trivial subset": "part kept by counting pixels",
+    "wrong cluster": "the other part",
+}
 # of protocols: what a field is called -> what it is about
 FIELDS = {
     "cluster": "the part that is kept",
@@ -56,26 +76,20 @@ VALUES = {"true": "yes", "false": "no", "one": "component 1", "onecycle": "one c
 CRITERIA = {"abs": "mean size", "rms": "root mean square", "freq": "how often positive",
             "std": "standard deviation"}  # fmt: skip
 SCALE = re.compile(r"\bsmall(?:/[a-z0-9-]+)?(?:\+\w+=[\w.]+)*(?![\w/+=])")
-KINDS = {CLAMPED: "clamped noise", "gaussian": "noise on the features",
-         "symmetric_exclusive": "wrong labels"}  # fmt: skip
 
 
 def arm(name: str) -> str:
     """ "continue" is "training on", "F-FT/none" is "F-FT, nothing pruned"."""
     head, _, rest = name.partition("/")
-    shown = said(head)
-    return f"{shown}, {'nothing pruned' if rest == 'none' else rest}" if rest else shown
+    shown = ARMS.get(head) or said(head)
+    return f"{shown}, {PARTS.get(rest, rest)}" if rest else shown
 
 
 def fixed(value: float | None, digits: int, *, sign: bool = False) -> str:
     """A number with a true minus, never "-0.0"; "" for none."""
     if value is None or math.isnan(value):
         return ""
-    value = float(f"{value:.6g}")  # as the records have it: a tie rounds the same way
-    text = f"{value:{'+' if sign else ''},.{digits}f}"
-    if not text.strip("+-0.,"):
-        text = text.lstrip("+-")
-    return text.replace("-", MINUS)
+    return summary.fixed(value, digits, sign=sign).replace("-", MINUS)
 
 
 def percent(share: float | None, digits: int = 1) -> str:
@@ -94,10 +108,13 @@ def bounded(mean: str, low: str, high: str) -> str:
     return f"{mean} [{low}, {high}]" if low else mean
 
 
+NO_GAP = "none"  # no seed shows any
+
+
 def gap(found: Interval) -> str:
     """An interval of differences, in points."""
     if found.n > 1 and found.low == found.high == 0:
-        return "none"  # no seed shows any
+        return NO_GAP
     return bounded(*map(points, (found.mean, found.low, found.high)))
 
 
@@ -174,19 +191,20 @@ def change(what: str) -> str:
 
 def setting(setting: Setting, scale: str) -> str:
     """Data and noise in words: "12,500 images (paper: 50,000), level 8, half noisy"."""
-    told = [images(setting, scale) or "spoken keywords"]
-    if setting.kind not in (CLAMPED, "gaussian"):
-        told.append(KINDS.get(setting.kind, setting.kind.replace("_", " ")))
-    if setting.level is not None:
-        told.append(f"level {setting.level:g}")
-    told.append(f"{setting.rate:.0%} corrupted".replace("%", f"{SPACE}%"))
-    return ", ".join(told)
+    where = images(setting, scale) or "spoken keywords"
+    return ", ".join([where, *setting.noise()])
+
+
+def spaced(text: str) -> str:
+    """A sentence in which no line divides a number from its per cent."""
+    return re.sub(r"(?<=\d) ?%", f"{SPACE}%", text)
 
 
 def told(text: str) -> str:
     """A sentence of the ledger in the book's words, with true minus signs."""
     text = re.sub(r"\barea\b", "AUROC", in_words(text))
-    return SCALE.sub(lambda found: scale(found[0]), text)
+    text = re.sub(r"\b(initial network) network\b", r"\1", text)  # said already
+    return spaced(SCALE.sub(lambda found: scale(found[0]), text))
 
 
 def printed(text: str) -> str:

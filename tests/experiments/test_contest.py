@@ -453,8 +453,8 @@ def test_a_clean_or_a_wholly_noisy_run_goes_through(data, tmp_path, rate, missin
 def test_a_sentence_says_what_was_found():
     high = torch.arange(240) < 120
     said = telling.of_partition(parts_of(high, 1), ~high, torch.arange(240) % 10)
-    assert said.startswith("120 of 240 samples are kept, 100% of them clean.")
-    assert "told to 100% by the noise and to 0% by its class" in said
+    assert said.startswith("120 of 240 samples are kept, 100\u00a0% of them clean.")
+    assert "told to 100\u00a0% by the noise and to 0\u00a0% by its class" in said
     worse = telling.of_partition(parts_of(~high, 1), ~high, torch.arange(240) % 10)
     assert worse.endswith("The part that is kept is the noisier one.")
 
@@ -463,7 +463,7 @@ def test_a_sentence_says_who_won_or_that_nobody_learned():
     found = {"initial": 0.5, "continue": 0.45, "retrain": 0.6, "F-FT": 0.55}
     found = {name: {"accuracy": value} for name, value in found.items()}
     said = telling.of_arms(found, 1000, 10)
-    assert "F-FT answers 55.0% right: +5.0 points against initial, +10.0" in said
+    assert "F-FT answers 55.0\u00a0% right: +5.0 points against initial, +10.0" in said
     assert "-5.0 points against retrain" in said
     assert "up to 4.4 points may be chance" in said  # 1.96 sqrt(2 .55 .45 / 1000)
     chance = {name: {"accuracy": 0.11} for name in found}

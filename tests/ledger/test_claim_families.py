@@ -63,7 +63,8 @@ def test_what_hardly_acts_decides_nothing(tmp_path):
         made = made_up.seeds(3, arms | more, **AT_8)
         found = claim(build(tmp_path / verdict, *made), "not-random-units")
         assert found.verdict == verdict
-        assert f"random units minus initial {-100 * change:+.1f} points" in found.reason
+        told = f"random units minus initial network {-100 * change:+.1f} points"
+        assert told in found.reason
         assert ("hardly acts" in found.reason) == (verdict == "inconclusive")
 
 

@@ -44,7 +44,7 @@ def test_findings_from_the_tables_by_hand():
     told = differences.from_tables
     assert told("impossible") == "7 of 133 triples are impossible"
     assert told("same_times") == "20.48 s at 6 of 8 noise levels"
-    assert told("saving_lft").startswith("L-FT saves 46.8%")
+    assert told("saving_lft").startswith("L-FT saves 46.8\u00a0%")
     assert "+9.9 points in Table 3, +7.4 points in Table 4" in told("gain")
     assert told("criteria_lead").endswith("L-FT 2 of 3, F-FT 2 of 3")
     assert "each of 4 methods above share 0 lie within 0.0020" in told("mixtures")
@@ -192,11 +192,11 @@ def test_the_register_tells_what_every_run_shows(tmp_path):
         clean = 0.1 * record["data"]["n_train"]
         record["partition"]["detection"] |= {"retained": 5 * clean, "purity": 0.1}
     told = told_of(5, *made, folder=tmp_path / "kept")
-    assert "5.0 at rate 0.9 (10% of them clean, n = 3)" in told
+    assert "5.0 where 90\u00a0% are noisy (10\u00a0% of the kept clean, n = 3)" in told
     assert "at most 1.0e-06 in 3 runs" in told_of(3, *made, folder=tmp_path / "same")
     made = made_up.seeds(3, kind="symmetric_exclusive", rate=0.4, level=None)
     told = told_of(25, *made, folder=tmp_path / "labels")
-    assert "40% wrong labels: AUROC 0.99" in told
+    assert "40\u00a0% wrong labels: AUROC 0.99" in told
 
 
 def test_the_register_tells_what_single_runs_hide(tmp_path):

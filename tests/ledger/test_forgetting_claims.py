@@ -14,6 +14,7 @@ import pytest
 
 from rlap.data.images import CIFAR10_CLASSES
 from rlap.experiments import records
+from rlap.experiments.forgetting.account import RELATIVE
 from rlap.experiments.parameters import NOTEBOOKS
 from rlap.ledger.claims import (
     CONTROL,
@@ -489,7 +490,7 @@ def test_a_relearning_that_diverged_is_no_number():
     """One class of one seed: no mean has it, no mark shows it, no claim is decided."""
     made = all_classes(NPP)
     (place, runs), *_ = filed(made).items()
-    told = nearer_by("lra_npp", "logit_mask", KNOWN["relearning with a new head"])
+    told = nearer_by("lra_npp", "logit_mask", KNOWN["relearning with a new last layer"])
     assert runs.values(told)[1] == 10
     mine = made[0]["arms"]["lra_npp"]
     for row in (mine, mine["relative"]):
@@ -500,12 +501,14 @@ def test_a_relearning_that_diverged_is_no_number():
     assert runs.values(told)[1] == 9
     book = SimpleNamespace(places={place: runs}, forgetting=pd.DataFrame())
     left = pages.left(book, "npp", "small").frame.set_index("method, %")
-    assert left.loc["LRA-NPP", "class, relearned"] == "90.0"  # of the other nine
+    assert (
+        left.loc["LRA-NPP", RELATIVE["relearn_fresh_head"]] == "90.0"
+    )  # of the other nine
     known = pages.still_known_by(book, "npp", "small").data.set_index("method")
     assert math.isnan(known.loc["LRA-NPP", "relearn_fresh_head"])
     assert known.loc["LRA-NPP", "forget_test"] == 0
     states = pages.methods(book, "npp").frame
     own = states[(states["class"] == made[0]["parameters"]["forget"])
                  & (states["method"] == "LRA-NPP")]  # fmt: skip
-    assert "class, relearned" not in set(own["what"]) and len(own) == 3
+    assert RELATIVE["relearn_fresh_head"] not in set(own["what"]) and len(own) == 3
     assert records.rounded(made[0])["arms"]["lra_npp"]["relearn_fresh_head"] is None

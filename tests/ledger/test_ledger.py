@@ -249,11 +249,13 @@ def test_gains_are_paired_and_corrected(tmp_path):
             for s in range(3)]  # fmt: skip
     book = build(tmp_path, *made)
     (gain,) = [g for g in book.gains if g.n and g.table == 1
-               and g.difference == "F-FT minus retrain"]  # fmt: skip
+               and g.difference == "F-FT minus retraining"]  # fmt: skip
     assert gain.paper == pytest.approx(0.0721)
     assert (gain.ours, gain.verdict) == (pytest.approx(0.08), "reproduced")
     assert gain.low == pytest.approx(0.08) and gain.p_holm == pytest.approx(0, abs=1e-9)
-    wide = [g for g in book.gains if g.n and g.difference == "F-FT minus initial"]
+    wide = [
+        g for g in book.gains if g.n and g.difference == "F-FT minus initial network"
+    ]
     assert {g.verdict for g in wide} == {"inconclusive"}  # .1, .2, .3
 
 

@@ -26,9 +26,9 @@ def test_the_printed_orders():
     def printed(table):
         return [orderings.told(chain) for chain in orderings.chains(table)]
 
-    assert printed(1)[0] == "F-FT > L-FT > retrain > initial"
+    assert printed(1)[0] == "F-FT > L-FT > retraining > initial network"
     assert [len(printed(n)) for n in range(1, 7)] == [3, 9, 8, 5, 5, 1]
-    assert "L-FT > F-FT > retrain > initial" in printed(5)  # at a rate of .2
+    assert "L-FT > F-FT > retraining > initial network" in printed(5)  # at a rate of .2
     assert "F-FT > F-FT (std) > F-FT (abs) > F-FT (rms) > F-FT (freq)" in printed(2)
     with pytest.raises(ValueError, match="no table 7"):
         printed(7)
@@ -40,7 +40,7 @@ def test_equal_numbers_impose_no_order():
     assert orderings.pairs([[one], [two, three], [four]]) == [
         (one, two), (one, three), (two, four), (three, four),
     ]  # fmt: skip
-    assert orderings.told([[one], [two, three]]) == "F-FT > L-FT = retrain"
+    assert orderings.told([[one], [two, three]]) == "F-FT > L-FT = retraining"
 
 
 def test_an_order_holds_when_every_neighbour_does(tmp_path):
@@ -53,7 +53,7 @@ def test_one_neighbour_the_other_way_round_contradicts(tmp_path):
     turned = IN_ORDER | {"L-FT": 0.62}
     (found,) = judged(tmp_path, 1, *made_up.seeds(3, turned, **AT_8))
     assert found.verdict == "contradicted"
-    assert found.reason.startswith("L-FT minus retrain -1.0 [")
+    assert found.reason.startswith("L-FT minus retraining -1.0 [")
     assert "F-FT" not in found.reason.replace("L-FT", "")
 
 
@@ -63,7 +63,7 @@ def test_a_neighbour_that_is_not_sure_decides_nothing(tmp_path):
         for s, value in enumerate((0.62, 0.66, 0.64))
     ]
     (found,) = judged(tmp_path, 1, *made)
-    assert found.verdict == "inconclusive" and "L-FT minus retrain" in found.reason
+    assert found.verdict == "inconclusive" and "L-FT minus retraining" in found.reason
     few = made_up.seeds(2, IN_ORDER, **AT_8)
     (found,) = judged(tmp_path / "few", 1, *few)
     assert found.verdict == "inconclusive" and "a verdict needs 3" in found.reason
@@ -84,7 +84,7 @@ def test_a_reversal_has_to_stand_after_correction(tmp_path):
     ]
     (found,) = judged(tmp_path, 1, *made)
     assert found.verdict == "inconclusive"
-    assert "L-FT minus retrain -1.5" in found.reason
+    assert "L-FT minus retraining -1.5" in found.reason
     assert "not after Holm's correction (p = 0.105)" in found.reason
 
 

@@ -64,7 +64,7 @@ def test_claims_about_the_headline_are_judged_at_the_largest_size_that_was_run(
     book = build(tmp_path / "smallest", *made)
     lost = claim(book, "decayed-initial")
     assert (lost.n, lost.verdict) == (3, "contradicted")
-    assert lost.reason.startswith("12,500 images; ")
+    assert lost.reason.startswith("at 12,500 images; ")
     assert claim(book, "do-nothing").verdict == "reproduced"
     assert claim(book, "decayed-retrain").ours == pytest.approx(0.04)
     assert claim(book, "time-epoch").n == 3

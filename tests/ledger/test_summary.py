@@ -41,3 +41,10 @@ def test_the_examples_of_the_ledger_run():
     found = [doctest.testmod(import_module(module.name)) for module in walked]
     assert sum(result.attempted for result in found) >= 8
     assert not any(result.failed for result in found)
+
+
+def test_zero_has_no_sign():
+    assert summary.interval([-0.0471, 0.0469, -0.0002]).points().startswith("0.0 [")
+    assert summary.interval([-0.0003, -0.0002, -0.0001]).points() == "0.0 [0.0, 0.0]"
+    assert summary.per_cent(-0.001) == "0\u00a0%"
+    assert summary.p_told(0.0009999) == "p < 0.001" and "0.001" in summary.p_told(0.001)

@@ -347,3 +347,37 @@ def test_a_line_through_the_levels_by_hand():
     few = {s: seeds for s, seeds in rising.items() if s.level > 3}
     found = flat_over(settings, margin=0.02)(runs_of(by_setting=few))
     assert found.verdict == NOT_RUN and "five levels" in found.reason
+
+
+@pytest.mark.parametrize(
+    ("limit", "unit", "told"),
+    [
+        (0.0, "share", "zero"),
+        (0.02, "points", "2 points"),
+        (0.08, "points", "8 points"),
+        (-0.01, "points", "-1 point"),
+        (0.42, "share", "42\u00a0%"),
+        (0.9, "", "0.9"),
+        (0.02, "correlation", "0.02"),
+        (0.1, "ms", "100\u00a0ms"),
+        (1.2, "factor", "a factor of 1.2"),
+    ],
+)
+def test_a_limit_is_told_in_its_unit(limit, unit, told):
+    assert Judgement("inconclusive", "{limit}", limit=limit).worded(unit) == told
+
+
+def test_reasons_say_which_limit():
+    """The same difference may pass one and not the other, so that each says its own."""
+    values = [-0.011, -0.010, -0.009]
+    against_none = verdicts.judge_none([-0.03, -0.02, -0.01])
+    assert against_none.worded() == (
+        "a difference of more than 2 points may be there or not"
+    )
+    assert judge_above(values, 0.0, 0.0).worded() == "surely below zero"
+    assert judge_above(values, 0.0, 0.02).worded() == "surely below 2 points"
+    pace = verdicts.judge_faster([0.5, 0.51, 0.52], 1.5)
+    assert pace.worded("factor") == (
+        "surely no such difference of more than a factor of 1.2"
+    )
+    assert verdicts.tail(pace, unit="factor")["reason"] == pace.worded("factor")

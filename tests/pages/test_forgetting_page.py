@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import pytest
 
+from rlap.experiments.forgetting.account import RELATIVE
 from rlap.figures.forgetting import STILL_KNOWN, still_known
+from rlap.ledger.claims.quantities import KNOWN
 from rlap.ledger.evidence import Runs
 from rlap.pages import asked
-from rlap.pages.forgetting import methods
+from rlap.pages.forgetting import methods, papers
 
 FEW = {"bias": {"original": {"forget": 0.6}, "damp": {"forget": 0.5}}}
 
@@ -52,3 +54,26 @@ def test_marks_of_few_seeds_are_open():
     ax = still_known(known, "", {"ESC"}).axes[0]
     marks = [line.get_markerfacecolor() for line in ax.lines]
     assert marks.count("none") == len(STILL_KNOWN) == len(marks) / 2
+
+
+def test_relearning_has_one_name_in_figures_tables_and_claims():
+    """The class may be relearned in two ways, with two results."""
+    key = "relearn_fresh_head"
+    name, *_ = STILL_KNOWN[key]
+    assert RELATIVE[key] == papers.LEFT[key] == papers.MEASURES[key] == name
+    assert methods.HEADS["relearning"] == name
+    assert RELATIVE["relearn"] == papers.MEASURES["relearn"] != name
+    (told,) = (words for words, keys in KNOWN.items() if key in keys)
+    assert told == name.replace("relearned", "relearning")
+
+
+def test_the_records_behind_a_picture_are_told():
+    """Pictures show the classes and seeds that have every method, tables may rest on
+    more of them."""
+    book = asked.Book()
+    told = {every: asked.ask("number", f"forgetting runs: npp, small{every}", book)
+            for every in ("", ", all")}  # fmt: skip
+    shown = asked.ask("picture", "still known by: npp, small", book).records
+    assert told[", all"].startswith(f"{len(shown)} records, seeds 0 to ")
+    shown = asked.ask("table", "left: npp, small", book).records
+    assert told[""].startswith(f"{len(shown)} records, seeds 0 to ")

@@ -145,10 +145,10 @@ def test_a_line_of_the_register_has_the_arms_that_its_field_touches(tmp_path):
     timed = made_up.seeds(1, protocol="controlled", **AT_8)
     book = book_of(tmp_path, *base, *other, *timed)
     frame = asked.ask("table", "register: C", book).frame.set_index("no.")
-    told = frame.loc[15, "effect, points"]
+    told = frame.loc[15, "what was measured"]
     assert told.startswith("released, small, 12,500 images (paper: 50,000), level 4.5")
     assert told.endswith(
-        "BatchNorm in L-FT: update → eval, n = 3: L-FT +3.0 [+3.0, +3.0]"
+        "BatchNorm in L-FT: update → eval, n = 3: L-FT +3.0 [+3.0, +3.0] points"
     )
     assert 13 not in frame.index  # no run of it: among those that were not run
     idle = asked.ask("table", "not run", book).frame.set_index("no.")
@@ -161,7 +161,7 @@ def test_a_line_of_the_register_has_the_arms_that_its_field_touches(tmp_path):
 def test_what_records_tell_does_not_hide_a_field_that_was_not_run(tmp_path):
     book = book_of(tmp_path, *made_up.seeds(3))
     frame = asked.ask("table", "register: A", book).frame.set_index("no.")
-    told = frame.loc[3, "effect, points"]
+    told = frame.loc[3, "what was measured"]
     assert "at most 1.0e-06 in 3 runs" in told and "not run" in told
     idle = asked.ask("table", "not run", book).frame.set_index("no.")
     assert "released+attribution=" in idle.loc[3, "would take"]

@@ -22,6 +22,7 @@ MARK = '<b title="x">&\'"</b>'  # harmless, and plain to see if it got through
         html.lines(MARK, "", MARK),
         html.small(MARK),
         html.because("reproduced", MARK),
+        html.because("reproduced", MARK, brief=MARK),
         html.table(pd.DataFrame({MARK: [MARK], "b": [MARK]}), label=MARK, kind=MARK),
     ],
 )
@@ -46,6 +47,10 @@ def test_verdicts_have_a_sign_and_a_word_each():
     assert "<details" in opened and "○ open" in opened and "too few" in opened
     assert "title=" not in opened  # no touch, no keyboard and no reader finds that
     assert "<details" not in html.because("not run", "")
+    brief = html.because("inconclusive", "n = 3", brief="not sure")
+    summary, _, rest = brief.partition("</summary>")
+    assert "width: auto" in summary  # a sentence wraps, and no table grows by it
+    assert "not sure" in summary and rest == "<small>n = 3</small></details>"
 
 
 def test_a_table_names_columns_for_narrow_screens_and_readers():

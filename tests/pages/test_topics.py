@@ -134,7 +134,7 @@ def test_what_a_start_is_worth_is_paired_by_seed(tmp_path):
     assert frame["F-FT minus training on"].to_list() == [
         "+10.0 [+10.0, +10.0]", "+20.0 [+20.0, +20.0]"
     ]  # fmt: skip
-    assert set(frame["retraining minus initial decayed"]) == {""}
+    assert set(frame.iloc[:, -1]) == {""}
     said = asked.ask("number", "start gap: 8, total, F-FT, continue", book)
     assert said == "+20.0 [+20.0, +20.0]"
     assert asked.ask("number", "start auroc: 8, kmeans", book) == "0.99"

@@ -104,3 +104,6 @@ def test_every_field_of_a_protocol_has_words():
 def test_sentences_of_records_are_put_into_the_books_words():
     told = words.told("controlled, small/resnet18-16: F-FT minus retrain 0.5, small")
     assert told == "controlled, narrow ResNet-18: F-FT minus retraining 0.5, small"
+    assert words.told("F-FT minus initial network, 47 %") == (
+        "F-FT minus initial network, 47\u00a0%"
+    )

@@ -16,7 +16,7 @@ from rlap.experiments.forgetting.ground import (
     confusion_table,
 )
 from rlap.experiments.forgetting.parameters import ForgettingParameters
-from rlap.experiments.telling import beats_guessing, by_chance
+from rlap.experiments.telling import beats_guessing, by_chance, per_cent, signed
 from rlap.unlearning.common.statistics import weight_digest
 from rlap.unlearning.examiner.attacks import Answers
 from rlap.unlearning.examiner.evaluation import examine, relative
@@ -81,7 +81,7 @@ class Account(dict):
         for name, arm in self.items():
             shown = {k: v for k, v in RELATIVE.items() if k in arm["relative"]}
             rows[title(name)] = {
-                v: f"{100 * arm['relative'][k]:+.1f}" for k, v in shown.items()
+                v: signed(100 * arm["relative"][k]) for k, v in shown.items()
             }
         return pd.DataFrame.from_dict(rows, orient="index").fillna("")
 
@@ -92,9 +92,10 @@ class Account(dict):
         n, classes = sum(row["called_test"]), len(row["class_accuracy"])
         if not beats_guessing(first["forget_test"], n, classes):
             return (
-                f"Before, {first['forget_test']:.0%} of the {n:,} test images of the "
-                f"class are answered right, not surely more than by guessing "
-                f"({1 / classes:.0%}): too little training to say what was forgotten."
+                f"Before, {per_cent(first['forget_test'])} of the {n:,} test images of "
+                f"the class are answered right, not surely more than by guessing "
+                f"({per_cent(1 / classes)}): too little training to say what was "
+                f"forgotten."
             )
         probe = "probe_linear_forget"
         gold = fmean(self[network + slash + name][probe] for name in GOLD)
@@ -104,12 +105,12 @@ class Account(dict):
         else:
             says = f"a difference beyond the {chance:.0f} points that may be chance"
         return (
-            f"{title(arm)}: the network answers {row['forget_test']:.0%} of the {n:,} "
-            f"test images of the class, after {first['forget_test']:.0%} before. The "
-            f"other classes: {row['retain_test']:.0%}, after "
-            f"{first['retain_test']:.0%}. A linear probe of its features finds "
-            f"{row[probe]:.0%} of the class. In networks that never saw the class it "
-            f"finds {gold:.0%}; {says}."
+            f"{title(arm)}: the network answers {per_cent(row['forget_test'])} of the "
+            f"{n:,} test images of the class, after {per_cent(first['forget_test'])} "
+            f"before. The other classes: {per_cent(row['retain_test'])}, after "
+            f"{per_cent(first['retain_test'])}. A linear probe of its features finds "
+            f"{per_cent(row[probe])} of the class. In networks that never saw the "
+            f"class it finds {per_cent(gold)}; {says}."
         )
 
 
@@ -117,9 +118,9 @@ RELATIVE = {
     "forget_test": "class",
     "retain_test": "others",
     "probe_linear_forget": "linear probe",
+    "relearn_fresh_head": "relearned with a new last layer",
     "probe_nearest_mean_forget": "nearest mean",
-    "relearn": "relearned",
-    "relearn_fresh_head": "with a new head",
+    "relearn": "relearned as it is",
     "mia_efficacy_svc_confidence": "MIA-efficacy",
     "told_from_retrain_auc": "told from retrained",
     "average_gap": "average gap",
@@ -133,8 +134,11 @@ def account_row(arm: Mapping[str, Any]) -> dict[str, object]:
         "class %": round(100 * arm["forget_test"], 1),
         "others %": round(100 * arm["retain_test"], 1),
         "class, by a probe %": round(100 * arm["probe_linear_forget"], 1),
-        "relearned %": relearned(arm, "relearn"),
-        "with a new head %": relearned(arm, "relearn_fresh_head"),
+        # first the one that the figures show
+        **{
+            f"{RELATIVE[name]} %": relearned(arm, name)
+            for name in ("relearn_fresh_head", "relearn")
+        },
         "seconds": f"{arm['seconds']:.2g}",
         "MB": "" if peak is None else f"{peak / 1e6:.0f}",
         "data": arm["data"],
@@ -142,7 +146,7 @@ def account_row(arm: Mapping[str, Any]) -> dict[str, object]:
 
 
 def relearned(arm: Mapping[str, Any], name: str) -> float | str:
-    """How far the class was relearned, in percent; in words where that diverged: its
+    """How far the class was relearned, in per cent; in words where that diverged: its
     number says how soon."""
     step = arm["curves"][name].get("diverged")
     return round(100 * arm[name], 1) if step is None else f"diverged by step {step}"

@@ -97,5 +97,5 @@ def as_row(
         protocol=protocol,
         tier=tier,
         **where,
-        **tail(judged, found, family=True),
+        **tail(judged, found, family=True, unit=claim.unit),
     )

@@ -32,6 +32,7 @@ from rlap.ledger.claims.rules import (
     above_each,
 )
 from rlap.ledger.evidence import NPP, OSP, RIVALS
+from rlap.ledger.summary import per_cent
 from rlap.ledger.verdicts import MARGIN
 from rlap.unlearning.methods.lra_npp import SELECTIONS
 
@@ -114,7 +115,7 @@ def npp_claims(margin: float = MARGIN) -> list[Claim]:
                   -margin, 0.0)),
         claim("npp-cheap", "LRA-NPP costs little", "abstract",
             f"share of retraining's seconds saved; reproduced: surely more than "
-            f"{SAVED:.0%}; contradicted: surely less",
+            f"{per_cent(SAVED)}; contradicted: surely less",
             above(saved("lra_npp"), SAVED, 0.0), unit="share"),
     ]  # fmt: skip
 

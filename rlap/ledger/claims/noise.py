@@ -39,6 +39,7 @@ from rlap.ledger.claims.rules import (
     takes_the_purer,
     where_noisy_kept,
 )
+from rlap.ledger.summary import per_cent
 from rlap.ledger.verdicts import MARGIN
 
 LEADS = "leads"
@@ -66,10 +67,17 @@ ABOVE_ZERO = (
     "reproduced: surely above zero; contradicted: else, surely less than 2 points"
 )
 SAVED = (
-    f"reproduced: surely saves more than {SAVING - SAVING_MARGIN:.0%}; contradicted: "
-    "surely less"
+    f"reproduced: surely saves more than {per_cent(SAVING - SAVING_MARGIN)}; "
+    "contradicted: surely less"
 )
 EVERY = "in every setting that was run; the worst one is shown"
+
+
+MOVED = {"pruned minus initial network": gap("pruned", "initial")}
+TESTED = {
+    f"{per_cent(float(rate))} of the test set noisy": attacked_gap(rate)
+    for rate in ATTACKS
+}
 
 
 def ahead_by(arm: str, other: str, *, margin: float) -> Rule:
@@ -86,15 +94,15 @@ def paper_claims(margin: float = MARGIN) -> list[Claim]:
             "points; contradicted: surely less",
             on_average(T3, gap("F-FT", "retrain"), 0.1 - margin, 0.0),
             paper.printed_gap(3, "f_ft", "retrain")),
-        claim("time-epoch", "Up to 47 % less time: L-FT, seconds an epoch",
+        claim("time-epoch", "Up to 47\u00a0% less time: L-FT, seconds an epoch",
             "abstract", f"Table 1, full size; {SAVED}",
             on_average(HEAD, saved_an_epoch("L-FT"), SAVING - SAVING_MARGIN, 0.0),
             paper.printed_saving("l_ft"), "share"),
-        claim("time-total", "Up to 47 % less time: L-FT, all stages after the "
+        claim("time-total", "Up to 47\u00a0% less time: L-FT, all stages after the "
             "initial training", "abstract", f"Table 1, full size; {SAVED}",
             on_average(HEAD, saved_in_all("L-FT"), SAVING - SAVING_MARGIN, 0.0),
             None, "share"),
-        claim("time-fft", "Up to 47 % less time, were it said of F-FT: seconds an "
+        claim("time-fft", "Up to 47\u00a0% less time, were it said of F-FT: seconds an "
             "epoch", "our reading; beside it, what Table 1 prints of F-FT",
             "the abstract names no arm, and F-FT is the one with the accuracy; "
             f"Table 1, full size; {SAVED}",
@@ -109,7 +117,7 @@ def paper_claims(margin: float = MARGIN) -> list[Claim]:
             "share of runs with input noise, of images and speech, whose kept part is "
             f"the purer one, where the partition separates (AUROC of at least "
             f"{FAIR_AUROC}); contradicted by one run; reproduced: all, and surely more "
-            f"than {GOOD_SHARE:.0%}",
+            f"than {per_cent(GOOD_SHARE)}",
             takes_the_purer(FAIR_AUROC), None, "share"),
         claim("separates-labels", "The partition separates wrong labels, too",
             "abstract", f"AUROC of at least {GOOD_AUROC}, {EVERY}",
@@ -117,22 +125,22 @@ def paper_claims(margin: float = MARGIN) -> list[Claim]:
         claim("criteria", "Pruning by regression beats the other criteria",
             "Table 2", "F-FT minus F-FT with each other criterion; reproduced: all "
             "surely above zero; contradicted: one surely below",
-            beside(at_every(T1, {rival: gap("F-FT", f"F-FT/{rival}")
+            beside(at_every(T1, {f"against {rival}": gap("F-FT", f"F-FT/{rival}")
                                  for rival in RIVALS}, 0.0, 0.0),
-                   T1, {"pruned minus initial": gap("pruned", "initial")})),
+                   T1, MOVED)),
         claim("levels", "RLAP is robust over noise levels", "Table 3",
             "change of F-FT along a line from level 2 to 9; reproduced: surely within "
             "2 points; contradicted: surely beyond", flat_over(T3, margin)),
         claim("rates", "RLAP is robust over attack rates", "Table 4",
-            f"F-FT minus retrain, {EVERY}; {ABOVE_ZERO}",
+            f"F-FT minus retraining, {EVERY}; {ABOVE_ZERO}",
             at_every(T4, {"": gap("F-FT", "retrain")}, 0.0, margin),
             paper.printed_gap(4, "f_ft", "retrain")),
         claim("test-rates", "RLAP is robust to attacks on the test set", "Table 5",
-            f"F-FT minus retrain at each rate; {ABOVE_ZERO}",
-            at_every(T5, {rate: attacked_gap(rate) for rate in ATTACKS}, 0.0, margin),
+            f"F-FT minus retraining at each rate; {ABOVE_ZERO}",
+            at_every(T5, TESTED, 0.0, margin),
             paper.printed_gap(5, "f_ft", "retrain")),
         claim("speech", "RLAP works on speech", "Table 6",
-            f"F-FT minus retrain; {ABOVE_ZERO}",
+            f"F-FT minus retraining; {ABOVE_ZERO}",
             on_average(KEYWORDS, gap("F-FT", "retrain"), 0.0, margin),
             paper.printed_gap(6, "f_ft", "retrain")),
         claim("label-noise", "RLAP repairs a network trained on wrong labels",
@@ -150,8 +158,8 @@ def controls(margin: float = MARGIN) -> list[Claim]:
     claim = partial(Claim, family=CONTROL)
     ahead = partial(ahead_by, margin=margin)
     return [
-        claim("decayed-retrain", "F-FT beats a retrain whose learning rate decays",
-            "", f"equal total epochs; {ABOVE_ZERO}",
+        claim("decayed-retrain", "F-FT beats retraining with a decaying "
+            "learning rate", "", f"equal total epochs; {ABOVE_ZERO}",
             on_average(HEAD, decayed_gap("F-FT"), 0.0, margin)),
         claim("decayed-initial", "F-FT beats training from scratch on all "
             "images, with a decaying rate", "", f"equal total epochs; {ABOVE_ZERO}",
@@ -166,19 +174,18 @@ def controls(margin: float = MARGIN) -> list[Claim]:
         claim("pruning-adds", "Pruning adds to fine-tuning on the kept part", "",
             f"F-FT minus F-FT without pruning; {ABOVE_ZERO}",
             beside(ahead("F-FT", "F-FT/none"), HEAD,
-                   {"pruned minus initial": gap("pruned", "initial")})),
+                   MOVED)),
         claim("pruning-alone", "Pruning adds to training on", "",
             "all images, no partition: pruned and trained on minus trained on; "
             f"asked for when the runs had been seen; {ABOVE_ZERO}",
             beside(ahead("pruned+continue", "continue"), HEAD,
-                   {"pruned minus initial": gap("pruned", "initial")})),
+                   MOVED)),
         claim("not-random-units", "Pruning by regression beats random units", "",
             f"{ABOVE_ZERO}; inconclusive where neither pruning moves the initial "
             "network by 2 points",
             beside(ahead("F-FT", "F-FT/random"), HEAD,
-                   {"pruned minus initial": gap("pruned", "initial"),
-                    "random units minus initial": gap("pruned/random", "initial")},
-                   margin)),
+                   MOVED | {"random units minus initial network":
+                            gap("pruned/random", "initial")}, margin)),
         claim("not-random-part", "The kept part beats a random part of its size",
             "", ABOVE_ZERO, ahead("F-FT", "F-FT/random subset")),
         claim("beats-trivial", "The partition beats counting pixels at 0 or 1", "",
@@ -200,7 +207,8 @@ def controls(margin: float = MARGIN) -> list[Claim]:
             "initial network", "", ABOVE_ZERO,
             ahead("recalibrated", "initial")),
         claim("wrong-part", "Fine-tuning on the noisier part costs accuracy", "",
-            f"initial minus F-FT on that part, whichever was kept; {ABOVE_ZERO}",
+            "initial network minus F-FT on that part, whichever was kept; "
+            f"{ABOVE_ZERO}",
             on_average(HEAD, noisier_part_costs, 0.0, margin)),
     ]  # fmt: skip
 
@@ -212,10 +220,10 @@ def leads(margin: float = MARGIN) -> list[Claim]:
     ahead = partial(ahead_by, margin=margin)
     return [
         claim("lead-head", "L-FT loses against the network that it starts from",
-            "", f"level 4.5: initial minus L-FT; {ABOVE_ZERO}",
+            "", f"level 4.5: initial network minus L-FT; {ABOVE_ZERO}",
             on_average(T5, gap("initial", "L-FT"), 0.0, margin)),
         claim("lead-full", "F-FT loses against the network that it starts from",
-            "", f"level 4.5: initial minus F-FT; {ABOVE_ZERO}",
+            "", f"level 4.5: initial network minus F-FT; {ABOVE_ZERO}",
             on_average(T5, gap("initial", "F-FT"), 0.0, margin)),
         claim("lead-noise", "The partition finds the noise fairly well", "",
             f"level 4.5: AUROC; reproduced: surely above {FAIR_AUROC}; contradicted: "
@@ -225,21 +233,23 @@ def leads(margin: float = MARGIN) -> list[Claim]:
             "surely beyond", near_chance(auroc, CHANCE), None, ""),
         claim("reduced-split", "The authors' notebook, reduced: the partition is "
             "near-perfect", "", "share of samples on their right side, whichever part "
-            f"is called good; reproduced: surely above {NEAR_PERFECT:.0%}; "
+            f"is called good; reproduced: surely above {per_cent(NEAR_PERFECT)}; "
             "contradicted: surely below",
             on_average(HEAD, split_accuracy, NEAR_PERFECT, 0.0), None, "share",
             REDUCED),
         claim("reduced-collapse", "The authors' notebook, reduced: F-FT collapses "
-            "where the noisy part was kept", "", "initial minus F-FT in those runs, if "
-            f"the partition separates (AUROC of at least {FAIR_AUROC}); reproduced: "
-            "surely more than 2 points; contradicted: surely less",
+            "where the noisy part was kept", "", "initial network minus F-FT in those "
+            f"runs, if the partition separates (AUROC of at least {FAIR_AUROC}); "
+            "reproduced: surely more than 2 points; contradicted: surely less",
             where_noisy_kept(HEAD, gap("initial", "F-FT"), FAIR_AUROC, margin),
             place=REDUCED),
         claim("reduced-head", "The authors' notebook, reduced: L-FT loses against "
-            "the network that it starts from", "", f"initial minus L-FT; {ABOVE_ZERO}",
+            "the network that it starts from", "",
+            f"initial network minus L-FT; {ABOVE_ZERO}",
             ahead("initial", "L-FT"), place=REDUCED),
         claim("reduced-full", "The authors' notebook, reduced: F-FT loses against "
-            "the network that it starts from", "", f"initial minus F-FT; {ABOVE_ZERO}",
+            "the network that it starts from", "",
+            f"initial network minus F-FT; {ABOVE_ZERO}",
             ahead("initial", "F-FT"), place=REDUCED),
     ]  # fmt: skip
 

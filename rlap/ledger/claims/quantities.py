@@ -192,7 +192,10 @@ def nearer(arm: str, other: str) -> Quantity:
 KNOWN = {
     "a linear probe": ("probe_linear_forget", "probe_linear_retain"),
     "nearest class means": ("probe_nearest_mean_forget", "probe_nearest_mean_retain"),
-    "relearning with a new head": ("relearn_fresh_head", "relearn_fresh_head_others"),
+    "relearning with a new last layer": (
+        "relearn_fresh_head",
+        "relearn_fresh_head_others",
+    ),
     "being told from retrained": ("told_from_retrain_auc",),
 }
 

@@ -19,7 +19,7 @@ from rlap.experiments.protocol import CIFAR10
 from rlap.ledger.cells import Setting, headline
 from rlap.ledger.claims.quantities import accuracy, auroc
 from rlap.ledger.evidence import Quantity, Runs
-from rlap.ledger.summary import Interval, counted, interval
+from rlap.ledger.summary import Interval, counted, fixed, interval
 from rlap.ledger.verdicts import (
     ALPHA,
     CONTRADICTED,
@@ -143,7 +143,7 @@ def elsewhere(judged: Judgement, found: Iterable[Setting]) -> Judgement:
         return judged
     if first != replace(full, size=first.size):
         return judged
-    return replace(judged, reason=f"{first.images:,} images; {judged.reason}")
+    return replace(judged, reason=f"at {first.images:,} images; {judged.reason}")
 
 
 def at_every(
@@ -184,7 +184,8 @@ def worst_of(tests: Mapping[str, Judgement]) -> Judgement:
     deciding = {k: j for k, j in tests.items() if j.verdict == verdict}
     name = min(deciding, key=lambda k: worst_first(deciding[k]))
     worst = deciding[name]
-    reason = f"worst of {len(tests)}: {name}; {worst.reason}"
+    which = f"worst of {len(tests)}: {name}" if len(tests) > 1 else f"at {name}"
+    reason = f"{which}; {worst.reason}"
     ps = [j.p for j in deciding.values() if j.p is not None]
     p = max(ps, default=None) if verdict == REPRODUCED else worst.p
     return replace(worst, verdict=verdict, reason=reason, p=p)
@@ -217,14 +218,13 @@ def beside(
             if values:
                 mean = float(np.mean(values))
                 largest = max(largest, abs(mean))
-                told.append(f"{name} {100 * mean:+.1f} points")
+                told.append(f"{name} {fixed(100 * mean, 1, sign=True)} points")
         if judged.found is None or not told:
             return judged
-        reason = f"{judged.reason}; {', '.join(told)}"
         if largest < least and judged.verdict in (REPRODUCED, CONTRADICTED):
-            reason += ": what is compared hardly acts"
-            return replace(judged, verdict=INCONCLUSIVE, reason=reason)
-        return replace(judged, reason=reason)
+            why = "what is compared hardly acts"
+            judged = replace(judged, verdict=INCONCLUSIVE, reason=why)
+        return replace(judged, reason=f"{', '.join(told)}; {judged.reason}")
 
     return judge
 

@@ -24,7 +24,7 @@ from rlap.ledger.claims.quantities import (
     saved_in_all,
 )
 from rlap.ledger.evidence import Evidence, Quantity, Runs
-from rlap.ledger.summary import counted, interval
+from rlap.ledger.summary import counted, fixed, interval, per_cent
 
 LEVEL = 2.0  # of Table 4
 
@@ -80,8 +80,8 @@ def kept(evidence: Evidence) -> list[str]:
             times = fmean(d["retained"] / n for d, n in shares)
             purity = fmean(d["purity"] for d in found)
             parts.append(
-                f"{times:.1f} at rate {setting.rate:g} ({purity:.0%} of them clean, "
-                f"n = {len(runs)})"
+                f"{times:.1f} where {per_cent(setting.rate)} are noisy "
+                f"({per_cent(purity)} of the kept clean, n = {len(runs)})"
             )
         if parts:
             lines.append(
@@ -98,8 +98,8 @@ def spread(evidence: Evidence) -> list[str]:
         gaps = known(gap("F-FT", "retrain"), runs)
         if len(gaps) > 1:
             lines.append(
-                f"{where}: F-FT minus retrain from {100 * min(gaps):+.1f} "
-                f"to {100 * max(gaps):+.1f} points over {counted(len(gaps), 'seed')}"
+                f"{where}: F-FT minus retraining from {points(min(gaps))} "
+                f"to {points(max(gaps))} points over {counted(len(gaps), 'seed')}"
             )
     return lines
 
@@ -133,8 +133,8 @@ def labels(evidence: Evidence) -> list[str]:
             area = interval(known(auroc, runs))
             gain = interval(known(gap("F-FT", "initial"), runs))
             lines.append(
-                f"{where}, {setting.rate:.0%} wrong labels: AUROC "
-                f"{area.mean:.2f}, F-FT minus initial {gain.points()} points, "
+                f"{where}, {per_cent(setting.rate)} wrong labels: AUROC "
+                f"{area.mean:.2f}, F-FT minus initial network {gain.points()} points, "
                 f"n = {gain.n}"
             )
     return lines
@@ -148,7 +148,9 @@ def seconds(evidence: Evidence) -> list[str]:
         for arm in ("L-FT", "F-FT"):
             if pairs := pairs_of(saved_an_epoch(arm), saved_in_all(arm), runs):
                 epoch, all_in_all = pairs
-                told.append(f"{arm} {epoch:.0%} an epoch, {all_in_all:.0%} in all")
+                told.append(
+                    f"{arm} {per_cent(epoch)} an epoch, {per_cent(all_in_all)} in all"
+                )
         if told:
             lines.append(
                 f"{where}: saved of retraining's seconds: "
@@ -165,8 +167,8 @@ def heads(evidence: Evidence) -> list[str]:
         if pair := pairs_of(saved_an_epoch("L-FT"), saved_an_epoch("L-FT/none"), both):
             lines.append(
                 f"{where}: of retraining's seconds an epoch L-FT saves "
-                f"{pair[0]:.0%}, head fine-tuning without pruning {pair[1]:.0%}; "
-                f"n = {len(both)}"
+                f"{per_cent(pair[0])}, head fine-tuning without pruning "
+                f"{per_cent(pair[1])}; n = {len(both)}"
             )
     return lines
 
@@ -180,6 +182,11 @@ FINDINGS: dict[str, Callable[[Evidence], list[str]]] = {
 def known(of: Quantity, runs: Sequence[Mapping]) -> list[float]:
     """A quantity of the runs that have it."""
     return [value for value in map(of, runs) if value is not None]
+
+
+def points(share: float) -> str:
+    """A difference of fractions in points, with its sign."""
+    return fixed(100 * share, 1, sign=True)
 
 
 def pairs_of(
@@ -240,17 +247,16 @@ def mixtures() -> str:
 def arms_apart() -> str:
     """Gain and saving of both arms."""
     return "Table 1, full size: " + "; ".join(
-        f"{paper.ARM[arm]} gains {100 * paper.printed_lead(arm):+.1f} points "
-        f"over retraining and saves {paper.printed_saving(arm):.1%} an epoch"
+        f"{paper.ARM[arm]} gains {points(paper.printed_lead(arm))} points "
+        f"over retraining and saves {per_cent(paper.printed_saving(arm), 1)} an epoch"
         for arm in ("f_ft", "l_ft")
     )
 
 
 def gain() -> str:
     """F-FT over retraining, by table."""
-    return "F-FT minus retrain: " + ", ".join(
-        f"{100 * paper.printed_gap(table, 'f_ft', 'retrain'):+.1f} points "
-        f"in Table {table}"
+    return "F-FT minus retraining: " + ", ".join(
+        f"{points(paper.printed_gap(table, 'f_ft', 'retrain'))} points in Table {table}"
         for table in (1, 3, 4, 6)
     )
 
@@ -291,7 +297,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "off_line": lambda: "; ".join(a.text for a in paper.off_their_line()),
     "mixtures": mixtures,
     "saving_lft": lambda: (
-        f"L-FT saves {paper.printed_saving('l_ft'):.1%} an epoch in Table 1"
+        f"L-FT saves {per_cent(paper.printed_saving('l_ft'), 1)} an epoch in Table 1"
     ),
     "arms_apart": arms_apart,
     "gain": gain,

@@ -48,6 +48,7 @@ SCORES = {  # as records and as the book call them
     "cleanlab, heads": "out-of-fold heads",
     "cleanlab, networks": "out-of-fold networks",
 }
+NONE_BAD = "none is bad"  # where a score has nothing to tell
 Runs = Sequence[Mapping]
 
 
@@ -259,8 +260,8 @@ def told_apart(book: Book) -> Table:
             told,
             words.percent(fmean(r["bad"]["rate"] for r in runs)),
             words.percent(fmean(found)),
-            words.spread([s["auroc"] for s in scores]),
-            words.spread([s["calibration error"] for s in scores]),
+            words.spread([s["auroc"] for s in scores]) or NONE_BAD,
+            words.spread([s["calibration error"] for s in scores]) or NONE_BAD,
         ])  # fmt: skip
     columns = ["what is wrong", "bad", "found", "AUROC", "calibration error"]
     used = [r for runs in groups(book).values() for r in runs]

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 import pandas as pd
 
 from rlap.ledger.evidence import SMOKE
+from rlap.ledger.summary import counted
 from rlap.ledger.verdicts import NOT_RUN
 from rlap.pages.asked import Book, Table, number, table
 from rlap.pages.bad_data.repairs import mean_gain
@@ -43,13 +44,16 @@ def runs(book: Book, kind: str) -> list[Mapping]:
 
 @table
 def rivals(book: Book) -> Table:
-    """What each arm gains over the initial network, by what is wrong."""
+    """What each arm gains over the initial network, by what is wrong; kinds that were
+    not run are left out, if any was."""
     found = {kind: runs(book, kind) for kind in KINDS}
+    found = {kind: mine for kind, mine in found.items() if mine} or found
     lines = [
         [said, *(mean_gain(mine, arm, "initial") or NOT_RUN for mine in found.values())]
         for arm, said in SHOWN.items()
     ]
-    columns = ["what is done", *KINDS.values()]
+    told = [f"{KINDS[k]} ({counted(len(mine), 'seed')})" for k, mine in found.items()]
+    columns = ["what is done", *told]
     used = [r for mine in found.values() for r in mine]
     return Table(pd.DataFrame(lines, columns=columns), used, GRIDS)
 

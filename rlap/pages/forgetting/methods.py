@@ -9,7 +9,7 @@ from statistics import fmean, stdev
 import pandas as pd
 
 from rlap.data.images import CIFAR10_CLASSES
-from rlap.experiments.forgetting.account import title
+from rlap.experiments.forgetting.account import RELATIVE, title
 from rlap.figures.forgetting import STILL_KNOWN, still_known
 from rlap.ledger.claims.quantities import kept
 from rlap.ledger.claims.rivals import SIGNS, bias_share, in_the_features, sign
@@ -30,6 +30,7 @@ TRAINED = ("fine_tune", "neggrad_plus", "random_labels", "salun", "boundary_shri
 # what is shown of an arm beside its sign, in per cent; of the others what they lost
 MUCH = 0.1  # of the class's accuracy
 NETWORKS = ("small", "vgg")
+HEADS = {"relearning": RELATIVE["relearn_fresh_head"]}
 SHOWN = {
     "class outputs": "forget_test",
     "others kept": None,
@@ -89,7 +90,8 @@ def signs(book: Book, model: str) -> Table:
             mark = "" if arm in STANDARD else sign(runs, arm, column)
             cells.append(f"{told}{words.SPACE}{mark}".strip())
         rows.append([title(arm), *cells])
-    return Table(frame(rows, ["method", *SIGNS]), used(found), GRID)
+    header = ["method", *(HEADS.get(column, column) for column in SIGNS)]
+    return Table(frame(rows, header), used(found), GRID)
 
 
 @picture
@@ -264,7 +266,7 @@ def seeds_apart(book: Book, model: str) -> Table:
             for apart in [spreads(group, names, key)]
         ]  # fmt: skip
         rows.append([name, str(len(group)), *cells])
-    header = ["what moves", "runs", "class", "probe", "relearning", "others"]
+    header = ["what moves", "runs", "class", "probe", HEADS["relearning"], "others"]
     return Table(frame(rows, header), every, GRIDS["rivals"])
 
 

@@ -8,7 +8,7 @@ from statistics import fmean
 
 import pandas as pd
 
-from rlap.experiments.forgetting.account import title
+from rlap.experiments.forgetting.account import RELATIVE, title
 from rlap.experiments.forgetting.parameters import SoftPruningParameters
 from rlap.figures.forgetting import STILL_KNOWN, still_known
 from rlap.ledger.claims import PAPER
@@ -28,6 +28,7 @@ from rlap.pages.asked import (
     table,
 )
 from rlap.pages.html import OWN, because, lines, mark, small
+from rlap.pages.ledger import rule_told
 
 PAPERS = {"npp": NPP, "osp": OSP, "rivals": RIVALS}
 ABOUT = {"npp": "LRA-NPP", "osp": "OSP", "rivals": "DAMP"}
@@ -122,9 +123,12 @@ def verdict(row: Mapping) -> str:
     if not row["n"]:
         return mark(NOT_RUN, own=own)
     why = f"{row['reason']}; n = {row['n']}"
-    few = row["reason"].partition("; a verdict")[0] if row["n"] < MIN_SEEDS else ""
-    shown = because(row["verdict"], why, own=own)
-    return lines(words.claim(row), small(few) if few else "", shown)
+    few = ""
+    if row["n"] < MIN_SEEDS:
+        few, _, need = row["reason"].partition("; a verdict")
+        why = f"a verdict{need}"
+    shown = because(row["verdict"], words.told(why), own=own, brief=few)
+    return lines(words.claim(row), shown)
 
 
 @table
@@ -138,7 +142,7 @@ def verdicts(book: Book, which: str) -> Table:
         first = found[found["key"] == key].iloc[0]
         source = first["source"]
         kind = source if first["family"] == PAPER else "control"
-        rule = words.told(f"{kind}: {first['rule']}")
+        rule = f"{kind}: {rule_told(first)}"
         row = {"claim": lines(first["words"], small(rule))}
         for network in networks:
             row[words.NETWORKS[network]] = verdict(claim_of(book, key, network))
@@ -153,15 +157,15 @@ LEFT = {
     "forget_test": "class",
     "retain_test": "other classes",
     "probe_linear_forget": "class, by a probe",
-    "relearn_fresh_head": "class, relearned",
+    "relearn_fresh_head": RELATIVE["relearn_fresh_head"],
 }
 MEASURES = {
     "forget_test": "class",
     "retain_test": "other classes",
     "probe_linear_forget": "class, linear probe",
     "probe_nearest_mean_forget": "class, nearest mean",
-    "relearn": "relearned",
-    "relearn_fresh_head": "with a new head",
+    "relearn_fresh_head": RELATIVE["relearn_fresh_head"],
+    "relearn": RELATIVE["relearn"],
     "told_from_retrain_auc": "told from retrained",
     "average_gap": "average gap",
 }
@@ -286,7 +290,7 @@ def controls(book: Book, which: str, model: str) -> Table:
             )
             cells.append(words.fixed(100 * fmean(values), 1) if values else "")
         found, _ = runs.values(lambda r, n=name: control_selectivity(r, n))
-        rows.append([name, *cells, half_told(found)])
+        rows.append([name.replace("_", " "), *cells, half_told(found)])
     header = ["control", "class, %", "others, %", "selectivity, points"]
     return Table(pd.DataFrame(rows, columns=header), runs.all(), GRIDS[which])
 
@@ -343,6 +347,15 @@ def told_apart(book: Book, which: str, model: str) -> str:
     told = [r["arms"][n]["told_from_retrain_auc"] for r in one(book, which, model).all()
             for n in names if n in r["arms"]]  # fmt: skip
     return words.fixed(fmean(told), 2) if told else NOT_RUN
+
+
+@number
+def forgetting_runs(book: Book, which: str, model: str, methods: str = "") -> str:
+    """The records of a paper's methods on a network, with their seeds. ``methods``:
+    "all", those that have every method, as ``still known by`` shows them."""
+    runs = one(book, which, model)
+    runs = fullest(runs) if methods == "all" else runs
+    return words.made_from(runs.all()).partition(" · ")[0]
 
 
 @picture
