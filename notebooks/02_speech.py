@@ -400,7 +400,7 @@ for name, part in (("retrain", good), ("oracle", clean)):
 figures.training_curves(histories, stamp)
 
 # %% [markdown]
-# Scores are in percent, precision, recall and F1 are means over the ten words, and
+# Scores are in per cent, precision, recall and F1 are means over the ten words, and
 # top-3 counts a clip as right when its word is among the three likeliest. Seconds are of
 # the whole training, without evaluation.
 

@@ -31,6 +31,7 @@ TRIES = 3
 ORDER = ("01", "03", "07", "02", "04", "05", "06", "00")
 
 NETWORKS = "networks"  # a folder of the build
+READING = 5  # how much less of a core Sphinx gets than a notebook
 
 
 def notebooks(env: Any) -> Iterator[tuple[str, Path, Any]]:
@@ -74,6 +75,8 @@ class Runs:
                     allow_errors=False,
                 )
                 self.going[name] = path, notebook, run
+        if self.going:  # they take longest: this thread reads in the time they leave
+            os.nice(READING)
         return []
 
     def run(self, notebook: Any, **given: Any) -> Any:

@@ -13,7 +13,7 @@ ARMS = {
     "going on with everything": "training on",
     "repair, one training": "repair in one training",
 }
-AGAINST = re.compile(r"\b(against|minus) (initial|retrain|continue)\b")
+AGAINST = re.compile(r"\b(against|minus) (initial(?! network)|retrain|continue)\b")
 AREA = re.compile(r"\b(area under the (ROC )?curve|area(?= [\d−]| of \d))")
 
 
