@@ -84,7 +84,7 @@ RATES = dict.fromkeys(REPLACED, 0.05) | dict.fromkeys(INPUT_KINDS, 0.5)
 BAD_DATA_TIERS: dict[str, dict[str, dict[str, object]]] = {
     CIFAR10: {
         "smoke": {
-            "train_size": 1_200,
+            "train_size": 1_000,
             "test_size": 500,
             "model": "small",
             "epochs": 4,
