@@ -262,7 +262,7 @@ columns = {
     "forget_test": "class",
     "retain_test": "others",
     "probe_linear_forget": "class, by a probe",
-    "relearn_fresh_head": "relearned",
+    "relearn_fresh_head": "relearned with a new last layer",
 }
 found[list(columns)].rename(columns=columns).astype(float).round(3)
 
