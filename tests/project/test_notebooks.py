@@ -314,7 +314,8 @@ def test_how_to_shows_what_the_page_says(tmp_path):
         assert ways[name]["class"] < 0.05, name
         assert abs(ways[name]["others"] - gold["others"]) < 0.05, name
     assert ways["original"]["class"] > 0.9
-    assert gold["class, by a probe"] > 0.85 and gold["relearned with a new last layer"] > 0.85
+    assert gold["class, by a probe"] > 0.85
+    assert gold["relearned with a new last layer"] > 0.85
 
 
 def shown(table: str) -> dict[str, dict[str, float]]:
