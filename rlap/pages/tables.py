@@ -29,7 +29,8 @@ MARKER = {"reproduced": "o", "contradicted": "x", "inconclusive": "o"}
 METRIC = {"accuracy": "accuracy", "precision": "precision", "f1": "F1",
           "time": "seconds an epoch", "top3_accuracy": "top-3"}  # fmt: skip
 VARIES = {"train_size": "training images", "noise_level": "noise level",
-          "attack_rate": "share of noisy images"}  # fmt: skip
+          "train_attack_rate": "share of noisy training images",
+          "test_attack_rate": "share of noisy test images"}  # fmt: skip
 
 
 def asked(text: str) -> int:
@@ -136,9 +137,7 @@ def paper_and_ours(book: Book, which: str) -> Picture:
         for ax in axes[:, 0]:
             ax.set_ylabel("%")
         for ax in axes[-1]:
-            ax.set_xlabel(
-                VARIES.get(rows[0].setting_name, "") if which in "1345" else ""
-            )
+            ax.set_xlabel("" if which in "26" else VARIES[rows[0].setting_name])
         legend(figure, rows)
     used = [r for r in records_of(book, asked(which)) if scale_of(r) == scale]
     return Picture(figure, frame_of(rows), used, (f"table{which}",))
@@ -225,6 +224,8 @@ def verdict_grid(book: Book, which: str) -> Picture:
             ax.set_yticks(range(len(names)), names)
             ax.tick_params(length=0)
             ax.spines[:].set_visible(False)
+            if which not in "26" and ax in axes[-1]:
+                ax.set_xlabel(VARIES[rows[0].setting_name])
     used = [r for r in records_of(book, asked(which)) if scale_of(r) == scale]
     return Picture(figure, frame_of(rows), used, (f"table{which}",))
 
