@@ -136,7 +136,7 @@ def paper_and_ours(book: Book, which: str) -> Picture:
             ax.set_visible(False)
         for ax in axes[:, 0]:
             ax.set_ylabel("%")
-        for ax in axes[-1]:
+        for ax in axes.flat[max(0, len(panels) - across) : len(panels)]:
             ax.set_xlabel("" if which in "26" else VARIES[rows[0].setting_name])
         legend(figure, rows)
     used = [r for r in records_of(book, asked(which)) if scale_of(r) == scale]

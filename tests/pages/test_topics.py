@@ -206,11 +206,7 @@ def test_times_are_multiples_within_a_run(tmp_path):
 def test_a_tables_page_without_runs_says_so(tmp_path, which):
     book = asked.Book(tmp_path)
     for name in ("paper and ours", "verdict grid"):
-        picture = asked.ask("picture", f"{name}: {which}", book)
-        assert len(picture.data)
-        below = [ax for ax in picture.figure.axes if ax.get_visible()][-1]
-        # what varies is said, where the columns are not names
-        assert bool(below.get_xlabel()) == (which not in "26")
+        assert len(asked.ask("picture", f"{name}: {which}", book).data)
     frame = asked.ask("table", f"numbers: {which}", book).frame
     assert list(frame) == ["number", "paper"]
     assert asked.ask("table", f"gains: {which}", book).frame.empty

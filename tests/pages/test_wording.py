@@ -87,3 +87,15 @@ def test_a_reason_tells_its_p_once(book):
     assert told and all(len(re.findall(r"\bp [=<]", text)) <= 1 for text in told)
     told += [reason(r) for r in book.ledger.rows if r.n]
     assert not any("of 0.0 would" in text for text in told)
+
+
+@pytest.mark.parametrize("which", "123456")
+@pytest.mark.parametrize("name", ["paper and ours", "verdict grid"])
+def test_a_tables_figure_says_what_varies(book, name, which):
+    """Below the last panel of each column, unless the places have names."""
+    figure = asked.ask("picture", f"{name}: {which}", book).figure
+    shown = [ax for ax in figure.axes if ax.get_visible()]
+    last = {ax.get_subplotspec().colspan.start: ax for ax in shown}
+    assert last
+    for ax in last.values():
+        assert bool(ax.get_xlabel()) == (which not in "26")
