@@ -127,8 +127,10 @@ class Diagnosis:
                 labels += f"and at most {rate.high:.1%}; perhaps none, for these may "
                 labels += "be mistakes of the network."
         else:
-            labels = (
-                f"No sign of wrong labels; {self.label_rate.high:.1%} may not show."
+            labels = "No sign of wrong labels; of those that are wrong whatever the "
+            labels += f"input, {self.label_rate.high:.1%} may not show"
+            labels += (
+                "." if self.memorised is not None else ", if none were learnt by heart."
             )
         inputs = "No sign of bad inputs."
         if self.inputs_bad:
@@ -136,8 +138,8 @@ class Diagnosis:
         network = {
             None: "Labels that it has learnt by heart cannot be told from right ones "
             "without a holdout= of 30 samples or more.",
-            True: "It has learnt labels by heart: a fresh one gave the scores.",
-            False: "It has not learnt them by heart.",
+            True: "It has learnt labels by heart: a freshly trained one was asked.",
+            False: "It shows no sign of having learnt labels by heart.",
         }[self.memorised]
         seen = f"The network predicts {self.accuracy:.1%} of the labels as given"
         if self.held_accuracy is not None:

@@ -30,7 +30,7 @@ from rlap.repair.candidates import (
     Workshop,
     seen_again,
 )
-from rlap.repair.diagnosis import ENOUGH, MEMORISED, Findings, findings
+from rlap.repair.diagnosis import ENOUGH, Findings, by_heart, findings
 from rlap.repair.retraining import fresh
 from rlap.repair.samples import Logits, Samples
 from rlap.repair.scores import look
@@ -207,18 +207,17 @@ class Bench:
         stand_in = made[0]
         best = self.repair(stand_in, rest, held)
         about = findings(network, Samples(data), None, self.recipe, self.seed)
-        lost = seen.accuracy - accuracy(stand_in, held)
-        if lost > MEMORISED and len(held) >= ENOUGH:
+        fitted = seen.accuracy, accuracy(stand_in, held), len(held)
+        if len(held) >= ENOUGH and by_heart(*fitted):
             # its scores are worthless, and the slice, which it knows, cannot judge it
             about = findings(stand_in, Samples(data), None, self.recipe, self.seed)
-            diagnosis = replace(about.diagnosis, memorised=True)
+            own = {"memorised": True, "accuracy": seen.accuracy}
+            diagnosis = replace(about.diagnosis, **own)
             self.notes.append(
                 "The network seems to have memorised its labels. Without holdout= "
                 "nothing shows that another is better: it is returned as it came."
             )
             return Outcome(network, None, diagnosis, AS_IT_CAME)
-        known = False if len(held) >= ENOUGH else None
-        about.diagnosis = replace(about.diagnosis, memorised=known)
         return self.done_again(best, about, network, data)
 
     def done_again(

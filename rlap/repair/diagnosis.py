@@ -17,7 +17,9 @@ from rlap.repair.samples import Logits, Samples
 from rlap.repair.scores import Seen, look
 from rlap.training.recipe import Recipe, check_recipe
 
-MEMORISED = 0.25  # of accuracy, that is lost from the data to a held-out slice
+MEMORISED = 0.25  # of accuracy, that is lost from the data to a held-out slice,
+SOME_LOST = 0.05  # or as much as this
+FITTED = 0.99  # where the data are fitted as well as this
 ENOUGH = 30  # samples of a slice that tell whether labels were memorised
 SHARED = 0.1  # of the slice that may be among the data unsaid
 
@@ -92,10 +94,10 @@ def findings(
         about["held_accuracy"] = slice_.accuracy
         notes = shared(seen, slice_)
     if slice_ is not None and len(slice_.labels) >= ENOUGH:
-        lost = seen.accuracy - slice_.accuracy > MEMORISED
+        lost = by_heart(seen.accuracy, slice_.accuracy, len(slice_.labels))
         if not lost:
             found, trust = judge(seen, slice_, seed)
-        about["memorised"] = lost or hidden(found, slice_, trust)
+        about["memorised"] = lost or hidden(found, seen, slice_, trust)
     if about["memorised"]:
         scorer = fresh_scorer(network, samples, recipe, seen.mirrored, seed)
         seen = look(scorer, samples, seen.mirrored)
@@ -103,7 +105,7 @@ def findings(
         honest = seen.accuracy - slice_.accuracy > MEMORISED
         if not honest:
             found, trust = judge(seen, slice_, seed)
-            honest = hidden(found, slice_, trust)
+            honest = hidden(found, seen, slice_, trust)
         if honest:  # the fresh one has learnt them by heart as well
             parts = (samples.read()[0], held.read()[0], recipe, seen.mirrored, seed)
             seen.probabilities, slice_.probabilities = cross_fitted(network, *parts)
@@ -138,10 +140,30 @@ def shared(seen: Seen, slice_: Seen) -> list[str]:
     ]
 
 
-def hidden(found: Diagnosis, slice_: Seen, trust: Tensor) -> bool:
-    """Whether the held-out slice, which nothing was trained on, surely has more wrong
-    labels at its anchors than the data are said to have at most: labels that were
-    learnt by heart look right."""
+def by_heart(accuracy: float, held: float, n: int) -> bool:
+    """Whether a network has learnt labels by heart, by the share of the labels that it
+    predicts, of the data and of ``n`` held-out samples: far more, or all and surely
+    more.
+
+    >>> by_heart(0.9, 0.6, 500), by_heart(0.9, 0.8, 500), by_heart(1.0, 0.8, 500)
+    (True, False, True)
+    """
+    lost = accuracy - held
+    return lost > MEMORISED or (accuracy >= FITTED and surely_lost(accuracy, held, n))
+
+
+def surely_lost(accuracy: float, held: float, n: int) -> bool:
+    """Whether accuracy on the data is more than on ``n`` held-out samples."""
+    error = (held * (1 - held) / max(1, n)) ** 0.5
+    return accuracy - held > max(SOME_LOST, SURELY * error)
+
+
+def hidden(found: Diagnosis, seen: Seen, slice_: Seen, trust: Tensor) -> bool:
+    """Whether labels that were learnt by heart look right: the network predicts surely
+    fewer of the held-out slice, which nothing was trained on, and that has surely more
+    wrong labels at its anchors than the data are said to have at most."""
+    if not surely_lost(seen.accuracy, slice_.accuracy, len(slice_.labels)):
+        return False  # its mistakes, then, are on both
     good = trust > 0  # without bad inputs
     wrong, sizes = anchors(slice_.probabilities[good], slice_.labels[good])
     n = max(1.0, float(sizes.sum()))

@@ -44,7 +44,8 @@ def judge(
     unseen = p if honest else heads.probabilities
     # the network may have learnt its worst inputs by heart, a new head has not
     fit = unseen.gather(1, given[:, None]).squeeze(1)
-    bad = bad_inputs(seen, fit)
+    right = unseen.argmax(1) == given
+    bad = bad_inputs(seen, fit, right)
     keep = bad.probability < 0.5
     if not keep.all() and not honest:
         heads = out_of_fold(seen.features, given, classes, keep, seed)
@@ -90,7 +91,8 @@ def judge(
             [],
         )
         fit = torch.cat([fit, new.gather(1, held.labels[:, None]).squeeze(1)])
-        trust = trust * (bad_inputs(together, fit).probability[n:] < 0.5)
+        right = torch.cat([right, new.argmax(1) == held.labels])
+        trust = trust * (bad_inputs(together, fit, right).probability[n:] < 0.5)
     return found, trust
 
 

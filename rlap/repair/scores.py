@@ -30,7 +30,8 @@ APART = 3.5  # Ashman's D of one statistic's two groups, to be believed
 SMALLEST_GROUP = 0.005  # share of the samples
 LARGEST_GROUP = 0.7
 CLASSES = 0.2  # of the groups' variance, that classes may explain
-WORSE = 4.0  # standard errors by which the bad group must be less well predicted
+WORSE = 4.0  # standard errors by which the bad group must be less well predicted,
+WRONG_MORE_OFTEN = 2.0  # and by which it must be predicted wrongly more often
 
 
 @dataclass
@@ -159,13 +160,14 @@ class BadInputs:
     statistic: str | None = None
 
 
-def bad_inputs(seen: Seen, reference: Tensor) -> BadInputs:
+def bad_inputs(seen: Seen, reference: Tensor, right: Tensor) -> BadInputs:
     """Samples whose inputs are unlike the others' and which are less well predicted.
 
     Every statistic is split in two by a mixture of Gaussians. The split is believed
-    only where its groups stand far apart and ``reference`` (N,), the probability of the
-    given label, is surely lower in one, which is no large majority and found in all
-    classes alike: classes form groups, too.
+    only where its groups stand far apart and one is surely less well predicted: by
+    ``reference`` (N,), the probability of the given label, and by ``right`` (N,),
+    whether it is the likeliest. That one is no large majority, and found in all classes
+    alike: classes form groups, too.
     """
     n = len(reference)
     best, found = 0.0, BadInputs(torch.zeros(n, device="cpu"))
@@ -185,12 +187,19 @@ def bad_inputs(seen: Seen, reference: Tensor) -> BadInputs:
             continue
         if by_class(bad, seen.labels) > CLASSES:
             continue
-        good, poor = reference[~bad], reference[bad]
-        error = (good.var() / len(good) + poor.var() / max(1, len(poor))).sqrt()
-        surely = float((good.mean() - poor.mean()) / error.clamp(min=1e-9))
-        if len(poor) > 1 and surely > max(WORSE, best):
+        if bad.sum() < 2 or (~bad).sum() < 2:
+            continue
+        surely = below(reference, bad)
+        if surely > max(WORSE, best) and below(right.float(), bad) > WRONG_MORE_OFTEN:
             best, found = surely, BadInputs(1 - parts.posterior.float(), name)
     return found
+
+
+def below(values: Tensor, bad: Tensor) -> float:
+    """By how many standard errors ``values`` (N,) are lower, in the mean, where bad."""
+    good, poor = values[~bad], values[bad]
+    error = (good.var() / len(good) + poor.var() / len(poor)).sqrt()
+    return float((good.mean() - poor.mean()) / error.clamp(min=1e-9))
 
 
 def by_class(bad: Tensor, labels: Tensor) -> float:

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import blobs, mlp, pictures, randn, scrambled, seeded, untouched
+from sklearn.datasets import make_classification
 from torch import nn
 from torch.utils.data import TensorDataset
 
@@ -119,14 +120,16 @@ def test_groups_that_are_classes_are_no_bad_inputs():
     inputs = data.inputs * torch.where(data.labels == 1, 30.0, 1.0)[:, None, None, None]
     seen = look(flat_net(), Samples((inputs, data.labels)))
     reference = torch.where(data.labels == 1, 0.2, 0.9) + 0.01 * randn(600)
-    assert bad_inputs(seen, reference).statistic is None
+    assert bad_inputs(seen, reference, reference > 0.5).statistic is None
     other = torch.arange(600) % 5 == 0  # the same, in all classes alike
     inputs = data.inputs * torch.where(other, 30.0, 1.0)[:, None, None, None]
     seen = look(flat_net(), Samples((inputs, data.labels)))
     reference = torch.where(other, 0.2, 0.9) + 0.01 * randn(600)
-    assert torch.equal(bad_inputs(seen, reference).probability > 0.5, other)
-    # as well predicted as the others: unlike them, but not bad
-    assert bad_inputs(seen, 0.9 + 0.01 * randn(600)).statistic is None
+    found = bad_inputs(seen, reference, reference > 0.5)
+    assert torch.equal(found.probability > 0.5, other)
+    # as well predicted as the others, or only less surely: unlike them, but not bad
+    for sure in (0.9 + 0.01 * randn(600), reference):
+        assert bad_inputs(seen, sure, torch.ones(600)).statistic is None
 
 
 def test_statistics_by_hand():
@@ -263,13 +266,13 @@ def test_the_least_share_of_wrong_labels_by_hand():
     assert floor(0, 0, 0, 0, times=3, errors=1) == 0
 
 
-def hard(n=1500, rate=0.25, epochs=60, seed=0):
+def hard(n=1500, rate=0.25, epochs=60, seed=0, apart=2.2):
     """Groups that overlap, labels of which a share is wrong, and a network that has
     learnt some of those by heart: data, a slice, which of the data are wrong."""
     generator = torch.Generator().manual_seed(seed)
     true = torch.arange(n + 800) % 4
     x = torch.randn(n + 800, 12, generator=generator)
-    x[:, :4] += 2.2 * torch.eye(4)[true]
+    x[:, :4] += apart * torch.eye(4)[true]
     draw = torch.rand(n + 800, generator=generator)
     step = torch.randint(1, 4, (n + 800,), generator=generator)
     labels = torch.where(draw < rate, (true + step) % 4, true)
@@ -298,6 +301,37 @@ def test_labels_that_were_learnt_in_part_do_not_pass_for_right_ones():
     alone = rlap.diagnose(net, given)
     assert alone.memorised is None and alone.held_accuracy is None
     assert "cannot be told from right ones without a holdout" in alone.report()
+
+
+@pytest.mark.parametrize("weights", [(0.95, 0.05), (0.5, 0.5)])
+def test_a_weak_network_has_learnt_nothing_by_heart(weights):
+    """Clean labels of unequal classes, a linear network, five epochs: what it gets
+    wrong it gets wrong on the held-out slice as well."""
+    x, y = make_classification(
+        3000, 20, n_informative=10, n_clusters_per_class=1, weights=[*weights],
+        class_sep=0.7, flip_y=0, random_state=0,
+    )  # fmt: skip
+    x = torch.tensor((x - x.mean(0)) / x.std(0)).float()
+    data = rlap.Split(x, torch.tensor(y), None, 2)
+    recipe = rlap.Recipe(
+        epochs=5, batch_size=64, lr=2e-3, optimizer="adam", schedule="constant"
+    )
+    net = trained(data.subset(range(2400)), seeded(lambda: nn.Linear(20, 2)), recipe)
+    held = data.subset(range(2400, 3000))
+    found = rlap.diagnose(net, data.subset(range(2400)), holdout=held)
+    assert found.memorised is False and found.label_rate.low == 0
+
+
+def test_labels_that_are_all_fitted_were_learnt_by_heart():
+    """A tenth of the labels is wrong, and the network predicts every one."""
+    net, given, held, wrong = hard(rate=0.1, epochs=150, apart=4.0)
+    assert rlap.training.accuracy(net, given) > 0.99
+    assert 0.1 < 1 - rlap.training.accuracy(net, held) < 0.25
+    found = rlap.diagnose(net, given, holdout=held)
+    rate = wrong.float().mean().item()
+    assert found.memorised and found.label_rate.low <= rate <= found.label_rate.high
+    alone = rlap.diagnose(net, given)
+    assert alone.memorised is None and "if none were learnt" in alone.report()
 
 
 @pytest.mark.parametrize("rate", [0.0, 0.05, 0.1])
