@@ -105,7 +105,7 @@ def by_arm(data: pd.DataFrame, protocols: Sequence[str]) -> Figure:
                 order=order,
                 ax=ax,
                 size=5,
-                color=COLOUR[protocol],
+                color=COLOUR[protocol.partition("+")[0]],
                 jitter=0.12,
                 alpha=0.75,
             )
@@ -117,6 +117,7 @@ def by_arm(data: pd.DataFrame, protocols: Sequence[str]) -> Figure:
             title = {
                 "released": "released: as the public code does it",
                 "controlled": "controlled: trained with care",
+                "controlled+start=total": "controlled, from the total attribution",
             }[protocol]
             ax.set(ylabel="", xlabel="accuracy, %" if ax is axes[-1, 0] else "")
             ax.set_title(title, loc="left")

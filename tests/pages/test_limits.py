@@ -10,7 +10,7 @@ import pytest
 
 from rlap.ledger.cells import scale_of
 from rlap.pages import asked
-from rlap.pages.limits import IMAGES, PREDICTED, SCALE
+from rlap.pages.limits import FOUND, IMAGES, PREDICTED, SCALE
 from rlap.runs.grid import jobs_of
 
 GRID = Path(__file__).parents[2] / "grids" / "paper_network.yaml"
@@ -64,6 +64,15 @@ def test_the_picture_has_a_row_a_run_and_arm(book):
     assert len(picture.data) == 8 and set(picture.data["protocol"]) == {"controlled"}
     (panel,) = picture.figure.axes  # the protocol that has runs
     assert len(panel.collections) == 4 and "controlled" in panel.get_title("left")
+
+
+def test_the_picture_shows_the_other_start_on_its_own(tmp_path):
+    made_up.save(tmp_path, *made_up.seeds(1, ARMS, protocol=FOUND, **AT))
+    book = asked.Book(tmp_path)
+    (panel,) = asked.ask("picture", "paper network", book).figure.axes
+    assert "total attribution" in panel.get_title("left")
+    ask = f"paper network gap: F-FT, retrain, {FOUND}"
+    assert asked.ask("number", ask, book) == "+12.0 (1 seed)"
 
 
 def test_a_picture_of_no_runs_says_so(tmp_path):
