@@ -66,6 +66,8 @@ def judge(
     least, most = 0.0, 1.0
     if told:
         least, most = (of(unseen[keep], given[keep]) for of in (least_wrong, unshown))
+        if least and not honest and knows_less(seen, unseen, keep, seed):
+            least = 0.0
     rate = Rate(rate.value, min(rate.low, least), max(rate.high, most))
     if torch.equal(matrix, torch.eye(classes, device="cpu")):
         sure = both.gather(1, given[:, None]).squeeze(1)  # how well the label fits
@@ -139,6 +141,19 @@ def at_random(p: Tensor, given: Tensor) -> float:
     few, many = round(ANCHORS * n), round(SURER * n)
     wrong, next_ = float(outside[:few].sum()), float(outside[few:many].sum())
     return floor(wrong, few, next_, many - few, times=1.0, errors=SURELY)
+
+
+def knows_less(seen: Seen, unseen: Tensor, keep: Tensor, seed: int) -> bool:
+    """Whether new heads on the inputs of a table predict surely more of the labels than
+    those on the network's features, ``unseen`` (N, C): it has lost what tells classes
+    apart, in a narrow layer or by too short a training, and takes some for others."""
+    if seen.inputs is None:
+        return False
+    given, classes = seen.labels, unseen.shape[1]
+    other = out_of_fold(seen.inputs, given, classes, keep, seed).probabilities
+    hits = [(p[keep].argmax(1) == given[keep]).double() for p in (other, unseen)]
+    more = hits[0] - hits[1]
+    return float(more.mean() - SURELY * more.std() / len(more) ** 0.5) > 0
 
 
 def floor(

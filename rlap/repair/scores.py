@@ -37,7 +37,8 @@ WRONG_MORE_OFTEN = 2.0  # and by which it must be predicted wrongly more often
 @dataclass
 class Seen:
     """What one pass saw of N samples: probabilities (N, C), features (N, d), statistics
-    of the inputs (N, 4), labels (N,) and ids; whether mirror images were used."""
+    of the inputs (N, 4), labels (N,) and ids; whether mirror images were used; of
+    tables the inputs (N, d) themselves."""
 
     probabilities: Tensor
     features: Tensor
@@ -45,6 +46,7 @@ class Seen:
     labels: Tensor
     ids: list
     mirrored: bool = False
+    inputs: Tensor | None = None
 
     @property
     def accuracy(self) -> float:
@@ -76,6 +78,8 @@ def look(model: nn.Module, samples: Samples, mirror: bool | None = None) -> Seen
                 found["mirrored"] = other.softmax(1)
             found["features"] = features if project is None else features @ project
             found["statistics"] = statistics(inputs)
+            if inputs.dim() == 2:
+                found["inputs"] = reduced(inputs)
             for name, rows in found.items():  # in place: no second copy at the end
                 if name not in kept:
                     shape = (len(samples), *rows.shape[1:])
@@ -98,7 +102,8 @@ def look(model: nn.Module, samples: Samples, mirror: bool | None = None) -> Seen
         right = [(each.argmax(1) == labels).float().mean() for each in (p, other)]
         mirror = bool(right[1] >= MIRRORED * right[0]) if mirror is None else mirror
         p = (p + other) / 2 if mirror else p
-    return Seen(p, kept["features"], kept["statistics"], labels, names, bool(mirror))
+    about = kept["features"], kept["statistics"], labels, names, bool(mirror)
+    return Seen(p, *about, kept.get("inputs"))
 
 
 def with_features(model: nn.Module, x: Tensor) -> tuple[Tensor, Tensor]:
@@ -118,6 +123,12 @@ def with_features(model: nn.Module, x: Tensor) -> tuple[Tensor, Tensor]:
     if last and last[0][1].shape == output.shape and torch.equal(last[0][1], output):
         return logits, last[0][0].float().flatten(1)
     return logits, logits
+
+
+def reduced(inputs: Tensor) -> Tensor:
+    """Inputs (B, d) as they are, or (B, 512) where d is larger."""
+    matrix = projection(inputs)
+    return inputs.float() if matrix is None else inputs.float() @ matrix
 
 
 def projection(features: Tensor) -> Tensor | None:

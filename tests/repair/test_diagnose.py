@@ -257,6 +257,17 @@ def test_mistakes_of_a_network_are_not_surely_wrong_labels(noise):
         assert rate.low == 0 and "perhaps none" in found.report()
 
 
+def test_a_narrow_layer_is_no_sign_of_wrong_labels():
+    """Six classes through one unit, which takes some for others: clean labels, and a
+    table whose inputs tell the classes apart."""
+    data = blobs(3000, classes=6)
+    layers = lambda: (nn.Linear(data.inputs.shape[1], 1), nn.Linear(1, 6))  # noqa: E731
+    net = trained(data, seeded(lambda: nn.Sequential(*layers())))
+    assert rlap.training.accuracy(net, data) < 0.9
+    found = rlap.diagnose(net, data)
+    assert found.label_rate.low == 0
+
+
 def test_the_least_share_of_wrong_labels_by_hand():
     # 5 of 100, then 20 of 200: the surest gain .05 on the next
     assert floor(5, 100, 20, 200, times=1, errors=0) == pytest.approx(0.0)
