@@ -165,8 +165,9 @@ def class_notes(given: Tensor, wrong: Tensor, bad: Tensor, counts: Tensor) -> li
         own = given == c
         share, due = lost[own].float().mean().item(), expected[own].mean().item()
         if share > due + NAMED or share > 0.5:
-            notes.append(
-                f"Class {c} would lose {share:.0%} of its {int(counts[c])} samples: "
-                "look at them before you drop any."
+            n = int(counts[c])
+            lost_part = (
+                f"{share:.0%} of its {n} samples" if n > 1 else "its only sample"
             )
+            notes.append(f"Class {c} would lose {lost_part}: look before you drop any.")
     return notes
