@@ -116,6 +116,9 @@ class Diagnosis:
         if not self.told:
             labels = f"{len(self.labels)} samples, as well as this network tells them "
             labels += "apart, are too little to tell whether labels are wrong."
+        elif self.memorised is None and self.label_rate.high == 1:
+            labels = "Nobody can tell whether labels are wrong: the network predicts "
+            labels += "nearly all as given, and may have learnt them by heart."
         elif self.labels_wrong:
             there = self.labels.unique()
             classes = int((self.transition.diagonal()[there] < 1).sum())

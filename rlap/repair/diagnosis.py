@@ -113,6 +113,8 @@ def findings(
             found, trust = judge(seen, slice_, seed, honest=True)
     elif found is None:
         found, trust = judge(seen, slice_, seed)
+    if about["memorised"] is None and seen.accuracy >= FITTED:
+        about["label_rate"] = found.label_rate._replace(high=1.0)
     found = replace(found, notes=found.notes + notes, **about)
     return Findings(found, scorer, trust, seen.mirrored)
 

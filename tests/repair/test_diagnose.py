@@ -60,14 +60,16 @@ def test_wrong_labels_are_found(kind):
 
 
 def test_nothing_is_wrong_with_clean_data():
-    data = blobs(600)
-    found = rlap.diagnose(trained(data), data)
+    data, net = blobs(600), trained(blobs(600))
+    found = rlap.diagnose(net, data, holdout=blobs(300, seed=5))
     assert not found.labels_wrong and not found.inputs_bad
     assert torch.equal(found.transition, torch.eye(3))
     assert found.wrong_label.max() == 0 and found.label_rate.value == 0
     report = found.report()
     assert "No sign of wrong labels; " in report and "No sign of bad inputs." in report
-    assert "holdout" in str(found)
+    alone = rlap.diagnose(net, data)  # which fits every label
+    assert alone.label_rate == (0, 0, 1) and "Nobody can tell" in alone.report()
+    assert "holdout" in str(alone)
 
 
 def test_a_class_with_mostly_wrong_labels_is_named():
@@ -348,13 +350,15 @@ def test_labels_that_are_all_fitted_were_learnt_by_heart():
     rate = wrong.float().mean().item()
     assert found.memorised and found.label_rate.low <= rate <= found.label_rate.high
     alone = rlap.diagnose(net, given)
-    assert alone.memorised is None and "if none were learnt" in alone.report()
+    assert alone.memorised is None and alone.label_rate.high == 1
+    assert "Nobody can tell whether labels are wrong" in alone.report()
 
 
 @pytest.mark.parametrize("rate", [0.0, 0.05, 0.1])
 def test_few_wrong_labels_are_found_or_not_ruled_out(rate):
     data, wrong = flipped(blobs(3000), "symmetric", rate)
-    found = rlap.diagnose(trained(data), data)
+    held, _ = flipped(blobs(500, seed=5), "symmetric", rate)
+    found = rlap.diagnose(trained(data), data, holdout=held)
     if rate != 0.05:  # which so few anchors cannot surely tell from none
         assert found.labels_wrong == (rate > 0)
     true = wrong.float().mean().item()
