@@ -171,8 +171,9 @@ class Bench:
         """Judge a repair; whether it is the best so far."""
         hits = correct(new.network, now.held)
         score = self.judge(told(new.chosen, new.rounds), seconds, hits, now)
-        by_labels = float(hits.mean() - now.hits.mean())
-        if new.chosen == ON and paired(hits - now.came) > BETTER:
+        good = now.found.trust > 0  # what a network makes of bad inputs is no matter
+        by_labels = float(hits[good].mean() - now.hits[good].mean())
+        if new.chosen == ON and paired(hits[good] - now.came[good]) > BETTER:
             now.trained_on = new
         # many wrong ones that go one way would favour who predicts these
         rate = now.found.diagnosis.label_rate
