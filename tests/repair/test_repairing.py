@@ -229,7 +229,7 @@ def test_a_network_that_knows_little_is_not_kept_by_trust_in_itself(
     on[:gained], on[-30:] = 1, 0
     bench, given = Bench(SHORT, None, 0, 0.0), blobs(30)
     about = SimpleNamespace(label_rate=Rate(0.5, 0.0, 0.6))
-    found = Findings(about, None, came, False)
+    found = Findings(about, None, 0.9 * came + 0.05, False)
     for name, made in (
         ("findings", lambda *_: found),
         ("correct", lambda network, held: on if network == "on" else came),
