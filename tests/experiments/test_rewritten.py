@@ -20,10 +20,22 @@ NOTEBOOK = "05_protocols"
 BEFORE = "c37d6ef"  # a commit with the notebook that made the committed records
 SIZES = {"train_size": 400, "test_size": 200, "epochs": 2, "finetune_epochs": 1}
 # The updates of all parameters are one kernel since, which rounds otherwise on some
-# processors: both sides make them one parameter at a time.
+# processors: both sides make them one parameter at a time. And of equal logits the
+# first is counted since, where topk took any: both sides get them in order.
 PLAIN_UPDATES = """
+from collections import namedtuple
+
 import torch
 
+Top = namedtuple("Top", ["values", "indices"])
+
+
+def in_order(x, k, dim=-1):
+    found = x.sort(dim=dim, descending=True, stable=True)
+    return Top(*(each.narrow(dim, 0, k) for each in found))
+
+
+torch.Tensor.topk = in_order
 Adam = torch.optim.Adam
 torch.optim.Adam = lambda *given, fused=None, **options: Adam(*given, **options)
 """

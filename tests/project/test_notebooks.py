@@ -301,7 +301,7 @@ def test_how_to_shows_what_the_page_says(tmp_path):
     well as those that never saw it."""
     book = execute("00_own_model.ipynb", tmp_path / "executed.ipynb", seed=1)
     rules, ways = (
-        shown(output["data"]["text/plain"])
+        shown(output["data"]["text/html"])
         for cell in book.cells
         if cell.cell_type == "code"
         for output in cell.outputs
@@ -319,8 +319,9 @@ def test_how_to_shows_what_the_page_says(tmp_path):
 
 
 def shown(table: str) -> dict[str, dict[str, float]]:
-    """Row -> column -> number of a pandas table as text; names may hold a space."""
-    head, *lines = (re.split(r"\s{2,}", line.strip()) for line in table.splitlines())
+    """Row -> column -> number of a pandas table in HTML."""
+    rows = re.findall(r"<tr.*?</tr>", table, re.S)
+    (_, *head), *lines = (re.findall(r"<t[hd][^>]*>(.*?)</t[hd]>", r) for r in rows)
     return {
         name: dict(zip(head, map(float, values), strict=True))
         for name, *values in lines
