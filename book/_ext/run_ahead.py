@@ -28,7 +28,7 @@ AT_ONCE = 2
 TRIES = 3
 # by what their names begin with, so that both cores have work to the end; 05 and 04
 # find networks there that 01 and 03 have trained
-ORDER = ("01", "03", "07", "02", "04", "05", "06", "00")
+ORDER = ("01", "03", "06", "07", "04", "02", "05", "00")
 
 NETWORKS = "networks"  # a folder of the build
 READING = 5  # how much less of a core Sphinx gets than a notebook
