@@ -33,7 +33,7 @@ from rlap.repair.candidates import (
 from rlap.repair.diagnosis import ENOUGH, Findings, by_heart, findings
 from rlap.repair.retraining import fresh
 from rlap.repair.samples import Logits, Samples
-from rlap.repair.scores import look
+from rlap.repair.scores import look, paired
 from rlap.training.inference import accuracy, predict
 from rlap.training.loop import History, TrainingDiverged
 from rlap.training.recipe import Recipe
@@ -277,14 +277,3 @@ def correct(network: nn.Module, held: Split) -> Tensor:
     """Whether each sample of the slice is classified as labelled, (M,), 0 or 1."""
     found = predict(network, held.inputs).argmax(1).cpu()
     return (found == held.labels.cpu()).float()
-
-
-def paired(differences: Tensor) -> float:
-    """By how many standard errors the mean of differences (M,) is above 0.
-
-    >>> paired(torch.tensor([1.0, 0.0, 1.0, 0.0]))
-    1.7320508075688774
-    """
-    d = differences.double()
-    error = d.std() / len(d) ** 0.5
-    return float(d.mean() / error) if error > 0 else 0.0

@@ -15,7 +15,7 @@ from rlap.repair.posterior import (
     posterior,
     transition,
 )
-from rlap.repair.scores import Seen, bad_inputs, out_of_fold
+from rlap.repair.scores import Seen, bad_inputs, out_of_fold, paired
 
 FEWEST = 100  # samples, and
 FEWEST_OF_CLASS = 20  # of the median class, below which nothing is said
@@ -152,8 +152,7 @@ def knows_less(seen: Seen, unseen: Tensor, keep: Tensor, seed: int) -> bool:
     given, classes = seen.labels, unseen.shape[1]
     other = out_of_fold(seen.inputs, given, classes, keep, seed).probabilities
     hits = [(p[keep].argmax(1) == given[keep]).double() for p in (other, unseen)]
-    more = hits[0] - hits[1]
-    return float(more.mean() - SURELY * more.std() / len(more) ** 0.5) > 0
+    return paired(hits[0] - hits[1]) > SURELY
 
 
 def floor(

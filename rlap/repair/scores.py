@@ -64,22 +64,26 @@ def look(model: nn.Module, samples: Samples, mirror: bool | None = None) -> Seen
     """
     kept: dict[str, Tensor] = {}
     names: list = []
-    place = project = None
+    place, projections = None, {}
     with evaluating(model):
         for inputs, labels, ids in samples.batches():
             place = place or placing(model, inputs[:1])
             logits, features = with_features(model, place(inputs))
             if not names:
                 check_logit_values(logits)
-            project = project if names else projection(features)
             found = {"p": logits.softmax(1), "labels": labels}
             if inputs.dim() == 4 and mirror is not False:
                 other = check_logits(model(place(inputs.flip(-1)))).float()
                 found["mirrored"] = other.softmax(1)
-            found["features"] = features if project is None else features @ project
             found["statistics"] = statistics(inputs)
+            wide = {"features": features}
             if inputs.dim() == 2:
-                found["inputs"] = reduced(inputs)
+                wide["inputs"] = inputs.float()
+            for name, rows in wide.items():
+                if not names:
+                    projections[name] = projection(rows)
+                matrix = projections[name]
+                found[name] = rows if matrix is None else rows @ matrix
             for name, rows in found.items():  # in place: no second copy at the end
                 if name not in kept:
                     shape = (len(samples), *rows.shape[1:])
@@ -123,12 +127,6 @@ def with_features(model: nn.Module, x: Tensor) -> tuple[Tensor, Tensor]:
     if last and last[0][1].shape == output.shape and torch.equal(last[0][1], output):
         return logits, last[0][0].float().flatten(1)
     return logits, logits
-
-
-def reduced(inputs: Tensor) -> Tensor:
-    """Inputs (B, d) as they are, or (B, 512) where d is larger."""
-    matrix = projection(inputs)
-    return inputs.float() if matrix is None else inputs.float() @ matrix
 
 
 def projection(features: Tensor) -> Tensor | None:
@@ -211,6 +209,17 @@ def below(values: Tensor, bad: Tensor) -> float:
     good, poor = values[~bad], values[bad]
     error = (good.var() / len(good) + poor.var() / len(poor)).sqrt()
     return float((good.mean() - poor.mean()) / error.clamp(min=1e-9))
+
+
+def paired(differences: Tensor) -> float:
+    """By how many standard errors the mean of differences (M,) is above 0.
+
+    >>> paired(torch.tensor([1.0, 0.0, 1.0, 0.0]))
+    1.7320508075688774
+    """
+    d = differences.double()
+    error = d.std() / len(d) ** 0.5
+    return float(d.mean() / error) if error > 0 else 0.0
 
 
 def by_class(bad: Tensor, labels: Tensor) -> float:

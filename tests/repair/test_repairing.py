@@ -10,7 +10,7 @@ from torch import nn
 
 import rlap
 from rlap.repair.account import Rate
-from rlap.repair.bench import Bench, Outcome, Standing, paired
+from rlap.repair.bench import Bench, Outcome, Standing
 from rlap.repair.candidates import (
     ALPHAS,
     ON,
@@ -28,6 +28,7 @@ from rlap.repair.posterior import bayes, posterior
 from rlap.repair.projection import Directions, input_moments, kept
 from rlap.repair.retraining import fresh
 from rlap.repair.samples import Logits
+from rlap.repair.scores import paired
 
 SHORT = rlap.Recipe(epochs=4, batch_size=32, lr=0.02)
 ONES = torch.tensor([0, 1, 0, 1])
