@@ -50,14 +50,20 @@ def is_usual(record: Mapping) -> bool:
 @dataclass
 class Runs:
     """Records of one place, by what was varied (a ``Setting``, a forgotten class) and
-    seed."""
+    seed: the one with most arms in ``found``, those with fewer in ``fewer``."""
 
     place: Hashable = ("", "")
     found: dict[Hashable, dict[int, Mapping]] = field(default_factory=dict)
+    fewer: dict[Hashable, dict[int, list[Mapping]]] = field(default_factory=dict)
 
     def at(self, setting: Hashable) -> dict[int, Mapping]:
         """Records of a setting by seed; empty when there are none."""
         return self.found.get(setting, {})
+
+    def every(self, setting: Hashable) -> dict[int, list[Mapping]]:
+        """All records of a setting by seed, the one with most arms first."""
+        fewer = self.fewer.get(setting, {})
+        return {s: [r, *fewer.get(s, [])] for s, r in self.at(setting).items()}
 
     def all(self) -> list[Mapping]:
         """Every record, seed by seed."""
@@ -148,6 +154,12 @@ class Evidence:
         """Records of a setting by seed; empty when there are none."""
         return self.runs(protocol, scale).at(setting)
 
+    def every(
+        self, protocol: str, scale: str, setting: Setting
+    ) -> dict[int, list[Mapping]]:
+        """All records of a setting by seed, the one with most arms first."""
+        return self.runs(protocol, scale).every(setting)
+
     def settings(self, protocol: str, scale: str) -> list[Setting]:
         """The settings that were run."""
         return list(self.runs(protocol, scale).found)
@@ -176,26 +188,25 @@ def file_records(
 
     Left out: the smoke tier, stand-in data and, where a class is forgotten, settings
     that are not the tier's own. Of two runs of one seed that differ only in which arms
-    they have, the one with more arms is taken.
+    they have, the one with more arms is taken; the other stays beside it.
     """
-    evidence, clashing = Evidence(), set()
+    evidence = Evidence()
+    filed: dict[tuple, list[Mapping]] = {}
     for record in records:
         unfit = record["tier"] == SMOKE or record["data"]["stand_in"]
         if record["notebook"] not in notebooks or unfit:
             continue
-        if (where := address(record)) is None:
-            continue
-        (place, setting), seed = where, record["seed"]
+        if where := address(record):
+            filed.setdefault((*where, record["seed"]), []).append(record)
+    for (place, setting, seed), found in filed.items():
+        first, *fewer = sorted(found, key=rank, reverse=True)
         runs = evidence.files.setdefault(place, Runs(place))
         seeds = runs.found.setdefault(setting, {})
-        other = seeds.get(seed)
-        if other is None or rank(other) < rank(record):
-            seeds[seed] = record
-        elif rank(other) == rank(record):
-            evidence.twice.append((other, record))
-            clashing.add((place, setting, seed))
-    for place, setting, seed in clashing:
-        del evidence.files[place].found[setting][seed]
+        if fewer and rank(first) == rank(fewer[0]):
+            evidence.twice.append((first, fewer[0]))
+        else:
+            seeds[seed] = first
+            runs.fewer.setdefault(setting, {})[seed] = fewer
     return evidence
 
 

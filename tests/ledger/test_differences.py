@@ -100,6 +100,23 @@ def test_runs_of_other_networks_are_no_pair(tmp_path):
     assert differences.lone_pairs(book.evidence) == 4
 
 
+def test_of_two_runs_of_a_seed_the_one_of_the_same_network_makes_the_pair(tmp_path):
+    """A fuller run by other code has another network; the smaller one beside it was
+    made for the comparison."""
+    asked = {"protocol": "controlled", "arms": "all"}
+    fuller = made_up.seeds(3, {"F-FT": 0.60, "initial": 0.5}, **asked)
+    made_for_it = made_up.seeds(3, {"F-FT": 0.75}, protocol="controlled")
+    other = made_up.seeds(3, {"F-FT": 0.70}, protocol="controlled+mask=false")
+    book = book_of(tmp_path, *fuller, *made_for_it, *other)
+    (effect,) = (
+        e for e in differences.effects(book.evidence, entry(9)) if e.arm == "F-FT"
+    )
+    assert effect.difference.mean == pytest.approx(0.05)
+    assert differences.lone_pairs(book.evidence) == 0
+    runs = book.evidence.at("controlled", "small", headline())
+    assert runs[0]["arms"]["F-FT"]["accuracy"] == 0.60
+
+
 def test_where_training_changes_one_code_makes_a_pair(tmp_path):
     base = made_up.seeds(3)
     other = made_up.seeds(3, {"F-FT": 0.75}, protocol="released+shuffle=true")

@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, fields
 from functools import cache
 from importlib.resources import files
+from itertools import product
 
 import numpy as np
 import yaml
@@ -214,16 +215,17 @@ def paired(
     evidence: Evidence, base: str, other: str, scale: str, setting: Setting, arm: str
 ) -> dict[int, tuple[Mapping, Mapping]]:
     """The runs of two protocols that have an arm, by seed, if they are of one and the
-    same network but for what the protocols change."""
-    before, after = (evidence.at(text, scale, setting) for text in (base, other))
+    same network but for what the protocols change. Of several runs of a seed, which
+    differ in their other arms, the first such pair."""
+    before, after = (evidence.every(text, scale, setting) for text in (base, other))
     apart = frozenset(set_apart(base, other, setting.dataset))
-    return {
-        seed: (before[seed], after[seed])
-        for seed in sorted(before.keys() & after.keys())
-        if arm in before[seed]["arms"]
-        and arm in after[seed]["arms"]
-        and one_network(before[seed], after[seed], apart)
-    }
+    found = {}
+    for seed in sorted(before.keys() & after.keys()):
+        both = product(before[seed], after[seed])
+        able = (p for p in both if all(arm in record["arms"] for record in p))
+        if pair := next((p for p in able if one_network(*p, apart)), None):
+            found[seed] = pair
+    return found
 
 
 def one_network(one: Mapping, other: Mapping, apart: Set[str]) -> bool:
@@ -252,14 +254,14 @@ def lone_pairs(evidence: Evidence) -> int:
     """How many pairs of runs of a seed, set apart by a single field from a named
     protocol, are not of one network."""
     return sum(
-        not one_network(runs[seed], record, frozenset(apart))
+        not any(one_network(*pair, frozenset(apart)) for pair in product(bases, runs))
         for text, scale in evidence.files
         for base in [text.partition("+")[0]]
         for setting in evidence.settings(text, scale)
         for apart in [set_apart(base, text, setting.dataset)]
-        for runs in [evidence.at(base, scale, setting)]
-        for seed, record in evidence.at(text, scale, setting).items()
-        if len(apart) == 1 and seed in runs
+        if len(apart) == 1
+        for seed, runs in evidence.every(text, scale, setting).items()
+        if (bases := evidence.every(base, scale, setting).get(seed))
     )
 
 
