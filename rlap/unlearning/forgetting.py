@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import Any
 
 from torch import Tensor, nn
 
@@ -19,8 +17,9 @@ from rlap.checks import (
 from rlap.data.base import Split, check_split
 from rlap.network.precision import own_precision
 from rlap.training.recipe import Recipe
-from rlap.unlearning.choosing import Row, Trial, best, both, divided
-from rlap.unlearning.common.begin import begin, last_layer
+from rlap.unlearning.account import FEWEST, Forgotten, account, exceeds
+from rlap.unlearning.choosing import Trial, best, both, divided
+from rlap.unlearning.common.begin import begin
 from rlap.unlearning.common.splits import (
     ForgettingData,
     Label,
@@ -29,82 +28,10 @@ from rlap.unlearning.common.splits import (
     labels_of,
     split_samples,
 )
-from rlap.unlearning.common.statistics import weight_digest
-from rlap.unlearning.examiner.attacks import loss_attack
-from rlap.unlearning.examiner.probes import probe
-from rlap.unlearning.examiner.relearning import relearn
 from rlap.unlearning.registry import METHODS
 from rlap.unlearning.tuning import Asked, tried
 
 IMAGES = 36  # of the class, at most, for methods that look at a few (LRA-NPP's authors)
-FEWEST = 3  # held-out samples of a class: to look at, to choose by, to judge by
-
-
-@dataclass(frozen=True)
-class Forgotten:
-    """What ``forget`` came to; printed, it tells.
-
-    Attributes:
-        model: the new model where it was accepted; else the caller's own.
-        accepted: whether the class is recognised less often now, within the budget.
-        word: what happened, in a sentence; "in part" where the class is recognised
-            more often than by guessing, or the samples than samples never trained on.
-        setting: the options that were chosen.
-        before, after: accuracy on held-out samples that chose nothing, of the class
-            ("forget") and of the others ("retain"). Where samples were forgotten, on
-            these and on held-out ones.
-        probe: accuracy on the class of a linear probe of the features, before and
-            after; None where the logits are no nn.Linear's, and of samples.
-        relearned: how far the class comes back in 60 steps on 50 samples of each class
-            (see ``Relearning.back``); 1 was never gone; None of samples, and where
-            relearning diverged.
-        tried: every setting, with both accuracies on the samples that chose.
-        membership: of samples, with which AUROC their loss tells them from held-out
-            ones, before and after; 0.5 is not at all.
-
-    >>> found = forget(model, data, 0, method="logit_mask", share=0.5)
-    >>> found.accepted, found.model is model
-    (True, False)
-    """
-
-    model: nn.Module
-    accepted: bool
-    word: str
-    setting: dict[str, Any]
-    before: dict[str, float]
-    after: dict[str, float]
-    probe: tuple[float, float] | None
-    relearned: float | None
-    tried: list[Row]
-    membership: tuple[float, float] | None = None
-
-    @property
-    def cost(self) -> float:
-        """Accuracy that the others lost."""
-        return self.before["retain"] - self.after["retain"]
-
-    def __str__(self) -> str:
-        names = ("the class", "the others")
-        if self.membership is not None:
-            names = ("these samples", "held-out ones")
-        pairs = [(self.before[k], self.after[k]) for k in ("forget", "retain")]
-        rows = dict(zip(names, pairs, strict=True))
-        if self.probe is not None:
-            rows["the class, by a probe of the features"] = self.probe
-        lines = [f"{self.word}. Accuracy on held-out samples:"]
-        lines += [f"  {name}: {b:.1%} -> {a:.1%}" for name, (b, a) in rows.items()]
-        if self.relearned is not None:
-            lines.append(f"  relearned: {self.relearned:.0%} (100%: it was never gone)")
-        elif self.membership is None:
-            lines.append("  relearned: diverged")
-        if self.membership is not None:
-            lines[0] = f"{self.word}. Accuracy:"
-            before, after = self.membership
-            lines.append(
-                f"  told from held-out ones by their loss, AUROC: "
-                f"{before:.2f} -> {after:.2f} (0.50: not at all)"
-            )
-        return "\n".join(lines)
 
 
 @own_precision()
@@ -163,54 +90,22 @@ def forget(
     if samples is None:
         labels = labels_of(label, train.num_classes)
         trial = held_out(train, labels, held, share, judge)
-        name = "class " + " ".join(map(str, labels))
     else:
         METHODS[method].check_samplewise()
         trial = of_samples(train, samples, held, judge)
-        name = f"{len(trial.data.forget)} samples"
     data, chosen = trial.data, METHODS[method]
     given = {"trains": chosen.trains, "single": not chosen.several}
     begin(model, data.forget, data.retain, samplewise=data.samplewise, **given)
     found = tried(Asked(method, model, trial, recipe, seed))
     start = both(model, trial.valid)
-    within = [r for r in found.rows if start["retain"] - r["retain"] <= budget]
+    within = [r for r in found.rows if not exceeds(start, r, budget)]
     row = best(within or found.rows, start, data.samplewise)
-    new = found.make(row)
-    before, after = both(model, data), both(new, data)
-    if refused := reason(model, new, before, after, budget):
-        word = f"{method} did not forget {name}: {refused}; the model is kept"
-        warnings.warn(word, stacklevel=3)
-    else:
-        unknown = after["retain"] if data.samplewise else 1 / train.num_classes
-        word = f"{method} forgot {name}{' in part' * (after['forget'] > unknown)}"
-    return Forgotten(
-        model if refused else new,
-        not refused,
-        word,
-        {k: v for k, v in row.items() if k not in start},
-        before,
-        after,
-        tried=found.rows,
-        **judged(model, new, data, before, judge),
-    )
-
-
-def judged(
-    model: nn.Module,
-    new: nn.Module,
-    data: ForgettingData,
-    before: dict[str, float],
-    seed: int,
-) -> dict[str, Any]:
-    """What is known beyond answers: of a class by probe and relearning, of samples by
-    membership."""
-    if data.samplewise:
-        told = replace(data, forget_test=data.retain_test)
-        areas = tuple(loss_attack(net, told).auc for net in (model, new))
-        return {"probe": None, "relearned": None, "membership": areas}
-    half = {"target": before["forget"] / 2, "keep": before["retain"] / 2}
-    found = relearn(new, data, **half, seed=seed).numbers("relearned")
-    return {"probe": probed(model, new, data, seed), "relearned": found["relearned"]}
+    setting = {k: v for k, v in row.items() if k not in start}
+    told = {"method": method, "budget": budget, "setting": setting, "seed": judge}
+    result = account(model, found.make(row), data, tried=found.rows, **told)
+    if not result.accepted:
+        warnings.warn(result.word, stacklevel=3)
+    return result
 
 
 def of_samples(train: Split, samples: Tensor, held: Split | None, seed: int) -> Trial:
@@ -245,34 +140,3 @@ def held_out(
     judge, choose = hold_out(held, 0.5, seed)
     ours = int(is_one_of(choose.labels, labels).sum())
     return divided(train, choose, judge, labels, min(IMAGES, ours // 2))
-
-
-def reason(
-    model: nn.Module,
-    new: nn.Module,
-    before: dict[str, float],
-    after: dict[str, float],
-    budget: float,
-) -> str:
-    """Why ``new`` is not to be had in the place of ``model``, or ""."""
-    if weight_digest(model) == weight_digest(new):
-        return "it changed nothing"
-    if after["forget"] >= before["forget"]:
-        return (
-            f"it is recognised as before, {before['forget']:.1%} and now "
-            f"{after['forget']:.1%}"
-        )
-    cost = before["retain"] - after["retain"]
-    if round(cost - budget, 9) > 0:
-        return f"it cost the others {cost:.1%} where {budget:.1%} are allowed"
-    return ""
-
-
-def probed(
-    model: nn.Module, new: nn.Module, data: ForgettingData, seed: int
-) -> tuple[float, float] | None:
-    """What a linear probe finds of the class in the features, before and after."""
-    if last_layer(new, data.forget.inputs[:1])[1] is None:
-        return None
-    before, after = (probe(net, data, seed=seed) for net in (model, new))
-    return before.linear_forget, after.linear_forget

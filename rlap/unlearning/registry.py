@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,6 +12,8 @@ from torch import nn
 from rlap.checks import check_one_of
 from rlap.data.base import Split
 from rlap.network.precision import own_precision
+from rlap.unlearning.common.begin import same_answers
+from rlap.unlearning.common.own import as_settings, guarded, takes
 from rlap.unlearning.methods.damp import forget_damp
 from rlap.unlearning.methods.distilled import forget_delete, forget_scrub
 from rlap.unlearning.methods.esc import forget_esc
@@ -66,11 +69,32 @@ class Method:
         **options: object,
     ) -> nn.Module:
         """A new model that has forgotten the classes of ``forget``; with ``samplewise``
-        these samples alone (``ValueError`` where the method forgets classes only)."""
+        these samples alone (``ValueError`` where the method forgets classes only). A
+        warning tells where it is the old one."""
+        new = self.make(model, forget, retain, samplewise=samplewise, **options)
+        if same_answers(model, new, forget.inputs):
+            told = "this method changed nothing, at this setting: see forget"
+            warnings.warn(told, stacklevel=3)
+        return new
+
+    def make(
+        self,
+        model: nn.Module,
+        forget: Split,
+        retain: Split | None,
+        *,
+        samplewise: bool = False,
+        **options: object,
+    ) -> nn.Module:
+        """The same for who looks at what came of it: there is no warning."""
         if samplewise:
             self.check_samplewise()
             options["samplewise"] = True
         return self.function(model, forget, retain, **options)
+
+    def takes(self, option: str) -> bool:
+        """Whether the function has this option."""
+        return takes(self.function, option)
 
     def check_samplewise(self) -> None:
         """Raise ``ValueError`` where the method forgets classes only."""
@@ -113,14 +137,18 @@ def register(
     data: str = "both",
     trains: bool = False,
     settings: Settings = ({},),
+    several: bool = True,
     samplewise: bool = False,
 ) -> Callable[[Callable[..., nn.Module]], Callable[..., nn.Module]]:
     """A decorator that adds one's own function to ``METHODS``; see ``Method``.
 
-    The function takes (model, forget, retain) and options, leaves the model as it was
-    and returns a new one. One that is ``samplewise`` has an option of that name. One's
-    own may be registered again, as when a notebook's cell is run twice; the name of a
-    method that comes with rlap is a ``ValueError``.
+    The function takes (model, forget, retain) and options and returns a model; the one
+    that it is given is a copy, which it may change. One that is ``samplewise`` has an
+    option of that name. ``seed`` and, where it ``trains``, ``recipe`` are given to one
+    that takes them. One's own may be registered again, as when a notebook's cell is run
+    twice. Raises ``ValueError`` for the name of a method that comes with rlap and for
+    no settings, ``TypeError`` for no name, no function and options that it lacks; what
+    it returns is checked when it is called.
 
     >>> @register("halved", data="none")
     ... def halved(model, forget, retain):
@@ -128,12 +156,18 @@ def register(
     >>> METHODS.pop("halved").trains
     False
     """
+    if not isinstance(name, str) or not name:
+        raise TypeError("give the method's name, a text: @register('mine')")
+    if name in OURS:
+        raise ValueError(f"rlap has a method {name!r}; take another name")
+    check_one_of(data, DATA, "data")
+    tried = as_settings(settings)
 
     def add(function: Callable[..., nn.Module]) -> Callable[..., nn.Module]:
-        if name in OURS:
-            raise ValueError(f"rlap has a method {name!r}; take another name")
-        given = {"samplewise": samplewise}
-        METHODS[name] = Method(function, data, trains, tuple(settings), **given)
+        options = {option for setting in tried for option in setting}
+        options |= {"samplewise"} if samplewise else set()
+        call = guarded(function, name, options)
+        METHODS[name] = Method(call, data, trains, tried, several, samplewise)
         return function
 
     return add

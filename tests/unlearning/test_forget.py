@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import warnings
 
 import pytest
 import torch
@@ -217,16 +218,109 @@ def test_what_cannot_work_is_told_at_once(learned, monkeypatch):
         forget(net, split.inputs, 1)
 
 
-def test_ones_own_method_in_three_lines(learned, registry):
+def test_a_loss_that_all_share_is_no_forgetting(learned, registry):
+    """Within the budget, but the others lost as much as the class did."""
     net, split = learned
 
-    @register("mine", data="none")
-    def mine(model, forget, retain):
-        return lowered(model, int(forget.labels[0]), 1e3)
+    @register("all alike", data="none")
+    def all_alike(model, forget, retain):
+        new = copy.deepcopy(model)
+        nn.init.zeros_(new[5].weight), nn.init.zeros_(new[5].bias)
+        new[5].bias.data[1] = 2.0  # one class is the answer to everything
+        return new
 
-    assert forget(net, split, 2, method="mine").accepted
-    register("mine", data="none")(mine)  # again, as when a cell is run twice
-    with pytest.raises(ValueError, match="rlap has a method 'ssd'"):
-        register("ssd")(mine)
-    with pytest.raises(ValueError, match="unknown data 'all'"):
-        register("other", data="all")(mine)
+    with pytest.warns(UserWarning, match="as much, 50.0%; the model is kept"):
+        found = forget(net, split, 2, method="all alike", budget=1.0)
+    assert not found.accepted and found.model is net
+    assert found.worst == (0, 1.0, 0.0)
+    assert "  of these class 0 lost most: 100.0% -> 0.0%" in str(found)
+
+
+def test_what_was_forgotten_at_too_high_a_cost_is_told_so(learned, registry):
+    net, split = learned
+
+    @register("ruin", data="none")
+    def ruin(model, forget, retain):
+        return lowered(lowered(model, 1, 1e3), 0, 1e3)
+
+    with pytest.warns(UserWarning, match="^ruin forgot class 1, but it cost the oth"):
+        found = forget(net, split, 1, method="ruin")
+    assert found.counts == {"forget": 6, "retain": 12}
+    assert "Accuracy on held-out samples, 6 of the class and 12 others:" in str(found)
+
+
+def test_a_class_that_was_never_recognised(learned):
+    net, split = lowered(learned[0], 1, 1e3), learned[1]
+    with pytest.warns(UserWarning, match="it was never recognised; the model is kept"):
+        found = forget(net, split, 1, method="damp")
+    assert found.model is net and found.relearned is None
+    assert "relearned: not told, it was never recognised" in str(found)
+
+
+def test_a_frozen_model_forgets_and_what_cannot_be_told_is_left_out(learned):
+    net, split = copy.deepcopy(learned[0]).requires_grad_(False), learned[1]
+    with untouched(net):
+        found = forget(net, split, 1, method="logit_mask")
+    assert found.accepted and found.relearned is None and found.probe is not None
+    assert found.untold == "all parameters are frozen"
+
+
+def test_of_a_sample_or_two_no_probe_and_no_relearning_can_tell(learned):
+    net, split = learned
+    held = blobs(60, seed=3)
+    few = torch.cat([(split.labels != 1).nonzero()[:, 0],
+                     (split.labels == 1).nonzero()[:2, 0]])  # fmt: skip
+    found = forget(net, split.subset(few), 1, method="logit_mask", held=held)
+    assert found.accepted and found.probe is None and found.relearned is None
+    assert found.untold == "of class 1 there are 2 to learn from"
+    enough = torch.cat([few, (split.labels == 1).nonzero()[2:3, 0]])
+    found = forget(net, split.subset(enough), 1, method="logit_mask", held=held)
+    assert found.probe is not None and found.untold == ""
+
+
+def test_a_bound_is_kept_as_exactly_when_a_setting_is_chosen():
+    from rlap.unlearning.account import exceeds
+
+    assert not exceeds(
+        {"retain": 0.3}, {"retain": 0.2}, 0.1
+    )  # 0.3 - 0.2 < 0.1 is false
+    assert exceeds({"retain": 0.3}, {"retain": 0.19}, 0.1)
+
+
+def test_too_little_to_hold_out_says_so(learned):
+    net, split = learned
+    held = blobs(60, seed=3)
+    for given, message in (
+        ({"held": held.subset([0])}, "a share of 0.5 of 1 samples is 0"),
+        ({"held": held.subset([0, 1, 2])}, "3 classes want one each"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            forget(net, split, samples=torch.arange(9), **given)
+    with pytest.raises(ValueError, match="of 9 samples is 2, and 3 classes"):
+        forget(net, split.subset(range(9)), 1)
+
+
+def test_a_method_called_by_name_warns_where_it_changed_nothing(learned):
+    net, split = learned
+    ours, others = split.subset(split.labels == 1), split.subset(split.labels != 1)
+    for name, options in (
+        ("ssd", {"alpha": 1e6}),
+        ("damp", {"strength": 0.0}),
+        ("fine_tune", {"recipe": Recipe(0, 16)}),
+    ):
+        with pytest.warns(UserWarning, match="this method changed nothing"):
+            METHODS[name](net, ours, others, **options)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        METHODS["logit_mask"](net, ours, others)
+
+
+def test_the_seed_is_that_of_every_method_that_draws(learned, monkeypatch):
+    net, split = learned
+    seeds = []
+    for name in METHODS:
+        asked = Asked(name, net, divided(split, split, split, 1, 4), None, 7)
+        seeds.append(asked.options().get("seed"))
+    drawing = [name for name, seed in zip(METHODS, seeds, strict=True) if seed == 7]
+    assert {"damp", "retrain", "salun", "delete"} <= set(drawing)
+    assert "logit_mask" not in drawing and "esc" not in drawing

@@ -18,6 +18,7 @@ from rlap.network.layers import (
     reading,
 )
 from rlap.network.watching import watching
+from rlap.training.inference import predict
 from rlap.unlearning.common.splits import is_one_of, labels_of
 
 MASKED = -1e9  # of a logit; finite, so that everything that reads it goes on working
@@ -137,3 +138,17 @@ def the_linear(name: str | None) -> str:
             "needed here; where layers can be named, name them"
         )
     return name
+
+
+def same_answers(model: nn.Module, new: nn.Module, inputs: Tensor) -> bool:
+    """Whether ``new`` is as ``model`` was: all weights, and answers to ``inputs``,
+    which are asked for only where the weights are the same."""
+    one, other = (
+        {**dict(net.named_parameters()), **dict(net.named_buffers())}
+        for net in (model, new)
+    )
+    if one.keys() != other.keys() or not all(
+        torch.equal(one[k], other[k].to(one[k].device)) for k in one
+    ):
+        return False
+    return torch.equal(*(predict(net, inputs) for net in (model, new)))

@@ -142,13 +142,19 @@ class ForgettingData:
 def hold_out(split: Split, share: float, seed: int = 0) -> tuple[Split, Split]:
     """(the rest, a stratified ``share`` of the samples), for choosing settings.
 
-    Raises ``ValueError`` when either would be empty.
+    Raises ``ValueError`` when either would be empty, or hold less samples than there
+    are classes.
 
     >>> rest, held = hold_out(Split(torch.rand(30, 2), torch.arange(30) % 3), 0.2)
     >>> len(rest), held.labels.bincount()
     (24, tensor([2, 2, 2]))
     """
     size = round(check_inside(share) * len(split))
+    if size < (present := len(split.labels.unique())) or size == len(split):
+        raise ValueError(
+            f"a share of {share:g} of {len(split)} samples is {size}, and {present} "
+            "classes want one each, with some left: give more, or another share"
+        )
     chosen = stratified_indices(split.labels, size, seed)
     held = torch.zeros(len(split), dtype=torch.bool, device="cpu")
     held[chosen] = True

@@ -35,6 +35,7 @@ from rlap.unlearning.examiner.lra_npp_measures import (
     forgetting_rate_svc_original,
     forgetting_score_loss,
 )
+from rlap.unlearning.examiner.own import asked as asked_of_own
 from rlap.unlearning.examiner.probes import probes
 from rlap.unlearning.examiner.relearning import relearn
 
@@ -115,7 +116,8 @@ def examine(
     earlier: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Every measure of one model: a row of numbers as named in this package, and under
-    "curves" and "layers" how relearning went and what probes of earlier layers found.
+    "curves" and "layers" how relearning went and what probes of earlier layers found;
+    also what attacks of one's own say (``register_attack``).
 
     Args:
         model: left as it was, as the others are.
@@ -178,16 +180,16 @@ def examine(
         row[f"output_distance_{name}"] = output_distance(
             model, retrained, inputs, answer=known
         )
-    if data.samplewise:
-        return row
-    half = {
-        "target": answers.accuracy(original, "forget_test") / 2,
-        "keep": answers.accuracy(original, "retain_test") / 2,
-        "max_steps": relearn_steps,
-        "test_samples": watched,
-        "seed": seed,
-    }
-    return row | of_features(model, answers, half, earlier)
+    if not data.samplewise:
+        half = {
+            "target": answers.accuracy(original, "forget_test") / 2,
+            "keep": answers.accuracy(original, "retain_test") / 2,
+            "max_steps": relearn_steps,
+            "test_samples": watched,
+            "seed": seed,
+        }
+        row |= of_features(model, answers, half, earlier)
+    return row | asked_of_own(model, data, row)
 
 
 def of_features(
