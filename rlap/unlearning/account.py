@@ -184,7 +184,7 @@ class Judged:
         if now >= was:
             return f"it is recognised as before, {was:.1%} and now {now:.1%}"
         if round(others - (was - now), 9) >= 0:
-            return f"it lost {was - now:.1%} and the others as much, {others:.1%}"
+            return f"it lost {was - now:.1%} and the others no less, {others:.1%}"
         return ""
 
     def samples_as_before(self) -> str:

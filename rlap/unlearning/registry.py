@@ -73,8 +73,11 @@ class Method:
         warning tells where it is the old one."""
         new = self.make(model, forget, retain, samplewise=samplewise, **options)
         if same_answers(model, new, forget.inputs):
-            told = "this method changed nothing, at this setting: see forget"
-            warnings.warn(told, stacklevel=3)
+            warnings.warn(
+                f"{self.function.__name__} changed nothing with these options; "
+                "rlap.unlearning.forget tries several and tells what came of them",
+                stacklevel=3,
+            )
         return new
 
     def make(
