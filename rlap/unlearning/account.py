@@ -47,6 +47,7 @@ class Forgotten:
         membership: of samples, with which AUROC their loss tells them from held-out
             ones, before and after; 0.5 is not at all.
 
+    >>> from rlap.unlearning import forget
     >>> found = forget(model, data, 0, method="logit_mask", share=0.5)
     >>> found.accepted, found.model is model
     (True, False)
