@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from rlap.checks import check_count, check_inside, check_seed
-from rlap.data.base import Split, stratified_indices
+from rlap.data.base import Split, check_split, stratified_indices
 
 Label = int | Sequence[int]  # a class, or several to be forgotten together
 
@@ -100,6 +100,9 @@ class ForgettingData:
     (``of_samples``), it is empty, and both test sets are all samples that were never
     trained on.
 
+    Raises ``TypeError`` for what are no splits, ``ValueError`` where a forget set holds
+    another class, or a retain set one of these.
+
     >>> split = Split(torch.rand(6, 2), torch.arange(6) % 3)
     >>> ForgettingData.of(split, split, label=2).forget.labels
     tensor([2, 2])
@@ -110,6 +113,18 @@ class ForgettingData:
     retain: Split
     forget_test: Split
     retain_test: Split
+
+    def __post_init__(self) -> None:
+        parts = ("forget", "forget_test", "retain", "retain_test")
+        for part in parts:
+            check_split(getattr(self, part), part)
+        for part in () if self.samplewise else parts:
+            labels = getattr(self, part).labels
+            ours, told = is_one_of(labels, self.labels), "which is to be forgotten"
+            if part.startswith("forget"):
+                ours, told = ~ours, f"and {list(self.labels)} is to be forgotten"
+            if ours.any():
+                raise ValueError(f"{part} holds class {int(labels[ours][0])}, {told}")
 
     @classmethod
     def of(cls, train: Split, test: Split, label: Label) -> ForgettingData:

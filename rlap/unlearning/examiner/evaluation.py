@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from rlap.checks import check_finite
+from rlap.checks import check_finite, check_logit_values, check_model
 from rlap.network.copying import copy_of
 from rlap.network.modes import has_own_weights
 from rlap.training.inference import predict
@@ -32,6 +32,7 @@ from rlap.unlearning.examiner.attacks import (
     told_from_retrain_auc,
 )
 from rlap.unlearning.examiner.lra_npp_measures import (
+    FEWEST,
     forgetting_rate_svc_original,
     forgetting_score_loss,
 )
@@ -97,11 +98,33 @@ def output_distance(
 
 def check_retrained(retrained: Sequence[nn.Module]) -> None:
     """Raise ``ValueError`` unless two retrained models are given."""
+    if not isinstance(retrained, Sequence):
+        raise TypeError("retrained must be a list of two models")
     if len(retrained) != 2:
         raise ValueError(
             f"the standard is two retrained models, not {len(retrained)}; "
             "METHODS['retrain'] makes them, from different seeds"
         )
+
+
+def check_asked(
+    data: ForgettingData, models: Sequence[nn.Module], earlier: Sequence[str]
+) -> None:
+    """One clear error for what cannot be examined: models of other classes than the
+    first, too few samples to forget, ``earlier`` that is no list of names."""
+    for part in ("forget", "forget_test"):
+        if (n := len(getattr(data, part))) < FEWEST:
+            raise ValueError(
+                f"{part} holds {n} samples and the attacks need {FEWEST}: give more"
+            )
+    if isinstance(earlier, str):
+        raise TypeError(f"earlier must be a list of names: [{earlier!r}]")
+    widths = set()
+    for net in models:
+        logits, _ = last_layer(check_model(net), data.forget.inputs[:8])
+        widths.add(check_logit_values(logits).shape[1])
+    if len(widths) > 1:
+        raise ValueError(f"the models have different numbers of classes: {widths}")
 
 
 def examine(
@@ -155,6 +178,7 @@ def examine(
     check_retrained(retrained)
     answers = Answers.on(data)
     data = answers.data
+    check_asked(data, (model, original, *retrained), earlier)
     row: dict[str, Any] = dict(accuracies(model, answers))
     if data.samplewise:
         row["forget_gap"] = row["forget_train"] - row["forget_test"]
