@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Sequence
 
 from torch import Tensor, nn
+from torch.utils.data import Dataset
 
 from rlap.checks import (
     check_gradients,
@@ -14,12 +15,13 @@ from rlap.checks import (
     check_rate,
     check_seed,
 )
-from rlap.data.base import Split, check_split
+from rlap.data.base import Split
 from rlap.network.precision import own_precision
+from rlap.repair.samples import Samples
 from rlap.training.recipe import Recipe
 from rlap.unlearning.account import FEWEST, Forgotten, account, exceeds
 from rlap.unlearning.choosing import Trial, best, both, divided
-from rlap.unlearning.common.begin import begin
+from rlap.unlearning.common.begin import begin, check_known
 from rlap.unlearning.common.splits import (
     ForgettingData,
     Label,
@@ -32,18 +34,19 @@ from rlap.unlearning.registry import METHODS
 from rlap.unlearning.tuning import Asked, tried
 
 IMAGES = 36  # of the class, at most, for methods that look at a few (LRA-NPP's authors)
+Data = Split | Dataset | Sequence
 
 
 @own_precision()
 def forget(
     model: nn.Module,
-    train: Split,
+    train: Data,
     label: Label | None = None,
     *,
     samples: Tensor | None = None,
     method: str = "ssd",
     budget: float = 0.05,
-    held: Split | None = None,
+    held: Data | None = None,
     share: float = 0.2,
     recipe: Recipe | None = None,
     seed: int = 0,
@@ -59,6 +62,7 @@ def forget(
 
     Args:
         model: a classifier trained on ``train``; left as it was.
+        train: a ``Split``, (inputs, labels) of tensors or arrays, or a torch Dataset.
         label: the class, or several at once.
         samples: in the place of ``label``, which samples of ``train``: indices, or
             (N,) bool. They are forgotten where they are answered as samples are that
@@ -84,7 +88,8 @@ def forget(
     seed = check_seed(seed)
     check_gradients()
     judge = seed if examine_seed is None else check_seed(examine_seed, "examine_seed")
-    check_split(train, "train")
+    train = as_split(train, "train")
+    held = None if held is None else as_split(held, "held")
     if (label is None) == (samples is None):
         raise TypeError("name the class to forget, or the samples, and not both")
     if samples is None:
@@ -95,17 +100,41 @@ def forget(
         trial = of_samples(train, samples, held, judge)
     data, chosen = trial.data, METHODS[method]
     given = {"trains": chosen.trains, "single": not chosen.several}
-    begin(model, data.forget, data.retain, samplewise=data.samplewise, **given)
+    start = begin(model, data.forget, data.retain, samplewise=data.samplewise, **given)
+    if held is not None:
+        check_alike(held, train, start.classes)
     found = tried(Asked(method, model, trial, recipe, seed))
-    start = both(model, trial.valid)
-    within = [r for r in found.rows if not exceeds(start, r, budget)]
-    row = best(within or found.rows, start, data.samplewise)
-    setting = {k: v for k, v in row.items() if k not in start}
+    before = both(model, trial.valid)
+    within = [r for r in found.rows if not exceeds(before, r, budget)]
+    row = best(within or found.rows, before, data.samplewise)
+    setting = {k: v for k, v in row.items() if k not in before}
     told = {"method": method, "budget": budget, "setting": setting, "seed": judge}
     result = account(model, found.make(row), data, tried=found.rows, **told)
     if not result.accepted:
         warnings.warn(result.word, stacklevel=3)
     return result
+
+
+def as_split(data: Data, name: str) -> Split:
+    """The data as a ``Split``; a Dataset is read into memory. ``ValueError`` for one
+    with targets or weights, which methods would not heed."""
+    if not isinstance(data, Split):
+        return Samples(data, name=name).read()[0]
+    if data.targets is not None or data.weights is not None:
+        raise ValueError(
+            f"{name} has targets or weights, and what forgets learns from labels: give "
+            f"Split({name}.inputs, {name}.labels)"
+        )
+    return data
+
+
+def check_alike(held: Split, train: Split, classes: int) -> None:
+    """Raise ``ValueError`` for samples of another shape than those trained on, or of
+    classes that the model lacks."""
+    check_known(held, classes, "held")
+    shapes = tuple(held.inputs.shape[1:]), tuple(train.inputs.shape[1:])
+    if shapes[0] != shapes[1]:
+        raise ValueError(f"samples of held are {shapes[0]}, those of train {shapes[1]}")
 
 
 def of_samples(train: Split, samples: Tensor, held: Split | None, seed: int) -> Trial:
@@ -116,7 +145,7 @@ def of_samples(train: Split, samples: Tensor, held: Split | None, seed: int) -> 
         raise ValueError(
             "to forget samples, give held=: samples that the model was never trained on"
         )
-    judge, choose = hold_out(check_split(held, "held"), 0.5, seed)
+    judge, choose = hold_out(held, 0.5, seed)
     data, valid = (
         ForgettingData((), forgotten, retained, forgotten, fresh)
         for fresh in (judge, choose)
@@ -130,7 +159,7 @@ def held_out(
     """What is learned from, what chooses and what judges."""
     if held is None:
         train, held = hold_out(train, check_inside(share), seed)
-    present = check_split(held, "held").labels
+    present = held.labels
     for label in labels:
         if (count := int((present == label).sum())) < 2 * FEWEST:
             raise ValueError(

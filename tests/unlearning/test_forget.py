@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import copy
 import warnings
+from dataclasses import replace
 
 import pytest
 import torch
 from conftest import blobs, convnet, mlp, pictures, same_state, state, untouched
 from torch import nn
+from torch.utils.data import TensorDataset
 
 from rlap.data.base import Split
 from rlap.training.inference import accuracy
@@ -207,14 +209,14 @@ def test_what_cannot_work_is_told_at_once(learned, monkeypatch):
         (net, {"share": 1.0}, ValueError, "share must lie inside"),
         (net, {"share": 0.05}, ValueError, "a larger share"),
         (net, {"seed": -1}, ValueError, "seed must be at least 0"),
-        (net, {"held": split.inputs}, TypeError, "held must be an rlap.Split"),
+        (net, {"held": split.inputs}, TypeError, "must be an rlap.Split, a pair"),
     ):
         with pytest.raises(error, match=message):
             forget(model, split, 1, **options)
     for label, error in ((3, ValueError), ("a", TypeError), ([], ValueError)):
         with pytest.raises(error, match="the class to forget|name the class"):
             forget(net, split, label)
-    with pytest.raises(TypeError, match=r"train must be an rlap\.Split"):
+    with pytest.raises(TypeError, match="must be an rlap.Split, a pair"):
         forget(net, split.inputs, 1)
 
 
@@ -324,3 +326,58 @@ def test_the_seed_is_that_of_every_method_that_draws(learned, monkeypatch):
     drawing = [name for name, seed in zip(METHODS, seeds, strict=True) if seed == 7]
     assert {"damp", "retrain", "salun", "delete"} <= set(drawing)
     assert "logit_mask" not in drawing and "esc" not in drawing
+
+
+def test_data_are_what_the_caller_has(learned):
+    """Tensors, arrays or a Dataset, labels of any whole type: the same comes of it."""
+    net, split = learned
+    usual = forget(net, split, 1, method="logit_mask")
+    x, y = split.inputs, split.labels
+    for data in (
+        (x, y.int()),
+        (x.numpy(), y.numpy().astype("uint8")),
+        TensorDataset(x, y),
+        [(a, int(b)) for a, b in zip(x, y, strict=True)],
+        Split(x, y.to(torch.int16)),
+    ):
+        found = forget(net, data, 1, method="logit_mask")
+        assert found.before == usual.before and found.relearned == usual.relearned
+    held = blobs(60, seed=3)
+    wanted = forget(net, split, 1, method="logit_mask", held=held).before
+    pairs = TensorDataset(held.inputs, held.labels)
+    assert forget(net, split, 1, method="logit_mask", held=pairs).before == wanted
+
+
+def test_data_that_do_not_fit_the_model_or_one_another(learned):
+    net, split = learned
+    held = blobs(60, seed=3)
+    strange = Split(held.inputs, held.labels * 2)
+    weighted = replace(split, weights=torch.ones(len(split)))
+    for data, given, message in (
+        (Split(split.inputs, split.labels * 2), {}, "class 4, and the model's logits"),
+        (split, {"held": strange}, "held holds class 4"),
+        (split, {"held": Split(held.inputs[:, :4], held.labels)}, r"\(4,\), those of"),
+        (weighted, {}, "train has targets or weights"),
+        (split, {"held": replace(held, weights=torch.ones(60))}, "held has targets"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            forget(net, data, 0, method="logit_mask", **given)
+    ours, others = split.subset(split.labels == 1), split.subset(split.labels != 1)
+    beyond = Split(others.inputs, others.labels + 7)
+    for name in METHODS:  # of every method, called by its name
+        with pytest.raises(ValueError, match="the retain set holds class 9"):
+            METHODS[name](net, ours, beyond)
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::DeprecationWarning")
+def test_a_model_whose_layers_cannot_be_seen_is_refused(learned):
+    net, split = learned
+    wrapped = copy.deepcopy(net)
+    wrapped._orig_mod = net  # what torch.compile returns
+    for model, message in (
+        (torch.jit.script(net), "a scripted model cannot"),
+        (wrapped, "give model._orig_mod"),
+    ):
+        for name in ("logit_mask", "damp", "scrub"):
+            with pytest.raises(TypeError, match=message):
+                forget(model, split, 1, method=name)

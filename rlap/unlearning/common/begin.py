@@ -31,12 +31,15 @@ def forgotten_classes(
     ``samplewise``.
 
     Raises ``TypeError`` for anything that is no split, ``ValueError`` for a class that
-    the model does not have, one also retained, and where nothing else is left.
+    the model does not have, in either set, one also retained, and where nothing else is
+    left.
     """
     for name, split in (("forget", forget), ("retain", retain)):
         if not isinstance(split, Split) and (split is not None or name == "forget"):
             raise TypeError(f"{name} must be a Split, not {type(split).__name__}")
     labels = labels_of(forget.labels.unique().tolist(), classes)
+    if retain is not None:
+        check_known(retain, classes, "the retain set")
     if samplewise:
         return labels
     if len(labels) == classes:
@@ -47,6 +50,15 @@ def forgotten_classes(
             "forgotten"
         )
     return labels
+
+
+def check_known(split: Split, classes: int, name: str) -> None:
+    """Raise ``ValueError`` for a label that a model of so many ``classes`` lacks."""
+    if (most := int(split.labels.max())) >= classes:
+        raise ValueError(
+            f"{name} holds class {most}, and the model's logits are of {classes} "
+            f"classes, 0 to {classes - 1}"
+        )
 
 
 class Start(NamedTuple):
@@ -81,7 +93,7 @@ def begin(
     model has to return logits in train mode, too; with ``samplewise`` samples of any
     classes are forgotten, which the retain set may have as well.
     """
-    check_model(model)
+    check_editable(model)
     if not isinstance(forget, Split):
         raise TypeError(f"forget must be a Split, not {type(forget).__name__}")
     if both and retain is None:
@@ -99,6 +111,15 @@ def begin(
             f"class, not {len(labels)}: {list(labels)}"
         )
     return Start(new, labels, logits.shape[1], last)
+
+
+def check_editable(model: nn.Module) -> None:
+    """Raise ``TypeError`` for what is no model, and for one that was scripted or
+    compiled: its layers cannot be seen."""
+    if isinstance(check_model(model), torch.jit.ScriptModule):
+        raise TypeError("a scripted model cannot be edited: give the one it is made of")
+    if hasattr(model, "_orig_mod"):
+        raise TypeError("a compiled model cannot be edited: give model._orig_mod")
 
 
 @torch.no_grad()
