@@ -44,6 +44,8 @@ class Forgotten:
         untold: why ``relearned`` is None of a class, else "".
         worst: the other class that lost most, with its accuracy before and after; None
             where none lost any, and of samples.
+        past: names of trained layers that a method for all layers cannot edit, such as
+            the recurrent ones by a projection.
         membership: of samples, with which AUROC their loss tells them from held-out
             ones, before and after; 0.5 is not at all.
 
@@ -66,6 +68,7 @@ class Forgotten:
     untold: str = ""
     worst: tuple[int, float, float] | None = None
     membership: tuple[float, float] | None = None
+    past: tuple[str, ...] = ()
 
     @property
     def cost(self) -> float:
@@ -97,6 +100,8 @@ class Forgotten:
                 f"  told from held-out ones by their loss, AUROC: "
                 f"{before:.2f} -> {after:.2f} (0.50: not at all)"
             )
+        if self.past:
+            lines.append(f"  layers that it cannot edit: {', '.join(self.past)}")
         return "\n".join(lines)
 
 
@@ -110,6 +115,7 @@ def account(
     seed: int,
     setting: Mapping[str, Any],
     tried: list[Row],
+    past: tuple[str, ...],
 ) -> Forgotten:
     """What the test samples of ``data`` say of ``new``, and whether it is to be had."""
     judged = Judged.of(model, new, data)
@@ -124,6 +130,7 @@ def account(
         judged.after,
         {"forget": len(data.forget_test), "retain": len(data.retain_test)},
         tried,
+        past=past,
         **known,
     )
 

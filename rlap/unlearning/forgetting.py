@@ -109,6 +109,7 @@ def forget(
     row = best(within or found.rows, before, data.samplewise)
     setting = {k: v for k, v in row.items() if k not in before}
     told = {"method": method, "budget": budget, "setting": setting, "seed": judge}
+    told |= {"past": chosen.out_of_reach(model)}
     result = account(model, found.make(row), data, tried=found.rows, **told)
     if not result.accepted:
         warnings.warn(result.word, stacklevel=3)

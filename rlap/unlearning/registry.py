@@ -11,6 +11,7 @@ from torch import nn
 
 from rlap.checks import check_one_of
 from rlap.data.base import Split
+from rlap.network.layers import PROJECTABLE
 from rlap.network.precision import own_precision
 from rlap.unlearning.common.begin import same_answers
 from rlap.unlearning.common.own import as_settings, guarded, takes
@@ -42,7 +43,9 @@ class Method:
 
     ``settings``: options that ``rlap.unlearning.forget`` chooses from, the gentlest
     first; ``several``: whether it forgets several classes at once; ``samplewise``:
-    whether its definition allows any set of samples to be forgotten, not only classes.
+    whether its definition allows any set of samples to be forgotten, not only classes;
+    ``edits``: the kinds of layers that it goes through, where it means to go through
+    all and cannot.
 
     >>> METHODS["ssd"].data
     'both'
@@ -54,6 +57,7 @@ class Method:
     settings: Settings = field(default=({},))
     several: bool = True
     samplewise: bool = False
+    edits: tuple[type[nn.Module], ...] = ()
 
     def __post_init__(self) -> None:
         check_one_of(self.data, DATA, "data")
@@ -95,6 +99,21 @@ class Method:
             options["samplewise"] = True
         return self.function(model, forget, retain, **options)
 
+    def out_of_reach(self, model: nn.Module) -> tuple[str, ...]:
+        """Names of trained layers that a method for all of them goes past."""
+        if not self.edits:
+            return ()
+        others = [
+            (name, module.named_parameters(recurse=False))
+            for name, module in model.named_modules()
+            if not isinstance(module, self.edits)
+        ]
+        return tuple(
+            name
+            for name, own in others
+            if any("weight" in k and p.dim() > 1 and p.requires_grad for k, p in own)
+        )
+
     def takes(self, option: str) -> bool:
         """Whether the function has this option."""
         return takes(self.function, option)
@@ -112,6 +131,7 @@ class Method:
 # of the features' directions; the authors' default is 0.03, and their p a percentage
 ESC_SETTINGS = tuple({"share": share} for share in (0.004, 0.01, 0.03, 0.1, 0.4))
 ANY = {"samplewise": True}
+PROJECTS = {"edits": PROJECTABLE}
 METHODS = {
     "retrain": Method(forget_retrain, "retain", True, **ANY),
     "logit_mask": Method(forget_logit_mask, "none", False),
@@ -119,10 +139,10 @@ METHODS = {
     "lra_npp_layers": Method(forget_lra_npp_layers, "forget", False),
     "osp": Method(forget_osp, "both", False, several=False),
     "ssd": Method(forget_ssd, "both", False, **ANY),
-    "svd_projection": Method(forget_svd_projection, "both", False),
-    "sap": Method(forget_sap, "retain", False, **ANY),
+    "svd_projection": Method(forget_svd_projection, "both", False, **PROJECTS),
+    "sap": Method(forget_sap, "retain", False, **ANY, **PROJECTS),
     "esc": Method(forget_esc, "forget", False, ESC_SETTINGS),
-    "damp": Method(forget_damp, "both", False),
+    "damp": Method(forget_damp, "both", False, **PROJECTS),
     "fine_tune": Method(forget_fine_tune, "retain", True, **ANY),
     "neggrad_plus": Method(forget_neggrad_plus, "both", True, **ANY),
     "random_labels": Method(forget_random_labels, "both", True, **ANY),

@@ -8,7 +8,16 @@ from dataclasses import replace
 
 import pytest
 import torch
-from conftest import blobs, convnet, mlp, pictures, same_state, state, untouched
+from conftest import (
+    blobs,
+    convnet,
+    mlp,
+    pictures,
+    same_state,
+    seeded,
+    state,
+    untouched,
+)
 from torch import nn
 from torch.utils.data import TensorDataset
 
@@ -381,3 +390,27 @@ def test_a_model_whose_layers_cannot_be_seen_is_refused(learned):
         for name in ("logit_mask", "damp", "scrub"):
             with pytest.raises(TypeError, match=message):
                 forget(model, split, 1, method=name)
+
+
+def test_layers_that_a_method_for_all_cannot_edit_are_named():
+    class Wave(nn.Module):
+        """Conv1d, BatchNorm, LSTM, Linear on (N, 6)."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv, self.bn = nn.Conv1d(1, 4, 3, padding=1), nn.BatchNorm1d(4)
+            self.lstm, self.fc = nn.LSTM(4, 8, batch_first=True), nn.Linear(8, 3)
+
+        def forward(self, x):
+            x = self.bn(self.conv(x[:, None])).relu().transpose(1, 2)
+            return self.fc(self.lstm(x)[0].mean(1))
+
+    split, net = blobs(120), seeded(Wave)
+    train(net, split, Recipe(20, 16, lr=0.1, precision="fp32"))
+    for name, method in METHODS.items():
+        projects = name in ("damp", "sap", "svd_projection")
+        assert method.out_of_reach(net) == (("conv", "lstm") if projects else ()), name
+        assert method.out_of_reach(mlp()) == ()
+    found = forget(net, split, 1, method="svd_projection", budget=1.0)
+    assert "  layers that it cannot edit: conv, lstm" in str(found)
+    assert "cannot edit" not in str(forget(net, split, 1, method="logit_mask"))
