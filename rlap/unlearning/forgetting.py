@@ -18,7 +18,7 @@ from rlap.checks import (
 from rlap.data.base import Split
 from rlap.network.precision import own_precision
 from rlap.repair.samples import Samples
-from rlap.training.recipe import Recipe
+from rlap.training.recipe import Recipe, check_recipe
 from rlap.unlearning.account import FEWEST, Forgotten, account, exceeds
 from rlap.unlearning.choosing import Trial, best, both, divided
 from rlap.unlearning.common.begin import begin, check_known
@@ -87,6 +87,8 @@ def forget(
     check_rate(budget, "budget")
     seed = check_seed(seed)
     check_gradients()
+    if recipe is not None:
+        check_recipe(recipe)
     judge = seed if examine_seed is None else check_seed(examine_seed, "examine_seed")
     train = as_split(train, "train")
     held = None if held is None else as_split(held, "held")

@@ -66,11 +66,14 @@ def tried(asked: Asked) -> Tried:
 def by_settings(asked: Asked) -> Tried:
     """The settings that ``METHODS`` names; each model is kept until one is chosen."""
     method, data = METHODS[asked.method], asked.trial.data
-    rows, nets = [], []
-    for given in method.settings:
-        options = {**asked.options(), **given}
-        nets.append(method.make(asked.model, data.forget, data.retain, **options))
-        rows.append({**given, **settings.both(nets[-1], asked.trial.valid)})
+    options, nets = asked.options(), []
+
+    def make(**given: Any) -> nn.Module:
+        new = method.make(asked.model, data.forget, data.retain, **options | given)
+        nets.append(new)
+        return new
+
+    rows = settings.curve(make, method.settings, asked.trial.valid)
     return Tried(rows, lambda row: nets[rows.index(row)])
 
 

@@ -23,7 +23,7 @@ from torch.utils.data import TensorDataset
 
 from rlap.data.base import Split
 from rlap.training.inference import accuracy
-from rlap.training.loop import train
+from rlap.training.loop import TrainingDiverged, train
 from rlap.training.recipe import Recipe
 from rlap.unlearning import METHODS, forget, forgetting, register, settings
 from rlap.unlearning.choosing import both, divided
@@ -414,3 +414,51 @@ def test_layers_that_a_method_for_all_cannot_edit_are_named():
     found = forget(net, split, 1, method="svd_projection", budget=1.0)
     assert "  layers that it cannot edit: conv, lstm" in str(found)
     assert "cannot edit" not in str(forget(net, split, 1, method="logit_mask"))
+
+
+def test_a_setting_that_diverges_is_left_out(learned, monkeypatch, registry):
+    net, split = learned
+    monkeypatch.setattr(settings, "SCRUB_RATES", (1e-3, 1e9))
+    tried = forget(net, split, 1, method="scrub", budget=1.0).tried
+    assert [row["lr"] for row in tried] == [1e-3]
+    monkeypatch.setattr(settings, "SCRUB_RATES", (1e9,))
+    with pytest.raises(TrainingDiverged, match="lower the rate"):
+        forget(net, split, 1, method="scrub")
+
+    @register("rash", settings=({"by": b} for b in (9.0, 1e3, 2e3)))
+    def rash(model, forget, retain, *, by):
+        if by == 1e3:
+            raise TrainingDiverged("the loss is nan")
+        return lowered(model, 1, by)
+
+    found = forget(net, split, 1, method="rash")
+    assert [row["by"] for row in found.tried] == [9.0, 2e3]
+    assert same_state(found.model, state(lowered(net, 1, found.setting["by"])))
+
+
+def test_one_sample_to_forget_and_batchnorm():
+    """Statistics of one sample are none: only those who need them say so."""
+    net, split = nn.Sequential(*mlp()[:2], nn.BatchNorm1d(10), *mlp()[2:]), blobs(60)
+    train(net, split, Recipe(5, 16, lr=0.05, precision="fp32"))
+    held, given = blobs(60, seed=3), {"samples": torch.tensor([7])}
+    for name in ("delete", "boundary_shrink", "fine_tune", "random_labels", "ssd"):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            found = forget(net, split, **given, held=held, method=name)
+        assert {row.get("batchnorm", "eval") for row in found.tried} == {"eval"}
+    for name in ("scrub", "neggrad_plus"):
+        with pytest.raises(ValueError, match="cannot be trained on batches of one"):
+            forget(net, split, **given, held=held, method=name)
+
+
+def test_a_recipe_is_a_recipe(learned):
+    net, split = learned
+    ours, others = split.subset(split.labels == 1), split.subset(split.labels != 1)
+    for name in ("scrub", "delete", "fine_tune", "ssd"):
+        with pytest.raises(
+            TypeError, match=r"recipe must be an rlap\.Recipe, not dict"
+        ):
+            forget(net, split, 1, method=name, recipe={"epochs": 3})
+    for name in (name for name, method in METHODS.items() if method.trains):
+        with pytest.raises(TypeError, match=told + "str"):
+            METHODS[name](net, ours, others, recipe="adam")

@@ -104,7 +104,7 @@ def begin(
     labels = forgotten_classes(forget, retain, logits.shape[1], samplewise)
     if trains:
         check_gradients()
-        check_train_mode(model, (forget if retain is None else retain).inputs[:2])
+        check_train_mode(model, (forget if retain is None else retain).inputs[:1])
     if single and len(labels) > 1:
         raise ValueError(
             f"this method forgets one class at a time; the forget set must hold one "
@@ -126,8 +126,9 @@ def check_editable(model: nn.Module) -> None:
 def check_train_mode(model: nn.Module, inputs: Tensor) -> None:
     """Raise ``TypeError`` for a model that returns more than logits while training."""
     twin, device = copy_of(model).train(), model_device(model)
+    two = inputs.repeat_interleave(2, 0)[:2]  # BatchNorm has no variance over one
     with preserved_random_state(device):
-        check_logits(twin(inputs.to(device)))
+        check_logits(twin(two.to(device)))
 
 
 @torch.no_grad()
