@@ -454,10 +454,9 @@ def test_one_sample_to_forget_and_batchnorm():
 def test_a_recipe_is_a_recipe(learned):
     net, split = learned
     ours, others = split.subset(split.labels == 1), split.subset(split.labels != 1)
+    told = r"recipe must be an rlap\.Recipe, not "
     for name in ("scrub", "delete", "fine_tune", "ssd"):
-        with pytest.raises(
-            TypeError, match=r"recipe must be an rlap\.Recipe, not dict"
-        ):
+        with pytest.raises(TypeError, match=told + "dict"):
             forget(net, split, 1, method=name, recipe={"epochs": 3})
     for name in (name for name, method in METHODS.items() if method.trains):
         with pytest.raises(TypeError, match=told + "str"):
