@@ -57,8 +57,8 @@ def forget(
     A ``share`` of ``train`` is held out. One half of it chooses: of the settings that
     cost the others no more than ``budget`` (of all, where none does) the one of the
     largest selectivity, see ``rlap.unlearning.choosing``. The other half judges. Where
-    the method forgot nothing, or cost more than ``budget`` there, a warning says so and
-    the caller's model is what one gets back.
+    the method forgot nothing, the others lost as much, or more than ``budget``, a
+    warning says so and the caller's model is what one gets back.
 
     Args:
         model: a classifier trained on ``train``; left as it was.

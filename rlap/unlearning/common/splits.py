@@ -157,7 +157,7 @@ class ForgettingData:
 def hold_out(split: Split, share: float, seed: int = 0) -> tuple[Split, Split]:
     """(the rest, a stratified ``share`` of the samples), for choosing settings.
 
-    Raises ``ValueError`` when either would be empty, or hold less samples than there
+    Raises ``ValueError`` when either would be empty, or hold fewer samples than there
     are classes.
 
     >>> rest, held = hold_out(Split(torch.rand(30, 2), torch.arange(30) % 3), 0.2)
