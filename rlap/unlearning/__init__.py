@@ -6,6 +6,7 @@ a new one. ``forget`` chooses a method's settings on samples that it holds out a
 what came of it; ``examine`` is the strict account beside retrained networks.
 """
 
+from rlap.unlearning.account import Forgotten
 from rlap.unlearning.common.splits import (
     ForgettingData,
     hold_out,
@@ -14,13 +15,15 @@ from rlap.unlearning.common.splits import (
 )
 from rlap.unlearning.common.statistics import ClassStatistics, class_statistics
 from rlap.unlearning.examiner.evaluation import examine
-from rlap.unlearning.forgetting import Forgotten, forget
+from rlap.unlearning.examiner.own import ATTACKS, register_attack
+from rlap.unlearning.forgetting import forget
 from rlap.unlearning.lrp import NotConserved, Relevance, Rule, relevance
 from rlap.unlearning.methods.orthogonality import KernelOrthogonality
 from rlap.unlearning.methods.osp import soft_prune
 from rlap.unlearning.registry import METHODS, Method, register
 
 __all__ = [
+    "ATTACKS",
     "METHODS",
     "ClassStatistics",
     "Forgotten",
@@ -35,6 +38,7 @@ __all__ = [
     "forget",
     "hold_out",
     "register",
+    "register_attack",
     "relevance",
     "soft_prune",
     "split_class",

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from rlap.network.cutting import cache_features
 from rlap.repair.projection import Directions, kept
 from rlap.training.inference import accuracy
+from rlap.training.loop import TrainingDiverged
 from rlap.training.recipe import Recipe
 from rlap.unlearning.choosing import RANDOM, Row, Trial, both
 from rlap.unlearning.choosing import best as best  # beside the curves, for notebooks
@@ -88,8 +89,17 @@ class Head:
 def curve(
     make: Callable[..., nn.Module], settings: Iterable[Row], valid: ForgettingData
 ) -> list[Row]:
-    """One row a setting: the setting, and what the model that it makes is worth."""
-    return [{**given, **both(make(**given), valid)} for given in settings]
+    """One row a setting: the setting, and what the model that it makes is worth. One at
+    which training diverges is left out; ``TrainingDiverged`` where all do."""
+    rows, failed = [], None
+    for given in settings:
+        try:
+            rows.append({**given, **both(make(**given), valid)})
+        except TrainingDiverged as error:
+            failed = error
+    if not rows and failed is not None:
+        raise failed
+    return rows
 
 
 class Layers:
@@ -232,7 +242,8 @@ def shrink_curve(
     """One row a learning rate, the lowest first, and a mode of BatchNorm, of a method
     that trains on the class alone."""
     make = partial(at_rate, model, trial, method=method, recipe=recipe, seed=seed)
-    pairs = product(SHRINK_RATES, SHRINK_BATCHNORM)
+    alone = len(trial.data.forget) == 1  # BatchNorm has no variance over one sample
+    pairs = product(SHRINK_RATES, ("eval",) if alone else SHRINK_BATCHNORM)
     tried = ({"lr": lr, "batchnorm": batchnorm} for lr, batchnorm in pairs)
     return curve(make, tried, trial.valid)
 
@@ -243,4 +254,4 @@ def at_rate(
     """The result of a method that trains, at another rate."""
     retain = trial.data.retain if METHODS[method].data == "both" else None
     given |= {"recipe": replace(recipe, lr=lr), "samplewise": trial.data.samplewise}
-    return METHODS[method](model, trial.data.forget, retain, **given)
+    return METHODS[method].make(model, trial.data.forget, retain, **given)

@@ -46,11 +46,15 @@ class Asked:
     seed: int
 
     def options(self) -> dict[str, Any]:
-        """Recipe and seed where the method trains; whether samples are forgotten."""
+        """Whether samples are forgotten; the seed of a method that takes one, the
+        recipe of one that trains."""
+        method = METHODS[self.method]
         found: dict[str, Any] = {"samplewise": self.trial.data.samplewise}
-        if METHODS[self.method].trains:
-            found |= {"seed": self.seed}
-            found |= {"recipe": self.recipe} if self.recipe else {}
+        found |= {"seed": self.seed} if method.takes("seed") else {}
+        if method.trains and self.recipe is not None:
+            if not method.takes("recipe"):
+                raise TypeError(f"the method {self.method!r} takes no recipe")
+            found["recipe"] = self.recipe
         return found
 
 
@@ -62,11 +66,14 @@ def tried(asked: Asked) -> Tried:
 def by_settings(asked: Asked) -> Tried:
     """The settings that ``METHODS`` names; each model is kept until one is chosen."""
     method, data = METHODS[asked.method], asked.trial.data
-    rows, nets = [], []
-    for given in method.settings:
-        options = {**asked.options(), **given}
-        nets.append(method(asked.model, data.forget, data.retain, **options))
-        rows.append({**given, **settings.both(nets[-1], asked.trial.valid)})
+    options, nets = asked.options(), []
+
+    def make(**given: Any) -> nn.Module:
+        new = method.make(asked.model, data.forget, data.retain, **options | given)
+        nets.append(new)
+        return new
+
+    rows = settings.curve(make, method.settings, asked.trial.valid)
     return Tried(rows, lambda row: nets[rows.index(row)])
 
 

@@ -3,15 +3,27 @@
 from __future__ import annotations
 
 import copy
+import warnings
+from dataclasses import replace
 
 import pytest
 import torch
-from conftest import blobs, convnet, mlp, pictures, same_state, state, untouched
+from conftest import (
+    blobs,
+    convnet,
+    mlp,
+    pictures,
+    same_state,
+    seeded,
+    state,
+    untouched,
+)
 from torch import nn
+from torch.utils.data import TensorDataset
 
 from rlap.data.base import Split
 from rlap.training.inference import accuracy
-from rlap.training.loop import train
+from rlap.training.loop import TrainingDiverged, train
 from rlap.training.recipe import Recipe
 from rlap.unlearning import METHODS, forget, forgetting, register, settings
 from rlap.unlearning.choosing import both, divided
@@ -206,27 +218,246 @@ def test_what_cannot_work_is_told_at_once(learned, monkeypatch):
         (net, {"share": 1.0}, ValueError, "share must lie inside"),
         (net, {"share": 0.05}, ValueError, "a larger share"),
         (net, {"seed": -1}, ValueError, "seed must be at least 0"),
-        (net, {"held": split.inputs}, TypeError, "held must be an rlap.Split"),
+        (net, {"held": split.inputs}, TypeError, "must be an rlap.Split, a pair"),
     ):
         with pytest.raises(error, match=message):
             forget(model, split, 1, **options)
     for label, error in ((3, ValueError), ("a", TypeError), ([], ValueError)):
         with pytest.raises(error, match="the class to forget|name the class"):
             forget(net, split, label)
-    with pytest.raises(TypeError, match=r"train must be an rlap\.Split"):
+    with pytest.raises(TypeError, match="must be an rlap.Split, a pair"):
         forget(net, split.inputs, 1)
 
 
-def test_ones_own_method_in_three_lines(learned, registry):
+def test_a_loss_that_all_share_is_no_forgetting(learned, registry):
+    """Within the budget, but the others lost as much as the class did."""
     net, split = learned
 
-    @register("mine", data="none")
-    def mine(model, forget, retain):
-        return lowered(model, int(forget.labels[0]), 1e3)
+    @register("all alike", data="none")
+    def all_alike(model, forget, retain):
+        new = copy.deepcopy(model)
+        nn.init.zeros_(new[5].weight), nn.init.zeros_(new[5].bias)
+        new[5].bias.data[1] = 2.0  # one class is the answer to everything
+        return new
 
-    assert forget(net, split, 2, method="mine").accepted
-    register("mine", data="none")(mine)  # again, as when a cell is run twice
-    with pytest.raises(ValueError, match="rlap has a method 'ssd'"):
-        register("ssd")(mine)
-    with pytest.raises(ValueError, match="unknown data 'all'"):
-        register("other", data="all")(mine)
+    with pytest.warns(UserWarning, match="it lost 50.0% and the others no less, 100"):
+        found = forget(net, split, [1, 2], method="all alike", budget=1.0)
+    assert not found.accepted and found.model is net
+    assert found.worst == (0, 1.0, 0.0)
+    assert "  of these class 0 lost most: 100.0% -> 0.0%" in str(found)
+
+
+def test_what_was_forgotten_at_too_high_a_cost_is_told_so(learned, registry):
+    net, split = learned
+
+    @register("ruin", data="none")
+    def ruin(model, forget, retain):
+        return lowered(lowered(model, 1, 1e3), 0, 1e3)
+
+    with pytest.warns(UserWarning, match="^ruin forgot class 1, but it cost the oth"):
+        found = forget(net, split, 1, method="ruin")
+    assert found.counts == {"forget": 6, "retain": 12}
+    assert "Accuracy on held-out samples, 6 of the class and 12 others:" in str(found)
+
+
+def test_a_class_that_was_never_recognised(learned):
+    net, split = lowered(learned[0], 1, 1e3), learned[1]
+    with pytest.warns(UserWarning, match="it was never recognised; the model is kept"):
+        found = forget(net, split, 1, method="damp")
+    assert found.model is net and found.relearned is None
+    assert "relearned: not told, it was never recognised" in str(found)
+
+
+def test_a_frozen_model_forgets_and_what_cannot_be_told_is_left_out(learned):
+    net, split = copy.deepcopy(learned[0]).requires_grad_(False), learned[1]
+    with untouched(net):
+        found = forget(net, split, 1, method="logit_mask")
+    assert found.accepted and found.relearned is None and found.probe is not None
+    assert found.untold == "all parameters are frozen"
+
+
+def test_of_a_sample_or_two_no_probe_and_no_relearning_can_tell(learned):
+    net, split = learned
+    held = blobs(60, seed=3)
+    few = torch.cat([(split.labels != 1).nonzero()[:, 0],
+                     (split.labels == 1).nonzero()[:2, 0]])  # fmt: skip
+    found = forget(net, split.subset(few), 1, method="logit_mask", held=held)
+    assert found.accepted and found.probe is None and found.relearned is None
+    assert found.untold == "of class 1 there are 2 to learn from"
+    enough = torch.cat([few, (split.labels == 1).nonzero()[2:3, 0]])
+    found = forget(net, split.subset(enough), 1, method="logit_mask", held=held)
+    assert found.probe is not None and found.untold == ""
+
+
+def test_a_bound_is_kept_as_exactly_when_a_setting_is_chosen():
+    from rlap.unlearning.account import exceeds
+
+    assert not exceeds(
+        {"retain": 0.3}, {"retain": 0.2}, 0.1
+    )  # 0.3 - 0.2 < 0.1 is false
+    assert exceeds({"retain": 0.3}, {"retain": 0.19}, 0.1)
+
+
+def test_too_little_to_hold_out_says_so(learned):
+    net, split = learned
+    held = blobs(60, seed=3)
+    for given, message in (
+        ({"held": held.subset([0])}, "a share of 0.5 of 1 samples is 0"),
+        ({"held": held.subset([0, 1, 2])}, "3 classes want one each"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            forget(net, split, samples=torch.arange(9), **given)
+    with pytest.raises(ValueError, match="of 9 samples is 2, and 3 classes"):
+        forget(net, split.subset(range(9)), 1)
+
+
+def test_a_method_called_by_name_warns_where_it_changed_nothing(learned):
+    net, split = learned
+    ours, others = split.subset(split.labels == 1), split.subset(split.labels != 1)
+    for name, options in (
+        ("ssd", {"alpha": 1e6}),
+        ("damp", {"strength": 0.0}),
+        ("fine_tune", {"recipe": Recipe(0, 16)}),
+    ):
+        with pytest.warns(UserWarning, match=f"forget_{name} changed nothing"):
+            METHODS[name](net, ours, others, **options)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        METHODS["logit_mask"](net, ours, others)
+
+
+def test_the_seed_is_that_of_every_method_that_draws(learned, monkeypatch):
+    net, split = learned
+    seeds = []
+    for name in METHODS:
+        asked = Asked(name, net, divided(split, split, split, 1, 4), None, 7)
+        seeds.append(asked.options().get("seed"))
+    drawing = [name for name, seed in zip(METHODS, seeds, strict=True) if seed == 7]
+    assert {"damp", "retrain", "salun", "delete"} <= set(drawing)
+    assert "logit_mask" not in drawing and "esc" not in drawing
+
+
+def test_data_are_what_the_caller_has(learned):
+    """Tensors, arrays or a Dataset, labels of any whole type: the same comes of it."""
+    net, split = learned
+    usual = forget(net, split, 1, method="logit_mask")
+    x, y = split.inputs, split.labels
+    for data in (
+        (x, y.int()),
+        (x.numpy(), y.numpy().astype("uint8")),
+        TensorDataset(x, y),
+        [(a, int(b)) for a, b in zip(x, y, strict=True)],
+        Split(x, y.to(torch.int16)),
+    ):
+        found = forget(net, data, 1, method="logit_mask")
+        assert found.before == usual.before and found.relearned == usual.relearned
+    held = blobs(60, seed=3)
+    wanted = forget(net, split, 1, method="logit_mask", held=held).before
+    pairs = TensorDataset(held.inputs, held.labels)
+    assert forget(net, split, 1, method="logit_mask", held=pairs).before == wanted
+
+
+def test_data_that_do_not_fit_the_model_or_one_another(learned):
+    net, split = learned
+    held = blobs(60, seed=3)
+    strange = Split(held.inputs, held.labels * 2)
+    weighted = replace(split, weights=torch.ones(len(split)))
+    for data, given, message in (
+        (Split(split.inputs, split.labels * 2), {}, "class 4, and the model's logits"),
+        (split, {"held": strange}, "held holds class 4"),
+        (split, {"held": Split(held.inputs[:, :4], held.labels)}, r"\(4,\), those of"),
+        (weighted, {}, "train has targets or weights"),
+        (split, {"held": replace(held, weights=torch.ones(60))}, "held has targets"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            forget(net, data, 0, method="logit_mask", **given)
+    ours, others = split.subset(split.labels == 1), split.subset(split.labels != 1)
+    beyond = Split(others.inputs, others.labels + 7)
+    for name in METHODS:  # of every method, called by its name
+        with pytest.raises(ValueError, match="the retain set holds class 9"):
+            METHODS[name](net, ours, beyond)
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::DeprecationWarning")
+def test_a_model_whose_layers_cannot_be_seen_is_refused(learned):
+    net, split = learned
+    wrapped = copy.deepcopy(net)
+    wrapped._orig_mod = net  # what torch.compile returns
+    for model, message in (
+        (torch.jit.script(net), "a scripted model cannot"),
+        (wrapped, "give model._orig_mod"),
+    ):
+        for name in ("logit_mask", "damp", "scrub"):
+            with pytest.raises(TypeError, match=message):
+                forget(model, split, 1, method=name)
+
+
+def test_layers_that_a_method_for_all_cannot_edit_are_named():
+    class Wave(nn.Module):
+        """Conv1d, BatchNorm, LSTM, Linear on (N, 6)."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv, self.bn = nn.Conv1d(1, 4, 3, padding=1), nn.BatchNorm1d(4)
+            self.lstm, self.fc = nn.LSTM(4, 8, batch_first=True), nn.Linear(8, 3)
+
+        def forward(self, x):
+            x = self.bn(self.conv(x[:, None])).relu().transpose(1, 2)
+            return self.fc(self.lstm(x)[0].mean(1))
+
+    split, net = blobs(120), seeded(Wave)
+    train(net, split, Recipe(20, 16, lr=0.1, precision="fp32"))
+    for name, method in METHODS.items():
+        projects = name in ("damp", "sap", "svd_projection")
+        assert method.out_of_reach(net) == (("conv", "lstm") if projects else ()), name
+        assert method.out_of_reach(mlp()) == ()
+    found = forget(net, split, 1, method="svd_projection", budget=1.0)
+    assert "  layers that it cannot edit: conv, lstm" in str(found)
+    assert "cannot edit" not in str(forget(net, split, 1, method="logit_mask"))
+
+
+def test_a_setting_that_diverges_is_left_out(learned, monkeypatch, registry):
+    net, split = learned
+    monkeypatch.setattr(settings, "SCRUB_RATES", (1e-3, 1e9))
+    tried = forget(net, split, 1, method="scrub", budget=1.0).tried
+    assert [row["lr"] for row in tried] == [1e-3]
+    monkeypatch.setattr(settings, "SCRUB_RATES", (1e9,))
+    with pytest.raises(TrainingDiverged, match="lower the rate"):
+        forget(net, split, 1, method="scrub")
+
+    @register("rash", settings=({"by": b} for b in (9.0, 1e3, 2e3)))
+    def rash(model, forget, retain, *, by):
+        if by == 1e3:
+            raise TrainingDiverged("the loss is nan")
+        return lowered(model, 1, by)
+
+    found = forget(net, split, 1, method="rash")
+    assert [row["by"] for row in found.tried] == [9.0, 2e3]
+    assert same_state(found.model, state(lowered(net, 1, found.setting["by"])))
+
+
+def test_one_sample_to_forget_and_batchnorm():
+    """Statistics of one sample are none: only those who need them say so."""
+    net, split = nn.Sequential(*mlp()[:2], nn.BatchNorm1d(10), *mlp()[2:]), blobs(60)
+    train(net, split, Recipe(5, 16, lr=0.05, precision="fp32"))
+    held, given = blobs(60, seed=3), {"samples": torch.tensor([7])}
+    for name in ("delete", "boundary_shrink", "fine_tune", "random_labels", "ssd"):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            found = forget(net, split, **given, held=held, method=name)
+        assert {row.get("batchnorm", "eval") for row in found.tried} == {"eval"}
+    for name in ("scrub", "neggrad_plus"):
+        with pytest.raises(ValueError, match="cannot be trained on batches of one"):
+            forget(net, split, **given, held=held, method=name)
+
+
+def test_a_recipe_is_a_recipe(learned):
+    net, split = learned
+    ours, others = split.subset(split.labels == 1), split.subset(split.labels != 1)
+    told = r"recipe must be an rlap\.Recipe, not "
+    for name in ("scrub", "delete", "fine_tune", "ssd"):
+        with pytest.raises(TypeError, match=told + "dict"):
+            forget(net, split, 1, method=name, recipe={"epochs": 3})
+    for name in (name for name, method in METHODS.items() if method.trains):
+        with pytest.raises(TypeError, match=told + "str"):
+            METHODS[name](net, ours, others, recipe="adam")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+from dataclasses import replace
 from functools import partial
 
 import pytest
@@ -147,10 +148,7 @@ def test_attacks_are_calibrated_on_retained_data_alone(overfitted):
     for attack in (mia_efficacy_svc_confidence, mia_logreg_entropy_member_rate):
         one, other = attack(net, data), attack(net, fresh)
         assert one.held_out == other.held_out and one.value != other.value
-    one = ForgettingData(1, data.forget, data.forget, data.forget_test, data.forget)
-    few = ForgettingData(
-        1, one.forget, data.retain.subset([0, 1]), one.forget_test, data.retain_test
-    )
+    few = replace(data, retain=data.retain.subset([0, 1]))
     with pytest.raises(ValueError, match="at least 4 retained"):
         mia_efficacy_svc_confidence(net, few)
 
@@ -533,3 +531,44 @@ def test_one_number_gives_back_what_one_number_took():
     masked = ForgettingData.of(split, split, 0)
     net = METHODS["logit_mask"](nn.Sequential(nn.Linear(3, 3)), masked.forget, None)
     assert math.isfinite(given_back(net, masked, masked).shift)
+
+
+def test_what_cannot_be_examined_is_told_at_once(learned, monkeypatch):
+    net, data = learned[0], learned[1]
+    gold = [mlp(seed=s) for s in (1, 2)]
+    few = replace(data, forget=data.forget.subset(range(5)))
+    one = ForgettingData.of_samples(data.retain, data.retain_test, torch.tensor([3]))
+    monkeypatch.setattr(
+        "rlap.unlearning.examiner.evaluation.accuracies", lambda *_: pytest.fail("late")
+    )
+    for model, asked, options, error, message in (
+        (net, few, {}, ValueError, "forget holds 5 samples and the attacks need 6"),
+        (net, one, {}, ValueError, "forget holds 1 samples"),
+        (net, data.forget, {}, TypeError, "data must be ForgettingData, not Split"),
+        (net, data, {"retrained": None}, TypeError, "must be a list of two models"),
+        (net, data, {"retrained": [None, net]}, TypeError, "model must be"),
+        (net, data, {"original": None}, TypeError, "model must be"),
+        (net, data, {"earlier": "2"}, TypeError, r"a list of names: \['2'\]"),
+        (nn.Sequential(net, nn.Softmax(1)), data, {}, ValueError, "probabilities"),
+        (mlp(classes=4), data, {}, ValueError, r"numbers of classes: \{3, 4\}"),
+    ):
+        given = {"original": net, "retrained": gold} | options
+        with pytest.raises(error, match=message):
+            examine(model, asked, **given)
+
+
+def test_data_are_of_the_class_that_they_name():
+    split = blobs(30)
+    data = ForgettingData.of(split, split, 1)
+    parts = {"forget": data.forget, "forget_test": data.forget_test}
+    others = {"retain": data.retain, "retain_test": data.retain_test}
+    for label, given, message in (
+        (2, {**parts, **others}, r"forget holds class 1, and \[2\] is to be forgotten"),
+        (1, {**parts, **others, "forget_test": split}, "forget_test holds class"),
+        (1, {**parts, **others, "retain": split}, "retain holds class 1, which is to"),
+        (1, {**parts, **others, "retain_test": split}, "retain_test holds class 1"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            ForgettingData(label, **given)
+    with pytest.raises(TypeError, match="retain must be an rlap.Split"):
+        ForgettingData(1, data.forget, split.inputs, data.forget_test, data.retain_test)

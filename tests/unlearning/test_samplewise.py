@@ -171,7 +171,9 @@ def test_samples_are_forgotten_in_one_call(noisy):
     assert found.membership[0] > 0.9 > 0.7 > found.membership[1]
     assert found.probe is None and found.relearned is None
     told = str(found)
-    assert told.startswith(f"{found.word}. Accuracy:\n  these samples: ")
+    assert told.startswith(
+        f"{found.word}. Accuracy on 20 and 45 samples:\n  these samples: "
+    )
     assert "told from held-out ones by their loss" in told and "relearned" not in told
     index = odd.nonzero()[:, 0]
     given = {"method": "retrain", "held": held, "budget": 1.0, "recipe": LONG}

@@ -18,6 +18,7 @@ from rlap.network.layers import (
     reading,
 )
 from rlap.network.watching import watching
+from rlap.training.inference import predict
 from rlap.unlearning.common.splits import is_one_of, labels_of
 
 MASKED = -1e9  # of a logit; finite, so that everything that reads it goes on working
@@ -30,12 +31,15 @@ def forgotten_classes(
     ``samplewise``.
 
     Raises ``TypeError`` for anything that is no split, ``ValueError`` for a class that
-    the model does not have, one also retained, and where nothing else is left.
+    the model does not have, in either set, one also retained, and where nothing else is
+    left.
     """
     for name, split in (("forget", forget), ("retain", retain)):
         if not isinstance(split, Split) and (split is not None or name == "forget"):
             raise TypeError(f"{name} must be a Split, not {type(split).__name__}")
     labels = labels_of(forget.labels.unique().tolist(), classes)
+    if retain is not None:
+        check_known(retain, classes, "the retain set")
     if samplewise:
         return labels
     if len(labels) == classes:
@@ -46,6 +50,15 @@ def forgotten_classes(
             "forgotten"
         )
     return labels
+
+
+def check_known(split: Split, classes: int, name: str) -> None:
+    """Raise ``ValueError`` for a label that a model of so many ``classes`` lacks."""
+    if (most := int(split.labels.max())) >= classes:
+        raise ValueError(
+            f"{name} holds class {most}, and the model's logits are of {classes} "
+            f"classes, 0 to {classes - 1}"
+        )
 
 
 class Start(NamedTuple):
@@ -80,7 +93,7 @@ def begin(
     model has to return logits in train mode, too; with ``samplewise`` samples of any
     classes are forgotten, which the retain set may have as well.
     """
-    check_model(model)
+    check_editable(model)
     if not isinstance(forget, Split):
         raise TypeError(f"forget must be a Split, not {type(forget).__name__}")
     if both and retain is None:
@@ -91,7 +104,7 @@ def begin(
     labels = forgotten_classes(forget, retain, logits.shape[1], samplewise)
     if trains:
         check_gradients()
-        check_train_mode(model, (forget if retain is None else retain).inputs[:2])
+        check_train_mode(model, (forget if retain is None else retain).inputs[:1])
     if single and len(labels) > 1:
         raise ValueError(
             f"this method forgets one class at a time; the forget set must hold one "
@@ -100,12 +113,22 @@ def begin(
     return Start(new, labels, logits.shape[1], last)
 
 
+def check_editable(model: nn.Module) -> None:
+    """Raise ``TypeError`` for what is no model, and for one that was scripted or
+    compiled: its layers cannot be seen."""
+    if isinstance(check_model(model), torch.jit.ScriptModule):
+        raise TypeError("a scripted model cannot be edited: give the one it is made of")
+    if hasattr(model, "_orig_mod"):
+        raise TypeError("a compiled model cannot be edited: give model._orig_mod")
+
+
 @torch.no_grad()
 def check_train_mode(model: nn.Module, inputs: Tensor) -> None:
     """Raise ``TypeError`` for a model that returns more than logits while training."""
     twin, device = copy_of(model).train(), model_device(model)
+    two = inputs.repeat_interleave(2, 0)[:2]  # BatchNorm has no variance over one
     with preserved_random_state(device):
-        check_logits(twin(inputs.to(device)))
+        check_logits(twin(two.to(device)))
 
 
 @torch.no_grad()
@@ -137,3 +160,17 @@ def the_linear(name: str | None) -> str:
             "needed here; where layers can be named, name them"
         )
     return name
+
+
+def same_answers(model: nn.Module, new: nn.Module, inputs: Tensor) -> bool:
+    """Whether ``new`` is as ``model`` was: all weights, and answers to ``inputs``,
+    which are asked for only where the weights are the same."""
+    one, other = (
+        {**dict(net.named_parameters()), **dict(net.named_buffers())}
+        for net in (model, new)
+    )
+    if one.keys() != other.keys() or not all(
+        torch.equal(one[k], other[k].to(one[k].device)) for k in one
+    ):
+        return False
+    return torch.equal(*(predict(net, inputs) for net in (model, new)))

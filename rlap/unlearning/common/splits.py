@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from rlap.checks import check_count, check_inside, check_seed
-from rlap.data.base import Split, stratified_indices
+from rlap.data.base import Split, check_split, stratified_indices
 
 Label = int | Sequence[int]  # a class, or several to be forgotten together
 
@@ -100,6 +100,9 @@ class ForgettingData:
     (``of_samples``), it is empty, and both test sets are all samples that were never
     trained on.
 
+    Raises ``TypeError`` for what are no splits, ``ValueError`` where a forget set holds
+    another class, or a retain set one of these.
+
     >>> split = Split(torch.rand(6, 2), torch.arange(6) % 3)
     >>> ForgettingData.of(split, split, label=2).forget.labels
     tensor([2, 2])
@@ -110,6 +113,18 @@ class ForgettingData:
     retain: Split
     forget_test: Split
     retain_test: Split
+
+    def __post_init__(self) -> None:
+        parts = ("forget", "forget_test", "retain", "retain_test")
+        for part in parts:
+            check_split(getattr(self, part), part)
+        for part in () if self.samplewise else parts:
+            labels = getattr(self, part).labels
+            ours, told = is_one_of(labels, self.labels), "which is to be forgotten"
+            if part.startswith("forget"):
+                ours, told = ~ours, f"and {list(self.labels)} is to be forgotten"
+            if ours.any():
+                raise ValueError(f"{part} holds class {int(labels[ours][0])}, {told}")
 
     @classmethod
     def of(cls, train: Split, test: Split, label: Label) -> ForgettingData:
@@ -142,13 +157,19 @@ class ForgettingData:
 def hold_out(split: Split, share: float, seed: int = 0) -> tuple[Split, Split]:
     """(the rest, a stratified ``share`` of the samples), for choosing settings.
 
-    Raises ``ValueError`` when either would be empty.
+    Raises ``ValueError`` when either would be empty, or hold fewer samples than there
+    are classes.
 
     >>> rest, held = hold_out(Split(torch.rand(30, 2), torch.arange(30) % 3), 0.2)
     >>> len(rest), held.labels.bincount()
     (24, tensor([2, 2, 2]))
     """
     size = round(check_inside(share) * len(split))
+    if size < (present := len(split.labels.unique())) or size == len(split):
+        raise ValueError(
+            f"a share of {share:g} of {len(split)} samples is {size}, and {present} "
+            "classes want one each, with some left: give more, or another share"
+        )
     chosen = stratified_indices(split.labels, size, seed)
     held = torch.zeros(len(split), dtype=torch.bool, device="cpu")
     held[chosen] = True

@@ -15,7 +15,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from rlap.checks import check_count, check_finite, check_rate, check_seed
+from rlap.checks import (
+    check_count,
+    check_finite,
+    check_rate,
+    check_seed,
+)
 from rlap.metrics import Estimate, auroc
 from rlap.training.inference import predict
 from rlap.unlearning.common.splits import ForgettingData, is_one_of
@@ -49,7 +54,14 @@ class Answers:
     @classmethod
     def on(cls, data: ForgettingData | Answers) -> Answers:
         """``data`` themselves where they are answers already."""
-        return data if isinstance(data, cls) else cls(data)
+        if isinstance(data, cls):
+            return data
+        if not isinstance(data, ForgettingData):
+            raise TypeError(
+                f"data must be ForgettingData, not {type(data).__name__}: "
+                "ForgettingData.of(train, test, label) makes them"
+            )
+        return cls(data)
 
     def once(self, key: tuple, make: Callable[[], Any]) -> Any:
         """What ``make`` returned the first time for this ``key``."""

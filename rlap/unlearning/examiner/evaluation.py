@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from rlap.checks import check_finite
+from rlap.checks import check_finite, check_logit_values, check_model
 from rlap.network.copying import copy_of
 from rlap.network.modes import has_own_weights
 from rlap.training.inference import predict
@@ -32,9 +32,11 @@ from rlap.unlearning.examiner.attacks import (
     told_from_retrain_auc,
 )
 from rlap.unlearning.examiner.lra_npp_measures import (
+    FEWEST,
     forgetting_rate_svc_original,
     forgetting_score_loss,
 )
+from rlap.unlearning.examiner.own import asked as asked_of_own
 from rlap.unlearning.examiner.probes import probes
 from rlap.unlearning.examiner.relearning import relearn
 
@@ -96,11 +98,33 @@ def output_distance(
 
 def check_retrained(retrained: Sequence[nn.Module]) -> None:
     """Raise ``ValueError`` unless two retrained models are given."""
+    if not isinstance(retrained, Sequence):
+        raise TypeError("retrained must be a list of two models")
     if len(retrained) != 2:
         raise ValueError(
             f"the standard is two retrained models, not {len(retrained)}; "
             "METHODS['retrain'] makes them, from different seeds"
         )
+
+
+def check_asked(
+    data: ForgettingData, models: Sequence[nn.Module], earlier: Sequence[str]
+) -> None:
+    """One clear error for what cannot be examined: models of other classes than the
+    first, too few samples to forget, ``earlier`` that is no list of names."""
+    for part in ("forget", "forget_test"):
+        if (n := len(getattr(data, part))) < FEWEST:
+            raise ValueError(
+                f"{part} holds {n} samples and the attacks need {FEWEST}: give more"
+            )
+    if isinstance(earlier, str):
+        raise TypeError(f"earlier must be a list of names: [{earlier!r}]")
+    widths = set()
+    for net in models:
+        logits, _ = last_layer(check_model(net), data.forget.inputs[:8])
+        widths.add(check_logit_values(logits).shape[1])
+    if len(widths) > 1:
+        raise ValueError(f"the models have different numbers of classes: {widths}")
 
 
 def examine(
@@ -115,7 +139,8 @@ def examine(
     earlier: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Every measure of one model: a row of numbers as named in this package, and under
-    "curves" and "layers" how relearning went and what probes of earlier layers found.
+    "curves" and "layers" how relearning went and what probes of earlier layers found;
+    also what attacks of one's own say (``register_attack``).
 
     Args:
         model: left as it was, as the others are.
@@ -153,6 +178,7 @@ def examine(
     check_retrained(retrained)
     answers = Answers.on(data)
     data = answers.data
+    check_asked(data, (model, original, *retrained), earlier)
     row: dict[str, Any] = dict(accuracies(model, answers))
     if data.samplewise:
         row["forget_gap"] = row["forget_train"] - row["forget_test"]
@@ -178,16 +204,16 @@ def examine(
         row[f"output_distance_{name}"] = output_distance(
             model, retrained, inputs, answer=known
         )
-    if data.samplewise:
-        return row
-    half = {
-        "target": answers.accuracy(original, "forget_test") / 2,
-        "keep": answers.accuracy(original, "retain_test") / 2,
-        "max_steps": relearn_steps,
-        "test_samples": watched,
-        "seed": seed,
-    }
-    return row | of_features(model, answers, half, earlier)
+    if not data.samplewise:
+        half = {
+            "target": answers.accuracy(original, "forget_test") / 2,
+            "keep": answers.accuracy(original, "retain_test") / 2,
+            "max_steps": relearn_steps,
+            "test_samples": watched,
+            "seed": seed,
+        }
+        row |= of_features(model, answers, half, earlier)
+    return row | asked_of_own(model, data, row)
 
 
 def of_features(

@@ -15,6 +15,8 @@ from torch import nn
 from rlap.unlearning.common.splits import ForgettingData
 from rlap.unlearning.examiner.attacks import MEMBER, NON_MEMBER, Answers
 
+FEWEST = 6  # samples of each kind: a tenth of both together judges, one of each kind
+
 
 def forgetting_rate_svc_original(
     model: nn.Module,
@@ -58,15 +60,19 @@ def forgetting_score_loss(model: nn.Module, data: ForgettingData | Answers) -> f
 
     |accuracy - 0.5| of a logistic regression on the CE of the class's training samples
     against its test samples, as many of each, over ten stratified splits of nine parts
-    to fit and one to judge. Source: Chang et al., released code; as many of each is
-    ours.
+    to fit and one to judge. Raises ``ValueError`` for fewer than ``FEWEST`` of either.
+    Source: Chang et al., released code; as many of each is ours.
     """
     from sklearn.linear_model import LogisticRegression  # here: it takes long to import
     from sklearn.model_selection import StratifiedShuffleSplit, cross_val_score
 
     answers = Answers.on(data)
     losses = [-answers.of_label(model, part) for part in ("forget", "forget_test")]
-    n = min(map(len, losses))
+    if (n := min(map(len, losses))) < FEWEST:
+        raise ValueError(
+            f"{n} samples to forget, or of the class to test with, are too few to tell "
+            f"anything by their loss: {FEWEST} of each are needed"
+        )
     x = torch.cat([found[:n] for found in losses])[:, None].numpy()
     splits = StratifiedShuffleSplit(10, random_state=0)
     member = np.repeat([MEMBER, NON_MEMBER], n)

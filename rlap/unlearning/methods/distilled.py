@@ -23,10 +23,20 @@ from rlap.network.layers import (
     placing,
     preserved_random_state,
 )
-from rlap.network.modes import BATCHNORM, trained_parameters
+from rlap.network.modes import (
+    BATCHNORM,
+    batches_of_one_explained,
+    trained_parameters,
+)
 from rlap.network.precision import own_precision
 from rlap.training.loop import TrainingDiverged
-from rlap.training.recipe import Recipe, augment, learning_rate, make_optimizer
+from rlap.training.recipe import (
+    Recipe,
+    augment,
+    check_recipe,
+    learning_rate,
+    make_optimizer,
+)
 from rlap.unlearning.common.begin import MASKED, begin
 
 Loss = Callable[[Tensor, Tensor, Tensor], Tensor]  # of student, teacher, labels
@@ -150,6 +160,7 @@ class Lesson:
     generator: torch.Generator = field(default_factory=torch.Generator)
 
     def __post_init__(self) -> None:
+        check_recipe(self.recipe)
         self.generator.manual_seed(check_seed(self.seed))
         self.device = model_device(self.student)
         self.parameters = list(trained_parameters(self.student).values())
@@ -177,6 +188,7 @@ class Lesson:
         dropout = int(torch.randint(2**62, (), generator=self.generator, device="cpu"))
         with (
             torch.enable_grad(),
+            batches_of_one_explained(),
             own_precision(),
             preserved_random_state(self.device, dropout),
             evaluating(self.teacher),

@@ -26,7 +26,7 @@ from rlap.network.layers import (
 )
 from rlap.training.inference import accuracy
 from rlap.training.loop import train
-from rlap.training.recipe import Recipe
+from rlap.training.recipe import Recipe, check_recipe
 from rlap.unlearning.common.begin import begin
 from rlap.unlearning.common.splits import together
 
@@ -138,6 +138,7 @@ def forget_neggrad_plus(
     if check_rate(alpha, "alpha") == 0:
         raise ValueError("alpha must be above 0: nothing would be retained")
     check_level(ceiling, "ceiling")
+    check_recipe(recipe)
     forget = forget.to(model_device(new))
     ascent = Ascent(forget, (1 - alpha) / alpha, ceiling, recipe.batch_size, seed)
     train(new, retain, recipe, seed=seed, penalty=ascent)
