@@ -864,6 +864,25 @@ def test_the_site_is_left_without_what_no_page_loads(tmp_path):
     assert context["script_files"] == ["a.js"]
 
 
+def test_a_page_that_is_tidy_is_left_alone(tmp_path, monkeypatch):
+    lean, done = extension("lean_site"), []
+    monkeypatch.setattr(lean, "unbroken", lambda page: done.append(page) or page)
+    site = tmp_path / "html"
+    (site / "_images").mkdir(parents=True)
+    (site / "_images" / "a.svg").write_text(DRAWN)
+    (site / "page.html").write_text('<img src="_images/a.svg">')
+    app = SimpleNamespace(outdir=site, builder=SimpleNamespace(format="html"))
+    lean.tidy(app, None)
+    lean.tidy(app, None)
+    assert len(done) == 1 and (site / "_images" / "a.svg").exists()
+    (site / "page.html").write_text("<p>written again</p>")
+    lean.tidy(app, None)
+    assert len(done) == 2 and not (site / "_images" / "a.svg").exists()
+    monkeypatch.setattr(lean, "rules", lambda: "others")
+    lean.tidy(app, None)
+    assert len(done) == 3
+
+
 @pytest.mark.parametrize(
     ("page", "broken"),
     [
