@@ -60,6 +60,11 @@ ICONS = re.compile(r"\s*<(script|link)[^>]*scripts/fontawesome\.js[^>]*>(</scrip
 
 AS_IT_IS = ("api", "genindex", "py-modindex", "search")  # tables of their own
 
+# with other rules all pages are done again
+FILES = ("lean_site.py", "lean_svg.py", "plain_outputs.py")
+RULES = sha256(
+    b"".join((Path(__file__).parent / n).read_bytes() for n in FILES)
+).hexdigest()
 IMAGES = re.compile(r"_images/([^\"'#?\s]+)")
 
 
@@ -105,13 +110,6 @@ def unbroken(page: str) -> str:
     return "".join([*made, within(page[end:])])
 
 
-def rules() -> str:
-    """A digest of what is done to pages: with other rules all are done again."""
-    files = ("lean_site.py", "lean_svg.py", "plain_outputs.py")
-    folder = Path(__file__).parent
-    return sha256(b"".join((folder / n).read_bytes() for n in files)).hexdigest()
-
-
 def remembered(memory: Path) -> dict:
     """The pages that an earlier build made tidy: their stamps and their images."""
     try:
@@ -138,7 +136,7 @@ def tidy(app: Any, failure: Exception | None) -> None:
     glossary = site / "glossary.html"
     told = terms(glossary.read_text("utf-8")) if glossary.is_file() else {}
     memory = site.with_name(f"{site.name}.tidied.json")
-    before, now = remembered(memory), {"": rules()}
+    before, now = remembered(memory), {"": RULES}
     for path in site.rglob("*.html"):
         name = path.relative_to(site).as_posix()
         if before.get("") == now[""] and before.get(name, [0])[:2] == stamp(path):

@@ -104,12 +104,17 @@ def corner(table: Tag) -> None:
         first.append(word)
 
 
+def typeset(text: str) -> str:
+    """A text whose per cent signs stand as in the rest of the book."""
+    return re.sub(r"(?<=\d)%", "\u00a0%", text)
+
+
 def in_words(table: Tag) -> None:
     """The book's names and signs in a table of pandas."""
     from rlap.figures.said import said, true_minus
 
     for cell in table.find_all(["th", "td"]):
-        text = re.sub(r"(?<=\w)'", "’", cell.get_text().strip())
+        text = typeset(re.sub(r"(?<=\w)'", "’", cell.get_text().strip()))
         told = "" if text in MISSING else HEADS.get(text, true_minus(text))
         cell.string = said(told) if cell.name == "th" or told == said(told) else told
     for row in table.thead.find_all("tr"):
@@ -156,7 +161,7 @@ def printed(found: re.Match) -> str:
     for is_listing, lines in blocks(text.split("\n")):
         shown = "\n".join(lines)
         if not is_listing:
-            told = re.sub(r"(?<=\d)%", "\u00a0%", in_words(shown))
+            told = typeset(in_words(shown)).replace(" -&gt; ", " → ")
             shown = f"{before}<pre><span></span>{told}\n</pre>{after}"
             made.append(shown)
             continue

@@ -878,7 +878,7 @@ def test_a_page_that_is_tidy_is_left_alone(tmp_path, monkeypatch):
     (site / "page.html").write_text("<p>written again</p>")
     lean.tidy(app, None)
     assert len(done) == 2 and not (site / "_images" / "a.svg").exists()
-    monkeypatch.setattr(lean, "rules", lambda: "others")
+    monkeypatch.setattr(lean, "RULES", "others")
     lean.tidy(app, None)
     assert len(done) == 3
 

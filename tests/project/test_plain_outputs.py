@@ -40,6 +40,13 @@ def test_a_table_of_pandas_has_the_books_words_and_signs():
     assert plain_outputs.plain(made) == made, "the same once more"
 
 
+def test_per_cent_and_arrows_are_those_of_the_book():
+    assert "25\u00a0%" in shown(pd.DataFrame({"a": ["25%"]}, index=["x"]))
+    made = plain_outputs.plain(output("the class: 92.3% -&gt; 0.0%"))
+    assert "the class: 92.3\u00a0% → 0.0\u00a0%" in made
+    assert plain_outputs.plain(made) == made, "the same once more"
+
+
 def test_a_page_that_is_made_lean_keeps_the_spaces_of_its_tables(tmp_path):
     lean = importlib.import_module("lean_site")
     frame = pd.DataFrame({"f1 %": [1.0]}, index=["LRA-NPP through layers, class's"])
