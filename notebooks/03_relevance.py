@@ -451,6 +451,7 @@ figures.feature_spaces(spaces, several.labels, run.label, run.forget, stamp)
 # here either: its features tell a class that it never saw rather well, and its class comes
 # back, too. *Relearned* is the mean over those steps of the accuracy on the class as a
 # share of what counts as back, half of the original's, and at most 1: whatever was never gone has 100 %.
+# Where even the original has 0, the run is too short to relearn anything.
 #
 # Three notes on fairness. Forms of LRA-NPP that edit the last layer alone have the
 # mask's features, so their probes and their relearning with a new last layer equal the mask's *by

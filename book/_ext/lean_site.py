@@ -10,8 +10,10 @@ a reader would break them, and short ones, options and per cent signs stay whole
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
@@ -32,12 +34,23 @@ NAMES = re.compile(
 )
 TEXT = re.compile(r">([^<]+)")
 BREAKS = re.compile(r"(?<=\w)(?:[._/](?=[A-Za-z]|$)|[+=](?=\w))")
+LONG = re.compile(r"\S{16,}|\S+\.$")  # what does not simply go into the next line
 # what stays on one line: names with a hyphen, options with what they are given
 WHOLE = re.compile(
     r"(?<![\w/.-])(?:[A-Z]{1,5}(?:-[A-Z]{2,3})+|[A-Z][A-Za-z]+-\d+[A-Z]?|--?[a-z][\w-]*"
     r"(?: \d+)?)(?![\w/-])"
 )
 KEPT = re.compile(r'<span class="whole">([^<]*)</span>')
+# a number and its name or its sign, and the two ends of an interval
+PAIRS = re.compile(
+    r"(?<=\b[np])\s(?=(?:=|&lt;)\s\d)|(?<=\b[np]\s=)\s(?=\d)|(?<=\b[np]\s&lt;)\s(?=\d)"
+    r"|(?<=\bno\.)\s(?=\d)|(?<=\bFig\.)\s(?=\d)|(?<=\bsection)\s(?=\d)|(?<=\bTable)\s(?=\d)"
+    r"|(?<=\d,)\s(?=[+\u2212]?[\d.]+\])|(?<=\d)\s(?=%)"
+)
+# a formula and the point, comma or bracket behind it
+MATHS = re.compile(
+    r'(?<!<span class="whole">)(<span class="math[^>]*>[^<]*</span>)([),.;:?]+)'
+)
 # text of a page, and what is none: tags, and what browsers take as it is
 APART = re.compile(
     r"(<!--.*?-->|<(script|style|svg|pre|title|select|mjx-container)\b.*?</\2>|"
@@ -47,6 +60,11 @@ ICONS = re.compile(r"\s*<(script|link)[^>]*scripts/fontawesome\.js[^>]*>(</scrip
 
 AS_IT_IS = ("api", "genindex", "py-modindex", "search")  # tables of their own
 
+# with other rules all pages are done again
+FILES = ("lean_site.py", "lean_svg.py", "plain_outputs.py")
+RULES = sha256(
+    b"".join((Path(__file__).parent / n).read_bytes() for n in FILES)
+).hexdigest()
 IMAGES = re.compile(r"_images/([^\"'#?\s]+)")
 
 
@@ -69,7 +87,10 @@ def breakable(page: str) -> str:
 
     def within(name: re.Match) -> str:
         inside = name[0].replace("<wbr>", "")
-        return TEXT.sub(lambda text: BREAKS.sub(r"\g<0><wbr>", text[0]), inside)
+        return TEXT.sub(lambda text: LONG.sub(broken, text[0]), inside)
+
+    def broken(word: re.Match) -> str:
+        return BREAKS.sub(r"\g<0><wbr>", word[0])
 
     return NAMES.sub(within, page)
 
@@ -77,16 +98,30 @@ def breakable(page: str) -> str:
 def unbroken(page: str) -> str:
     """A page whose names, options and numbers of per cent no line breaks in two."""
     made, end = [], 0
-    page = KEPT.sub(r"\1", page)
+    page = MATHS.sub(r'<span class="whole">\1\2</span>', KEPT.sub(r"\1", page))
 
     def within(text: str) -> str:
-        text = re.sub(r"(?<=\d)\s%", "\u00a0%", text)
+        text = PAIRS.sub("\u00a0", text)
         return WHOLE.sub(r'<span class="whole">\g<0></span>', text)
 
     for found in APART.finditer(page):
         made += [within(page[end : found.start()]), found[0]]
         end = found.end()
     return "".join([*made, within(page[end:])])
+
+
+def remembered(memory: Path) -> dict:
+    """The pages that an earlier build made tidy: their stamps and their images."""
+    try:
+        return json.loads(memory.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+
+
+def stamp(path: Path) -> list[int]:
+    """What a file has no more when it has been written again."""
+    found = path.stat()
+    return [found.st_mtime_ns, found.st_size]
 
 
 def tidy(app: Any, failure: Exception | None) -> None:
@@ -100,19 +135,29 @@ def tidy(app: Any, failure: Exception | None) -> None:
     shown: set[str] = set()
     glossary = site / "glossary.html"
     told = terms(glossary.read_text("utf-8")) if glossary.is_file() else {}
+    memory = site.with_name(f"{site.name}.tidied.json")
+    before, now = remembered(memory), {"": RULES}
     for path in site.rglob("*.html"):
+        name = path.relative_to(site).as_posix()
+        if before.get("") == now[""] and before.get(name, [0])[:2] == stamp(path):
+            now[name] = before[name]  # of an earlier build, and tidy
+            shown |= set(now[name][2])
+            continue
         text = path.read_text(encoding="utf-8")
         without = ICONS.sub("", text)
         for kind in PLAIN:
             without = kind.sub(r"\1", without)
+        if path.stem not in AS_IT_IS and "_modules" not in path.parts:
+            without = plain(without)
         without = with_terms(unbroken(breakable(without)), told)
         if path.parent.name == "notebooks":
             without = with_drawings(without, site / "_images")
-        if path.stem not in AS_IT_IS and "_modules" not in path.parts:
-            without = plain(without)
         if without != text:
             path.write_text(without, encoding="utf-8")
-        shown |= {unquote(name) for name in IMAGES.findall(without)}
+        images = sorted({unquote(name) for name in IMAGES.findall(without)})
+        now[name] = [*stamp(path), images]
+        shown |= set(images)
+    memory.write_text(json.dumps(now), encoding="utf-8")
     for path in (site / "_images").iterdir() if (site / "_images").is_dir() else ():
         if path.name not in shown:  # of an earlier build
             path.unlink()

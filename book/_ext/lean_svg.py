@@ -40,6 +40,8 @@ def tidy(node: ElementTree.Element, used: set[str]) -> None:
     node.tail = None
     if node.text is not None and not node.text.strip():
         node.text = None
+    elif node.tag == f"{{{SVG}}}text":
+        node.text = re.sub(r"(?<=\w)'", "’", node.text or "") or None
     if node.get("id") not in used:
         node.attrib.pop("id", None)
     for key in NUMBERS:

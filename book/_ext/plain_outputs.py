@@ -69,14 +69,14 @@ def cards(table: str) -> str:
 def one_head(head: list[Tag]) -> None:
     """pandas names the index in a second row: put it into the empty corner."""
     if len(head) > 1:
-        head[0].find("th").string = head[1].find("th").get_text(strip=True)
+        head[0].find("th").string = head[1].find("th").get_text().strip()
         head[1].decompose()
 
 
 def without_count(table: Tag) -> None:
     """Rows that are merely counted begin with their first value."""
     first = [row.find("th") for row in table.tbody.find_all("tr")]
-    told = [cell.get_text(strip=True) if cell else "" for cell in first]
+    told = [cell.get_text().strip() if cell else "" for cell in first]
     empty = table.thead.find(["th", "td"])
     if empty.get_text(strip=True) or told != [str(i) for i in range(len(told))]:
         return
@@ -104,12 +104,17 @@ def corner(table: Tag) -> None:
         first.append(word)
 
 
+def typeset(text: str) -> str:
+    """A text whose per cent signs stand as in the rest of the book."""
+    return re.sub(r"(?<=\d)%", "\u00a0%", text)
+
+
 def in_words(table: Tag) -> None:
     """The book's names and signs in a table of pandas."""
     from rlap.figures.said import said, true_minus
 
     for cell in table.find_all(["th", "td"]):
-        text = cell.get_text(strip=True)
+        text = typeset(re.sub(r"(?<=\w)'", "’", cell.get_text().strip()))
         told = "" if text in MISSING else HEADS.get(text, true_minus(text))
         cell.string = said(told) if cell.name == "th" or told == said(told) else told
     for row in table.thead.find_all("tr"):
@@ -156,7 +161,8 @@ def printed(found: re.Match) -> str:
     for is_listing, lines in blocks(text.split("\n")):
         shown = "\n".join(lines)
         if not is_listing:
-            shown = f"{before}<pre><span></span>{in_words(shown)}\n</pre>{after}"
+            told = typeset(in_words(shown)).replace(" -&gt; ", " → ")
+            shown = f"{before}<pre><span></span>{told}\n</pre>{after}"
             made.append(shown)
             continue
         shown = f"{before}<pre><span></span>{shown}\n</pre>{after}"

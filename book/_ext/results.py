@@ -189,12 +189,20 @@ class LedgerExplorer(Shown):
         from rlap.pages import html
 
         found = self.answer("explorer")
+        is_area = found.frame["what"].isin(found.areas)
         frame = found.frame.round(1)
+        frame.loc[is_area, "value"] = found.frame["value"].round()  # two digits of it
         beside = self.options.get("beside", "beside")
-        named = {"value": "per cent", "beside": beside}
+        unit = "per cent; AUROC from 0 to 1" if found.areas else "per cent"
+        named = {"value": unit, "beside": beside}
         first = frame.loc[:, list(found.keys)].iloc[0]
         still = frame[(frame[list(found.keys)] == first).all(axis=1)]
-        shown = still.drop(columns=list(found.keys)).rename(columns=named)
+        told = [
+            f"{v / 100:.2f}" if area else f"{v:.1f}"
+            for v, area in zip(still["value"], is_area[still.index], strict=True)
+        ]
+        shown = still.drop(columns=list(found.keys)).assign(value=told)
+        shown = shown.dropna(axis=1, how="all").rename(columns=named)
         chosen = "; ".join(f"{key}: {value}" for key, value in first.items())
         caption = nodes.paragraph("", "", *self.caption(), classes=["table-caption"])
         data = frame.to_json(orient="split", index=False)
@@ -202,7 +210,7 @@ class LedgerExplorer(Shown):
             "div", html.tag("p", chosen),
             html.table(shown.fillna(""), named=chosen),
             class_="explorer", data_states=data, data_keys="|".join(found.keys),
-            data_beside=beside,
+            data_beside=beside, data_unit=unit, data_areas="|".join(found.areas),
         )  # fmt: skip
         box = html.joined(box, html.tag("p", self.source(found), class_="made-by"))
         shown = nodes.container(classes=["ledger-table"])

@@ -13,6 +13,7 @@
 
   function explorer(box) {
     const keys = box.dataset.keys.split("|");
+    const areas = box.dataset.areas.split("|");  // shown from 0 to 1
     const { columns, data } = JSON.parse(box.dataset.states);
     const rows = data.map((line) => Object.fromEntries(line.map((v, i) => [columns[i], v])));
     box.textContent = "";
@@ -45,7 +46,7 @@
       const compared = beside && shown.some((row) => row.beside !== null);
       table.textContent = "";
       const head = make("tr", make("thead", table));
-      ["", "per cent"].forEach((text) => { make("th", head, text || "what").scope = "col"; });
+      ["", box.dataset.unit].forEach((text) => { make("th", head, text || "what").scope = "col"; });
       if (compared) make("th", head, box.dataset.beside || "beside").scope = "col";
       const body = make("tbody", table);
       shown.forEach((row) => {
@@ -55,7 +56,7 @@
         const track = make("div", cell, null, "explorer-track");
         make("div", track, null, "explorer-bar").style.width = Math.max(0, row.value) + "%";
         if (row.beside !== null) make("div", track, null, "explorer-mark").style.left = row.beside + "%";
-        make("span", cell, row.value.toFixed(1));
+        make("span", cell, areas.includes(row.what) ? (row.value / 100).toFixed(2) : row.value.toFixed(1));
         if (compared) {
           const told = make("td", line, row.beside === null ? "" : row.beside.toFixed(1), "explorer-beside");
           told.dataset.label = box.dataset.beside || "beside";

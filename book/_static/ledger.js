@@ -7,9 +7,15 @@
   const SHOWN = ["number", "paper", "run", "ours", "verdict"];
   const MARKS = { reproduced: "●", contradicted: "✕", inconclusive: "○", "not run": "–" };
 
+  // as the rest of the page: apostrophes, and what no line divides
+  function typeset(text) {
+    return String(text).replace(/(\w)'/g, "$1’").replace(/\b([np]) ([=<]) (?=\d)/g, "$1\u00a0$2\u00a0")
+      .replace(/(\d,) (?=[+−]?[\d.]+\])/g, "$1\u00a0");
+  }
+
   function make(name, parent, text, attributes) {
     const made = document.createElement(name);
-    if (text !== undefined && text !== null) made.textContent = text;
+    if (text !== undefined && text !== null) made.textContent = typeset(text);
     Object.entries(attributes || {}).forEach(([key, value]) => made.setAttribute(key, value));
     if (parent) parent.appendChild(made);
     return made;

@@ -1,8 +1,8 @@
 """CIFAR-10 (Krizhevsky 2009), from wherever it can be had.
 
-It is kept as one file of raw bytes. Whatever it was made
-from - the official archive or the npm package - the four arrays inside must have
-the SHA-256 digests below, when they are written and every time they are read.
+It is kept as one file of raw bytes. Whatever it was made from, the official archive or
+the npm package, the four arrays inside must have the SHA-256 digests below, when they
+are written and every time they are read.
 """
 
 from __future__ import annotations

@@ -69,12 +69,14 @@ class Picture:
 class Explorer:
     """States to choose among, all computed ahead: ``frame`` has a row a state and
     quantity, with the columns ``keys`` (what is chosen), "what", "value" and "beside"
-    (what it is compared with; may be empty), in per cent."""
+    (what it is compared with; may be empty), in per cent. ``areas``: the quantities
+    that are shown from 0 to 1, as the whole book shows an AUROC."""
 
     keys: Sequence[str]
     frame: pd.DataFrame
     records: Sequence[Mapping] = ()
     grids: Sequence[str] = ()
+    areas: Sequence[str] = ()
 
 
 @dataclass

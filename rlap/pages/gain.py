@@ -351,12 +351,16 @@ def by_partition(book: Book) -> Picture:
     return Picture(figure, data.round(4), used, ("table*", "differences"))
 
 
+SORTED = [False, True, True, True]  # the largest size first, as the paper has it
+
+
 @table
 def orientation(book: Book) -> Table:
     """A line a released run that found the noise: which part it kept, and F-FT minus
     the network that it starts from."""
     data = outcomes(book)
     mine = data[(data["protocol"] == "released") & (data["the partition"] != MISSED)]
+    mine = mine.sort_values(["images", "level", "rate", "seed"], ascending=SORTED)
     runs = {r["identity"]["id"]: r for r in book.evidence}
     frame = pd.DataFrame(
         {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from html import escape
 
 import pandas as pd
@@ -35,7 +36,16 @@ def tag(name: str, *inside: object, **attributes: object) -> Html:
 
 def joined(*parts: object) -> Html:
     """The parts side by side, escaped unless ``tag`` made them."""
-    return Html("".join(p if isinstance(p, Html) else escape(str(p)) for p in parts))
+    return Html("".join(p if isinstance(p, Html) else escaped(p) for p in parts))
+
+
+def escaped(text: object) -> str:
+    """Text with the apostrophes of the prose around it.
+
+    >>> escaped("1 < 2, after Holm's")
+    '1 &lt; 2, after Holm’s'
+    """
+    return escape(re.sub(r"(?<=\w)'", "’", str(text)))
 
 
 def lines(*parts: object) -> Html:
@@ -62,9 +72,8 @@ def because(verdict: str, why: str, *, own: bool = False, brief: str = "") -> Ht
     shown = joined(mark(verdict, own=own), small(brief))
     if not why:
         return shown
-    wraps = "width: auto" if brief else None  # the style sheet has it as wide as a word
-    summary = tag("summary", shown, style=wraps)
-    return tag("details", summary, small(why), class_="why")
+    kind = "why brief" if brief else "why"
+    return tag("details", tag("summary", shown), small(why), class_=kind)
 
 
 MOST = 5  # columns that a reader takes in side by side

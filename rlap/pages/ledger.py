@@ -370,6 +370,8 @@ def shown(book: Book, found: pd.DataFrame) -> Table:
         for i, row in enumerate((run if len(run) else mine[:1]).to_dict("records")):
             rows.append(line_of(row, first=i == 0))
     frame = pd.DataFrame(rows, columns=["claim", "paper", "run", "ours", "verdict"])
+    if not any(frame["paper"]):  # of controls it prints nothing
+        frame = frame.drop(columns="paper")
     return Table(frame, list(book.evidence), (), "claims")
 
 

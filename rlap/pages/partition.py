@@ -271,7 +271,10 @@ def identity(book: Book) -> str:
     """How far standardised attribution and activation are apart at most, over runs."""
     found = [r["identity_difference"] for r in book.evidence
              if "identity_difference" in r]  # fmt: skip
-    return f"{max(found):.0e}" if found else NOT_RUN
+    return words.told(f"{max(found):.0e}") if found else NOT_RUN
+
+
+FOUND = "AUROC of the partition"
 
 
 @explorer
@@ -286,15 +289,11 @@ def levels(book: Book) -> Explorer:
                 asked = base if start == "kmeans" else changed_name(base, MOVED)
                 runs = list(book.evidence.at(asked, SMALL, setting).values())
                 used += runs
-                told = {
-                    "AUROC of the partition, times 100": [
-                        areas(r)[WHICHEVER] for r in runs
-                    ]
-                }
+                told = {FOUND: [areas(r)[WHICHEVER] for r in runs]}
                 for arm in ("initial", "F-FT", "retrain", "continue"):
                     told[words.arm(arm)] = [r["arms"][arm]["accuracy"] for r in runs
                                             if arm in r["arms"]]  # fmt: skip
                 lines += [(level, name, base, what, 100 * fmean(v), None)
                           for what, v in told.items() if v]  # fmt: skip
     frame = pd.DataFrame(lines, columns=[*keys, "what", "value", "beside"])
-    return Explorer(keys, frame, used, ("table3", "differences"))
+    return Explorer(keys, frame, used, ("table3", "differences"), areas=(FOUND,))

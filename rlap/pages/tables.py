@@ -224,8 +224,8 @@ def verdict_grid(book: Book, which: str) -> Picture:
             ax.set_yticks(range(len(names)), names)
             ax.tick_params(length=0)
             ax.spines[:].set_visible(False)
-            if which not in "26" and ax in axes[-1]:
-                ax.set_xlabel(VARIES[rows[0].setting_name])
+        if which not in "26":  # once: below each panel they would touch
+            figure.supxlabel(VARIES[rows[0].setting_name], fontsize=9)
     used = [r for r in records_of(book, asked(which)) if scale_of(r) == scale]
     return Picture(figure, frame_of(rows), used, (f"table{which}",))
 
@@ -235,7 +235,7 @@ def column(row: Row, scale: str) -> str:
     if row.table == 2:
         return f"{true_size(row, scale)} {tick(row, scale)}"
     if row.table == 6:
-        return "all"
+        return ""
     return true_size(row, scale) if row.table == 1 else row.setting_value
 
 

@@ -75,6 +75,8 @@ VALUES = {"true": "yes", "false": "no", "one": "component 1", "onecycle": "one c
 # of the paper's Table 2: by what of a unit's activation it ranks
 CRITERIA = {"abs": "mean size", "rms": "root mean square", "freq": "how often positive",
             "std": "standard deviation"}  # fmt: skip
+TINY = re.compile(r"\b(\d(?:\.\d+)?)e([-−]\d+)\b")
+RAISED = str.maketrans("0123456789-", "⁰¹²³⁴⁵⁶⁷⁸⁹⁻")
 SCALE = re.compile(r"\bsmall(?:/[a-z0-9-]+)?(?:\+\w+=[\w.]+)*(?![\w/+=])")
 
 
@@ -104,8 +106,10 @@ def points(share: float | None) -> str:
 
 
 def bounded(mean: str, low: str, high: str) -> str:
-    """ "−2.4 [−7.3, +2.5]"; without the brackets where there is no interval."""
-    return f"{mean} [{low}, {high}]" if low else mean
+    """ "−2.4 [−7.3, +2.5]"; without the brackets where there is no interval, or all of
+    it is nought."""
+    nought = low == high == mean and set(mean) <= set("0.")
+    return f"{mean} [{low}, {high}]" if low and not nought else mean
 
 
 NO_GAP = "none"  # no seed shows any
@@ -113,7 +117,8 @@ NO_GAP = "none"  # no seed shows any
 
 def gap(found: Interval) -> str:
     """An interval of differences, in points."""
-    if found.n > 1 and found.low == found.high == 0:
+    ends = (found.low, found.high) if found.n > 1 else (found.mean,)
+    if not any(ends):
         return NO_GAP
     return bounded(*map(points, (found.mean, found.low, found.high)))
 
@@ -204,17 +209,34 @@ def told(text: str) -> str:
     """A sentence of the ledger in the book's words, with true minus signs."""
     text = re.sub(r"\barea\b", "AUROC", in_words(text))
     text = re.sub(r"\b(initial network) network\b", r"\1", text)  # said already
+    text = TINY.sub(power, text)
     return spaced(SCALE.sub(lambda found: scale(found[0]), text))
+
+
+def power(found: re.Match) -> str:
+    """ "1.1e-06" is "1.1·10⁻⁶"."""
+    raised = str(int(found[2].replace(MINUS, "-"))).translate(RAISED)
+    return f"{found[1]}·10{raised}"
+
+
+PLACED = ("", " images", " images", "level ", "share ", "share ")  # by table
+
+
+def placed(found: re.Match) -> str:
+    """ "Table 3 at 8" is "Table 3 at level 8"."""
+    unit, value = PLACED[int(found[1])], found[2]
+    return f"Table {found[1]} at {value + unit if unit[0] == ' ' else unit + value}"
 
 
 def printed(text: str) -> str:
     """A remark on the paper's numbers in the book's words.
 
-    >>> printed("table 1 at 12500 and table 2 at 12500: 0.6226 against 0.6266")
-    'Table 1 at 12,500 and Table 2 at 12,500: 0.6226 against 0.6266'
+    >>> printed("table 1 at 12500 and table 3 at 8: 16 numbers are printed alike")
+    'Table 1 at 12,500 images and Table 3 at level 8: 16 numbers are printed alike'
     """
     text = text.replace("speech_commands_10", "speech")
     text = re.sub(r"\btable (?=\d)", "Table ", text)
+    text = re.sub(r"Table ([1-5]) at (\d+(?:\.\d+)?)", placed, text)
     return re.sub(r"(?<![\d.])(\d\d)([05]00|000)\b", r"\1,\2", text)
 
 

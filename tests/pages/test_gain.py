@@ -162,7 +162,7 @@ def test_what_records_tell_does_not_hide_a_field_that_was_not_run(tmp_path):
     book = book_of(tmp_path, *made_up.seeds(3))
     frame = asked.ask("table", "register: A", book).frame.set_index("no.")
     told = frame.loc[3, "what was measured"]
-    assert "at most 1.0e-06 in 3 runs" in told and "not run" in told
+    assert "at most 1.0·10⁻⁶ in 3 runs" in told and "not run" in told
     idle = asked.ask("table", "not run", book).frame.set_index("no.")
     assert "released+attribution=" in idle.loc[3, "would take"]
 

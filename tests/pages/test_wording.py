@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import re
 from html import unescape
+from itertools import combinations
 from pathlib import Path
 
 import pytest
@@ -89,11 +90,30 @@ def test_a_reason_tells_its_p_once(book):
     assert not any("of 0.0 would" in text for text in told)
 
 
+def overlaps(figure) -> list[tuple[str, str]]:
+    """Words below a figure's panels that lie on one another, or reach out of it."""
+    figure.draw_without_rendering()
+    told = [ax.xaxis.label for ax in figure.axes if ax.get_visible()]
+    told += [t for t in figure.texts if t.get_text()]
+    boxes = [(t.get_text(), t.get_window_extent()) for t in told if t.get_text()]
+    found = [(a, b) for (a, x), (b, y) in combinations(boxes, 2) if x.overlaps(y)]
+    room = figure.bbox.padded(1)
+    return found + [(a, "the edge") for a, x in boxes
+                    if x.x0 < room.x0 or x.x1 > room.x1]  # fmt: skip
+
+
 @pytest.mark.parametrize("which", "123456")
-@pytest.mark.parametrize("name", ["paper and ours", "verdict grid"])
-def test_a_tables_figure_says_what_varies(book, name, which):
+def test_a_grid_of_verdicts_says_once_what_varies(book, which):
+    figure = asked.ask("picture", f"verdict grid: {which}", book).figure
+    assert bool(figure.get_supxlabel()) == (which not in "26")
+    assert overlaps(figure) == []
+
+
+@pytest.mark.parametrize("which", "123456")
+def test_a_tables_figure_says_what_varies(book, which):
     """Below the last panel of each column, unless the places have names."""
-    figure = asked.ask("picture", f"{name}: {which}", book).figure
+    figure = asked.ask("picture", f"paper and ours: {which}", book).figure
+    assert overlaps(figure) == []
     shown = [ax for ax in figure.axes if ax.get_visible()]
     last = {ax.get_subplotspec().colspan.start: ax for ax in shown}
     assert last

@@ -864,16 +864,39 @@ def test_the_site_is_left_without_what_no_page_loads(tmp_path):
     assert context["script_files"] == ["a.js"]
 
 
+def test_a_page_that_is_tidy_is_left_alone(tmp_path, monkeypatch):
+    lean, done = extension("lean_site"), []
+    monkeypatch.setattr(lean, "unbroken", lambda page: done.append(page) or page)
+    site = tmp_path / "html"
+    (site / "_images").mkdir(parents=True)
+    (site / "_images" / "a.svg").write_text(DRAWN)
+    (site / "page.html").write_text('<img src="_images/a.svg">')
+    app = SimpleNamespace(outdir=site, builder=SimpleNamespace(format="html"))
+    lean.tidy(app, None)
+    lean.tidy(app, None)
+    assert len(done) == 1 and (site / "_images" / "a.svg").exists()
+    (site / "page.html").write_text("<p>written again</p>")
+    lean.tidy(app, None)
+    assert len(done) == 2 and not (site / "_images" / "a.svg").exists()
+    monkeypatch.setattr(lean, "RULES", "others")
+    lean.tidy(app, None)
+    assert len(done) == 3
+
+
 @pytest.mark.parametrize(
     ("page", "broken"),
     [
-        ("<code>rlap.top_units</code>", "<code>rlap.<wbr>top_<wbr>units</code>"),
+        ("<code>rlap.load</code>", "<code>rlap.load</code>"),  # not that long
+        ("<code>rlap.activations_of</code>",
+         "<code>rlap.<wbr>activations_<wbr>of</code>"),
         ('<dt id="a.b"><span>rlap.</span><b>load</b></dt>',
          '<dt id="a.b"><span>rlap.<wbr></span><b>load</b></dt>'),
-        ("<h3>rlap.data</h3>", "<h3>rlap.<wbr>data</h3>"),
-        ("<code>grids/a.yaml 0.5</code>", "<code>grids/<wbr>a.<wbr>yaml 0.5</code>"),
-        ('<td role="cell" data-label="run">small+e=3</td>',
-         '<td role="cell" data-label="run">small+<wbr>e=<wbr>3</td>'),
+        ("<h3>rlap.data.archives</h3>", "<h3>rlap.<wbr>data.<wbr>archives</h3>"),
+        ("<code>grids/forgetting.yaml 0.5</code>",
+         "<code>grids/<wbr>forgetting.<wbr>yaml 0.5</code>"),
+        ('<td role="cell" data-label="run">small+finetune_epochs=3</td>',
+         '<td role="cell" data-label="run">'
+         'small+<wbr>finetune_<wbr>epochs=<wbr>3</td>'),
         ('<td role="cell" data-label="ours">a.b</td>',
          '<td role="cell" data-label="ours">a.b</td>'),
         ('<p title="a.b">a.b</p>', '<p title="a.b">a.b</p>'),
@@ -888,6 +911,12 @@ def test_long_names_break_after_points_and_underscores(page, broken):
     ("page", "whole"),
     [
         ("<p>F-FT, 5 %.</p>", '<p><span class="whole">F-FT</span>, 5\u00a0%.</p>'),
+        ("at n = 5 (p &lt; 0.01, no. 1): [0.1, 0.2], [+1.0, \u22122] and [a, 1]",
+         "at n\u00a0=\u00a05 (p\u00a0&lt;\u00a00.01, no.\u00a01): [0.1,\u00a00.2], "
+         "[+1.0,\u00a0\u22122] and [a, 1]"),
+        ('(<span class="math">\\(z\\)</span>), and <span class="math">\\(N\\)</span>',
+         '(<span class="whole"><span class="math">\\(z\\)</span>),</span> and '
+         '<span class="math">\\(N\\)</span>'),
         ("LRA-NPP, CIFAR-10",
          '<span class="whole">LRA-NPP</span>, <span class="whole">CIFAR-10</span>'),
         ("<code>rlap sweep a-b.yaml --threads 1</code>",

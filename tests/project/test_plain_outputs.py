@@ -5,7 +5,9 @@ from __future__ import annotations
 import importlib
 import re
 import sys
+from html import unescape
 from pathlib import Path
+from types import SimpleNamespace
 
 import pandas as pd
 import pytest
@@ -36,6 +38,24 @@ def test_a_table_of_pandas_has_the_books_words_and_signs():
     assert '<td data-label="F1 %">' in made
     assert '<th scope="col">arm</th>' in made, "what the rows are"
     assert plain_outputs.plain(made) == made, "the same once more"
+
+
+def test_per_cent_and_arrows_are_those_of_the_book():
+    assert "25\u00a0%" in shown(pd.DataFrame({"a": ["25%"]}, index=["x"]))
+    made = plain_outputs.plain(output("the class: 92.3% -&gt; 0.0%"))
+    assert "the class: 92.3\u00a0% → 0.0\u00a0%" in made
+    assert plain_outputs.plain(made) == made, "the same once more"
+
+
+def test_a_page_that_is_made_lean_keeps_the_spaces_of_its_tables(tmp_path):
+    lean = importlib.import_module("lean_site")
+    frame = pd.DataFrame({"f1 %": [1.0]}, index=["LRA-NPP through layers, class's"])
+    (tmp_path / "page.html").write_text(f"<div>{frame.to_html()}</div>", "utf-8")
+    builder = SimpleNamespace(format="html")
+    lean.tidy(SimpleNamespace(outdir=tmp_path, builder=builder), None)
+    made = (tmp_path / "page.html").read_text("utf-8")
+    told = unescape(re.sub("<[^>]*>", "", made))
+    assert "LRA-NPP through layers, class’s" in told and "F1\u00a0%" in told
 
 
 def test_the_name_of_an_index_is_the_first_heading():

@@ -8,6 +8,7 @@ where ``axe-playwright-python`` is there.
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -236,6 +237,12 @@ def test_a_picture_to_play_with_changes_with_the_choice(visit, name):
     page.keyboard.press("End")  # the last state, by keyboard
     after = page.locator(".explorer tbody").first.inner_text()
     assert after and before != after
+
+
+def test_an_auroc_to_play_with_is_shown_from_0_to_1(visit):
+    shown = visit("partition.html").locator(".explorer tbody tr").all_inner_texts()
+    assert re.search(r"AUROC.*\s[01]\.\d\d$", shown[0], re.DOTALL)
+    assert all(re.search(r"\s\d+\.\d$", text) for text in shown[1:])
 
 
 def test_claims_can_be_searched(visit):
