@@ -15,7 +15,8 @@ from rlap.repair.posterior import (
     posterior,
     transition,
 )
-from rlap.repair.scores import Seen, bad_inputs, out_of_fold, paired
+from rlap.repair.retraining import out_of_fold
+from rlap.repair.scores import Seen, bad_inputs, paired
 
 FEWEST = 100  # samples, and
 FEWEST_OF_CLASS = 20  # of the median class, below which nothing is said

@@ -1,5 +1,5 @@
-"""What cheap passes over data tell: predictions, features, statistics of the inputs,
-and what a head says of samples that it was not trained on."""
+"""What a cheap pass over data tells: predictions, features, statistics of the inputs,
+and which of these are bad."""
 
 from __future__ import annotations
 
@@ -7,22 +7,15 @@ import warnings
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, fx, nn
+from torch import Tensor, nn
 
 from rlap.checks import check_logit_values
-from rlap.data.base import Split
 from rlap.network.layers import check_logits, evaluating, placing
 from rlap.network.precision import own_precision
 from rlap.network.watching import Call, watching
 from rlap.partition import partition
 from rlap.repair.samples import Samples
-from rlap.training.inference import predict
-from rlap.training.loop import train
-from rlap.training.recipe import Recipe
 
-FOLDS = 5
-HIDDEN = 128  # units of the fresh head
-HEAD_EPOCHS = 12
 MOST_FEATURES = 512  # values a sample that are kept; more are projected
 MIRRORED = 0.95  # of the accuracy, that a network keeps on mirror images if it may
 STATISTICS = ("values at their bounds", "roughness", "spread", "extremes")
@@ -233,64 +226,3 @@ def by_class(bad: Tensor, labels: Tensor) -> float:
     overall = bad.float().mean()
     between = (counts * (shares - overall).square()).sum() / len(labels)
     return float(between / (overall * (1 - overall)).clamp(min=1e-9))
-
-
-@dataclass
-class OutOfFold:
-    """Probabilities (N, C) of heads for samples that they were not trained on, and the
-    heads, for other samples."""
-
-    probabilities: Tensor
-    heads: list[nn.Module]
-    centre: Tensor
-    scale: Tensor
-
-    def standardised(self, features: Tensor) -> Tensor:
-        """Features (M, d) as the heads take them."""
-        return (features - self.centre).div_(self.scale)
-
-    def predict(self, features: Tensor) -> Tensor:
-        """Mean probabilities (M, C) of all heads for features (M, d)."""
-        x = self.standardised(features)
-        return sum(predict(head, x).softmax(1) for head in self.heads) / FOLDS
-
-
-def out_of_fold(
-    features: Tensor, labels: Tensor, classes: int, keep: Tensor, seed: int = 0
-) -> OutOfFold:
-    """Train a fresh two-layer head on all folds but one, five times.
-
-    features: (N, d); labels: (N,); keep: (N,) bool, the samples to be trained on.
-    """
-    centre, scale = features.mean(0), features.std(0, correction=0).clamp(min=1e-6)
-    made = OutOfFold(torch.zeros(len(labels), classes, device="cpu"), [], centre, scale)
-    n = len(labels)
-    generator = torch.Generator().manual_seed(seed)
-    fold = torch.randperm(n, generator=generator, device="cpu") % FOLDS
-    recipe = head_recipe(n)
-    for i in range(FOLDS):
-        head = fx.symbolic_trace(fresh_head(features.shape[1], classes, seed + i))
-        rows = (fold != i) & keep
-        x = made.standardised(features[rows])
-        train(head, Split(x, labels[rows], None, classes), recipe, seed=seed)
-        x = made.standardised(features[fold == i])
-        made.probabilities[fold == i] = predict(head, x).softmax(1)
-        made.heads.append(head)
-    return made
-
-
-def head_recipe(n: int) -> Recipe:
-    """How a fresh head is trained on ``n`` samples."""
-    # at least 25 steps an epoch, or few samples are hardly trained on
-    size = max(16, min(256, n // 30))
-    return Recipe(
-        epochs=HEAD_EPOCHS, batch_size=size, optimizer="adam", lr=2e-3, weight_decay=0
-    )
-
-
-def fresh_head(d: int, classes: int, seed: int) -> nn.Sequential:
-    """Linear, ReLU, Linear on d features, drawn from ``seed`` alone."""
-    with torch.device("cpu"), torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(seed)
-        layers = (nn.Linear(d, HIDDEN), nn.ReLU(), nn.Linear(HIDDEN, classes))
-        return nn.Sequential(*layers)
