@@ -135,7 +135,8 @@ class Diagnosis:
             labels += (
                 "." if self.memorised is not None else ", if none were learnt by heart."
             )
-        inputs = "No sign of bad inputs."
+        inputs = "No sign of bad inputs; of groups that stand apart, "
+        inputs += f"{self.input_rate.high:.1%} may not show."
         if self.inputs_bad:
             inputs = f"{self.input_rate} of the inputs are bad: {self.statistic}."
         network = {

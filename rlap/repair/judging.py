@@ -16,7 +16,14 @@ from rlap.repair.posterior import (
     transition,
 )
 from rlap.repair.retraining import out_of_fold
-from rlap.repair.scores import Seen, bad_inputs, paired
+from rlap.repair.scores import (
+    FEWEST_INPUTS,
+    SMALLEST_GROUP,
+    BadInputs,
+    Seen,
+    bad_inputs,
+    paired,
+)
 
 FEWEST = 100  # samples, and
 FEWEST_OF_CLASS = 20  # of the median class, below which nothing is said
@@ -75,7 +82,7 @@ def judge(
         rate = Rate(0.0, 0.0, most)
     found = Diagnosis(
         seen.ids, given, wrong, suggested, sure, targets, bad.probability,
-        rate, rate_of(bad.probability), matrix, bad.statistic, told=bool(told),
+        rate, rate_of_inputs(bad), matrix, bad.statistic, told=bool(told),
         notes=class_notes(given, wrong, bad.probability, counts),
     )  # fmt: skip
     if held is None:
@@ -200,6 +207,16 @@ def unshown(p: Tensor, given: Tensor) -> float:
 def joint_rate(matrix: Tensor, targets: Tensor) -> float:
     """Share of wrong labels by the transition matrix and the share of each class."""
     return float((targets.mean(0) * (1 - matrix.diagonal())).sum())
+
+
+def rate_of_inputs(bad: BadInputs) -> Rate:
+    """Share of bad inputs; where none are seen, up to the largest group that is not
+    looked for."""
+    if bad.statistic is not None:
+        return rate_of(bad.probability)
+    n = len(bad.probability)
+    unseen = max(SMALLEST_GROUP, NONE_SEEN / n) if n >= FEWEST_INPUTS else 1.0
+    return Rate(0.0, 0.0, unseen)
 
 
 def rate_of(probability: Tensor, *others: float) -> Rate:

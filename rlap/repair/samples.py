@@ -77,15 +77,21 @@ class Samples:
         raw = self._read(rows, size) if self._stored else self._load(rows, size)
         start = 0
         for inputs, labels, ids in raw:
-            inputs, labels = self.prepare(tensor(inputs)), tensor(labels)
+            inputs, labels = self.prepare(tensor(inputs)), class_numbers(labels)
             if ids is None:
                 ids = range(start, start + len(labels))
                 ids = ids if rows is None else [int(rows[i]) for i in ids]
             self.check_finite(inputs, ids)
-            inputs = check_inputs(inputs).float()
+            inputs = check_inputs(inputs, f"inputs of the {self.name}").float()
             labels = check_labels(labels, len(inputs))
             start += len(labels)
             yield Batch(inputs, labels, list(ids))
+
+    @property
+    def shape(self) -> torch.Size:
+        """Of one input, as the network takes it."""
+        with preserved_random_state(torch.device("cpu")):  # a transform may draw
+            return next(self.batches([0], 1)).inputs.shape[1:]
 
     def check_finite(self, inputs: Tensor, ids: Sequence) -> None:
         """Raise ``ValueError`` that names a sample with NaN or infinite values."""
@@ -173,6 +179,19 @@ def tensor(values: Any) -> Tensor:
             "0, and inputs as arrays of one shape"
         )
     return torch.from_numpy(array if array.flags.writeable else array.copy())
+
+
+def class_numbers(labels: Any) -> Tensor:
+    """Labels as a tensor; ``TypeError`` for names of classes: which number each has,
+    only the order of the model's outputs says."""
+    if not isinstance(labels, Tensor) and np.asarray(labels).dtype.kind in "USO":
+        name = next(iter(labels))
+        raise TypeError(
+            f"labels must be class numbers, not names such as {str(name)!r}: give "
+            "np.array([classes.index(name) for name in labels]), with classes a list "
+            "of the names in the order of the model's outputs"
+        )
+    return tensor(labels)
 
 
 def take(stored: Any, index: Any) -> Any:

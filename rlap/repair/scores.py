@@ -18,7 +18,10 @@ from rlap.repair.samples import Samples
 
 MOST_FEATURES = 512  # values a sample that are kept; more are projected
 MIRRORED = 0.95  # of the accuracy, that a network keeps on mirror images if it may
+# of the inputs, by which bad ones are told; a last one is their mean
 STATISTICS = ("values at their bounds", "roughness", "spread", "extremes")
+SPREAD, MEAN = 2, 4
+FEWEST_INPUTS = 50  # of which some can stand apart
 APART = 3.5  # Ashman's D of one statistic's two groups, to be believed
 SMALLEST_GROUP = 0.005  # share of the samples
 LARGEST_GROUP = 0.7
@@ -30,7 +33,7 @@ WRONG_MORE_OFTEN = 2.0  # and by which it must be predicted wrongly more often
 @dataclass
 class Seen:
     """What one pass saw of N samples: probabilities (N, C), features (N, d), statistics
-    of the inputs (N, 4), labels (N,) and ids; whether mirror images were used; of
+    of the inputs (N, 5), labels (N,) and ids; whether mirror images were used; of
     tables the inputs (N, d) themselves."""
 
     probabilities: Tensor
@@ -136,9 +139,9 @@ def projection(features: Tensor) -> Tensor | None:
 
 
 def statistics(inputs: Tensor) -> Tensor:
-    """Four numbers a sample, (B, ...) -> (B, 4): the share of values at the sample's
-    own bounds, and logarithms of the mean step between neighbours on the last axis, of
-    the standard deviation, and of the largest distance from the mean.
+    """Five numbers a sample, (B, ...) -> (B, 5): the share of values at the sample's
+    own bounds; logarithms of the mean step between neighbours on the last axis, of the
+    standard deviation, and of the largest distance from the mean; the mean.
 
     >>> statistics(torch.tensor([[0.0, 1.0, 0.0, 1.0]]))[0, 0]
     tensor(1.)
@@ -149,9 +152,10 @@ def statistics(inputs: Tensor) -> Tensor:
     steps = inputs.diff(dim=-1).abs().flatten(1)
     rough = steps.mean(1) if steps.shape[1] else torch.zeros_like(bounds)
     spread = flat.std(1, correction=0)
-    extreme = (flat - flat.mean(1, keepdim=True)).abs().amax(1)
+    mean = flat.mean(1)
+    extreme = (flat - mean[:, None]).abs().amax(1)
     logs = [(x + 1e-3).log() for x in (rough, spread, extreme)]
-    return torch.stack([bounds, *logs], 1)
+    return torch.stack([bounds, *logs, mean], 1)
 
 
 @dataclass(frozen=True)
@@ -175,7 +179,7 @@ def bad_inputs(seen: Seen, reference: Tensor, right: Tensor) -> BadInputs:
     best, found = 0.0, BadInputs(torch.zeros(n, device="cpu"))
     for i, name in enumerate(STATISTICS):
         values = seen.statistics[:, i].double()
-        if n < 50 or values.std(correction=0) < 1e-6:
+        if n < FEWEST_INPUTS or values.std(correction=0) < 1e-6:
             continue
         try:
             with warnings.catch_warnings():
