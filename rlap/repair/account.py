@@ -30,6 +30,18 @@ class Rate(NamedTuple):
         return f"{self.value:.1%} ({self.low:.1%} to {self.high:.1%})"
 
 
+def rate_of(value: float, n: int, *others: float) -> Rate:
+    """A share of ``n`` samples, from and to two standard errors beyond it or other
+    estimates.
+
+    >>> print(rate_of(0.2, 100))
+    20.0% (12.0% to 28.0%)
+    """
+    error = 2 * (value * (1 - value) / n) ** 0.5
+    low, high = min(value, *others, 1.0) - error, max(value, *others, 0.0) + error
+    return Rate(value, max(0.0, low), min(1.0, high))
+
+
 @dataclass(frozen=True, repr=False)
 class Diagnosis:
     """What ``diagnose`` found about N samples of C classes.

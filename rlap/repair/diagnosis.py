@@ -11,9 +11,10 @@ import torch
 from torch import Tensor, nn
 
 from rlap.checks import check_gradients, check_model, check_seed, check_two_classes
-from rlap.repair.account import Diagnosis
+from rlap.repair.account import Diagnosis, Rate
 from rlap.repair.judging import judge
-from rlap.repair.posterior import MISLABELLED, SURELY, anchors
+from rlap.repair.labels.mistakes import at_chance, unshown
+from rlap.repair.labels.posterior import MISLABELLED, SURELY, anchors
 from rlap.repair.retraining import RECIPE, cross_fitted, fresh_scorer
 from rlap.repair.samples import Logits, Samples
 from rlap.repair.scores import MEAN, SPREAD, Seen, look
@@ -122,6 +123,8 @@ def findings(
             found, trust = judge(seen, slice_, seed, honest=True)
     elif found is None:
         found, trust = judge(seen, slice_, seed)
+    if trust is not None and found.told:
+        about["label_rate"] = allowing(found.label_rate, seen, slice_, trust)
     if about["memorised"] is None and seen.accuracy >= FITTED:
         about["label_rate"] = found.label_rate._replace(high=1.0)
     found = replace(found, notes=found.notes + notes, **about)
@@ -211,13 +214,27 @@ def surely_lost(accuracy: float, held: float, n: int) -> bool:
 
 def hidden(found: Diagnosis, seen: Seen, slice_: Seen, trust: Tensor) -> bool:
     """Whether labels that were learnt by heart look right: the network predicts surely
-    fewer of the held-out slice, which nothing was trained on, and that has surely more
-    wrong labels at its anchors than the data are said to have at most."""
+    fewer of the held-out slice, which nothing was trained on, and none of that but by
+    chance, or that has surely more wrong labels at its anchors than the data are said
+    to have at most."""
     if not surely_lost(seen.accuracy, slice_.accuracy, len(slice_.labels)):
         return False  # its mistakes, then, are on both
     good = trust > 0  # without bad inputs
-    wrong, sizes = anchors(slice_.probabilities[good], slice_.labels[good])
+    p, held = slice_.probabilities[good], slice_.labels[good]
+    if at_chance(p, held):
+        return True
+    wrong, sizes = anchors(p, held)
     n = max(1.0, float(sizes.sum()))
     rate = float(wrong.sum()) / n
     least = rate - SURELY * (rate * (1 - rate) / n) ** 0.5
     return found.told and least > found.label_rate.high + MISLABELLED
+
+
+def allowing(rate: Rate, seen: Seen, slice_: Seen, trust: Tensor) -> Rate:
+    """The rate, up to what may not show on the held-out slice, where the network knows
+    the data's labels surely better: some of the wrong ones, then, look right."""
+    good = trust > 0
+    if not surely_lost(seen.accuracy, slice_.accuracy, len(slice_.labels)):
+        return rate
+    most = unshown(slice_.probabilities[good], slice_.labels[good])
+    return rate._replace(high=max(rate.high, most))

@@ -11,7 +11,8 @@ from torch.utils.data import TensorDataset
 import rlap
 from rlap.metrics import auroc
 from rlap.repair.account import Diagnosis
-from rlap.repair.judging import floor, judge
+from rlap.repair.judging import judge
+from rlap.repair.labels.mistakes import floor
 from rlap.repair.samples import Samples
 from rlap.repair.scores import bad_inputs, look, statistics
 
