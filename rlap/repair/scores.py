@@ -94,8 +94,8 @@ def look(model: nn.Module, samples: Samples, mirror: bool | None = None) -> Seen
         )
     if int(labels.max()) >= p.shape[1]:
         raise ValueError(
-            f"the model tells {p.shape[1]} classes apart; labels go up to "
-            f"{int(labels.max())}"
+            f"the model tells {p.shape[1]} classes apart, counted from 0; labels go "
+            f"up to {int(labels.max())}"
         )
     if "mirrored" in kept:
         other = kept["mirrored"]
