@@ -53,7 +53,8 @@ class Diagnosis:
         suggested: (N,), the likeliest class; ``sure`` (N,), its probability.
         targets: (N, C) probability of each class to be the true one.
         bad_input: (N,) probability that the input is bad.
-        label_rate, input_rate: share of wrong labels, of bad inputs; with intervals.
+        label_rate, input_rate: share of wrong labels, of bad inputs; with intervals. A
+            share of 0 is what is seen, its interval goes up to what may not show.
         transition: (C, C), P(given label | true class).
         statistic: of the inputs, by which bad ones are told; None where there are none.
         memorised: whether the network has learnt labels by heart; None: unknown.

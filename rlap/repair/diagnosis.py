@@ -103,6 +103,7 @@ def findings(
     if slice_ is not None:
         about["held_accuracy"] = slice_.accuracy
         notes = shared(seen, slice_) + other_shares(seen.labels, slice_.labels)
+    notes += guessing(seen, "labels") + guessing(slice_, "held-out labels")
     if slice_ is not None and len(slice_.labels) >= ENOUGH:
         lost = by_heart(seen.accuracy, slice_.accuracy, len(slice_.labels))
         if not lost:
@@ -191,6 +192,18 @@ def shared(seen: Seen, slice_: Seen) -> list[str]:
     return [
         f"{common} of the {len(slice_.labels)} held-out samples are among the data: "
         "they flatter a network that was trained on them."
+    ]
+
+
+def guessing(seen: Seen | None, what: str) -> list[str]:
+    """A note where a network predicts the labels of some samples as if it guessed."""
+    if seen is None or len(seen.labels) < ENOUGH:
+        return []
+    if not at_chance(seen.probabilities, seen.labels):
+        return []
+    return [
+        f"The network predicts the {what} no better than chance: are inputs prepared, "
+        "and classes numbered, as they were in its training?"
     ]
 
 

@@ -443,6 +443,20 @@ def test_other_shares_of_the_classes_are_noted():
     assert not any("other shares" in note for note in said)
 
 
+def test_a_network_that_guesses_is_noted():
+    """Classes that are numbered otherwise than in training: its features tell them
+    apart, and it gets them wrong."""
+    data, held = blobs(600), blobs(300, seed=5)
+    net, asks = trained(data), "are inputs prepared, and classes numbered"
+    other = rlap.Split(data.inputs, (data.labels + 1) % 3, None, 3)
+    found = rlap.diagnose(net, other)
+    assert found.accuracy < 0.1 and asks in found.notes[0]
+    given = (held.inputs, (held.labels + 1) % 3)
+    found = rlap.diagnose(net, data, holdout=given, recipe=RECIPE)
+    assert "the held-out labels no better than chance" in found.report()
+    assert asks not in rlap.diagnose(net, data, holdout=held).report()
+
+
 NAMES = np.array(["cat", "dog", "owl"])
 
 
