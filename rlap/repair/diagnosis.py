@@ -103,7 +103,7 @@ def findings(
     if slice_ is not None:
         about["held_accuracy"] = slice_.accuracy
         notes = shared(seen, slice_) + other_shares(seen.labels, slice_.labels)
-    notes += guessing(seen, "labels") + guessing(slice_, "held-out labels")
+    notes += guessing(seen, "labels") or guessing(slice_, "held-out labels")
     if slice_ is not None and len(slice_.labels) >= ENOUGH:
         lost = by_heart(seen.accuracy, slice_.accuracy, len(slice_.labels))
         if not lost:
