@@ -17,6 +17,7 @@ from rlap.experiments.ground import LAYER, Ground, cleaner, divide
 from rlap.experiments.records import code_digest, data_section
 from rlap.metrics import Z95, auroc, detection, told_by, wilson
 from rlap.partition import STARTS, Partition
+from rlap.wording import fixed, per_cent
 
 
 def area(score: Tensor, truth: Tensor) -> list[float] | list[None]:
@@ -113,21 +114,6 @@ def of_partition(parts: Partition, truth: Tensor, labels: Tensor) -> str:
     return said
 
 
-def per_cent(share: float, digits: int = 0) -> str:
-    """A share in per cent: 0.52 is "52 %", which no line divides."""
-    return f"{100 * share:.{digits}f}\u00a0%"
-
-
-def signed(value: float) -> str:
-    """A difference to one digit.
-
-    >>> signed(0.04), signed(-0.04), signed(-2.5)
-    ('0.0', '0.0', '-2.5')
-    """
-    text = f"{value:+.1f}"
-    return text if float(text) else "0.0"
-
-
 def beats_guessing(accuracy: float, n: int, classes: int) -> bool:
     """Whether an accuracy on n samples is surely (95 %) above that of guessing."""
     return wilson(round(accuracy * n), n)[0] > 1 / classes
@@ -162,7 +148,8 @@ def of_arms(
         )
     others = [name for name in ("initial", "continue", "retrain") if name in arms]
     gaps = (
-        f"{signed(100 * (own - arms[name]['accuracy']))} points against {name}"
+        f"{fixed(100 * (own - arms[name]['accuracy']), 1, sign=True)} points "
+        f"against {name}"
         for name in others
     )
     chance = by_chance(own, n)

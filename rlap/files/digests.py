@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 PACKAGE = Path(__file__).resolve().parents[1]
-# the folders whose code decides no number: everything else is taken to compute
-SHOWS = ("cli", "figures", "files", "ledger", "pages", "runs")
+# the parts whose code decides no number: everything else is taken to compute
+SHOWS = ("cli", "figures", "files", "ledger", "pages", "runs", "wording.py")
 IMPORTS = (ast.Import, ast.ImportFrom)
 # tags of cells that compute nothing: what installs, and what says what was found
 APART = {"setup", "telling"}
@@ -86,7 +86,7 @@ def code_digest(package: Path = PACKAGE) -> str:
 
 
 def computing(package: Path = PACKAGE) -> list[Path]:
-    """The modules that decide a number: all but those in the folders that only show."""
+    """The modules that decide a number: all but those in the parts that only show."""
     return sorted(
         path
         for path in package.rglob("*.py")

@@ -5,9 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 
 import numpy as np
+
+from rlap import wording
+
+# as the records have them: a tie rounds the same way
+fixed = partial(wording.fixed, recorded=True)
+per_cent = partial(wording.per_cent, recorded=True)
 
 
 @dataclass(frozen=True)
@@ -69,25 +75,6 @@ def t_quantile(freedom: int) -> float:
     from scipy.special import stdtrit  # here: `rlap ledger` need not wait for scipy
 
     return float(stdtrit(freedom, 0.975))
-
-
-SPACE = "\u00a0"  # between a number and what belongs to it
-
-
-def fixed(value: float, digits: int, *, sign: bool = False) -> str:
-    """A number to so many digits; zero has no sign.
-
-    >>> fixed(-0.04, 1), fixed(0.04, 1, sign=True), fixed(0.06, 1, sign=True)
-    ('0.0', '0.0', '+0.1')
-    """
-    value = float(f"{value:.6g}")  # as the records have it: a tie rounds the same way
-    text = f"{value:{'+' if sign else ''},.{digits}f}"
-    return text if text.strip("+-0.,") else text.lstrip("+-")
-
-
-def per_cent(share: float, digits: int = 0) -> str:
-    """0.47 is "47 %", which no line divides."""
-    return f"{fixed(100 * share, digits)}{SPACE}%"
 
 
 def p_told(p: float) -> str:

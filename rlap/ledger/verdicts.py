@@ -50,13 +50,13 @@ from collections.abc import Sequence
 from dataclasses import astuple, dataclass, replace
 
 from rlap.ledger.summary import (
-    SPACE,
     Interval,
     interval,
     p_told,
     per_cent,
     standard_error,
 )
+from rlap.wording import SPACE
 
 VERDICTS = ("reproduced", "contradicted", "inconclusive", "not run")
 REPRODUCED, CONTRADICTED, INCONCLUSIVE, NOT_RUN = VERDICTS

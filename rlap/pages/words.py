@@ -11,7 +11,8 @@ from rlap.experiments.parameters import StudyParameters
 from rlap.figures.said import MINUS, in_words, said
 from rlap.ledger import summary
 from rlap.ledger.cells import FULL, Setting
-from rlap.ledger.summary import SPACE, Interval, counted
+from rlap.ledger.summary import Interval, counted
+from rlap.wording import SPACE
 
 NETWORKS = {
     "small": "small network",

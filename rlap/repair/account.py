@@ -30,6 +30,18 @@ class Rate(NamedTuple):
         return f"{self.value:.1%} ({self.low:.1%} to {self.high:.1%})"
 
 
+def rate_of(value: float, n: int, *others: float) -> Rate:
+    """A share of ``n`` samples, from and to two standard errors beyond it or other
+    estimates.
+
+    >>> print(rate_of(0.2, 100))
+    20.0% (12.0% to 28.0%)
+    """
+    error = 2 * (value * (1 - value) / n) ** 0.5
+    low, high = min(value, *others, 1.0) - error, max(value, *others, 0.0) + error
+    return Rate(value, max(0.0, low), min(1.0, high))
+
+
 @dataclass(frozen=True, repr=False)
 class Diagnosis:
     """What ``diagnose`` found about N samples of C classes.
@@ -41,7 +53,8 @@ class Diagnosis:
         suggested: (N,), the likeliest class; ``sure`` (N,), its probability.
         targets: (N, C) probability of each class to be the true one.
         bad_input: (N,) probability that the input is bad.
-        label_rate, input_rate: share of wrong labels, of bad inputs; with intervals.
+        label_rate, input_rate: share of wrong labels, of bad inputs; with intervals. A
+            share of 0 is what is seen, its interval goes up to what may not show.
         transition: (C, C), P(given label | true class).
         statistic: of the inputs, by which bad ones are told; None where there are none.
         memorised: whether the network has learnt labels by heart; None: unknown.
@@ -135,7 +148,8 @@ class Diagnosis:
             labels += (
                 "." if self.memorised is not None else ", if none were learnt by heart."
             )
-        inputs = "No sign of bad inputs."
+        inputs = "No sign of bad inputs; of groups that stand apart, "
+        inputs += f"{self.input_rate.high:.1%} may not show."
         if self.inputs_bad:
             inputs = f"{self.input_rate} of the inputs are bad: {self.statistic}."
         network = {

@@ -19,7 +19,7 @@ from rlap.network.layers import PROJECTABLE, reading
 from rlap.network.watching import watching
 from rlap.repair.account import Diagnosis
 from rlap.repair.diagnosis import Findings
-from rlap.repair.posterior import bayes, posterior
+from rlap.repair.labels.posterior import bayes, posterior
 from rlap.repair.projection import Directions, input_moments, kept
 from rlap.repair.retraining import augmented, fresh
 from rlap.repair.samples import Logits, Samples

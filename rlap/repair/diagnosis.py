@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from rlap.checks import check_gradients, check_model, check_seed, check_two_classes
-from rlap.repair.account import Diagnosis
+from rlap.repair.account import Diagnosis, Rate
 from rlap.repair.judging import judge
-from rlap.repair.posterior import MISLABELLED, SURELY, anchors
+from rlap.repair.labels.mistakes import at_chance, unshown
+from rlap.repair.labels.posterior import MISLABELLED, SURELY, anchors
 from rlap.repair.retraining import RECIPE, cross_fitted, fresh_scorer
 from rlap.repair.samples import Logits, Samples
-from rlap.repair.scores import Seen, look
+from rlap.repair.scores import MEAN, SPREAD, Seen, look
 from rlap.training.recipe import Recipe, check_recipe
 
 MEMORISED = 0.25  # of accuracy, that is lost from the data to a held-out slice,
@@ -22,6 +25,8 @@ SOME_LOST = 0.05  # or as much as this
 FITTED = 0.99  # where the data are fitted as well as this
 ENOUGH = 30  # samples of a slice that tell whether labels were memorised
 SHARED = 0.1  # of the slice that may be among the data unsaid
+UNLIKE = 2.0  # standard deviations by which a slice's inputs may lie off
+OTHER_CLASSES = 0.1  # of the slice that may be of other classes than in the data
 
 
 @dataclass
@@ -66,8 +71,8 @@ def diagnose(
 
     Raises ``TypeError`` and ``ValueError`` for unusable data or models.
 
-    >>> print(rlap.diagnose(model, data).report().split(".")[1])
-     No sign of bad inputs
+    >>> rlap.diagnose(model, data).inputs_bad
+    False
     """
     network = Logits(check_model(model), output)
     check_recipe(recipe)
@@ -83,6 +88,11 @@ def findings(
 ) -> Findings:
     """``diagnose``, with what a repair needs beside the diagnosis."""
     check_gradients()
+    if held is not None and held.shape != samples.shape:
+        raise ValueError(
+            f"inputs of the holdout have shape {(*held.shape,)}, those of the data "
+            f"{(*samples.shape,)}: it must be of the same kind"
+        )
     seen = look(network, samples)
     check_two_classes(seen.labels)
     slice_ = None if held is None else look(network, held, seen.mirrored)
@@ -92,7 +102,8 @@ def findings(
     scorer, found, trust, notes = network, None, None, []
     if slice_ is not None:
         about["held_accuracy"] = slice_.accuracy
-        notes = shared(seen, slice_)
+        notes = shared(seen, slice_) + other_shares(seen.labels, slice_.labels)
+    notes += guessing(seen, "labels") or guessing(slice_, "held-out labels")
     if slice_ is not None and len(slice_.labels) >= ENOUGH:
         lost = by_heart(seen.accuracy, slice_.accuracy, len(slice_.labels))
         if not lost:
@@ -113,6 +124,8 @@ def findings(
             found, trust = judge(seen, slice_, seed, honest=True)
     elif found is None:
         found, trust = judge(seen, slice_, seed)
+    if trust is not None and found.told:
+        about["label_rate"] = allowing(found.label_rate, seen, slice_, trust)
     if about["memorised"] is None and seen.accuracy >= FITTED:
         about["label_rate"] = found.label_rate._replace(high=1.0)
     found = replace(found, notes=found.notes + notes, **about)
@@ -120,13 +133,53 @@ def findings(
 
 
 def check_slice(seen: Seen, slice_: Seen) -> None:
-    """Raise ``ValueError`` where the held-out slice has classes that the data lack."""
+    """Raise ``ValueError`` where the held-out slice has classes that the data lack, or
+    inputs of another scale: those of half of its samples lie beyond nearly all."""
     new = sorted(set(slice_.labels.tolist()) - set(seen.labels.tolist()))
     if new:
         raise ValueError(
             f"holdout has samples of class {', '.join(map(str, new))}, of which the "
             "data have none: it must be of the same kind"
         )
+    if len(slice_.labels) < ENOUGH:
+        return
+    width = seen.statistics[:, SPREAD].median().exp().item()
+    # a tenth of the width: inputs that are all as wide differ by rounding
+    for column, what, least in ((SPREAD, "standard deviation", 0.1),
+                                (MEAN, "mean", 0.1 * width)):  # fmt: skip
+        ours, theirs = (each.statistics[:, column] for each in (seen, slice_))
+        found = [each.median().item() for each in (ours, theirs)]
+        if abs(found[1] - found[0]) > UNLIKE * max(ours.std().item(), least):
+            shown = [math.exp(x) if column == SPREAD else x for x in found]
+            raise ValueError(
+                f"inputs of the holdout are unlike those of the data: the {what} of "
+                f"one is {shown[1]:.3g} in the median, and {shown[0]:.3g} in the data: "
+                "prepare both in the same way"
+            )
+
+
+def other_shares(given: Tensor, held: Tensor) -> list[str]:
+    """A note where classes have surely other shares of the held-out labels (M,) than
+    of those given (N,)."""
+    both = torch.stack(
+        [x.bincount(minlength=int(given.max()) + 1) for x in (given, held)]
+    )
+    n, m = both.sum(1).tolist()
+    shares = both / both.sum(1, keepdim=True)
+    all_ = both.sum(0) / (n + m)
+    apart = shares[1] - shares[0]
+    chi = (apart.square() / (all_ * (1 / n + 1 / m)).clamp(min=1e-12)).sum().item()
+    freedom = int((all_ > 0).sum()) - 1
+    moved = apart.abs().sum().item() / 2
+    # four standard deviations of chi squared above what chance makes
+    if moved <= OTHER_CLASSES or chi <= freedom + 4 * (2 * freedom) ** 0.5:
+        return []
+    c = int(apart.abs().argmax())
+    return [
+        f"Classes have other shares of the held-out samples: class {c} has "
+        f"{shares[1, c]:.0%} of them and {shares[0, c]:.0%} of the data. What helps on "
+        "these need not help on those."
+    ]
 
 
 def shared(seen: Seen, slice_: Seen) -> list[str]:
@@ -139,6 +192,18 @@ def shared(seen: Seen, slice_: Seen) -> list[str]:
     return [
         f"{common} of the {len(slice_.labels)} held-out samples are among the data: "
         "they flatter a network that was trained on them."
+    ]
+
+
+def guessing(seen: Seen | None, what: str) -> list[str]:
+    """A note where a network predicts the labels of some samples as if it guessed."""
+    if seen is None or len(seen.labels) < ENOUGH:
+        return []
+    if not at_chance(seen.probabilities, seen.labels):
+        return []
+    return [
+        f"The network predicts the {what} no better than chance: are inputs prepared, "
+        "and classes numbered, as they were in its training?"
     ]
 
 
@@ -162,13 +227,27 @@ def surely_lost(accuracy: float, held: float, n: int) -> bool:
 
 def hidden(found: Diagnosis, seen: Seen, slice_: Seen, trust: Tensor) -> bool:
     """Whether labels that were learnt by heart look right: the network predicts surely
-    fewer of the held-out slice, which nothing was trained on, and that has surely more
-    wrong labels at its anchors than the data are said to have at most."""
+    fewer of the held-out slice, which nothing was trained on, and none of that but by
+    chance, or that has surely more wrong labels at its anchors than the data are said
+    to have at most."""
     if not surely_lost(seen.accuracy, slice_.accuracy, len(slice_.labels)):
         return False  # its mistakes, then, are on both
     good = trust > 0  # without bad inputs
-    wrong, sizes = anchors(slice_.probabilities[good], slice_.labels[good])
+    p, held = slice_.probabilities[good], slice_.labels[good]
+    if at_chance(p, held):
+        return True
+    wrong, sizes = anchors(p, held)
     n = max(1.0, float(sizes.sum()))
     rate = float(wrong.sum()) / n
     least = rate - SURELY * (rate * (1 - rate) / n) ** 0.5
     return found.told and least > found.label_rate.high + MISLABELLED
+
+
+def allowing(rate: Rate, seen: Seen, slice_: Seen, trust: Tensor) -> Rate:
+    """The rate, up to what may not show on the held-out slice, where the network knows
+    the data's labels surely better: some of the wrong ones, then, look right."""
+    good = trust > 0
+    if not surely_lost(seen.accuracy, slice_.accuracy, len(slice_.labels)):
+        return rate
+    most = unshown(slice_.probabilities[good], slice_.labels[good])
+    return rate._replace(high=max(rate.high, most))

@@ -2,30 +2,37 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor
 
-from rlap.repair.account import Diagnosis, Rate, class_notes
-from rlap.repair.posterior import (
-    ANCHORS,
-    SURELY,
-    SURER,
-    anchors,
-    confident_joint,
-    posterior,
-    transition,
+from rlap.repair.account import Diagnosis, Rate, class_notes, rate_of
+from rlap.repair.labels.mistakes import (
+    KNOWS_ENOUGH,
+    NONE_SEEN,
+    Halves,
+    at_chance,
+    ignorant,
+    knowing,
+    least_wrong,
+    of_two,
+    unshown,
+    without_mistakes,
 )
-from rlap.repair.scores import Seen, bad_inputs, out_of_fold, paired
+from rlap.repair.labels.posterior import SURELY, posterior, transition
+from rlap.repair.retraining import out_of_fold
+from rlap.repair.scores import (
+    FEWEST_INPUTS,
+    SMALLEST_GROUP,
+    BadInputs,
+    Seen,
+    bad_inputs,
+    paired,
+)
 
 FEWEST = 100  # samples, and
 FEWEST_OF_CLASS = 20  # of the median class, below which nothing is said
-PLENTY_OF_CLASS = 500  # the same, where the surest samples have often other labels:
-IGNORANT = 0.25  # share of those that do,
-RISING = 0.1  # and by how much larger it is among all samples,
-MOST = 0.5  # or so large that this alone says so
-LESS_SURE = 3.0  # times what surer samples gain, that the surest may still lack
-CLASSES_FOR_HALVES = 4  # the fewest of which the likelier half is a set
-NONE_SEEN = 3.0  # of n: the share that n samples without one still allow, by 95 %
 
 
 def judge(
@@ -38,51 +45,34 @@ def judge(
     Bad inputs first: until they are out, they look like wrong labels."""
     p, given = seen.probabilities, seen.labels
     n, classes = p.shape
-    counts = given.bincount(minlength=classes)
     keep = torch.ones(n, dtype=torch.bool, device="cpu")
     heads = None if honest else out_of_fold(seen.features, given, classes, keep, seed)
     unseen = p if honest else heads.probabilities
     # the network may have learnt its worst inputs by heart, a new head has not
-    fit = unseen.gather(1, given[:, None]).squeeze(1)
+    fit = fitting(unseen, given)
     right = unseen.argmax(1) == given
     bad = bad_inputs(seen, fit, right)
     keep = bad.probability < 0.5
     if not keep.all() and not honest:
         heads = out_of_fold(seen.features, given, classes, keep, seed)
         unseen = heads.probabilities
-    both = (p + unseen) / 2
-    told = n >= FEWEST and counts[counts > 0].float().median() >= FEWEST_OF_CLASS
-    matrices = [torch.eye(classes, device="cpu")] * 3
-    if told:
-        matrices = transition(unseen[keep], given[keep])
-        told = told and not ignorant(unseen[keep], given[keep])
-    if not told or at_chance(unseen[keep], given[keep]):
-        told, matrices = False, [torch.eye(classes, device="cpu")] * 3
-    matrix = matrices[0]
-    targets = posterior(both, matrix, given)
-    wrong = 1 - targets.gather(1, given[:, None]).squeeze(1)
-    sure, suggested = targets.max(1)
-    rate = rate_of(wrong[keep], *(joint_rate(m, targets[keep]) for m in matrices))
-    least, most = 0.0, 1.0
-    if told:
-        least, most = (of(unseen[keep], given[keep]) for of in (least_wrong, unshown))
-        if least and not honest and knows_less(seen, unseen, keep, seed):
-            least = 0.0
-    rate = Rate(rate.value, min(rate.low, least), max(rate.high, most))
-    if torch.equal(matrix, torch.eye(classes, device="cpu")):
-        sure = both.gather(1, given[:, None]).squeeze(1)  # how well the label fits
-        rate = Rate(0.0, 0.0, most)
+    labels = about_labels(seen, unseen, keep, honest, seed)
+    wrong = 1 - labels.targets.gather(1, given[:, None]).squeeze(1)
+    sure, suggested = labels.targets.max(1)
+    if labels.rate.value == 0:
+        sure = fitting((p + unseen) / 2, given)  # how well the label fits
+    counts = given.bincount(minlength=p.shape[1])
     found = Diagnosis(
-        seen.ids, given, wrong, suggested, sure, targets, bad.probability,
-        rate, rate_of(bad.probability), matrix, bad.statistic, told=bool(told),
-        notes=class_notes(given, wrong, bad.probability, counts),
+        seen.ids, given, wrong, suggested, sure, labels.targets, bad.probability,
+        labels.rate, rate_of_inputs(bad), labels.matrix, bad.statistic,
+        told=labels.told,
+        notes=class_notes(given, wrong, bad.probability, counts) + labels.notes,
     )  # fmt: skip
     if held is None:
         return found, None
     new = held.probabilities if honest else heads.predict(held.features)
-    other = (held.probabilities + new) / 2
-    trust = posterior(other, matrix, held.labels)
-    trust = trust.gather(1, held.labels[:, None]).squeeze(1)
+    trust = posterior((held.probabilities + new) / 2, labels.matrix, held.labels)
+    trust = fitting(trust, held.labels)
     if bad.statistic is not None:
         # told by the same statistics as in the data
         together = Seen(
@@ -92,55 +82,64 @@ def judge(
             torch.cat([given, held.labels]),
             [],
         )
-        fit = torch.cat([fit, new.gather(1, held.labels[:, None]).squeeze(1)])
+        fit = torch.cat([fit, fitting(new, held.labels)])
         right = torch.cat([right, new.argmax(1) == held.labels])
         trust = trust * (bad_inputs(together, fit, right).probability[n:] < 0.5)
     return found, trust
 
 
-def ignorant(p: Tensor, given: Tensor) -> bool:
-    """Whether p (N, C), predictions for samples not trained on, are too poor to tell
-    anything of the labels given (N,): there are few, and the surest samples often have
-    other labels, the others still more often, or most of the surest have. All of these
-    may be wrong labels, or a network that knows too little; nothing says which, unless
-    some are surely wrong at random."""
-    wrong, sizes = anchors(p, given)
-    surest = float(wrong.sum() / sizes.sum().clamp(min=1))
-    rise = (p.argmax(1) != given).float().mean().item() - surest
-    counts = given.bincount()
-    few = counts[counts > 0].float().median() < PLENTY_OF_CLASS
-    unsure = few and surest > IGNORANT and (rise > RISING or surest > MOST)
-    return bool(unsure and at_random(p, given) == 0)
+def fitting(p: Tensor, labels: Tensor) -> Tensor:
+    """The probability of each label (N,) by p (N, C)."""
+    return p.gather(1, labels[:, None]).squeeze(1)
 
 
-def least_wrong(p: Tensor, given: Tensor) -> float:
-    """A share of wrong labels that mistakes of the network alone do not explain, from
-    p (N, C), predictions for samples not trained on, and labels (N,): the larger of two
-    answers. One is of a network that knows its anchors: the other labels there, less
-    three times what they gain on samples that are less sure. The other needs less."""
-    (wrong, sizes), (more, larger) = anchors(p, given), anchors(p, given, SURER)
-    n, m = float(sizes.sum()), float(larger.sum() - sizes.sum())
-    if wrong.sum() >= MOST * n:
-        return at_random(p, given)
-    next_ = float((more - wrong).sum())
-    found = floor(float(wrong.sum()), n, next_, m, times=LESS_SURE, errors=1.0)
-    return max(found, at_random(p, given))
+class Labels(NamedTuple):
+    """What is found about labels: P(given | true) (C, C), the probability (N, C) of
+    each class to be the true one, the share of wrong ones, whether anything can be
+    told, and notes."""
+
+    matrix: Tensor
+    targets: Tensor
+    rate: Rate
+    told: bool
+    notes: list[str]
 
 
-def at_random(p: Tensor, given: Tensor) -> float:
-    """A share of labels that are wrong at random, as ``least_wrong``: labels that are
-    not among the likelier half of the classes, where that half is surest, less what
-    these gain on samples that are less sure. Also a network that takes similar classes
-    for one another knows which half it is; 0 for fewer than four classes."""
-    classes, n = p.shape[1], len(p)
-    if classes < CLASSES_FOR_HALVES:
-        return 0.0
-    likely, half = p.topk((classes + 1) // 2, dim=1)
-    outside = (half != given[:, None]).all(1)
-    outside = outside[likely.sum(1).argsort(descending=True)].float()
-    few, many = round(ANCHORS * n), round(SURER * n)
-    wrong, next_ = float(outside[:few].sum()), float(outside[few:many].sum())
-    return floor(wrong, few, next_, many - few, times=1.0, errors=SURELY)
+def about_labels(
+    seen: Seen, unseen: Tensor, keep: Tensor, honest: bool, seed: int
+) -> Labels:
+    """From what was seen and ``unseen`` (N, C), predictions for samples not trained on,
+    of which those to ``keep`` (N,) have good inputs."""
+    all_, classes = seen.labels, unseen.shape[1]
+    p, given = unseen[keep], all_[keep]
+    both = (seen.probabilities + unseen) / 2
+    eye, halves = torch.eye(classes, device="cpu"), Halves.of(p, given)
+    counts = all_.bincount()
+    told = len(all_) >= FEWEST and counts[counts > 0].median() >= FEWEST_OF_CLASS
+    if not told or ignorant(p, given, halves) or at_chance(p, given):
+        return Labels(eye, posterior(both, eye, all_), Rate(0.0, 0.0, 1.0), False, [])
+    matrices, known = transition(p, given), knowing(p, given, halves)
+    if known < KNOWS_ENOUGH:
+        there = all_.bincount(minlength=classes) > 0
+        matrices = without_mistakes(matrices, there, halves.share, known)
+    half, notes = of_two(matrices.more, given)
+    most = max(unshown(p, given), half)
+    targets = posterior(both, matrices.middle, all_)
+    if torch.equal(matrices.middle, eye):
+        return Labels(eye, targets, Rate(0.0, 0.0, most), True, notes)
+    estimates = [joint_rate(matrix, targets[keep]) for matrix in matrices]
+    doubted = 1 - fitting(targets[keep], given).mean().item()
+    # too few are doubted where some wrong labels were learnt, and the matrix counts
+    # some mistakes of the network: the truth lies between
+    value = (estimates[0] + doubted) / 2
+    rate = rate_of(value, len(given), doubted, *estimates)
+    least = halves.least
+    if known >= KNOWS_ENOUGH:
+        least = max(least, least_wrong(p, given))
+    if least and not honest and knows_less(seen, unseen, keep, seed):
+        least = 0.0
+    rate = Rate(rate.value, min(rate.low, least), max(rate.high, most))
+    return Labels(matrices.middle, targets, rate, True, notes)
 
 
 def knows_less(seen: Seen, unseen: Tensor, keep: Tensor, seed: int) -> bool:
@@ -155,56 +154,16 @@ def knows_less(seen: Seen, unseen: Tensor, keep: Tensor, seed: int) -> bool:
     return paired(hits[0] - hits[1]) > SURELY
 
 
-def floor(
-    wrong: float, n: float, next_: float, m: float, times: float, errors: float
-) -> float:
-    """The share ``wrong`` of ``n``, less so many ``times`` what it is larger by among
-    the ``next_`` of ``m``, less so many standard ``errors``; at least 0.
-
-    >>> floor(50, 100, 120, 200, times=1, errors=0)
-    0.4
-    """
-    share, other = wrong / max(1.0, n), next_ / max(1.0, m)
-    gained = max(0.0, other - share)
-    error = (1 + times) ** 2 * share * (1 - share) / max(1.0, n)
-    error += times**2 * other * (1 - other) / max(1.0, m)
-    return max(0.0, share - times * gained - errors * error**0.5)
-
-
-def at_chance(p: Tensor, given: Tensor) -> bool:
-    """Whether p (N, C), predictions for samples not trained on, know no more of the
-    labels given (N,) than nothing: the mean over classes of the share that is right is
-    not surely above one class in so many."""
-    hits = (p.argmax(1) == given).double()
-    counts = given.bincount()
-    classes = counts.nonzero().flatten()
-    shares = given.bincount(hits)[classes] / counts[classes]
-    error = (shares * (1 - shares) / counts[classes]).sum().sqrt() / len(classes)
-    return float(shares.mean() - SURELY * error) <= 1 / len(classes)
-
-
-def unshown(p: Tensor, given: Tensor) -> float:
-    """A share of wrong labels that may be there although few or no classes seem
-    mislabelled: the middle of what anchors and the confident joint count, and two
-    standard errors. What they count may all be mistakes of the network."""
-    (wrong, sizes), joint = anchors(p, given), confident_joint(p, given)
-    counted = (wrong.sum() / sizes.sum().clamp(min=1)).item()
-    total = joint.sum().clamp(min=1)
-    mistaken = 1 - (joint.diagonal().sum() / total).item()
-    value, n = (counted + max(counted, mistaken)) / 2, max(1.0, float(sizes.sum()))
-    error = 2 * (value * (1 - value) / n) ** 0.5
-    return min(1.0, max(value + error, NONE_SEEN / n))
-
-
 def joint_rate(matrix: Tensor, targets: Tensor) -> float:
     """Share of wrong labels by the transition matrix and the share of each class."""
     return float((targets.mean(0) * (1 - matrix.diagonal())).sum())
 
 
-def rate_of(probability: Tensor, *others: float) -> Rate:
-    """The mean, from and to two standard errors beyond it or other estimates."""
-    value = probability.mean().item()
-    estimates = [value, *others]
-    error = 2 * (value * (1 - value) / len(probability)) ** 0.5
-    low, high = min(estimates) - error, max(estimates) + error
-    return Rate(value, max(0.0, low), min(1.0, high))
+def rate_of_inputs(bad: BadInputs) -> Rate:
+    """Share of bad inputs; where none are seen, up to the largest group that is not
+    looked for."""
+    n = len(bad.probability)
+    if bad.statistic is not None:
+        return rate_of(bad.probability.mean().item(), n)
+    unseen = max(SMALLEST_GROUP, NONE_SEEN / n) if n >= FEWEST_INPUTS else 1.0
+    return Rate(0.0, 0.0, unseen)

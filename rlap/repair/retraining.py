@@ -1,11 +1,12 @@
-"""Networks trained anew: the same architecture, with weights that know no label."""
+"""Trained anew, from weights that know no label: the same architecture, or a small head
+on features; and what these say of samples that they were not trained on."""
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import torch
-from torch import Tensor
+from torch import Tensor, fx, nn
 
 from rlap.data.base import Split
 from rlap.network.copying import copy_of
@@ -19,6 +20,9 @@ RECIPE = Recipe(optimizer="adam", lr=1e-3, weight_decay=0.0)
 PARTS = 3  # of the data, each predicted by a network that has seen the others
 FEWEST = 100  # samples that a fresh scorer is trained on, however large they are
 SCORER_VALUES = 2**27  # float32 values of inputs that it is trained on, at most
+FOLDS = 5
+HIDDEN = 128  # units of the fresh head
+HEAD_EPOCHS = 12
 
 
 def fresh_scorer(
@@ -91,3 +95,64 @@ def fresh(network: Logits, seed: int) -> Logits:
                 )
             module.reset_parameters()
     return new
+
+
+@dataclass
+class OutOfFold:
+    """Probabilities (N, C) of heads for samples that they were not trained on, and the
+    heads, for other samples."""
+
+    probabilities: Tensor
+    heads: list[nn.Module]
+    centre: Tensor
+    scale: Tensor
+
+    def standardised(self, features: Tensor) -> Tensor:
+        """Features (M, d) as the heads take them."""
+        return (features - self.centre).div_(self.scale)
+
+    def predict(self, features: Tensor) -> Tensor:
+        """Mean probabilities (M, C) of all heads for features (M, d)."""
+        x = self.standardised(features)
+        return sum(predict(head, x).softmax(1) for head in self.heads) / FOLDS
+
+
+def out_of_fold(
+    features: Tensor, labels: Tensor, classes: int, keep: Tensor, seed: int = 0
+) -> OutOfFold:
+    """Train a fresh two-layer head on all folds but one, five times.
+
+    features: (N, d); labels: (N,); keep: (N,) bool, the samples to be trained on.
+    """
+    centre, scale = features.mean(0), features.std(0, correction=0).clamp(min=1e-6)
+    made = OutOfFold(torch.zeros(len(labels), classes, device="cpu"), [], centre, scale)
+    n = len(labels)
+    generator = torch.Generator().manual_seed(seed)
+    fold = torch.randperm(n, generator=generator, device="cpu") % FOLDS
+    recipe = head_recipe(n)
+    for i in range(FOLDS):
+        head = fx.symbolic_trace(fresh_head(features.shape[1], classes, seed + i))
+        rows = (fold != i) & keep
+        x = made.standardised(features[rows])
+        train(head, Split(x, labels[rows], None, classes), recipe, seed=seed)
+        x = made.standardised(features[fold == i])
+        made.probabilities[fold == i] = predict(head, x).softmax(1)
+        made.heads.append(head)
+    return made
+
+
+def head_recipe(n: int) -> Recipe:
+    """How a fresh head is trained on ``n`` samples."""
+    # at least 25 steps an epoch, or few samples are hardly trained on
+    size = max(16, min(256, n // 30))
+    return Recipe(
+        epochs=HEAD_EPOCHS, batch_size=size, optimizer="adam", lr=2e-3, weight_decay=0
+    )
+
+
+def fresh_head(d: int, classes: int, seed: int) -> nn.Sequential:
+    """Linear, ReLU, Linear on d features, drawn from ``seed`` alone."""
+    with torch.device("cpu"), torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)
+        layers = (nn.Linear(d, HIDDEN), nn.ReLU(), nn.Linear(HIDDEN, classes))
+        return nn.Sequential(*layers)

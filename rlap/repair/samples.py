@@ -31,8 +31,9 @@ class Batch(NamedTuple):
 
 class Samples:
     """Samples of any of these: a ``Split``; (inputs, labels) or (inputs, labels, ids)
-    of tensors or numpy arrays, memory-mapped ones, too; a torch ``Dataset``, or a
-    sequence of four and more, of (input, label) or (input, label, id).
+    of tensors or numpy arrays, memory-mapped ones, too, or pandas columns; a torch
+    ``Dataset``, or a sequence of four and more, of (input, label) or (input, label,
+    id).
 
     ``prepare`` turns a batch as stored into what the network takes; by default uint8
     becomes float in [0, 1] and other numbers float. Raises ``TypeError`` for anything
@@ -59,13 +60,15 @@ class Samples:
             lengths = {len(part) for part in data}
             if len(lengths) != 1:
                 raise ValueError(
-                    f"inputs, labels (and ids) differ in length: {lengths}"
+                    f"inputs, labels (and ids) of the {name} differ in length: "
+                    f"{lengths}"
                 )
+            self.data = tuple(map(in_order, data))
         else:
             self._stored = False
-            check_rows(data)
+            check_rows(data, name)
         if len(self) == 0:
-            raise ValueError("there are no samples")
+            raise ValueError(f"there are no samples in the {name}")
 
     def __len__(self) -> int:
         return len(self.data[0]) if self._stored else len(self.data)
@@ -77,15 +80,43 @@ class Samples:
         raw = self._read(rows, size) if self._stored else self._load(rows, size)
         start = 0
         for inputs, labels, ids in raw:
-            inputs, labels = self.prepare(tensor(inputs)), tensor(labels)
+            inputs, labels = self.prepare(tensor(inputs)), self.numbers(labels)
             if ids is None:
                 ids = range(start, start + len(labels))
                 ids = ids if rows is None else [int(rows[i]) for i in ids]
             self.check_finite(inputs, ids)
-            inputs = check_inputs(inputs).float()
-            labels = check_labels(labels, len(inputs))
+            inputs = check_inputs(inputs, f"inputs of the {self.name}").float()
+            labels = check_labels(
+                labels, len(inputs), name=f"labels of the {self.name}"
+            )
             start += len(labels)
             yield Batch(inputs, labels, list(ids))
+
+    def numbers(self, labels: Any) -> Tensor:
+        """Labels as a tensor; ``TypeError`` for names of classes, of which only the
+        order of the model's outputs says the number, ``ValueError`` for rows."""
+        if not isinstance(labels, Tensor) and np.asarray(labels).dtype.kind in "USO":
+            name = next(iter(labels))
+            raise TypeError(
+                f"labels of the {self.name} must be class numbers, not names such as "
+                f"{str(name)!r}: give np.array([classes.index(name) for name in "
+                "labels]), with classes a list of the names in the order of the "
+                "model's outputs"
+            )
+        found = tensor(labels)
+        if found.dim() == 2:
+            how = "[:, 0]" if found.shape[1] == 1 else ".argmax(1) of 0 and 1"
+            raise ValueError(
+                f"labels of the {self.name} must be one number a sample, not rows of "
+                f"{found.shape[1]}: give labels{how}"
+            )
+        return found
+
+    @property
+    def shape(self) -> torch.Size:
+        """Of one input, as the network takes it."""
+        with preserved_random_state(torch.device("cpu")):  # a transform may draw
+            return next(self.batches([0], 1)).inputs.shape[1:]
 
     def check_finite(self, inputs: Tensor, ids: Sequence) -> None:
         """Raise ``ValueError`` that names a sample with NaN or infinite values."""
@@ -124,14 +155,14 @@ class Samples:
         return Split(*found), ids
 
 
-def check_rows(data: Any) -> None:
+def check_rows(data: Any, name: str) -> None:
     """Raise ``TypeError`` for what is no sequence of (input, label) or (input, label,
     id) with inputs that can be stacked, and say what to give instead."""
     rows = hasattr(data, "__getitem__") and hasattr(data, "__len__")
     frame = hasattr(data, "iloc")
     if not rows or frame or isinstance(data, Tensor | np.ndarray | Mapping | str):
         raise TypeError(
-            "the data must be an rlap.Split, a pair (inputs, labels) of tensors or "
+            f"the {name} must be an rlap.Split, a pair (inputs, labels) of tensors or "
             "arrays, or a torch Dataset of (input, label) with a length, not a "
             f"{type(data).__name__}"
         )
@@ -169,10 +200,16 @@ def tensor(values: Any) -> Tensor:
     array = np.asarray(values)
     if array.dtype.kind not in "biuf":
         raise TypeError(
-            f"values must be numbers, not {array.dtype}: give classes as numbers from "
-            "0, and inputs as arrays of one shape"
+            f"values must be real numbers, not {array.dtype}: give classes as numbers "
+            "from 0, and inputs as arrays of one shape"
         )
     return torch.from_numpy(array if array.flags.writeable else array.copy())
+
+
+def in_order(column: Any) -> Any:
+    """Stored values; of pandas as an array, for ``column[i]`` means another row there
+    than the one at i."""
+    return column.to_numpy() if hasattr(column, "to_numpy") else column
 
 
 def take(stored: Any, index: Any) -> Any:

@@ -1,5 +1,5 @@
-"""What cheap passes over data tell: predictions, features, statistics of the inputs,
-and what a head says of samples that it was not trained on."""
+"""What a cheap pass over data tells: predictions, features, statistics of the inputs,
+and which of these are bad."""
 
 from __future__ import annotations
 
@@ -7,25 +7,21 @@ import warnings
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, fx, nn
+from torch import Tensor, nn
 
 from rlap.checks import check_logit_values
-from rlap.data.base import Split
 from rlap.network.layers import check_logits, evaluating, placing
 from rlap.network.precision import own_precision
 from rlap.network.watching import Call, watching
 from rlap.partition import partition
 from rlap.repair.samples import Samples
-from rlap.training.inference import predict
-from rlap.training.loop import train
-from rlap.training.recipe import Recipe
 
-FOLDS = 5
-HIDDEN = 128  # units of the fresh head
-HEAD_EPOCHS = 12
 MOST_FEATURES = 512  # values a sample that are kept; more are projected
 MIRRORED = 0.95  # of the accuracy, that a network keeps on mirror images if it may
+# of the inputs, by which bad ones are told; a last one is their mean
 STATISTICS = ("values at their bounds", "roughness", "spread", "extremes")
+SPREAD, MEAN = 2, 4
+FEWEST_INPUTS = 50  # of which some can stand apart
 APART = 3.5  # Ashman's D of one statistic's two groups, to be believed
 SMALLEST_GROUP = 0.005  # share of the samples
 LARGEST_GROUP = 0.7
@@ -37,7 +33,7 @@ WRONG_MORE_OFTEN = 2.0  # and by which it must be predicted wrongly more often
 @dataclass
 class Seen:
     """What one pass saw of N samples: probabilities (N, C), features (N, d), statistics
-    of the inputs (N, 4), labels (N,) and ids; whether mirror images were used; of
+    of the inputs (N, 5), labels (N,) and ids; whether mirror images were used; of
     tables the inputs (N, d) themselves."""
 
     probabilities: Tensor
@@ -98,8 +94,8 @@ def look(model: nn.Module, samples: Samples, mirror: bool | None = None) -> Seen
         )
     if int(labels.max()) >= p.shape[1]:
         raise ValueError(
-            f"the model tells {p.shape[1]} classes apart; labels go up to "
-            f"{int(labels.max())}"
+            f"the model tells {p.shape[1]} classes apart, counted from 0; labels go "
+            f"up to {int(labels.max())}"
         )
     if "mirrored" in kept:
         other = kept["mirrored"]
@@ -143,9 +139,9 @@ def projection(features: Tensor) -> Tensor | None:
 
 
 def statistics(inputs: Tensor) -> Tensor:
-    """Four numbers a sample, (B, ...) -> (B, 4): the share of values at the sample's
-    own bounds, and logarithms of the mean step between neighbours on the last axis, of
-    the standard deviation, and of the largest distance from the mean.
+    """Five numbers a sample, (B, ...) -> (B, 5): the share of values at the sample's
+    own bounds; logarithms of the mean step between neighbours on the last axis, of the
+    standard deviation, and of the largest distance from the mean; the mean.
 
     >>> statistics(torch.tensor([[0.0, 1.0, 0.0, 1.0]]))[0, 0]
     tensor(1.)
@@ -156,9 +152,10 @@ def statistics(inputs: Tensor) -> Tensor:
     steps = inputs.diff(dim=-1).abs().flatten(1)
     rough = steps.mean(1) if steps.shape[1] else torch.zeros_like(bounds)
     spread = flat.std(1, correction=0)
-    extreme = (flat - flat.mean(1, keepdim=True)).abs().amax(1)
+    mean = flat.mean(1)
+    extreme = (flat - mean[:, None]).abs().amax(1)
     logs = [(x + 1e-3).log() for x in (rough, spread, extreme)]
-    return torch.stack([bounds, *logs], 1)
+    return torch.stack([bounds, *logs, mean], 1)
 
 
 @dataclass(frozen=True)
@@ -182,7 +179,7 @@ def bad_inputs(seen: Seen, reference: Tensor, right: Tensor) -> BadInputs:
     best, found = 0.0, BadInputs(torch.zeros(n, device="cpu"))
     for i, name in enumerate(STATISTICS):
         values = seen.statistics[:, i].double()
-        if n < 50 or values.std(correction=0) < 1e-6:
+        if n < FEWEST_INPUTS or values.std(correction=0) < 1e-6:
             continue
         try:
             with warnings.catch_warnings():
@@ -233,64 +230,3 @@ def by_class(bad: Tensor, labels: Tensor) -> float:
     overall = bad.float().mean()
     between = (counts * (shares - overall).square()).sum() / len(labels)
     return float(between / (overall * (1 - overall)).clamp(min=1e-9))
-
-
-@dataclass
-class OutOfFold:
-    """Probabilities (N, C) of heads for samples that they were not trained on, and the
-    heads, for other samples."""
-
-    probabilities: Tensor
-    heads: list[nn.Module]
-    centre: Tensor
-    scale: Tensor
-
-    def standardised(self, features: Tensor) -> Tensor:
-        """Features (M, d) as the heads take them."""
-        return (features - self.centre).div_(self.scale)
-
-    def predict(self, features: Tensor) -> Tensor:
-        """Mean probabilities (M, C) of all heads for features (M, d)."""
-        x = self.standardised(features)
-        return sum(predict(head, x).softmax(1) for head in self.heads) / FOLDS
-
-
-def out_of_fold(
-    features: Tensor, labels: Tensor, classes: int, keep: Tensor, seed: int = 0
-) -> OutOfFold:
-    """Train a fresh two-layer head on all folds but one, five times.
-
-    features: (N, d); labels: (N,); keep: (N,) bool, the samples to be trained on.
-    """
-    centre, scale = features.mean(0), features.std(0, correction=0).clamp(min=1e-6)
-    made = OutOfFold(torch.zeros(len(labels), classes, device="cpu"), [], centre, scale)
-    n = len(labels)
-    generator = torch.Generator().manual_seed(seed)
-    fold = torch.randperm(n, generator=generator, device="cpu") % FOLDS
-    recipe = head_recipe(n)
-    for i in range(FOLDS):
-        head = fx.symbolic_trace(fresh_head(features.shape[1], classes, seed + i))
-        rows = (fold != i) & keep
-        x = made.standardised(features[rows])
-        train(head, Split(x, labels[rows], None, classes), recipe, seed=seed)
-        x = made.standardised(features[fold == i])
-        made.probabilities[fold == i] = predict(head, x).softmax(1)
-        made.heads.append(head)
-    return made
-
-
-def head_recipe(n: int) -> Recipe:
-    """How a fresh head is trained on ``n`` samples."""
-    # at least 25 steps an epoch, or few samples are hardly trained on
-    size = max(16, min(256, n // 30))
-    return Recipe(
-        epochs=HEAD_EPOCHS, batch_size=size, optimizer="adam", lr=2e-3, weight_decay=0
-    )
-
-
-def fresh_head(d: int, classes: int, seed: int) -> nn.Sequential:
-    """Linear, ReLU, Linear on d features, drawn from ``seed`` alone."""
-    with torch.device("cpu"), torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(seed)
-        layers = (nn.Linear(d, HIDDEN), nn.ReLU(), nn.Linear(HIDDEN, classes))
-        return nn.Sequential(*layers)

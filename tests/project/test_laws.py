@@ -9,6 +9,7 @@ ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "rlap"
 # from the ground up: a room imports from those before it, and from none after it
 ROOMS = (
+    "wording",
     "files",
     "checks",
     "data",

@@ -11,7 +11,8 @@ from torch.utils.data import TensorDataset
 import rlap
 from rlap.metrics import auroc
 from rlap.repair.account import Diagnosis
-from rlap.repair.judging import floor, judge
+from rlap.repair.judging import judge
+from rlap.repair.labels.mistakes import floor
 from rlap.repair.samples import Samples
 from rlap.repair.scores import bad_inputs, look, statistics
 
@@ -66,7 +67,7 @@ def test_nothing_is_wrong_with_clean_data():
     assert torch.equal(found.transition, torch.eye(3))
     assert found.wrong_label.max() == 0 and found.label_rate.value == 0
     report = found.report()
-    assert "No sign of wrong labels; " in report and "No sign of bad inputs." in report
+    assert "No sign of wrong labels; " in report
     alone = rlap.diagnose(net, data)  # which fits every label
     assert alone.label_rate == (0, 0, 1) and "Nobody can tell" in alone.report()
     assert "holdout" in str(alone)
@@ -138,8 +139,22 @@ def test_statistics_by_hand():
     found = statistics(torch.tensor([[0.0, 1.0, 1.0, 0.5]]))[0]
     mean = 0.625
     spread = np.std([0, 1, 1, 0.5])
-    logs = torch.tensor([1.5 / 3, spread, mean]).add(1e-3).log()
-    assert torch.allclose(found, torch.cat([torch.tensor([0.75]), logs.float()]))
+    logs = torch.tensor([1.5 / 3, spread, mean]).add(1e-3).log().float()
+    by_hand = torch.cat([torch.tensor([0.75]), logs, torch.tensor([mean])])
+    assert torch.allclose(found, by_hand)
+
+
+def test_bad_inputs_that_would_not_show_are_no_zero():
+    """Of 600 samples a group of three is too small to be looked for."""
+    data, net = blobs(600), trained(blobs(600))
+    found = rlap.diagnose(net, data)
+    assert (
+        found.input_rate == (0, 0, 0.005)
+        and str(found.input_rate) != "0.0% (0.0% to 0.0%)"
+    )
+    assert "No sign of bad inputs; of groups that stand apart, 0.5% may" in str(found)
+    few = data.subset(range(120))
+    assert rlap.diagnose(net, few).input_rate.high == 3 / 120
 
 
 def wide():
@@ -397,6 +412,71 @@ def test_a_slice_must_be_of_the_same_kind():
     assert five.memorised is None  # nobody can tell by five
 
 
+def test_a_slice_that_is_unlike_the_data_is_no_slice():
+    data, held = blobs(600), blobs(300, seed=5)
+    net = trained(data)
+    for inputs, says in (
+        (100 * held.inputs, "the standard deviation of one is .* prepare both"),
+        (held.inputs + 50, "the mean of one is"),
+        (torch.cat([held.inputs] * 2, 1), r"shape \(12,\), those of the data \(6,\)"),
+    ):
+        with pytest.raises(ValueError, match=says):
+            rlap.diagnose(net, data, holdout=(inputs, held.labels))
+    with pytest.raises(TypeError, match="inputs of the holdout must be floating"):
+        rlap.diagnose(net, data, holdout=(held.inputs.long(), held.labels))
+    double = rlap.diagnose(net, data, holdout=(held.inputs.double(), held.labels))
+    assert double.notes == [] and double.memorised is False
+
+
+def test_other_shares_of_the_classes_are_noted():
+    data, held = blobs(600), blobs(300, seed=5)
+    net = trained(data)
+    some = held.subset((held.labels != 2) | (torch.arange(300) % 5 == 0))
+    found = rlap.diagnose(net, data, holdout=some)
+    said = [note for note in found.notes if "other shares" in note]
+    assert len(said) == 1 and "class 2 has 9% of them and 33% of the data" in said[0]
+    few = held.subset(range(40))  # 14, 13, 13
+    assert rlap.diagnose(net, data, holdout=few).notes == []
+    noisy, _ = flipped(blobs(900), "symmetric", 0.4)
+    parts = noisy.subset(range(600)), noisy.subset(range(600, 900))
+    said = rlap.diagnose(net, parts[0], holdout=parts[1]).notes
+    assert not any("other shares" in note for note in said)
+
+
+def test_a_network_that_guesses_is_noted():
+    """Classes that are numbered otherwise than in training: its features tell them
+    apart, and it gets them wrong."""
+    data, held = blobs(600), blobs(300, seed=5)
+    net, asks = trained(data), "are inputs prepared, and classes numbered"
+    other = rlap.Split(data.inputs, (data.labels + 1) % 3, None, 3)
+    found = rlap.diagnose(net, other)
+    assert found.accuracy < 0.1 and asks in found.notes[0]
+    given = (held.inputs, (held.labels + 1) % 3)
+    found = rlap.diagnose(net, data, holdout=given, recipe=RECIPE)
+    assert "the held-out labels no better than chance" in found.report()
+    assert asks not in rlap.diagnose(net, data, holdout=held).report()
+
+
+NAMES = np.array(["cat", "dog", "owl"])
+
+
+@pytest.mark.parametrize("form", ["array", "list", "objects", "dataset"])
+@pytest.mark.parametrize("call", [rlap.diagnose, rlap.repair])
+def test_names_of_classes_are_no_numbers(form, call):
+    data = blobs(60)
+    names = NAMES[data.labels.numpy()]
+    labels = {"list": names.tolist(), "objects": names.astype(object)}.get(form, names)
+    given = (data.inputs, labels)
+    if form == "dataset":
+        given = list(zip(data.inputs, names.tolist(), strict=True))
+    with pytest.raises(TypeError, match="not names such as 'cat': give") as told:
+        call(mlp(), given)
+    classes = NAMES.tolist()
+    asked = str(told.value).split("give ")[1].split(", with")[0]
+    numbers = eval(asked, {"np": np, "classes": classes, "labels": names.tolist()})
+    assert torch.equal(torch.tensor(numbers), data.labels)
+
+
 @pytest.mark.parametrize(
     ("change", "error", "says"),
     [
@@ -404,7 +484,7 @@ def test_a_slice_must_be_of_the_same_kind():
         ({"model": "one logit"}, ValueError, "one logit; two are needed"),
         ({"model": "dict"}, TypeError, "a dict: say how to take the logits"),
         ({"output": "logits"}, TypeError, "output must be a function"),
-        ({"labels": np.array(list("abc") * 100)}, TypeError, "must be numbers"),
+        ({"labels": np.array(list("abc") * 100)}, TypeError, "names such as 'a'"),
         ({"nan": "data"}, ValueError, "sample 's7' of the data holds NaN"),
         ({"nan": "holdout"}, ValueError, "sample 3 of the holdout holds NaN"),
     ],

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from rlap.repair.posterior import (
+from rlap.repair.labels.posterior import (
     anchor_rates,
     anchors,
     bayes,

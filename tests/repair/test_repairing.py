@@ -24,7 +24,7 @@ from rlap.repair.candidates import (
     seen_again,
 )
 from rlap.repair.diagnosis import Findings
-from rlap.repair.posterior import bayes, posterior
+from rlap.repair.labels.posterior import bayes, posterior
 from rlap.repair.projection import Directions, input_moments, kept
 from rlap.repair.retraining import fresh
 from rlap.repair.samples import Logits

@@ -54,6 +54,19 @@ def test_rows_in_their_order(form):
     assert ids in ([7, 2], ["clip 7", "clip 2"])
 
 
+def test_columns_of_pandas_are_read_by_their_place():
+    """A shuffled index names rows; a number in brackets would be one of its names."""
+    pandas = pytest.importorskip("pandas")
+    order = torch.randperm(20, generator=torch.Generator().manual_seed(0)).numpy()
+    frame = pandas.DataFrame(DATA.inputs.numpy(), index=order)
+    labels = pandas.Series(DATA.labels.numpy(), index=order)
+    for rows in (None, [7, 2]):
+        split, _ = Samples((frame, labels, labels.index)).read(rows)
+        there = slice(None) if rows is None else rows
+        assert torch.equal(split.inputs, DATA.inputs[there])
+        assert torch.equal(split.labels, DATA.labels[there])
+
+
 def test_memory_mapped_bytes_are_read_a_batch_at_a_time(tmp_path):
     path = tmp_path / "images.npy"
     np.save(path, np.arange(7 * 12, dtype=np.uint8).reshape(7, 3, 2, 2))
@@ -72,17 +85,22 @@ def test_memory_mapped_bytes_are_read_a_batch_at_a_time(tmp_path):
         (DataLoader(TensorDataset(DATA.inputs, DATA.labels)), TypeError, "dataset"),
         (DATA.inputs, TypeError, "a pair"),
         ((DATA.inputs, DATA.labels[:3]), ValueError, "length"),
-        ((DATA.inputs[:0], DATA.labels[:0]), ValueError, "no samples"),
+        ((DATA.inputs[:0], DATA.labels[:0]), ValueError, "no samples in the holdout"),
         ((DATA.inputs.long(), DATA.labels), TypeError, "floating"),
         ([("x", 0)] * 9, TypeError, "not str: give the data set a transform"),
         ([{"image": 0, "label": 1}] * 9, TypeError, "mappings of 'image', 'label'"),
         ([DATA.inputs[0]] * 9, TypeError, "each row .* not a Tensor"),
         ({"x": DATA.inputs, "y": DATA.labels}, TypeError, "not a dict"),
+        ("val", TypeError, "the holdout must be an rlap.Split"),
+        ((DATA.inputs, DATA.labels[:, None]), ValueError, r"give labels\[:, 0\]"),
+        ((DATA.inputs, torch.eye(3)[DATA.labels]), ValueError, "rows of 3: .*argmax"),
+        ((DATA.inputs, DATA.labels.double()), TypeError, "labels of the holdout must"),
+        ((DATA.inputs.numpy() * 1j, DATA.labels), TypeError, "real numbers"),
     ],
 )
 def test_what_cannot_be_read(data, error, says):
     with pytest.raises(error, match=says):
-        list(Samples(data).batches())
+        list(Samples(data, name="holdout").batches())
 
 
 def test_logits_wherever_the_network_puts_them():

@@ -29,8 +29,9 @@ from rlap.experiments.bad_data.ground import Ground
 from rlap.experiments.bad_data.parameters import CLEAN, REPLACED
 from rlap.partition import sample_scores
 from rlap.repair import Diagnosis, diagnose, repair
+from rlap.repair.retraining import out_of_fold
 from rlap.repair.samples import Samples
-from rlap.repair.scores import look, out_of_fold
+from rlap.repair.scores import look
 from rlap.training.inference import predict
 from rlap.training.loop import History, train
 

@@ -14,7 +14,7 @@ from torch import Tensor
 from rlap.data.base import Split
 from rlap.metrics import auroc
 from rlap.partition import sample_scores
-from rlap.repair.scores import fresh_head, head_recipe
+from rlap.repair.retraining import fresh_head, head_recipe
 from rlap.training.inference import predict
 from rlap.training.loop import train
 

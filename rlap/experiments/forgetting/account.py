@@ -16,11 +16,12 @@ from rlap.experiments.forgetting.ground import (
     confusion_table,
 )
 from rlap.experiments.forgetting.parameters import ForgettingParameters
-from rlap.experiments.telling import beats_guessing, by_chance, per_cent, signed
+from rlap.experiments.telling import beats_guessing, by_chance
 from rlap.unlearning.common.statistics import weight_digest
 from rlap.unlearning.examiner.attacks import Answers
 from rlap.unlearning.examiner.evaluation import examine, relative
 from rlap.unlearning.methods.lra_layers import trained_layers
+from rlap.wording import fixed, per_cent
 
 WATCHED = 100  # test samples of the class, and of the others, that watch relearning
 CHOSEN = "_chosen"  # an arm at the setting that held-out samples chose
@@ -81,7 +82,8 @@ class Account(dict):
         for name, arm in self.items():
             shown = {k: v for k, v in RELATIVE.items() if k in arm["relative"]}
             rows[title(name)] = {
-                v: signed(100 * arm["relative"][k]) for k, v in shown.items()
+                v: fixed(100 * arm["relative"][k], 1, sign=True)
+                for k, v in shown.items()
             }
         return pd.DataFrame.from_dict(rows, orient="index").fillna("")
 

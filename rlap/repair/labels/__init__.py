@@ -1,0 +1,1 @@
+"""Labels: which are probably wrong, and what is only a mistake of the network."""
