@@ -25,7 +25,9 @@ SOME_LOST = 0.05  # or as much as this
 FITTED = 0.99  # where the data are fitted as well as this
 ENOUGH = 30  # samples of a slice that tell whether labels were memorised
 SHARED = 0.1  # of the slice that may be among the data unsaid
-UNLIKE = 2.0  # standard deviations by which a slice's inputs may lie off
+# beyond as many standard deviations of the data's inputs, and as many times their width,
+# those of a slice are prepared otherwise; cleaner or noisier ones are nearer
+UNLIKE, WIDTHS = 2.0, 3.0
 OTHER_CLASSES = 0.1  # of the slice that may be of other classes than in the data
 
 
@@ -144,12 +146,11 @@ def check_slice(seen: Seen, slice_: Seen) -> None:
     if len(slice_.labels) < ENOUGH:
         return
     width = seen.statistics[:, SPREAD].median().exp().item()
-    # a tenth of the width: inputs that are all as wide differ by rounding
-    for column, what, least in ((SPREAD, "standard deviation", 0.1),
-                                (MEAN, "mean", 0.1 * width)):  # fmt: skip
+    for column, what, least in ((SPREAD, "standard deviation", math.log(WIDTHS)),
+                                (MEAN, "mean", WIDTHS * width)):  # fmt: skip
         ours, theirs = (each.statistics[:, column] for each in (seen, slice_))
         found = [each.median().item() for each in (ours, theirs)]
-        if abs(found[1] - found[0]) > UNLIKE * max(ours.std().item(), least):
+        if abs(found[1] - found[0]) > max(UNLIKE * ours.std().item(), least):
             shown = [math.exp(x) if column == SPREAD else x for x in found]
             raise ValueError(
                 f"inputs of the holdout are unlike those of the data: the {what} of "

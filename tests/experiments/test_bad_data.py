@@ -59,7 +59,8 @@ def test_nobody_can_ask_for_what_there_is_not():
 
 
 def test_every_arm_is_judged_and_the_record_can_be_read(tmp_path):
-    found = ground_of(kind="symmetric_exclusive", train_size=480, epochs=2, seed=3)
+    # of fewer samples, or after fewer epochs, rounding decides if labels are judged
+    found = ground_of(kind="symmetric_exclusive", train_size=720, epochs=8, seed=3)
     trials = bad_arms.compete(found)
     assert {
         "as it came",
@@ -77,7 +78,7 @@ def test_every_arm_is_judged_and_the_record_can_be_read(tmp_path):
     assert trials.shares["truly clean part"]["good dropped"] == 0
     assert trials.told["loss"]["auroc"] > 0.5
     assert "calibration error" not in trials.told["loss"]
-    assert trials.told["rlap: label, repaired"]["auroc"] > 0.5
+    assert trials.told["rlap: label, repaired"]["auroc"] > 0.9
     for name in ("neighbours", "area under the margin"):  # larger doubt is worse
         assert trials.told[name]["auroc"] > 0.5
     assert 0 <= trials.told["rlap: label"]["calibration error"] <= 1
@@ -90,7 +91,7 @@ def test_every_arm_is_judged_and_the_record_can_be_read(tmp_path):
         measured=bad_arms.measured(trials),
     )  # fmt: skip
     again = records.read(records.write(record, tmp_path))
-    assert again["bad"]["n_given"] == 400
+    assert again["bad"]["n_given"] == 600
     assert again["diagnosis"]["labels wrong"] in (True, False)
 
 

@@ -424,6 +424,9 @@ def test_a_slice_that_is_unlike_the_data_is_no_slice():
             rlap.diagnose(net, data, holdout=(inputs, held.labels))
     with pytest.raises(TypeError, match="inputs of the holdout must be floating"):
         rlap.diagnose(net, data, holdout=(held.inputs.long(), held.labels))
+    for scale in (0.5, 2):  # as a cleaner or noisier slice is
+        inputs = scale * held.inputs
+        rlap.diagnose(net, data, holdout=(inputs, held.labels))
     double = rlap.diagnose(net, data, holdout=(held.inputs.double(), held.labels))
     assert double.notes == [] and double.memorised is False
 
