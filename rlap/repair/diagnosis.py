@@ -25,8 +25,8 @@ SOME_LOST = 0.05  # or as much as this
 FITTED = 0.99  # where the data are fitted as well as this
 ENOUGH = 30  # samples of a slice that tell whether labels were memorised
 SHARED = 0.1  # of the slice that may be among the data unsaid
-# beyond as many standard deviations of the data's inputs, and as many times their width,
-# those of a slice are prepared otherwise; cleaner or noisier ones are nearer
+# beyond as many standard deviations of the data's inputs, and times their width, those
+# of a slice are prepared otherwise; cleaner or noisier ones are nearer
 UNLIKE, WIDTHS = 2.0, 3.0
 OTHER_CLASSES = 0.1  # of the slice that may be of other classes than in the data
 
