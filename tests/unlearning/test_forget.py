@@ -56,6 +56,11 @@ def lowered(model: nn.Module, label: int, by: float) -> nn.Module:
     return new
 
 
+def ruin(model: nn.Module, forget: Split, retain: Split | None) -> nn.Module:
+    """A method that forgets class 1 and, beside it, class 0."""
+    return lowered(lowered(model, 1, 1e3), 0, 1e3)
+
+
 def test_a_class_is_forgotten_and_the_account_is_true(learned):
     net, split = learned
     with untouched(net):
@@ -90,11 +95,7 @@ def test_what_changes_nothing_says_so(learned, registry):
 
 def test_what_costs_too_much_is_refused(learned, registry):
     net, split = learned
-
-    @register("ruin", data="none")
-    def ruin(model, forget, retain):
-        return lowered(lowered(model, 1, 1e3), 0, 1e3)
-
+    register("ruin", data="none")(ruin)
     with pytest.warns(UserWarning, match="it cost the others 50.0% where 5.0% are"):
         found = forget(net, split, 1, method="ruin")
     assert found.model is net and not found.accepted
@@ -249,11 +250,7 @@ def test_a_loss_that_all_share_is_no_forgetting(learned, registry):
 
 def test_what_was_forgotten_at_too_high_a_cost_is_told_so(learned, registry):
     net, split = learned
-
-    @register("ruin", data="none")
-    def ruin(model, forget, retain):
-        return lowered(lowered(model, 1, 1e3), 0, 1e3)
-
+    register("ruin", data="none")(ruin)
     with pytest.warns(UserWarning, match="^ruin forgot class 1, but it cost the oth"):
         found = forget(net, split, 1, method="ruin")
     assert found.counts == {"forget": 6, "retain": 12}

@@ -21,7 +21,9 @@ from rlap.repair.labels.posterior import (
     confident_joint,
 )
 
-PLENTY_OF_CLASS = 500  # the same, where the surest samples have often other labels:
+# samples of the median class, below which nothing is said where the surest of them have
+# often other labels:
+PLENTY_OF_CLASS = 500
 IGNORANT = 0.25  # share of those that do,
 RISING = 0.1  # and by how much larger it is among all samples,
 MOST = 0.5  # or so large that this alone says so
