@@ -106,7 +106,7 @@ def signed(found: Sequence[tuple[str, Runs]]) -> Table:
             cells.append(f"{told}{words.SPACE}{mark}".strip())
         rows.append([title(arm), *cells])
     header = ["method", *(HEADS.get(column, column) for column in SIGNS)]
-    return Table(frame(rows, header), used(found), GRID)
+    return Table(frame(rows, header), used(found), GRID, kind="signs")
 
 
 def once(found: Sequence[tuple[str, Runs]]) -> list[tuple[str, Runs]]:
