@@ -34,7 +34,8 @@ def load_networks(
         seed: of the run.
         source: a folder or a zip file that ``rlap networks pack`` has written; None
             looks for networks or networks.zip where data are (``RLAP_DATA``, the
-            cache). Nothing is fetched: no release holds them yet.
+            cache), where the runs of forgetting look, too. Nothing is fetched: no
+            release holds them yet.
 
     Returns "original", "retrained" and "retrained again", in eval mode on the CPU.
     Raises ``FileNotFoundError`` without such a place, ``KeyError`` for a network that

@@ -77,7 +77,7 @@ def test_a_run_takes_its_networks_and_trains_nothing(pack, trained, capsys):
     run, data = asked(), dataset()
     found = made(run, data)
     assert capsys.readouterr().out == (
-        f"networks of {pack.name}, verified, are taken and not trained again\n"
+        f"networks that {pack.name} holds are not trained here: taken, verified\n"
     )
     for role, (net, history) in trained.items():
         new, told = found[role]
