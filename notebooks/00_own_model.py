@@ -140,12 +140,13 @@ print(f"accuracy on clean digits: {before:.1%} before, {after:.1%} after")
 
 # %%
 for stage, seconds in result.seconds.items():
-    print(f"{stage}: {seconds:.2f} seconds")
+    name = stage.replace("finetuning", "fine-tuning")
+    print(f"{name}: {seconds:.2f} seconds")
 print("pruned: units", ", ".join(map(str, result.mask.units.tolist())))
 found = result.partition.diagnostics
 print(f"kept: {found['high_quality']:,} samples of {len(x):,}")
 print(f"separation: {found['separation']:.1f} spreads;", end=" ")
-print(f"one group would reach {found['believed_above']:.1f}")
+print(f"a single group may reach {found['believed_above']:.1f}")
 print("warnings:", ", ".join(found["warnings"]) or "none")
 
 # %% [markdown]
@@ -165,7 +166,7 @@ def row(network, kept, separation=float("nan")):
     right = (~noise.is_corrupted[kept]).float().mean().item()
     scored = rlap.evaluate(network, rlap.Split(x_test, y_test)).accuracy
     return {
-        "samples kept": int(kept.sum()),
+        "samples kept": f"{int(kept.sum()):,}",
         "labelled right, %": round(100 * right, 1),
         "separation, spreads": round(separation, 1),
         "accuracy, %": round(100 * scored, 1),
@@ -190,7 +191,9 @@ for rule, told in {
     rows[f"by {told}"] = row(
         tried.model, parts.high_quality, parts.diagnostics["separation"]
     )
-table = pd.DataFrame.from_dict(rows, orient="index")
+table = pd.DataFrame.from_dict(rows, orient="index").rename_axis(
+    columns="network"
+)
 table
 
 # %% [markdown]
@@ -291,9 +294,12 @@ columns = {
     "retain_test": "others, %",
     "probe_linear_forget": "class, by a probe, %",
     "relearn_fresh_head": "relearned with a new last layer, %",
-    "surest": "your own attack, %",
 }
 (100 * found[list(columns)].rename(columns=columns).astype(float)).round(1)
+
+# %%
+for name, likely in found["surest"].items():
+    print(f"your own attack on {name}: {likely:.1%}")
 
 # %% [markdown]
 # Good is what has the numbers of the *retrained* rows, in every column. Digits are an easy
