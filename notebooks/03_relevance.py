@@ -6,6 +6,7 @@
 #       extension: .py
 #       format_name: percent
 #       format_version: '1.3'
+#       jupytext_version: 1.19.6
 #   kernelspec:
 #     display_name: Python 3
 #     language: python
@@ -129,6 +130,7 @@ stamp = figures.stamp_of(about)
 #
 # All three have the same recipe; the retrained ones have other seeds, too, so that no
 # weight is shared. Two are needed: how far they are from each other is what chance makes.
+# Where a pack of networks at hand holds these, they are taken from there ({doc}`/forgetting`).
 
 # %%
 device = "cuda" if torch.cuda.is_available() else "cpu"

@@ -6,6 +6,7 @@
 #       extension: .py
 #       format_name: percent
 #       format_version: '1.3'
+#       jupytext_version: 1.19.6
 #   kernelspec:
 #     display_name: Python 3
 #     language: python
@@ -144,7 +145,8 @@ stamp = figures.stamp_of(about)
 #
 # The same recipe and the same first weights, with and without the penalty,
 # {eq}`method-orthogonal`. Of each kind, two more never see the class: they are the
-# standard.
+# standard. Where a pack of networks at hand holds these, they are taken from there
+# ({doc}`/forgetting`).
 
 # %%
 device = "cuda" if torch.cuda.is_available() else "cpu"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -205,3 +206,15 @@ def scrambled(model: nn.Module) -> nn.Module:
     parameters[0].requires_grad_(False)
     parameters[1].grad = torch.ones_like(parameters[1])
     return model
+
+
+def change_packed(place: Path, name: str, how) -> None:
+    """Rewrite one file of a pack."""
+    if place.is_dir():
+        (place / name).write_bytes(how((place / name).read_bytes()))
+        return
+    with zipfile.ZipFile(place) as archive:
+        whole = {n: archive.read(n) for n in archive.namelist()}
+    with zipfile.ZipFile(place, "w") as archive:
+        for n, content in whole.items():
+            archive.writestr(n, how(content) if n == name else content)

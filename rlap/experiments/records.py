@@ -22,6 +22,7 @@ import torch
 
 import rlap
 from rlap.data import Dataset
+from rlap.experiments.forgetting import ready
 from rlap.experiments.parameters import NOTEBOOKS, Parameters
 from rlap.files import paths
 from rlap.files.digests import code_digest, notebook_digest, sha
@@ -150,7 +151,7 @@ def new_record(
         "parameters": asked,
         "data": data_section(data),
         **measured,
-        "provenance": provenance(),
+        "provenance": provenance() | ready.provenance(parameters),
     }
 
 

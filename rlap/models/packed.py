@@ -1,7 +1,8 @@
 """Trained networks of recorded runs in one folder or zip file, each with its digests.
 
-``networks.json`` says which file holds which network; a file is named after its
-content, so that an original that ten classes start from is there once.
+``networks.json`` says which file holds which network, by its name ("networks") and by
+what decided it ("trained"); a file is named after its content, so that an original that
+ten classes start from is there once.
 """
 
 from __future__ import annotations
@@ -33,7 +34,8 @@ def load_networks(
         seed: of the run.
         source: a folder or a zip file that ``rlap networks pack`` has written; None
             looks for networks or networks.zip where data are (``RLAP_DATA``, the
-            cache). Nothing is fetched: no release holds them yet.
+            cache), where the runs of forgetting look, too. Nothing is fetched: no
+            release holds them yet.
 
     Returns "original", "retrained" and "retrained again", in eval mode on the CPU.
     Raises ``FileNotFoundError`` without such a place, ``KeyError`` for a network that
@@ -58,19 +60,21 @@ def load_networks(
 
 def found(source: str | Path | None) -> Path:
     """The folder or file to read; ``FileNotFoundError`` where there is none."""
-    if source is not None:
-        place = Path(source)
-    else:
-        places = [p for p in map(paths.find, PLACES) if p is not None]
-        if not places:
-            raise FileNotFoundError(
-                "there are no networks at hand and no release holds them yet: make "
-                "them with `rlap networks pack networks.zip`, and give source="
-            )
-        place = places[0]
+    place = at_hand() if source is None else Path(source)
+    if place is None:
+        raise FileNotFoundError(
+            "there are no networks at hand and no release holds them yet: make "
+            "them with `rlap networks pack networks.zip`, and give source="
+        )
     if not place.exists():
         raise FileNotFoundError(f"there are no networks at {place}")
     return place
+
+
+def at_hand() -> Path | None:
+    """The pack where data are; a folder that is none only has the name."""
+    places = [p for p in map(paths.find, PLACES) if p is not None]
+    return next((p for p in places if p.is_file() or (p / INDEX).is_file()), None)
 
 
 class Pack:
@@ -98,10 +102,12 @@ class Pack:
 
         from rlap.models import build
 
-        about = self.index["files"][file]
         if Path(file).name != file:
             raise ValueError(f"{self.place}: {file!r} is no name of a file in it")
-        content = self.read(file)
+        try:
+            about, content = self.index["files"][file], self.read(file)
+        except (OSError, KeyError, zipfile.BadZipFile):  # not there, or a wrong CRC
+            about, content = {"sha256": ""}, b""
         if digests.sha256(content) != about["sha256"]:
             raise ValueError(f"{file} of {self.place} is not as it was packed")
         net = build(about["network"], about["classes"], seed=0)
@@ -120,14 +126,24 @@ class Packing:
 
     def __init__(self) -> None:
         self.contents: dict[str, bytes] = {}
-        self.index: dict[str, Any] = {"format": FORMAT, "networks": {}, "files": {}}
+        parts = ("networks", "trained", "files")
+        self.index: dict[str, Any] = {"format": FORMAT, **{part: {} for part in parts}}
 
     def add(
-        self, name: str, seed: int, network: str, nets: Mapping[str, nn.Module]
+        self,
+        name: str,
+        seed: int,
+        network: str,
+        nets: Mapping[str, nn.Module],
+        trained: Mapping[str, tuple[str, Mapping[str, Any]]] | None = None,
     ) -> None:
-        """The networks of one run, by role; ``network`` is their name in ``MODELS``."""
+        """The networks of one run, by role; ``network`` is their name in ``MODELS``,
+        ``trained`` has the key and the history of each training."""
         files = {role: self.file(network, net) for role, net in nets.items()}
         self.index["networks"].setdefault(name, {})[str(seed)] = files
+        for role, (key, history) in (trained or {}).items():
+            told = {"file": files[role], "history": dict(history)}
+            self.index["trained"].setdefault(key, told)
 
     def file(self, network: str, net: nn.Module) -> str:
         """The name of the file that holds one network."""

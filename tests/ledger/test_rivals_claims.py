@@ -26,7 +26,7 @@ from rlap.ledger.claims.rivals import (
 )
 from rlap.ledger.evidence import FORGETTING, NPP, RIVALS, file_records
 from rlap.ledger.verdicts import CONTRADICTED, INCONCLUSIVE, NOT_RUN, REPRODUCED
-from rlap.pages.forgetting import methods, papers
+from rlap.pages.forgetting import bias, methods, papers
 
 ARMS = STANDARD | {
     "damp": arm(0.1, 0.80, 0.88),
@@ -150,7 +150,8 @@ def test_the_page_takes_every_method_once():
     assert drawn.loc["DAMP (reconstructed)", "probe_linear_forget"] == 0.88
     assert "DAMP, the classifier alone" not in drawn.index
     assert methods.forget_in_the_features(book_of([]), "small") == NOT_RUN
-    assert methods.signs(book_of([]), "small").frame.iloc[0, 0] == NOT_RUN
+    for of in (methods.signs, methods.signs_in_short):
+        assert of(book_of([]), "small").frame.iloc[0, 0] == NOT_RUN
 
 
 def test_one_that_forgets_in_the_features_is_named():
@@ -163,14 +164,14 @@ def test_one_that_forgets_in_the_features_is_named():
 
 def test_what_the_bias_gives_back_is_shown():
     book = book_of(ten())
-    frame = methods.given_back(book, "small").frame.set_index("method")
+    frame = bias.given_back(book, "small").frame.set_index("method")
     assert frame.loc["DAMP (reconstructed)"].to_list() == [
         "10.0", "45.0", "47", "−2.0", "0.90"
     ]  # fmt: skip
     assert frame.loc["original", "of the loss, %"] == ""
-    assert methods.by_the_bias(book, "damp", "small") == "47\u00a0%"
-    assert methods.by_the_bias(book, "damp", "vgg") == NOT_RUN
-    assert methods.depth(book, "small").frame.iloc[:, 1].to_list() == [
+    assert bias.by_the_bias(book, "damp", "small") == "47\u00a0%"
+    assert bias.by_the_bias(book, "damp", "vgg") == NOT_RUN
+    assert bias.depth(book, "small").frame.iloc[:, 1].to_list() == [
         "0.20", "0.50", "0.90"
     ]  # fmt: skip
     assert len(papers.verdicts(book, "rivals").frame) == len(rivals.claims())
@@ -186,13 +187,13 @@ def test_each_seed_moves_its_own():
     for one, moved in zip(made[5:7], (0.02, -0.02), strict=True):
         for found in one["arms"].values():
             found["probe_linear_forget"] += moved
-    frame = methods.seeds_apart(book_of(made), "small").frame.set_index("what moves")
+    frame = bias.seeds_apart(book_of(made), "small").frame.set_index("what moves")
     assert frame["runs"].to_dict() == {
         "data and networks": "3", "methods": "3", "judges": "3"
     }  # fmt: skip
     assert frame["probe"].to_list() == ["0.0", "0.0", "2.0"]
     assert set(frame["others"]) == {"0.0"}
-    idle = methods.seeds_apart(book_of(made[:3]), "small").frame
+    idle = bias.seeds_apart(book_of(made[:3]), "small").frame
     assert idle.to_numpy().tolist() == [[NOT_RUN, "", "", "", "", ""]]
     # and they are not among the usual runs
     assert len(methods.one(book_of(made), "rivals", "small").all()) == 4
@@ -222,6 +223,4 @@ def test_a_relearning_that_diverged_decides_nothing():
     assert "88" not in frame.loc["DAMP (reconstructed)"].iloc[-1]
     drawn = methods.answers_and_features(book, "small").data.set_index("method")
     assert pd.isna(drawn.loc["DAMP (reconstructed)", "relearn_fresh_head"])
-    assert methods.spreads(made[:3], ["damp", "ssd_chosen"], "relearn_fresh_head") == [
-        0
-    ]
+    assert bias.spreads(made[:3], ["damp", "ssd_chosen"], "relearn_fresh_head") == [0]

@@ -7,14 +7,21 @@ import zipfile
 
 import pytest
 import torch
+from conftest import change_packed as change
 from conftest import same_state, state
 
 import rlap
 from rlap import models
 from rlap.experiments.forgetting import packing
-from rlap.experiments.parameters import RelevanceParameters, RivalsParameters
+from rlap.experiments.parameters import (
+    RelevanceParameters,
+    RivalsParameters,
+    SoftPruningParameters,
+)
 from rlap.models.packed import INDEX, Packing
+from rlap.training.loop import History
 from rlap.unlearning.common.statistics import weight_digest
+from rlap.unlearning.methods.orthogonality import KernelOrthogonality
 from rlap_command import main
 
 NAME = "cifar10/small/cat"
@@ -83,18 +90,6 @@ def test_what_is_not_there_is_told(packed, tmp_path, monkeypatch):
         Packing().write(tmp_path / "empty")
 
 
-def change(place, name: str, how) -> None:
-    """Rewrite one file of a pack."""
-    if place.is_dir():
-        (place / name).write_bytes(how((place / name).read_bytes()))
-        return
-    with zipfile.ZipFile(place) as archive:
-        whole = {n: archive.read(n) for n in archive.namelist()}
-    with zipfile.ZipFile(place, "w") as archive:
-        for n, content in whole.items():
-            archive.writestr(n, how(content) if n == name else content)
-
-
 def test_what_was_changed_is_refused(packed):
     file = next(n for n in files(packed) if n.startswith("small-"))
     with_seed = {"seed": 3, "source": packed}
@@ -140,7 +135,7 @@ def record(notebook: str, run, **more) -> dict:
 def trained(monkeypatch):
     """Networks as if trained: by seed and class."""
     monkeypatch.setattr(
-        packing, "networks", lambda run: nets(100 * run.seed + run.label)
+        packing, "networks", lambda run: (nets(100 * run.seed + run.label), {})
     )
 
 
@@ -163,6 +158,9 @@ def test_recorded_runs_are_packed(trained, tmp_path):
     wrong = {**known, "original": known["retrained"]}
     with pytest.raises(ValueError, match="original network made here is not the rec"):
         packing.pack([record("07_rivals", rivals, networks=wrong)], tmp_path / "c")
+    soft = record("04_soft_pruning", SoftPruningParameters(**given).resolved())
+    names = [name for name, _ in packing.runs_of([soft, *found], ["cifar10/small"])]
+    assert names == [NAME, NAME, f"{NAME}/orthogonal=0.01"]
     other = RelevanceParameters(**given, epochs=2).resolved()
     with pytest.raises(ValueError, match="two runs would be cifar10/small/cat, seed 3"):
         packing.pack([*found, record("03_relevance", other)], tmp_path / "d")
@@ -175,16 +173,21 @@ def test_a_runs_networks_are_trained_as_its_notebook_does(monkeypatch):
     split = rlap.Split(torch.rand(200, 3, 32, 32), labels, None, 10)
     whole = rlap.Dataset(split, split, tuple("abcdefghij"), "cifar10", "here", "d")
     monkeypatch.setattr(packing.data, "load", lambda *_, **given: whole)
-    seen = []
+    seen, penalties = [], set()
 
-    def fit(run, learned, device, *, seed):
+    def fit(run, learned, device, *, seed, penalty):
         seen.append((seed, len(learned), 3 in learned.labels.tolist()))
-        return torch.nn.Linear(1, 1), None
+        penalties.add(penalty)
+        return torch.nn.Linear(1, 1), History()
 
     monkeypatch.setattr(packing.ground, "fit", fit)
     run = RivalsParameters(forget="cat", seed=3).resolved()
-    assert list(packing.networks(run)) == list(ROLES)
+    made, trained = packing.networks(run)
+    assert list(made) == list(trained) == list(ROLES)
     assert seen == [(3, 160, True), (1003, 144, False), (2003, 144, False)]
+    assert len({key for key, _ in trained.values()}) == 3 and penalties == {None}
+    packing.networks(SoftPruningParameters(forget="cat", seed=3).resolved())
+    assert penalties == {None, KernelOrthogonality(0.01)} and seen[3:] == seen[:3]
 
 
 def test_the_command(trained, tmp_path, capsys, monkeypatch):

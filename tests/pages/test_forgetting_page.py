@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from rlap.experiments.forgetting.account import RELATIVE
 from rlap.figures.forgetting import STILL_KNOWN, still_known
+from rlap.files import paths
 from rlap.ledger.claims.quantities import KNOWN
 from rlap.ledger.evidence import Runs
+from rlap.ledger.verdicts import MIN_SEEDS
 from rlap.pages import asked
-from rlap.pages.forgetting import methods, papers
+from rlap.pages.forgetting import bias, methods, papers
 
 FEW = {"bias": {"original": {"forget": 0.6}, "damp": {"forget": 0.5}}}
 
@@ -20,7 +24,7 @@ def with_left(left: float) -> dict:
 
 
 def test_of_little_taken_no_share_is_told():
-    share = methods.share_of_much("damp")
+    share = bias.share_of_much("damp")
     assert share(with_left(0.1)) == pytest.approx(0.8)
     assert share(with_left(0.55)) is None
     assert share({"arms": {}}) is None
@@ -47,6 +51,46 @@ def test_methods_are_named_by_how_many_seeds_they_have(tmp_path, monkeypatch):
     assert asked.ask("number", "methods absent: vgg", book) == "ESC"
     told = asked.ask("number", "behind: esc, small", book)
     assert told == "1 of 10 classes and 1 seed"
+
+
+def test_the_short_table_has_each_papers_method_once():
+    """At its chosen setting where one is recorded; what trains and parts are left out,
+    few seeds come last."""
+
+    def runs(seeds: int) -> Runs:
+        return Runs(found={"cat": dict.fromkeys(range(seeds), {"arms": {}})})
+
+    arms = ["damp", "original", "retrained", "retrained again", "continued", "ssd",
+            "logit_mask", "damp_head", "lra_npp", "lra_npp_chosen", "lra_npp_layers",
+            "lra_npp_target", "ssd_chosen", "osp", "salun"]  # fmt: skip
+    found = [(arm, runs(1 if "damp" in arm else MIN_SEEDS)) for arm in arms]
+    shown = methods.once(found)
+    assert [arm for arm, _ in shown] == [
+        "original", "retrained", "logit_mask",
+        "lra_npp", "lra_npp_chosen", "ssd_chosen", "osp", "damp",
+    ]  # fmt: skip
+    assert all(runs is dict(found)[arm] for arm, runs in shown)
+    assert methods.once([]) == []
+
+
+def test_the_page_begins_with_a_sentence_a_picture_and_a_short_table():
+    """The short table is the only open one before the words begin, its rows are those
+    of the whole one."""
+    text = (paths.checkout() / "book" / "forgetting.md").read_text(encoding="utf-8")
+    blocks = [b for b in text.split("\n\n") if b.strip()]
+    assert blocks[1].count(". ") == 0  # after the title
+    assert blocks[2].startswith("```{ledger-figure}")
+    assert blocks[3].startswith("```{ledger-table} signs in short: small")
+    begin = text[: text.index("Each method is compared")]
+    tables = re.findall(r"```{ledger-table} (.*)\n(:fold:)?", begin)
+    assert [words for words, fold in tables if not fold] == ["signs in short: small"]
+    book = asked.Book()
+    short, whole = (
+        asked.ask("table", f"{name}: small", book).frame.set_index("method")
+        for name in ("signs in short", "signs")
+    )
+    assert 5 < len(short) < len(whole) and len(short) <= 12
+    assert short.equals(whole.loc[short.index])
 
 
 def test_marks_of_few_seeds_are_open():

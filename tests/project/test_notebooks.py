@@ -307,15 +307,22 @@ def test_how_to_shows_what_the_page_says(tmp_path):
         for output in cell.outputs
         if "text/html" in output.get("data", {})
     )
-    assert rules["loss"]["purity"] > 0.95 > 0.8 > rules["gmm"]["purity"]
-    assert rules["loss"]["accuracy"] > rules["gmm"]["accuracy"]
+    loss, mixture = rules["by loss"], rules["by mixture of the attributions"]
+    right = "labelled right, %"
+    assert loss[right] > 95 > 80 > mixture[right]
+    assert loss["accuracy, %"] > mixture["accuracy, %"]
+    everything = rules["your network, all samples"]
+    assert everything["samples kept"] > loss["samples kept"]
     gold = ways["retrained"]
-    for name in ("logit_mask", "ssd", "neggrad_plus", "retrained"):
-        assert ways[name]["class"] < 0.05, name
-        assert abs(ways[name]["others"] - gold["others"]) < 0.05, name
-    assert ways["original"]["class"] > 0.9
-    assert gold["class, by a probe"] > 0.85
-    assert gold["relearned with a new last layer"] > 0.85
+    for name in ("your own method", "SSD", "NegGrad+", "retrained"):
+        assert ways[name]["class, %"] < 5, name
+        assert abs(ways[name]["others, %"] - gold["others, %"]) < 5, name
+    assert ways["original"]["class, %"] > 90
+    assert gold["class, by a probe, %"] > 85
+    assert gold["relearned with a new last layer, %"] > 85
+    own = json.dumps([cell.get("outputs") for cell in book.cells])
+    assert "your own attack on your own method: 0.0%" in own
+    assert re.search(r"your own attack on original: (9\d\.\d|100\.0)%", own)
 
 
 def shown(table: str) -> dict[str, dict[str, float]]:
@@ -323,6 +330,6 @@ def shown(table: str) -> dict[str, dict[str, float]]:
     rows = re.findall(r"<tr.*?</tr>", table, re.S)
     (_, *head), *lines = (re.findall(r"<t[hd][^>]*>(.*?)</t[hd]>", r) for r in rows)
     return {
-        name: dict(zip(head, map(float, values), strict=True))
+        name: {k: float(v.replace(",", "")) for k, v in zip(head, values, strict=True)}
         for name, *values in lines
     }

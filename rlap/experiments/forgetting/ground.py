@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from rlap.data import Dataset, Split
 from rlap.experiments import arms
 from rlap.experiments.checked import ParameterError
+from rlap.experiments.forgetting import ready
 from rlap.experiments.forgetting.parameters import ForgettingParameters
 from rlap.network.layers import evaluating, model_device
 from rlap.training.inference import predict
@@ -72,11 +73,19 @@ def fit(
     seed: int,
     penalty: Callable[[nn.Module], Tensor] | None = None,
 ) -> tuple[nn.Module, History]:
-    """A fresh network trained on ``split``, everything drawn from ``seed``."""
+    """A fresh network trained on ``split``, everything drawn from ``seed``; the same
+    one from a pack at hand that holds it (see ``ready``)."""
+    recipe = recipe_of(run)
+    found = ready.taken(run, split, recipe, device, seed, penalty)
+    return found or arms.fit(run, split, recipe, device, seed=seed, penalty=penalty)
+
+
+def recipe_of(run: ForgettingParameters) -> Recipe:
+    """How the original and the retrained networks of a run are trained."""
     recipe = replace(RECIPE, epochs=run.epochs, lr=run.lr)
     if run.model == "vit":  # plain SGD hardly trains one; Adam's rates are smaller
         recipe = replace(recipe, optimizer="adam", lr=run.lr / 50)
-    return arms.fit(run, split, recipe, device, seed=seed, penalty=penalty)
+    return recipe
 
 
 def penalty_share(
@@ -108,11 +117,19 @@ def retrained(
     run: ForgettingParameters, case: Case, device: torch.device | str, **options: Any
 ) -> dict[str, tuple[nn.Module, History]]:
     """Two networks that never saw the class: the original's recipe, other seeds."""
-    seeds = (run.seed + 1000, run.seed + 2000)
     return {
-        name: fit(run, case.data.retain, device, seed=seed, **options)
-        for name, seed in zip(GOLD, seeds, strict=True)
+        name: fit(run, split, device, seed=seed, **options)
+        for name, (split, seed) in trainings(run, case).items()
+        if name in GOLD
     }
+
+
+def trainings(run: ForgettingParameters, case: Case) -> dict[str, tuple[Split, int]]:
+    """What the three networks of a run are trained on, and their seeds."""
+    found = {"original": (case.train, run.seed)}
+    for i, name in enumerate(GOLD, 1):
+        found[name] = case.data.retain, run.seed + 1000 * i
+    return found
 
 
 def continued(model: nn.Module, split: Split, *, recipe: Recipe, seed: int) -> Made:

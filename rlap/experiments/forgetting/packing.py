@@ -4,19 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
 
 from rlap import data
-from rlap.experiments.forgetting import ground
+from rlap.experiments.forgetting import ground, ready
 from rlap.experiments.forgetting.parameters import ForgettingParameters
 from rlap.experiments.parameters import NOTEBOOKS
 from rlap.models.packed import Packing
 from rlap.unlearning.common.statistics import weight_digest
+from rlap.unlearning.methods.orthogonality import KernelOrthogonality
 
-# of the recorded runs, those whose networks are plain ones; the first has their digests
-SOURCES = ("07_rivals", "03_relevance")
+# of the recorded runs, those with plain networks, the first of which has their digests;
+# and those that have orthogonal ones beside them
+SOURCES = ("07_rivals", "03_relevance", "04_soft_pruning")
+ORTHOGONAL = SOURCES[-1]
 SHARED = ("tier", "train_size", "test_size", "epochs", "lr")
 
 
@@ -45,9 +49,9 @@ def pack(
         known[name, seed] = what
         kind = NOTEBOOKS[record["notebook"]]
         run = kind.from_mapping({k: asked[k] for k in kind.names() if k in asked})
-        nets = networks(run)
+        nets, trained = networks(run)
         check(record, nets, name)
-        packing.add(name, seed, run.model, nets)
+        packing.add(name, seed, run.model, nets, trained)
         say(f"{name}, seed {seed}")
     if not known:
         raise ValueError("no recorded run is of these networks")
@@ -65,20 +69,30 @@ def runs_of(
                 continue
             asked = record["parameters"]
             name = f"{record['data']['name']}/{asked['model']}/{asked['forget']}"
+            if notebook == ORTHOGONAL:
+                name += f"/orthogonal={asked['strength']:g}"
             if not only or name.startswith(tuple(only)):
                 yield name, record
 
 
-def networks(run: ForgettingParameters) -> dict[str, nn.Module]:
-    """The three networks of a run, as its notebook trains them."""
+def networks(
+    run: ForgettingParameters,
+) -> tuple[dict[str, nn.Module], dict[str, tuple[str, dict[str, Any]]]]:
+    """The three networks of a run, as its notebook trains them (of soft pruning the
+    orthogonal ones), and the key and history of each training."""
     device = "cuda" if torch.cuda.is_available() else "cpu"
     sizes = {"train_size": run.train_size, "test_size": run.test_size}
     loaded = data.load(run.data_set, **sizes, seed=run.seed, allow_stand_in=False)
     case = ground.Case.of(loaded, run.label, 1, run.seed)
-    nets = {"original": ground.fit(run, case.train, device, seed=run.seed)[0]}
-    return nets | {
-        k: made[0] for k, made in ground.retrained(run, case, device).items()
-    }
+    strength = getattr(run, "strength", None)
+    penalty = None if strength is None else KernelOrthogonality(strength)
+    recipe, nets, trained = ground.recipe_of(run), {}, {}
+    for role, (split, seed) in ground.trainings(run, case).items():
+        given = {"seed": seed, "penalty": penalty}
+        nets[role], history = ground.fit(run, split, device, **given)
+        key = ready.key(run, split, recipe, **given)
+        trained[role] = key, ready.history_of(history)
+    return nets, trained
 
 
 def check(record: Mapping, nets: Mapping[str, nn.Module], name: str) -> None:

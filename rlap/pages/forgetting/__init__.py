@@ -1,5 +1,5 @@
-"""Forgetting a class: all methods by four signs, and the papers' claims."""
+"""Forgetting a class: all methods by four signs, the bias alone, the papers' claims."""
 
-from rlap.pages.forgetting import methods, papers
+from rlap.pages.forgetting import bias, methods, papers
 
-__all__ = ["methods", "papers"]
+__all__ = ["bias", "methods", "papers"]

@@ -1,0 +1,151 @@
+"""What the rivals' runs alone tell: what the bias gives back, how much DAMP takes from
+each layer, and which seed moves what; and what has no runs yet."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from statistics import fmean, stdev
+
+from rlap.experiments.forgetting.account import title
+from rlap.ledger.claims.rivals import bias_share
+from rlap.ledger.evidence import RIVALS, Quantity
+from rlap.ledger.verdicts import MIN_SEEDS, NOT_RUN
+from rlap.pages import words
+from rlap.pages.asked import Book, Table, number, table
+from rlap.pages.forgetting import methods
+from rlap.pages.forgetting.methods import HEADS, SHOWN, STANDARD, frame, mean
+from rlap.pages.forgetting.papers import GRIDS, one
+
+MUCH = 0.1  # of the class's accuracy
+
+
+@number
+def still_to_run(book: Book) -> str:
+    """What the page has no runs for yet, in a sentence."""
+    asked = {
+        "the VGG-like network by all methods": (methods.signs, "vgg"),
+        "the small transformer": (methods.signs, "vit"),
+        "the bias fitted anew, small network": (given_back, "small"),
+        "DAMP, ESC, SAP and the bias, VGG-like network": (given_back, "vgg"),
+        "what DAMP takes from each layer": (depth, "small"),
+        "how far each of the three seeds alone moves the results": (
+            seeds_apart,
+            "small",
+        ),
+    }
+    names = [name for name, (of, model) in asked.items() if of(book, model).idle]
+    if not names:
+        return "Everything that this page asks has been run."
+    return f"Still without runs: {'; '.join(names)}."
+
+
+@table
+def given_back(book: Book, model: str) -> Table:
+    """What comes back of the class when the bias of its logit is fitted anew."""
+    runs, rows = one(book, "rivals", model), []
+    for arm in dict.fromkeys(a for r in runs.all() for a in r["bias"]):
+        having = runs.only([arm])
+        back = {
+            key: fmean(having.values(lambda r, a=arm, k=key: r["bias"][a][k])[0])
+            for key in ("forget", "retain", "auc")
+        }
+        share, _ = having.values(share_of_much(arm))
+        change = back["retain"] - mean(having, arm, "retain_test")
+        rows.append([
+            title(arm),
+            words.fixed(100 * mean(having, arm, "forget_test"), 1),
+            words.fixed(100 * back["forget"], 1),
+            words.fixed(100 * fmean(share), 0) if share and arm != "original" else "",
+            words.points(change),
+            words.fixed(back["auc"], 2),
+        ])  # fmt: skip
+    header = ["method", "class, %", "with the bias fitted, %", "of the loss, %",
+              "others, points", "AUROC of the logit"]  # fmt: skip
+    return Table(frame(rows, header), runs.all(), GRIDS["rivals"])
+
+
+def share_of_much(arm: str) -> Quantity:
+    """The share that the bias gives back, where the method took ``MUCH`` and more: of
+    little a share says nothing."""
+    share = bias_share(arm)
+
+    def of(record: Mapping) -> float | None:
+        if arm not in record["arms"]:
+            return None
+        lost = record["bias"]["original"]["forget"] - record["arms"][arm]["forget_test"]
+        return share(record) if lost >= MUCH else None
+
+    return of
+
+
+@number
+def by_the_bias(book: Book, arm: str, model: str) -> str:
+    """The share of what a method took that the bias alone gives back: "61 %"."""
+    share, _ = one(book, "rivals", model).values(share_of_much(arm))
+    return words.percent(fmean(share), 0) if share else NOT_RUN
+
+
+@table
+def depth(book: Book, model: str) -> Table:
+    """DAMP's scale by layer: the mean over classes, with half the interval over
+    seeds."""
+    runs = one(book, "rivals", model)
+    layers = dict.fromkeys(name for r in runs.all() for name in r["depth"])
+    rows = []
+    for name in layers:
+        values, _ = runs.values(lambda r, n=name: r["depth"][n]["scale"])
+        rows.append([name, words.fixed(fmean(values), 2)])
+    header = ["layer, the first first", "removed, 0 to 1"]
+    return Table(frame(rows, header), runs.all(), GRIDS["rivals"])
+
+
+@table
+def seeds_apart(book: Book, model: str) -> Table:
+    """How far results move when one seed moves and the others stay: the standard
+    deviation over that seed, in points, mean over the methods."""
+    rows, every = [], []
+    for name, group in moved(book, model).items():
+        every += group
+        shared = set.intersection(*(set(r["arms"]) for r in group)) if group else set()
+        names = [arm for arm in sorted(shared) if arm not in STANDARD]
+        cells = [
+            words.fixed(100 * fmean(apart), 1) if apart and len(group) >= MIN_SEEDS
+            else ""
+            for key in (*(k for k in SHOWN.values() if k), "retain_test")
+            for apart in [spreads(group, names, key)]
+        ]  # fmt: skip
+        rows.append([name, str(len(group)), *cells])
+    header = ["what moves", "runs", "class", "probe", HEADS["relearning"], "others"]
+    return Table(frame(rows, header), every, GRIDS["rivals"])
+
+
+def spreads(found: Sequence[Mapping], arms: Sequence[str], key: str) -> list[float]:
+    """The standard deviation of a measure of each arm; of arms whose relearning
+    diverged in none of the records."""
+    table = ([r["arms"][arm][key] for r in found] for arm in arms)
+    return [stdev(row) for row in table if len(row) > 1 and None not in row]
+
+
+def moved(book: Book, model: str) -> dict[str, list[Mapping]]:
+    """Runs that differ in one seed: of the data and networks, the methods, the judges;
+    of the class that has runs with other seeds of the methods."""
+    asked = ("forget_seed", "examine_seed")
+    mine = [
+        r for r in book.ledger.records
+        if r["notebook"] == RIVALS and r["parameters"]["model"] == model
+        and r["tier"] != "smoke" and not r["data"]["stand_in"]
+    ]  # fmt: skip
+    apart = [
+        r for r in mine if any(r["parameters"][name] is not None for name in asked)
+    ]
+    if not apart:
+        return {}
+    label, seed = (apart[0]["parameters"][name] for name in ("forget", "seed"))
+    mine = [r for r in mine if r["parameters"]["forget"] == label]
+    plain = [r for r in mine if r not in apart]
+    start = [r for r in plain if r["seed"] == seed]
+    groups = {"data and networks": plain}
+    for name, told in zip(asked, ("methods", "judges"), strict=True):
+        own = [r for r in apart if r["parameters"][name] is not None]
+        groups[told] = start + own
+    return groups
