@@ -149,6 +149,10 @@ def test_the_page_takes_every_method_once():
     drawn = methods.answers_and_features(book, "small").data.set_index("method")
     assert drawn.loc["DAMP (reconstructed)", "probe_linear_forget"] == 0.88
     assert "DAMP, the classifier alone" not in drawn.index
+    short = methods.answers_and_features_in_short(book, "small").data
+    assert list(short["method"]) == list(
+        methods.signs_in_short(book, "small").frame["method"]
+    )
     assert methods.forget_in_the_features(book_of([]), "small") == NOT_RUN
     for of in (methods.signs, methods.signs_in_short):
         assert of(book_of([]), "small").frame.iloc[0, 0] == NOT_RUN

@@ -128,11 +128,20 @@ def once(found: Sequence[tuple[str, Runs]]) -> list[tuple[str, Runs]]:
 @picture
 def answers_and_features(book: Book, model: str) -> Picture:
     """What is known of the class after each method."""
-    found = list(arms(book, model))
+    return drawn([(arm, runs) for arm, runs in arms(book, model) if arm not in PARTS])
+
+
+@picture
+def answers_and_features_in_short(book: Book, model: str) -> Picture:
+    """The same of each paper's method once: see ``once``."""
+    return drawn(once(list(arms(book, model))))
+
+
+def drawn(found: Sequence[tuple[str, Runs]]) -> Picture:
+    """The picture of these arms; marks of too few seeds for a verdict are open."""
     known = {
         title(arm): {key: mean(runs, arm, key) for key in STILL_KNOWN}
         for arm, runs in found
-        if arm not in PARTS
     }
     data = pd.DataFrame(known).T.rename_axis("method").reset_index()
     few = {title(arm) for arm, runs in found if len(runs.seeds) < MIN_SEEDS}
