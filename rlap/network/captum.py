@@ -114,9 +114,7 @@ def captum_attribution(
         model, x, given["baselines"] = without_backbone(model, x, layer)
     explain: Callable = getattr(captum.attr, METHODS[method])(model, module)
     if method == "captum:deeplift":
-        result, delta = explain.attribute(
-            x, return_convergence_delta=True, **given
-        )
+        result, delta = explain.attribute(x, return_convergence_delta=True, **given)
         check_adds_up(model, x, layer, result, delta)
     else:
         result = explain.attribute(x, **given)
