@@ -132,8 +132,8 @@ def prepare() -> None:
     torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1)
     digests.code_digest()
     del ipykernel, matplotlib, pandas, sklearn, rlap
-    # what was imported stays for good: to look for garbage in it takes each kernel a
-    # sixth of a second, a dozen times in those that measure memory, and copies its pages
+    # what was imported stays for good: looking for garbage in it takes a kernel a sixth
+    # of a second, a dozen times where memory is measured, and copies its pages
     gc.freeze()
 
 
