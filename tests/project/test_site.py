@@ -101,12 +101,6 @@ def test_no_heading_is_heavier_than_the_one_above_it(visit, name, width):
 
 
 @pytest.mark.parametrize("name", PAGES)
-def test_icons_are_of_the_font_that_the_site_has(name):
-    page = (SITE / name).read_text(encoding="utf-8")
-    assert set(re.findall(r'<i class="(fa\S*?)[ "]', page)) <= {"fas", "fa-solid"}
-
-
-@pytest.mark.parametrize("name", PAGES)
 def test_a_phone_shows_a_page_without_sideways_scrolling(visit, name):
     page = visit(name, width=390)
     wide = page.evaluate("document.documentElement.scrollWidth")
