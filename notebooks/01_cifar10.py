@@ -17,8 +17,8 @@
 # # RLAP on CIFAR-10, stage by stage
 #
 # One run of RLAP {cite:p}`jin2025rlap`, opened up: what each stage does, and what it finds.
-# In the recorded runs, {term}`controlled`, F-FT minus retraining is
-# {ledger}`gap: F-FT, retrain, controlled` points. F-FT minus training on with all the
+# In the recorded runs, {term}`controlled`, {term}`F-FT` minus {term}`retraining <retrain>` is
+# {ledger}`gap: F-FT, retrain, controlled` points. F-FT minus {term}`training on` with all the
 # images is {ledger}`gap: F-FT, continue, controlled` points: {doc}`/gain`.
 #
 # A network is trained on images of which an unknown part is corrupted. RLAP then asks four

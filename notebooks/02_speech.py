@@ -17,8 +17,9 @@
 # # The second experiment: speech
 #
 # RLAP on ten spoken keywords: what a network hears of them, what gives the noise away
-# without any network, and all stages in one run. In the recorded runs F-FT minus retraining
-# is {ledger}`claim: speech, released` as released. Controlled, it is
+# without any network, and all stages in one run. In the recorded runs {term}`F-FT` minus
+# {term}`retraining <retrain>` is {ledger}`claim: speech, released` as {term}`released`.
+# {term}`Controlled <controlled>`, it is
 # {ledger}`claim: speech, controlled`: {doc}`/tables/table6`.
 #
 # The paper's last table leaves images for these words {cite:p}`jin2025rlap`:

@@ -6,6 +6,7 @@
 #       extension: .py
 #       format_name: percent
 #       format_version: '1.3'
+#       jupytext_version: 1.19.6
 #   kernelspec:
 #     display_name: Python 3
 #     language: python
@@ -16,7 +17,8 @@
 # # One protocol, all arms
 #
 # One setting, one *protocol*, and every network that has a say: every result on noisy data in
-# this book was run by this notebook. As released, F-FT beats retraining in
+# this book was run by this notebook. As released, {term}`F-FT` beats
+# {term}`retraining <retrain>` in
 # {ledger}`wins: retrain, released` of these runs; controlled, in
 # {ledger}`wins: retrain, controlled` ({doc}`/gain`; every number: {doc}`/ledger`).
 #

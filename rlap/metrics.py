@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass
 
 import numpy as np
@@ -126,10 +127,10 @@ def wilson(hits: int, n: int) -> tuple[float, float]:
     """
     check_count(n, "n")
     check_count(hits, "hits", minimum=0, maximum=n)
-    from scipy.stats import binomtest  # seconds to import
-
-    found = binomtest(hits, n).proportion_ci(0.95, method="wilson")
-    return float(found.low), float(found.high)
+    share, square = hits / n, Z95**2
+    middle = (2 * n * share + square) / (2 * (n + square))
+    half = Z95 / (2 * (n + square)) * math.sqrt(4 * n * share * (1 - share) + square)
+    return (middle - half if hits else 0.0, middle + half if hits < n else 1.0)
 
 
 def detection(

@@ -8,6 +8,7 @@ import torch
 from conftest import mlp, randn, scrambled, untouched
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+from scipy.stats import binomtest
 from sklearn import metrics as sk
 
 from rlap.data.base import Split
@@ -169,6 +170,13 @@ def test_the_interval_of_the_auroc_covers():
         found = auroc(x, truth)
         covered += found.low <= area <= found.high
     assert 0.92 <= covered / 400 <= 0.98
+
+
+def test_wilson_is_scipys():
+    for n in (1, 2, 10, 167, 12_500):
+        for hits in {0, 1, n // 3, n // 2, n - 1, n}:
+            expected = binomtest(hits, n).proportion_ci(0.95, method="wilson")
+            assert wilson(hits, n) == pytest.approx(tuple(expected), rel=1e-14)
 
 
 def test_wilson_by_hand():

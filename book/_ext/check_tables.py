@@ -8,8 +8,8 @@ from __future__ import annotations
 from html.parser import HTMLParser
 
 MOST_COLUMNS, MOST_ROWS = 5, 20
-# to look things up in; the index and the search are Sphinx's own
-REFERENCE = ("api", "glossary", "references", "genindex", "py-modindex", "search")
+# to look things up in; the search is Sphinx's own
+REFERENCE = ("api", "glossary", "references", "search")
 MISSING = ("NaN", "nan", "None", "NaT")
 
 

@@ -58,7 +58,7 @@ APART = re.compile(
 )  # fmt: skip
 ICONS = re.compile(r"\s*<(script|link)[^>]*scripts/fontawesome\.js[^>]*>(</script>)?")
 
-AS_IT_IS = ("api", "genindex", "py-modindex", "search")  # tables of their own
+AS_IT_IS = ("api", "search")  # tables of their own
 
 # with other rules all pages are done again
 FILES = ("lean_site.py", "lean_svg.py", "plain_outputs.py")

@@ -33,6 +33,7 @@ from lean_svg import lean
 from sphinx.util.docutils import SphinxDirective, SphinxRole
 
 FILES, ROWS = "_downloads/figures", "_downloads/ledger"
+DOT = "\u00a0· "  # begins no line
 BOOKS: dict[str, Any] = {}
 
 
@@ -97,7 +98,8 @@ class Shown(SphinxDirective):
         """What it rests on; "" where no record is behind it."""
         from rlap.pages.words import made_from
 
-        return made_from(found.records, found.grids) if found.records else ""
+        told = made_from(found.records, found.grids) if found.records else ""
+        return told.replace(" · ", DOT)
 
 
 class LedgerTable(Shown):
@@ -163,8 +165,8 @@ class LedgerFigure(Shown):
         up = "../" * self.env.docname.count("/") + FILES
         source = self.source(found)
         links = html.tag(
-            "p", source, " · " if source else "",
-            html.tag("a", "SVG", href=f"{up}/{name}.svg", download=""), " · ",
+            "p", source, DOT if source else "",
+            html.tag("a", "SVG", href=f"{up}/{name}.svg", download=""), DOT,
             html.tag("a", "numbers (CSV)", href=f"{up}/{name}.csv", download=""),
             class_="made-by",
         )  # fmt: skip
@@ -243,7 +245,7 @@ class LedgerRows(Shown):
             html.tag("a", kind.upper(), href=f"{ROWS}/rows.{kind}.zip", download="")
             for kind in ("csv", "json")
         ]
-        shown = "All rows, zipped: ", files[0], " · ", files[1]
+        shown = "All rows, zipped: ", files[0], DOT, files[1]
         links = html.tag("p", *shown, class_="made-by")
         box = html.joined(html.tag("div", mute, id="rlap-ledger"), links,
                           html.tag("script", src=f"{ROWS}/rows.js"))  # fmt: skip

@@ -4,7 +4,8 @@ MyST-NB runs one after the other, and while one runs Sphinx waits. So they are r
 next to one another, while the other pages are read; those of the notebooks are read
 last, and what came out is put into the notebook cache, where MyST-NB finds it. One that
 fails is left to MyST-NB, which runs it again and reports the error as usual. What two
-notebooks train alike is trained once. Pictures are drawn as SVG.
+notebooks train alike is trained once. Pictures are drawn as SVG. When all have been
+read, pages are written two at a time.
 """
 
 from __future__ import annotations
@@ -108,9 +109,10 @@ class Runs:
             print(f"{path.name}: run in {found.time:.1f} s")
 
     def finish(self, app: Any, *about: Any) -> None:
-        """Wait for those whose pages were not read."""
+        """Wait for those whose pages were not read; then Sphinx may have all cores."""
         for name in list(self.going):
             self.wait(app, name)
+        app.parallel = max(app.parallel, min(AT_ONCE, os.cpu_count() or 1))
         self.pool.shutdown()
         if self.manager is not None:
             self.nursery.__exit__()

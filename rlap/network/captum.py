@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, fx, nn
 
 from rlap.network.copying import copy_of
+from rlap.network.cutting import cut_head, with_layer_input
 from rlap.network.layers import get_layer, unit_sum
 from rlap.network.tracing import Tracer, called
 from rlap.network.watching import watching
@@ -108,17 +109,33 @@ def captum_attribution(
         import captum.attr
     except ImportError as error:
         raise ImportError(f"{method!r} needs captum: pip install captum") from error
-    module = get_layer(model, layer)
+    module, given = get_layer(model, layer), {"target": target}
+    if method == "captum:integrated_gradients":
+        model, x, given["baselines"] = without_backbone(model, x, layer)
     explain: Callable = getattr(captum.attr, METHODS[method])(model, module)
     if method == "captum:deeplift":
-        result, delta = explain.attribute(
-            x, target=target, return_convergence_delta=True
-        )
+        result, delta = explain.attribute(x, return_convergence_delta=True, **given)
         check_adds_up(model, x, layer, result, delta)
     else:
-        result = explain.attribute(x, target=target)
+        result = explain.attribute(x, **given)
         result = result[0] if isinstance(result, tuple) else result
     return unit_sum(result.detach(), module).abs()
+
+
+@torch.no_grad()
+def without_backbone(
+    model: nn.Module, x: Tensor, layer: str
+) -> tuple[nn.Module, Tensor, Tensor]:
+    """The head that begins at ``layer``, and what enters it for ``x`` and for zeros.
+
+    The path of integrated gradients lies at the layer, and captum would run the whole
+    network in each of its fifty steps. Where the head cannot be cut off it does.
+    """
+    head = cut_head(model, layer, [], x[:2])
+    if head is None:
+        return model, x, torch.zeros_like(x)
+    entered = (with_layer_input(model, z, layer)[1] for z in (x, torch.zeros_like(x)))
+    return head, *entered
 
 
 @torch.no_grad()

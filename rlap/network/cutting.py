@@ -114,14 +114,14 @@ def _same(model: nn.Module, head: nn.Module, layer: str, example: Tensor) -> boo
     """Whether the head gives the network's own logits from features worth caching."""
     device = model_device(model)
     with preserved_random_state(device, seed=0):
-        expected, features = _with_layer_input(model, example.to(device), layer)
+        expected, features = with_layer_input(model, example.to(device), layer)
     if features[0].numel() > max(MAX_FEATURES, example[0].numel()):
         return False
     with preserved_random_state(device, seed=0):
         return torch.allclose(head(features), expected, rtol=1e-5, atol=1e-6)
 
 
-def _with_layer_input(
+def with_layer_input(
     model: nn.Module, inputs: Tensor, layer: str
 ) -> tuple[Tensor, Tensor]:
     """Logits (B, C) and what entered ``layer``, (B, ...)."""
@@ -134,7 +134,7 @@ def _with_layer_input(
 def cache_features(model: nn.Module, split: Split, layer: str, precision: str) -> Split:
     """A split whose inputs are what enters ``layer``, in eval mode, on the device."""
     with reading(model, split.inputs, precision=precision) as batches:
-        seen = ([_with_layer_input(model, x, layer)[1].float()] for x in batches)
+        seen = ([with_layer_input(model, x, layer)[1].float()] for x in batches)
         (features,) = stacked(seen, len(split))
     there = split.to(model_device(model))
     return Split(

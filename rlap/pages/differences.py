@@ -76,10 +76,16 @@ def briefly(book: Book, d: Difference) -> Html:
     order = [*ORDER, *(e.arm for e in found)]
     best = min(found, key=lambda e: (order.index(e.arm), -e.difference.n))
     minus = best.what.startswith("minus ")
-    arms = f"{words.arm(best.arm)} {what_told(best.what)}: " if minus else ""
-    told = f"{arms or words.arm(best.arm) + ' '}{words.gap(best.difference)}"
+    told = on_arm(best, f" {what_told(best.what)}:" if minus else "")
     where = named_of(best) or base_told(best)
     return lines(told, small(f"{where}, n = {best.difference.n}"))
+
+
+def on_arm(e: Effect, than: str = "") -> str:
+    """An arm and what was measured of it: "F-FT +10.0 [+8.1, +11.9]", "F-FT: none"."""
+    worth = words.gap(e.difference)
+    than = than or ":" * (worth == words.NO_GAP)
+    return f"{words.arm(e.arm)}{than} {worth}"
 
 
 @picture
@@ -231,9 +237,9 @@ def together(found: Sequence[Effect]) -> list[str]:
         if e.setting != headline(e.setting.dataset):
             where.append(words.setting(e.setting, e.tier))
         runs = f"{', '.join(where)}: {what}, n = {e.difference.n}"
-        worth = words.gap(e.difference)
-        unit = " points" if worth != words.NO_GAP else ""
-        told.setdefault(runs, []).append(f"{words.arm(e.arm)} {worth}{unit}")
+        worth = on_arm(e)
+        unit = "" if worth.endswith(words.NO_GAP) else " points"
+        told.setdefault(runs, []).append(f"{worth}{unit}")
     return [f"{runs}: {'; '.join(arms)}" for runs, arms in told.items()]
 
 

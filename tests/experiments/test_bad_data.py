@@ -1,5 +1,7 @@
 """A run of bad data: what goes wrong, who knows, and that every arm is one."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from conftest import randn
@@ -10,6 +12,7 @@ from rlap.experiments.bad_data import detectors
 from rlap.experiments.bad_data.ground import prepare
 from rlap.experiments.bad_data.parameters import KINDS, BadDataParameters
 from rlap.experiments.parameters import NOTEBOOKS, ParameterError
+from rlap.finetuning import FULL_RECIPE
 from rlap.metrics import auroc
 
 FEW = {"dataset": "digits", "train_size": 240, "test_size": 100, "epochs": 1}
@@ -56,6 +59,13 @@ def test_nobody_can_ask_for_what_there_is_not():
     assert human.rate is None and human.level is None
     assert BadDataParameters(kind="black").resolved().rate == 0.05
     assert NOTEBOOKS["06_bad_data"] is BadDataParameters
+
+
+def test_the_papers_method_is_fine_tuned_for_few_epochs_in_the_smoke_tier_alone():
+    found = ground_of(kind="clean", epochs=2)
+    assert found.finetuning == replace(FULL_RECIPE, epochs=2)
+    run = replace(found.run, tier="small")
+    assert replace(found, run=run).finetuning is None
 
 
 def test_every_arm_is_judged_and_the_record_can_be_read(tmp_path):

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from rlap.attribution import CAPTUM, attribute
 from rlap.models import MODELS, build
-from rlap.network.captum import modular
+from rlap.network.captum import captum_attribution, modular
 from rlap.network.watching import watching
 
 # captum warns at each use that its hooks change the modules
@@ -87,6 +87,21 @@ def test_deeplift_of_our_own_networks_adds_up():
         explain = captum.attr.DeepLift(head)
         expected = explain.attribute(*seen, target=target)
         assert torch.allclose(scores, expected.detach().abs(), atol=1e-5), name
+
+
+def test_integrated_gradients_need_no_backbone():
+    """Fifty steps of the head, and not of the network, give what captum gives."""
+    net, x = build("small", 3, seed=0).eval(), randn(6, 3, 32, 32)
+    method, ran = "captum:integrated_gradients", []
+    scores = attribute(net, x, layer="fc", method=method)
+    copy = modular(net)
+    explain = captum.attr.LayerIntegratedGradients(copy, copy.fc)
+    expected = explain.attribute(x, target=net(x).argmax(1)).detach().abs()
+    assert torch.allclose(scores, expected, atol=1e-5)
+    first = next(n for n, m in net.named_modules() if isinstance(m, nn.Conv2d))
+    with watching(copy, [first], lambda call: ran.append(len(call.input))):
+        captum_attribution(copy, x, "fc", method, net(x).argmax(1))
+    assert sum(ran) <= 4 * len(x)
 
 
 def test_a_path_beside_the_layer_need_not_add_up():

@@ -181,6 +181,16 @@ def test_differences_in_a_line_and_as_a_picture(tmp_path):
     assert frame["would take"][2].startswith("1 run")
 
 
+def test_where_nothing_was_measured_a_colon_says_whose_nothing_it_is(tmp_path):
+    made = made_up.seeds(3, ARMS, protocol="controlled", **AT_8)
+    made += made_up.seeds(3, ARMS, protocol="controlled+mask=false", **AT_8)
+    book = book_of(tmp_path, *made)
+    frame = asked.ask("table", "in a line: A, B, C", book).frame.set_index("no.")
+    assert frame["worth, points"][9].startswith("F-FT: none<br>")
+    shown = asked.ask("table", "register: B", book).frame.set_index("no.")
+    assert "F-FT: none" in shown["what was measured"][9]
+
+
 def test_times_are_multiples_within_a_run(tmp_path):
     made = made_up.record(0, **AT_8)
     arms = made["arms"]

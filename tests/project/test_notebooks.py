@@ -46,6 +46,10 @@ def test_a_forked_kernel_is_as_a_new_one(tmp_path, monkeypatch):
     that ends itself is missed as ever."""
     lines = ["import os, torch", "print(os.getcwd(), os.environ['ASKED'])", "mine = 1"]
     lines += ["torch.ones(2, requires_grad=True).sum().backward()"]
+    lines += [
+        "import gc",
+        "assert gc.get_freeze_count() > 100_000  # nor looked through",
+    ]
     for turn in ("one", "two"):
         monkeypatch.setenv("ASKED", turn)
         cells = [v4.new_code_cell("\n".join(["print('mine' in dir())", *lines]))]

@@ -17,7 +17,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 SITE = Path(os.environ.get("RLAP_SITE", ROOT / "_build" / "html"))
-OTHER = ("genindex", "py-modindex", "search", "index.html")  # made by Sphinx
+OTHER = ("search", "index.html")  # made by Sphinx
 PAGES = sorted(
     p.relative_to(SITE).as_posix()
     for p in SITE.rglob("*.html")
@@ -82,6 +82,22 @@ def test_a_page_opens_from_disk_without_an_error(visit, name):
     )
     assert levels and levels[0] == 1 and levels.count(1) == 1
     assert all(b <= a + 1 for a, b in zip(levels, levels[1:], strict=False)), levels
+
+
+# of the headings, deepest last: size in pixels, and how bold
+HEADINGS = """["h1", "h2", "h3", "h4", "h5"].map(
+  tag => document.querySelector(`article ${tag}`)).filter(e => e).map(e => {
+    const style = getComputedStyle(e);
+    return [parseFloat(style.fontSize), Number(style.fontWeight)]; })"""
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+@pytest.mark.parametrize("name", ["api.html", "ledger.html", "method.html"])
+def test_no_heading_is_heavier_than_the_one_above_it(visit, name, width):
+    found = visit(name, width=width).evaluate(HEADINGS)
+    sizes, weights = zip(*found, strict=True)
+    assert len(found) > 2 and sorted(set(sizes), reverse=True) == list(sizes)
+    assert sorted(weights, reverse=True) == list(weights)
 
 
 @pytest.mark.parametrize("name", PAGES)

@@ -181,9 +181,11 @@ def small_loss(arms: Trials, came: nn.Module, loss: Tensor) -> None:
 
 
 def robustified(arms: Trials, came: nn.Module, rule: str) -> None:
-    """The paper's Algorithm 1 with a rule, and otherwise its defaults."""
+    """The paper's Algorithm 1 with a rule, and otherwise its defaults (in the smoke
+    tier for fewer epochs)."""
     ground, name = arms.ground, f"robustify, rule {rule}"
     told = {"layer": LAYER, "rule": rule, "seed": ground.run.seed}
+    told["recipe"] = ground.finetuning
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         try:

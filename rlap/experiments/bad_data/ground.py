@@ -21,6 +21,7 @@ from rlap.experiments.bad_data.parameters import (
 )
 from rlap.experiments.plan import image_recipe
 from rlap.experiments.protocol import SPEECH
+from rlap.finetuning import FULL_RECIPE
 from rlap.training.recipe import Recipe
 
 HELD_OUT = 1 / 6
@@ -54,6 +55,14 @@ class Ground:
         if not self.run.memorised:
             return self.recipe
         return replace(self.recipe, epochs=3 * self.recipe.epochs, augment="none")
+
+    @property
+    def finetuning(self) -> Recipe | None:
+        """Of the paper's method: None, its own thirty epochs; in the smoke tier, where
+        these would take longer than all else, as few as of any other training."""
+        if self.run.tier != "smoke":
+            return None
+        return replace(FULL_RECIPE, epochs=self.recipe.epochs)
 
 
 def prepare(run: BadDataParameters) -> Ground:
