@@ -35,6 +35,7 @@ SCORES = (WHICHEVER, "low confidence", "loss", "low total attribution",
 COLOURS = dict(zip(SCORES, (BLUE, ORANGE, GREEN, PURPLE, GREY), strict=True))
 MOVED = {"start": "total"}
 STARTED = {"kmeans": "k-means, as released", "total": "halves of the total attribution"}
+HEADLINE_LEVEL = 8.0
 TABLE_5 = 4.5  # the noise level of that table, which it does not name
 GRIDS = ("table*", "labels")
 SMALL = "small"
@@ -220,6 +221,11 @@ def start_auroc(
 ) -> str:
     """AUROC of the partition from a start, at a noise level: mean and range over all
     networks. One that was run from the other start has noted what this one finds."""
+    return words.spread(areas_from(book, level, start, protocol)) or NOT_RUN
+
+
+def areas_from(book: Book, level: str, start: str, protocol: str) -> list[float]:
+    """AUROC of the partition from a start, of all networks at a noise level."""
     setting = started_at(level, start)
     found: dict[int, float] = {}
     for used, name in named_by_start(protocol).items():
@@ -229,7 +235,27 @@ def start_auroc(
                 found[seed] = areas(run)[WHICHEVER]
             elif "auroc" in noted:
                 found.setdefault(seed, noted["auroc"])
-    return words.spread(list(found.values())) or NOT_RUN
+    return list(found.values())
+
+
+@number
+def start_above(book: Book, bound: str, start: str, protocol: str) -> str:
+    """In how many networks at levels 4.5 and 8 the AUROC from a start is above a
+    bound: "5 of 6"."""
+    found = [a for level in (TABLE_5, HEADLINE_LEVEL)
+             for a in areas_from(book, f"{level:g}", start, protocol)]  # fmt: skip
+    above = sum(area > float(bound) for area in found)
+    return f"{above} of {len(found)}" if found else NOT_RUN
+
+
+@number
+def start_gain(book: Book, level: str, arm: str, protocol: str = "controlled") -> str:
+    """What an arm gains when the mixture starts from the halves of the total
+    attribution and not from k-means, in points, paired by seed."""
+    runs = [started(book, level, start, protocol) for start in ("total", "kmeans")]
+    gains = [a["arms"][arm]["accuracy"] - b["arms"][arm]["accuracy"]
+             for a, b in zip(*runs, strict=True)]  # fmt: skip
+    return words.gap(interval(gains)) if gains else NOT_RUN
 
 
 @number

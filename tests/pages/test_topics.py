@@ -138,6 +138,9 @@ def test_what_a_start_is_worth_is_paired_by_seed(tmp_path):
     said = asked.ask("number", "start gap: 8, total, F-FT, continue", book)
     assert said == "+20.0 [+20.0, +20.0]"
     assert asked.ask("number", "start auroc: 8, kmeans", book) == "0.99"
+    gain = asked.ask("number", "start gain: 8, F-FT", book)
+    assert gain == "+10.0 [+10.0, +10.0]"
+    assert asked.ask("number", "start gain: 4.5, F-FT", book) == "not run"
 
 
 def test_what_a_start_finds_is_told_of_every_network(tmp_path):
@@ -153,6 +156,9 @@ def test_what_a_start_finds_is_told_of_every_network(tmp_path):
         "0.70 (0.50 to 0.90)"
     )  # fmt: skip
     assert asked.ask("number", "start auroc: 8, total", book) == "0.99"
+    above = {s: asked.ask("number", f"start above: 0.85, {s}, controlled", book)
+             for s in ("kmeans", "total")}  # fmt: skip
+    assert above == {"kmeans": "1 of 4", "total": "1 of 1"}
     with pytest.raises(LookupError, match="no start 'here'"):
         asked.ask("number", "start auroc: 8, here", book)
 
