@@ -131,7 +131,7 @@ def book_of(made: list[dict]) -> SimpleNamespace:
 
 
 def test_the_page_takes_every_method_once():
-    """From the rivals where these have enough seeds, else from where there are more."""
+    """From where there are enough seeds and most classes, the rivals before others."""
     book = book_of([*ten(), *all_classes(NPP)])
     frame = methods.signs(book, "small").frame.set_index("method")
     assert frame.loc["DAMP (reconstructed)"].to_list() == [
@@ -144,6 +144,10 @@ def test_the_page_takes_every_method_once():
         having = dict(methods.arms(one, "small"))
         assert len(having["damp"].seeds) == seeds
         assert len(having["logit_mask"].seeds) == 3
+    three = [r for r in ten() if r["parameters"]["forget"] in ("ship", "cat", "dog")]
+    more = dict(methods.arms(book_of([*three, *all_classes(NPP)]), "small"))
+    classes = {a: methods.classes_of(more[a], a) for a in ("damp", "logit_mask")}
+    assert classes == {"damp": 3, "logit_mask": 10}
     told = methods.forget_in_the_features(book, "small")
     assert told == "none of 7"
     drawn = methods.answers_and_features(book, "small").data.set_index("method")

@@ -20,7 +20,7 @@ from rlap.pages import words
 from rlap.pages.asked import Book, Picture, Table, number, picture, table
 from rlap.pages.forgetting.papers import GRIDS, one
 
-SOURCES = {"rivals": RIVALS, "npp": NPP, "osp": OSP}  # the first that has enough seeds
+SOURCES = {"rivals": RIVALS, "npp": NPP, "osp": OSP}  # the first of equals
 GRID = tuple(name for key in SOURCES for name in GRIDS[key])
 # what begins the short table: networks to compare with, and the least of all methods
 BEGIN = ("original", "retrained", "logit_mask")
@@ -44,19 +44,24 @@ SHOWN = {
 
 
 def arms(book: Book, model: str) -> Iterator[tuple[str, Runs]]:
-    """Every method's arm with the runs that have it: of the notebooks that ran it the
-    first with as many seeds as a verdict needs, else the one with the most. One shot
-    comes before what trains."""
-    found: dict[str, tuple[int, Runs]] = {}
+    """Every method's arm with the runs that have it: of the notebooks with as many seeds
+    as a verdict needs the one with the most classes, else the one with the most seeds.
+    One shot comes before what trains."""
+    found: dict[str, tuple[tuple[int, int], Runs]] = {}
     for which in SOURCES:
         runs = one(book, which, model)
         for arm in dict.fromkeys(a for r in runs.all() for a in r["arms"]):
             having = runs.only([arm])
-            enough = min(len(having.seeds), MIN_SEEDS)
-            if "/" not in arm and enough > found.get(arm, (0, None))[0]:
-                found[arm] = enough, having
+            worth = min(len(having.seeds), MIN_SEEDS), classes_of(having, arm)
+            if "/" not in arm and worth > found.get(arm, ((0, 0), None))[0]:
+                found[arm] = worth, having
     order = sorted(found, key=lambda arm: (arm in TRAINED, arm not in STANDARD))
     yield from ((arm, found[arm][1]) for arm in order)
+
+
+def classes_of(runs: Runs, arm: str) -> int:
+    """Over how many classes an arm's means are taken."""
+    return runs.values(lambda r: r["arms"][arm]["forget_test"])[1]
 
 
 def mean(runs: Runs, arm: str, key: str) -> float | None:
@@ -189,7 +194,7 @@ def behind(book: Book, arm: str, model: str) -> str:
     found = dict(arms(book, model)).get(arm)
     if found is None:
         return NOT_RUN
-    _, classes = found.values(lambda r: r["arms"][arm]["forget_test"])
+    classes = classes_of(found, arm)
     every = len(CIFAR10_CLASSES)
     told = f"{classes} of {every}" if classes < every else f"all {every}"
     return f"{told} classes and {counted(len(found.seeds), 'seed')}"
