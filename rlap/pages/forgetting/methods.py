@@ -44,9 +44,9 @@ SHOWN = {
 
 
 def arms(book: Book, model: str) -> Iterator[tuple[str, Runs]]:
-    """Every method's arm with the runs that have it: of the notebooks with as many seeds
-    as a verdict needs the one with the most classes, else the one with the most seeds.
-    One shot comes before what trains."""
+    """Every method's arm with the runs that have it: of notebooks with as many seeds as
+    a verdict needs the one with the most classes, else the one with the most seeds. One
+    shot comes before what trains."""
     found: dict[str, tuple[tuple[int, int], Runs]] = {}
     for which in SOURCES:
         runs = one(book, which, model)
