@@ -92,16 +92,13 @@ class Workshop:
 
         if found.scorer is None:
             yield training(AGAIN, lambda: fresh(network, self.seed), soft)
+        elif about.memorised and not self.forgets(given, found.mirrored):
+            yield training(FRESH_POSTERIOR, lambda: copy_of(found.scorer), soft)
         elif about.labels_wrong:
-            # also from labels learnt by heart: cropped and flipped images, and other
-            # targets, make a network forget these, and its features are a better start
-            # than new weights
             yield training(POSTERIOR, going_on, soft)
         elif about.inputs_bad:
             yield training(DROPPED, going_on, soft)
         yield training(ON, going_on, plain)  # what the others have to beat
-        if about.memorised and found.scorer is not None:
-            yield training(FRESH_POSTERIOR, lambda: copy_of(found.scorer), soft)
         selecting = found.scorer is network and about.labels_wrong
         if selecting and (few := probably_right(given, about)) is not None:
             yield training(KEPT, going_on, few)
@@ -111,6 +108,12 @@ class Workshop:
             yield Candidate(PROJECTED, lambda: self.project(network, given), False)
             rule = "loss" if about.labels_wrong else "gmm"
             yield Candidate(PRUNED, lambda: self.prune(network, given, rule), False)
+
+    def forgets(self, given: Split, mirrored: bool) -> bool:
+        """Whether training on makes a network forget labels that it learnt by heart:
+        images that are cropped and flipped do, and its features are then a better start
+        than new weights."""
+        return augmented(self.recipe, given.inputs, mirrored).augment != "none"
 
     def once_more(
         self,

@@ -1,5 +1,6 @@
 """A better network, or the caller's own."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -99,13 +100,28 @@ def test_memorised_labels_are_unlearnt():
     found = rlap.repair(net, given, holdout=held, recipe=short)
     test = blobs(600, 20, seed=8)
     assert found.diagnosis.memorised and "retrained" in found.chosen
-    # cropped images make a network forget what it learnt by heart, nothing here does
-    names = [each.name for each in found.tried]
-    assert names.index(POSTERIOR) < names.index(ON) < names.index(FRESH_POSTERIOR)
     assert accuracy(found.model, test) > accuracy(net, test) + 0.1
     # without a slice of its own nothing can be shown
     alone = rlap.repair(net, given, recipe=short)
     assert alone.model is net and "memorised" in alone.report()
+
+
+STARTS = [("crop+flip", POSTERIOR), ("none", FRESH_POSTERIOR)]
+
+
+@pytest.mark.parametrize(("augment", "first"), STARTS)
+def test_where_a_repair_of_labels_learnt_by_heart_starts(augment, first):
+    """Cropped images make a network forget them; else a fresh one is the start."""
+    given = rlap.Split(torch.randn(60, 2, 8, 8), torch.arange(60) % 3)
+    model = flat_net()
+    about = rlap.diagnose(model, given)
+    swapped = torch.eye(3).roll(1, 0)
+    told = {"memorised": True, "told": True, "transition": swapped}
+    about = replace(about, targets=swapped[given.labels], **told)
+    found = Findings(about, flat_net(1), torch.ones(10), mirrored=augment != "none")
+    shop = Workshop(rlap.Recipe(epochs=1, augment=augment), 0)
+    names = [each.name for each in shop.candidates(found, Logits(model), given)]
+    assert names[:2] == [first, ON]
 
 
 def test_bad_inputs_are_dropped():
