@@ -764,7 +764,7 @@ def test_notebooks_are_run_while_other_pages_are_read(tmp_path):
     folder = tmp_path / "cache"
     folder.mkdir()
     about = {"nb_execution_cache_path": str(folder), "nb_execution_timeout": 60}
-    app = SimpleNamespace(config=SimpleNamespace(**about))
+    app = SimpleNamespace(config=SimpleNamespace(**about), parallel=1)
     env = SimpleNamespace(
         found_docs={*codes, "page"},
         doc2path=lambda name: (
