@@ -43,6 +43,7 @@ from rlap.pruning import Mask, prune
 from rlap.sensitivity import sensitivity, top_units
 from rlap.training.loop import History
 from rlap.training.recipe import Recipe
+from rlap.wording import in_brief
 
 EXPECTED = 5  # kept samples of a class by chance, below which none need be missed
 
@@ -70,6 +71,8 @@ class Result:
     histories: dict[str, History]
     seconds: dict[str, float]
     sensitivity: Tensor
+
+    __repr__ = in_brief
 
 
 @own_precision()

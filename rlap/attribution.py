@@ -36,6 +36,7 @@ from rlap.network.layers import (
     unit_sum,
     usable,
 )
+from rlap.wording import in_brief
 
 METHODS = (
     "gradient_x_activation",  # maximum over classes: the paper's
@@ -65,6 +66,8 @@ class Scan:
     attribution: Tensor
     activations: Tensor
     logits: Tensor
+
+    __repr__ = in_brief
 
 
 def attribute(

@@ -28,6 +28,7 @@ from rlap.checks import (
 from rlap.mixture import BEST, STARTS, Mixture, Samples, fit, standardise
 from rlap.network.layers import check_logits
 from rlap.network.precision import own_precision
+from rlap.wording import in_brief
 
 # score a rule reads -> whether a larger value means a better sample
 ONE_DIMENSIONAL = {"loss": False, "margin": True, "confidence": True}
@@ -80,6 +81,8 @@ class Partition:
     high_quality: Tensor
     posterior: Tensor
     diagnostics: dict[str, object] = field(default_factory=dict)
+
+    __repr__ = in_brief
 
     @property
     def low_quality(self) -> Tensor:

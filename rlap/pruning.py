@@ -26,6 +26,7 @@ from rlap.network.following import affine_batchnorm, following_norms
 from rlap.network.layers import get_layer, num_units
 from rlap.network.modes import check_own_weights
 from rlap.network.precision import own_precision
+from rlap.wording import in_brief
 
 FORMAT = "rlap-mask-1"
 KEYS = {"format", "layer", "bias", "batchnorm", "width"}  # and "digest"
@@ -57,6 +58,8 @@ class Mask:
     batchnorm: str | None = None
     original: dict[str, Tensor] = field(default_factory=dict)
     width: int | None = None
+
+    __repr__ = in_brief
 
     def parameters(self, model: nn.Module) -> dict[str, Tensor]:
         """The masked parameters of ``model`` by name; each has a row a unit."""

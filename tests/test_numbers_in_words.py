@@ -11,7 +11,7 @@ from rlap.ledger import summary
 
 def test_the_examples_run():
     result = doctest.testmod(wording)
-    assert result.attempted == 3 and not result.failed
+    assert result.attempted == 5 and not result.failed
 
 
 def test_runs_and_ledger_write_numbers_by_the_same_functions():

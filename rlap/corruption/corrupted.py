@@ -26,6 +26,7 @@ from rlap.corruption.input_noise import (
 from rlap.corruption.label_noise import CIFAR10_PAIRS, LABEL_KINDS, choose, noisy_labels
 from rlap.corruption.streams import stream
 from rlap.data.base import Split, check_split
+from rlap.wording import in_brief
 
 __all__ = [
     "CIFAR10_PAIRS",
@@ -70,6 +71,7 @@ class NoisySplit(Split):
     seed: int = 0
     frames: Frames = None
 
+    __repr__ = in_brief
     _per_sample: ClassVar[tuple[str, ...]] = (*Split._per_sample, "marked")
 
     def __post_init__(self) -> None:
@@ -136,6 +138,8 @@ class Corrupted:
     rate: float
     level: float | None
     seed: int
+
+    __repr__ = in_brief
 
 
 def corrupt(

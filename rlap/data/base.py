@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from rlap import checks
+from rlap.wording import in_brief
 
 S = TypeVar("S", bound="Split")
 
@@ -97,6 +98,8 @@ class Split:
     num_classes: int | None = None
     targets: Tensor | None = None
     weights: Tensor | None = None
+
+    __repr__ = in_brief
 
     # names of the fields with one row a sample; subclasses may add to them
     _per_sample: ClassVar[tuple[str, ...]] = ("inputs", "labels", "targets", "weights")
@@ -230,6 +233,8 @@ class Dataset:
     stand_in: bool = False
     banner: str = ""
     rows: Tensor | None = None
+
+    __repr__ = in_brief
 
     def __post_init__(self) -> None:
         if self.stand_in and not self.banner:

@@ -16,6 +16,7 @@ from rlap.repair.retraining import RECIPE
 from rlap.repair.samples import Logits, Samples
 from rlap.training.loop import History
 from rlap.training.recipe import Recipe, check_recipe
+from rlap.wording import in_brief
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,8 @@ class Repair:
     seconds: float
     notes: list[str] = field(default_factory=list)
     stand_in: bool = False
+
+    __repr__ = in_brief
 
     def report(self) -> str:
         """The diagnosis, what was tried, a line each, and what was chosen."""

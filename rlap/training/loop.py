@@ -49,6 +49,7 @@ from rlap.training.recipe import (
     make_plateau,
     resolve_precision,
 )
+from rlap.wording import in_brief
 
 if TYPE_CHECKING:
     from rlap.pruning import Mask
@@ -94,6 +95,8 @@ class History:
     samples: int = 0
     precision: str = "fp32"
     resumed: int = field(default=0, compare=False)
+
+    __repr__ = in_brief
 
     @property
     def total_seconds(self) -> float:

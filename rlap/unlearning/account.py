@@ -16,6 +16,7 @@ from rlap.unlearning.common.splits import ForgettingData
 from rlap.unlearning.examiner.attacks import LossAttack, loss_attack
 from rlap.unlearning.examiner.probes import probe
 from rlap.unlearning.examiner.relearning import relearn
+from rlap.wording import in_brief
 
 FEWEST = 3  # samples of a class: to look at, to choose by, to judge by, to probe with
 
@@ -69,6 +70,8 @@ class Forgotten:
     worst: tuple[int, float, float] | None = None
     membership: tuple[float, float] | None = None
     past: tuple[str, ...] = ()
+
+    __repr__ = in_brief
 
     @property
     def cost(self) -> float:

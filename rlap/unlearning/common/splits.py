@@ -10,6 +10,7 @@ from torch import Tensor
 
 from rlap.checks import check_count, check_inside, check_seed
 from rlap.data.base import Split, check_split, stratified_indices
+from rlap.wording import in_brief
 
 Label = int | Sequence[int]  # a class, or several to be forgotten together
 
@@ -113,6 +114,8 @@ class ForgettingData:
     retain: Split
     forget_test: Split
     retain_test: Split
+
+    __repr__ = in_brief
 
     def __post_init__(self) -> None:
         parts = ("forget", "forget_test", "retain", "retain_test")

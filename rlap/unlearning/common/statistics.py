@@ -17,6 +17,7 @@ from rlap.files.tensors import read_tensors
 from rlap.network.following import following_batchnorm
 from rlap.network.layers import check_calls, get_layer, model_device, reading
 from rlap.network.watching import Call, watching
+from rlap.wording import in_brief
 
 POOLINGS = ("max", "mean")
 FORMAT = "rlap-class-statistics-3"
@@ -50,6 +51,8 @@ class ClassStatistics:
     counts: Tensor
     pooling: str
     digest: str
+
+    __repr__ = in_brief
 
     def check(self, model: nn.Module) -> None:
         """Raise ``ValueError`` unless these are statistics of ``model`` as it is."""

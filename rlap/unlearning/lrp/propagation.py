@@ -33,6 +33,7 @@ from rlap.network.layers import check_output, get_layer, model_device
 from rlap.network.precision import own_precision
 from rlap.unlearning.lrp.rules import Rule, per_sample
 from rlap.unlearning.lrp.trace import Trace
+from rlap.wording import in_brief
 
 STARTS = ("logit", "one")
 BIASES = ("absorb", "spread")
@@ -75,6 +76,8 @@ class Relevance:
     bias: Tensor
     stabiliser: Tensor
     error: Tensor
+
+    __repr__ = in_brief
 
     @property
     def received(self) -> Tensor:
