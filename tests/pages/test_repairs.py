@@ -16,7 +16,7 @@ def run(seed: int, repair: float, *, kind: str = "symmetric_exclusive") -> dict:
             "robustify, rule gmm": 0.4}  # fmt: skip
     own = {"samples": 250, "history": {"seconds": [1.0] * 30}}
     return {
-        "notebook": repairs.NOTEBOOK,
+        "notebook": "06_bad_data",
         "tier": "small",
         "seed": seed,
         "parameters": {"kind": kind, "rate": 0.4, "level": None, "memorised": False,
@@ -58,3 +58,17 @@ def test_what_robustify_trains_on_is_said(book):
     assert told == "30 epochs on 25\u00a0% of the samples"
     none = asked.ask("number", "robustify trains: symmetric_exclusive, loss", book)
     assert none == "not run"
+
+
+def test_aims_are_shown_with_what_was_found_and_whether_that_is_enough(book):
+    for each in book.ledger.records:
+        each |= {"told": {}, "diagnosis": {"label rate": [0.4, 0.3, 0.5]}}
+        each["bad"]["rate"] = 0.4
+    frame = asked.ask("table", "aims", book).frame.set_index("what")
+    told = frame.loc["any other class: repair over the network as it came"]
+    assert told.to_list() == ["at least +4.5", "+5.0 [+5.0, +5.0] (3 runs)", "yes"]
+    told = frame.loc["every setting: repair over training on"]
+    assert told["found"] == "the worst: +1.0 (1 run)"
+    assert (frame["reached"] == "not run").sum() > 5
+    yes = int((frame["reached"] == "yes").sum())
+    assert asked.ask("number", "aims reached", book) == f"{yes} of {len(frame)}"

@@ -11,18 +11,26 @@ import pandas as pd
 from rlap.corruption.label_noise import CIFAR10_PAIRS
 from rlap.figures import GREY, WIDTH, drawing
 from rlap.figures.run import BLUE, GREEN, ORANGE
+from rlap.ledger.aims import (
+    CAME,
+    INPUTS,
+    ON,
+    ONE,
+    ORACLE,
+    REPAIR,
+    counts,
+    gain,
+    seconds,
+)
 from rlap.ledger.summary import counted, interval
 from rlap.ledger.verdicts import NOT_RUN
 from rlap.pages import words
 from rlap.pages.asked import Book, Picture, Table, number, picture, table
 from rlap.pages.partition import PLACES
 
-NOTEBOOK = "06_bad_data"
 GRIDS = ("bad_data",)
-CAME, ON, REPAIR = "as it came", "going on with everything", "repair"
-ORACLE = "truly clean part, trained on"
 # as the book calls what records call otherwise
-SAID = {ON: "training on", "repair, one training": "repair in one training"}
+SAID = {ON: "training on", ONE: "repair in one training"}
 SHOWN = {CAME: GREY, ON: ORANGE, REPAIR: BLUE, ORACLE: GREEN}
 KINDS = {
     "symmetric_exclusive": "labels of any other class",
@@ -36,7 +44,6 @@ KINDS = {
     "foreign": "digits among the images",
     "clean": "nothing",
 }
-INPUTS = ("gaussian", "gaussian_clamped", "black", "shuffled", "foreign")
 SCORES = {  # as records and as the book call them
     "rlap: label": "diagnose, labels",
     "rlap: label, repaired": "the same by the repaired network",
@@ -75,20 +82,15 @@ def groups(book: Book) -> dict[str, Runs]:
     """The runs of each setting, real data alone, in the order of ``KINDS``."""
     found: dict[str, list[Mapping]] = {}
     order = list(KINDS)
-    of = [r for r in book.ledger.records if r["notebook"] == NOTEBOOK]
+    of = filter(counts, book.ledger.records)
     for r in sorted(of, key=lambda r: order.index(r["parameters"]["kind"])):
-        if r["tier"] != "smoke" and not r["data"]["stand_in"]:
-            found.setdefault(what(r), []).append(r)
+        found.setdefault(what(r), []).append(r)
     return found
 
 
 def gains(runs: Runs, arm: str, base: str = CAME) -> list[float]:
     """Accuracy of an arm less another's, a run each that has both."""
-    return [
-        r["arms"][arm]["accuracy"] - r["arms"][base]["accuracy"]
-        for r in runs
-        if arm in r["arms"] and base in r["arms"]
-    ]
+    return [found for r in runs if (found := gain(arm, base)(r)) is not None]
 
 
 @number
@@ -238,12 +240,7 @@ def every_repair(book: Book) -> Table:
 def cost(record: Mapping, arm: str) -> float:
     """Seconds of an arm, from the network as it came, as multiples of one training with
     the run's recipe: what it selects by is counted, too."""
-    taken = record["seconds"]
-    own = taken.get(arm, 0.0)
-    chosen_by = arm.rpartition(", ")[0]
-    if chosen_by in record["shares"]:
-        own += taken.get(chosen_by, 0.0)
-    return own / taken[ON]
+    return seconds(record, arm) / record["seconds"][ON]
 
 
 @table
