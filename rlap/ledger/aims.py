@@ -10,7 +10,7 @@ from rlap.ledger.summary import Interval, interval
 
 NOTEBOOK = "06_bad_data"
 CAME, ON, REPAIR = "as it came", "going on with everything", "repair"
-ONE = "repair, one training"
+ONE, THRICE = "repair, one training", "going on three times"
 ORACLE = "truly clean part, trained on"
 HEADS, NETWORKS = "cleanlab, heads", "cleanlab, networks"
 INPUTS = ("gaussian", "gaussian_clamped", "black", "shuffled", "foreign")

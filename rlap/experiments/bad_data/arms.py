@@ -29,6 +29,7 @@ from rlap.experiments.bad_data.ground import Ground
 from rlap.experiments.bad_data.parameters import CLEAN, REPLACED
 from rlap.partition import sample_scores
 from rlap.repair import Diagnosis, diagnose, repair
+from rlap.repair.bench import ROUNDS
 from rlap.repair.retraining import out_of_fold
 from rlap.repair.samples import Samples
 from rlap.repair.scores import look
@@ -77,17 +78,18 @@ class Trials(Arms):
         self.enter(arm, net, history)
         return net
 
-    def go_on(self, arm: str, net: nn.Module, split: Split) -> None:
-        """A copy of ``net``, trained once more, on ``split``."""
+    def go_on(self, arm: str, net: nn.Module, split: Split, times: int = 1) -> None:
+        """A copy of ``net``, trained once more, or several times, on ``split``."""
         new, run = copy.deepcopy(net), self.ground.run
         with self.watch(arm):
-            history = train(
-                new,
-                split,
-                self.ground.recipe,
-                seed=run.seed,
-                checkpoint=shared_networks(),
-            )
+            for _ in range(times):
+                history = train(
+                    new,
+                    split,
+                    self.ground.recipe,
+                    seed=run.seed,
+                    checkpoint=shared_networks(),
+                )
         self.enter(arm, new, history)
 
     def select(self, name: str, good: Tensor, net: nn.Module) -> None:
@@ -129,6 +131,8 @@ def compete(ground: Ground, device: torch.device | str = "cpu") -> Trials:
         came, history = fit(run, given, ground.first_recipe, device)
     arms.enter("as it came", came, history)
     arms.go_on("going on with everything", came, given)
+    if run.tier != "smoke":  # as many trainings as a repair of labels has rounds
+        arms.go_on("going on three times", came, given, times=ROUNDS)
 
     told = {"holdout": ground.held, "recipe": ground.recipe, "seed": run.seed}
     with arms.watch("diagnose"):

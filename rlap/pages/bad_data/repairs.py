@@ -18,6 +18,7 @@ from rlap.ledger.aims import (
     ONE,
     ORACLE,
     REPAIR,
+    THRICE,
     counts,
     gain,
     seconds,
@@ -30,7 +31,8 @@ from rlap.pages.partition import PLACES
 
 GRIDS = ("bad_data",)
 # as the book calls what records call otherwise
-SAID = {ON: "training on", ONE: "repair in one training"}
+SAID = {ON: "training on", THRICE: "training on three times"}
+SAID |= {ONE: "repair in one training"}
 SHOWN = {CAME: GREY, ON: ORANGE, REPAIR: BLUE, ORACLE: GREEN}
 KINDS = {
     "symmetric_exclusive": "labels of any other class",
