@@ -11,12 +11,11 @@ from rlap.ledger.summary import counted
 from rlap.ledger.verdicts import MIN_SEEDS, NOT_RUN
 from rlap.pages import words
 from rlap.pages.asked import Book, Table, number, table
-from rlap.pages.forgetting.methods import HEADS, frame
+from rlap.pages.forgetting.methods import frame
 from rlap.pages.forgetting.papers import GRIDS
 
 NAMES = {"class": "the class", "others": "the others", "probe": "the probe"}
 NAMES |= {"relearning": "relearning"}
-HEADER = [HEADS.get(name, name) for name in MEASURES]
 
 
 def groups(book: Book, model: str) -> dict[str, list[Mapping]]:
@@ -34,7 +33,7 @@ def told(apart: Spread | None) -> str:
     if apart is None:
         return ""
     deviation, whole = (words.fixed(100 * v, 1) for v in (apart.deviation, apart.range))
-    return deviation if whole == "0.0" else f"{deviation} ({whole})"
+    return deviation if whole == "0.0" else f"{deviation}{words.SPACE}({whole})"
 
 
 @table
@@ -47,7 +46,7 @@ def seeds_apart(book: Book, model: str) -> Table:
         cells = [told(wide[key][name]) for key in MEASURES.values()]
         row = f"{name} ({counted(len(runs), 'run')})" if runs else f"{name}: {NOT_RUN}"
         rows.append([row, *cells])
-    header = ["seed of", *HEADER]
+    header = ["seed of", *MEASURES]
     rows = rows if any(found.values()) else []
     return Table(frame(rows, header), used(found), GRIDS["rivals"], kind="signs")
 
@@ -62,7 +61,7 @@ def seeds_apart_by_method(book: Book, model: str) -> Table:
         for arm in seeds.methods(found)
         for name, runs in found.items() if len(runs) > 1
     ]  # fmt: skip
-    header = ["method: seed of", *HEADER]
+    header = ["method: seed of", *MEASURES]
     return Table(frame(rows, header), used(found), GRIDS["rivals"], kind="signs")
 
 
