@@ -77,7 +77,7 @@ def test_of_a_relearning_that_diverged_nothing_is_told(made):
     assert seeds.by_the_judges(found) == pytest.approx(0.05)  # of the other methods
     frame = page.seeds_apart_by_method(book_of(made), "small").frame
     frame = frame.set_index("method: seed of")
-    assert frame.loc["DAMP (reconstructed): training"].to_list() == [
+    assert frame.loc["DAMP: training"].to_list() == [
         "0.0", "0.0", "4.0\u00a0(8.0)", ""
     ]  # fmt: skip
     assert frame.index.str.startswith("original").sum() == 0

@@ -56,7 +56,8 @@ def seeds_apart_by_method(book: Book, model: str) -> Table:
     """The same, method by method; a row for each seed that was run."""
     found = groups(book, model)
     rows = [
-        [f"{title(arm)}: {name}",
+        # without its remark: a phone has no room for "(reconstructed)"
+        [f"{title(arm).partition(' (')[0]}: {name}",
          *(told(seeds.spread(runs, arm, key)) for key in MEASURES.values())]
         for arm in seeds.methods(found)
         for name, runs in found.items() if len(runs) > 1
