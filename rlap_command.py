@@ -143,6 +143,13 @@ def add_networks(networks: argparse.ArgumentParser) -> None:
         metavar="NAME",
         help="those whose name begins so, as cifar10/small; may be repeated",
     )
+    pack.add_argument("--seeds", type=parse_seeds, help="those of 0-4 or 0,2")
+    pack.add_argument(
+        "--unlike",
+        action="store_true",
+        help="pack also what is not bit for bit the recorded network, as another "
+        "processor makes it; the pack says so",
+    )
     pack.set_defaults(command=command_pack)
 
 
@@ -155,8 +162,9 @@ def command_pack(options: argparse.Namespace) -> int:
     if options.place.exists():
         raise FileExistsError(f"{options.place} is there already: take another place")
     found = records.read_all(options.results or paths.results_folder())
-    count = pack(found, options.place, only=options.only)
-    print(f"{options.place}: the networks of {count} runs")
+    given = {name: getattr(options, name) for name in ("only", "seeds", "unlike")}
+    count = pack(found, options.place, **given)
+    print(f"{options.place}: the networks of {count} run{'s' * (count != 1)}")
     return 0
 
 

@@ -8,8 +8,9 @@ ten classes start from is there once.
 from __future__ import annotations
 
 import json
+import warnings
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
@@ -37,7 +38,8 @@ def load_networks(
             cache), where the runs of forgetting look, too. Nothing is fetched: no
             release holds them yet.
 
-    Returns "original", "retrained" and "retrained again", in eval mode on the CPU.
+    Returns "original", "retrained" and "retrained again", in eval mode on the CPU, and
+    warns where these were packed though they are not, bit for bit, the recorded ones.
     Raises ``FileNotFoundError`` without such a place, ``KeyError`` for a network that
     it does not hold, ``ValueError`` for what is not as it was packed.
 
@@ -55,6 +57,10 @@ def load_networks(
     if str(seed) not in runs[name]:
         held = ", ".join(sorted(runs[name], key=int))
         raise KeyError(f"of {name!r} {pack.place} holds the seeds {held}, not {seed}")
+    others = pack.index.get("unlike", {}).get(name, {}).get(str(seed))
+    if others:
+        told = f"{name!r}, seed {seed}: {', '.join(others)} not as recorded"
+        warnings.warn(f"{told}; {pack.place} was packed so", stacklevel=2)
     return {role: pack.network(file) for role, file in runs[name][str(seed)].items()}
 
 
@@ -126,7 +132,7 @@ class Packing:
 
     def __init__(self) -> None:
         self.contents: dict[str, bytes] = {}
-        parts = ("networks", "trained", "files")
+        parts = ("networks", "trained", "files", "unlike")
         self.index: dict[str, Any] = {"format": FORMAT, **{part: {} for part in parts}}
 
     def add(
@@ -136,11 +142,15 @@ class Packing:
         network: str,
         nets: Mapping[str, nn.Module],
         trained: Mapping[str, tuple[str, Mapping[str, Any]]] | None = None,
+        unlike: Sequence[str] = (),
     ) -> None:
         """The networks of one run, by role; ``network`` is their name in ``MODELS``,
-        ``trained`` has the key and the history of each training."""
+        ``trained`` has the key and the history of each training, ``unlike`` the roles
+        of those that are not the recorded ones."""
         files = {role: self.file(network, net) for role, net in nets.items()}
         self.index["networks"].setdefault(name, {})[str(seed)] = files
+        if unlike:
+            self.index["unlike"].setdefault(name, {})[str(seed)] = list(unlike)
         for role, (key, history) in (trained or {}).items():
             told = {"file": files[role], "history": dict(history)}
             self.index["trained"].setdefault(key, told)

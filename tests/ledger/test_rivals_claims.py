@@ -185,28 +185,6 @@ def test_what_the_bias_gives_back_is_shown():
     assert len(papers.verdicts(book, "rivals").frame) == len(rivals.claims())
 
 
-def test_each_seed_moves_its_own():
-    """One class; the judges' seed moves the probe of every method by hand."""
-    made = [rival(seed) for seed in range(3)]
-    made += [rival(forget_seed=k) for k in (1, 2)]
-    made += [rival(examine_seed=k) for k in (1, 2)]
-    made += [rival(1, "cat"), rival(forget_seed=3, tier="smoke", epochs=1)]
-    made[-1]["tier"] = "smoke"
-    for one, moved in zip(made[5:7], (0.02, -0.02), strict=True):
-        for found in one["arms"].values():
-            found["probe_linear_forget"] += moved
-    frame = bias.seeds_apart(book_of(made), "small").frame.set_index("what moves")
-    assert frame["runs"].to_dict() == {
-        "data and networks": "3", "methods": "3", "judges": "3"
-    }  # fmt: skip
-    assert frame["probe"].to_list() == ["0.0", "0.0", "2.0"]
-    assert set(frame["others"]) == {"0.0"}
-    idle = bias.seeds_apart(book_of(made[:3]), "small").frame
-    assert idle.to_numpy().tolist() == [[NOT_RUN, "", "", "", "", ""]]
-    # and they are not among the usual runs
-    assert len(methods.one(book_of(made), "rivals", "small").all()) == 4
-
-
 def test_a_relearning_that_diverged_decides_nothing():
     """DAMP's, of one class and seed; and where all did, of every class."""
     made = ten()
@@ -231,4 +209,3 @@ def test_a_relearning_that_diverged_decides_nothing():
     assert "88" not in frame.loc["DAMP (reconstructed)"].iloc[-1]
     drawn = methods.answers_and_features(book, "small").data.set_index("method")
     assert pd.isna(drawn.loc["DAMP (reconstructed)", "relearn_fresh_head"])
-    assert bias.spreads(made[:3], ["damp", "ssd_chosen"], "relearn_fresh_head") == [0]

@@ -156,15 +156,41 @@ def test_recorded_runs_are_packed(trained, tmp_path):
     with pytest.raises(ValueError, match="no recorded run"):
         packing.pack(found, tmp_path / "b", only=["cifar10/vgg"])
     wrong = {**known, "original": known["retrained"]}
+    other = record("07_rivals", rivals, networks=wrong)
     with pytest.raises(ValueError, match="original network made here is not the rec"):
-        packing.pack([record("07_rivals", rivals, networks=wrong)], tmp_path / "c")
+        packing.pack([other], tmp_path / "c")
     soft = record("04_soft_pruning", SoftPruningParameters(**given).resolved())
     names = [name for name, _ in packing.runs_of([soft, *found], ["cifar10/small"])]
     assert names == [NAME, NAME, f"{NAME}/orthogonal=0.01"]
-    other = RelevanceParameters(**given, epochs=2).resolved()
+    longer = RelevanceParameters(**given, epochs=2).resolved()
     with pytest.raises(ValueError, match="two runs would be cifar10/small/cat, seed 3"):
-        packing.pack([*found, record("03_relevance", other)], tmp_path / "d")
+        packing.pack([*found, record("03_relevance", longer)], tmp_path / "d")
     assert not any((tmp_path / name).exists() for name in "bcd")
+
+
+def test_networks_of_another_processor_are_packed_on_demand(trained, tmp_path):
+    """And whoever reads them is told."""
+    run = RivalsParameters(tier="small", forget="cat", seed=3).resolved()
+    known = {role: weight_digest(net) for role, net in nets(303).items()}
+    wrong = record("07_rivals", run, networks={**known, "original": "another"})
+    told, place = [], tmp_path / "pack"
+    packing.pack([wrong], place, unlike=True, say=told.append)
+    assert told == [f"{NAME}, seed 3: original not as recorded"]
+    with pytest.warns(UserWarning, match="seed 3: original not as recorded"):
+        read = rlap.load_networks(NAME, seed=3, source=place)
+    assert {k: weight_digest(net) for k, net in read.items()} == known
+
+
+def test_one_setting_can_be_asked_for(trained, tmp_path):
+    found = [
+        record(notebook, kind(tier="small", forget="cat", seed=seed).resolved())
+        for notebook, kind in (("07_rivals", RivalsParameters),
+                               ("04_soft_pruning", SoftPruningParameters))
+        for seed in (0, 3)
+    ]  # fmt: skip
+    told = []
+    packing.pack(found, tmp_path / "a", only=[NAME], seeds=[3], say=told.append)
+    assert told == [f"{NAME}, seed 3", f"{NAME}/orthogonal=0.01, seed 3"]
 
 
 def test_a_runs_networks_are_trained_as_its_notebook_does(monkeypatch):
@@ -198,6 +224,6 @@ def test_the_command(trained, tmp_path, capsys, monkeypatch):
     place = tmp_path / "pack"
     words = ["networks", "pack", str(place), "--only", "cifar10/small"]
     assert main(words) == 0
-    assert capsys.readouterr().out.endswith(f"{place}: the networks of 1 runs\n")
+    assert capsys.readouterr().out.endswith(f"{place}: the networks of 1 run\n")
     assert main(words) == 1
     assert "take another place" in capsys.readouterr().err

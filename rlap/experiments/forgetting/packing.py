@@ -29,17 +29,21 @@ def pack(
     place: Path,
     *,
     only: Sequence[str] = (),
+    seeds: Sequence[int] | None = None,
+    unlike: bool = False,
     say: Callable[[str], None] = print,
 ) -> int:
     """Write a pack of the networks of all runs that ``records`` hold; how many runs.
 
     Each is trained as its run has trained it, or taken from where a sweep shares them
-    (``RLAP_NETWORKS``), and has to be the one that the record knows. ``only`` takes
-    those whose names ("cifar10/small/airplane") begin with one of these. Raises
-    ``ValueError`` for records that no network can be told for, and where none is left.
+    (``RLAP_NETWORKS``), and has to be the one that the record knows; with ``unlike``
+    another one will do, and the pack says so. ``only`` takes those whose names
+    ("cifar10/small/airplane") begin with one of these, ``seeds`` those of these seeds.
+    Raises ``ValueError`` for records that no network can be told for, and where none is
+    left.
     """
     packing, known = Packing(), {}
-    for name, record in runs_of(records, only):
+    for name, record in runs_of(records, only, seeds):
         seed, asked = record["seed"], record["parameters"]
         what = {key: asked[key] for key in SHARED}
         if (name, seed) in known:
@@ -50,9 +54,12 @@ def pack(
         kind = NOTEBOOKS[record["notebook"]]
         run = kind.from_mapping({k: asked[k] for k in kind.names() if k in asked})
         nets, trained = networks(run)
-        check(record, nets, name)
-        packing.add(name, seed, run.model, nets, trained)
-        say(f"{name}, seed {seed}")
+        others = not_recorded(record, nets)
+        if others and not unlike:
+            raise ValueError(refusal(others[0], name, seed))
+        packing.add(name, seed, run.model, nets, trained, others)
+        told = f": {', '.join(others)} not as recorded" if others else ""
+        say(f"{name}, seed {seed}{told}")
     if not known:
         raise ValueError("no recorded run is of these networks")
     packing.write(place)
@@ -60,12 +67,16 @@ def pack(
 
 
 def runs_of(
-    records: Sequence[Mapping], only: Sequence[str]
+    records: Sequence[Mapping],
+    only: Sequence[str],
+    seeds: Sequence[int] | None = None,
 ) -> Iterator[tuple[str, Mapping]]:
     """Name and record of the runs to pack, those that know their networks first."""
     for notebook in SOURCES:
         for record in records:
             if record["notebook"] != notebook or record["data"]["stand_in"]:
+                continue
+            if seeds is not None and record["seed"] not in seeds:
                 continue
             asked = record["parameters"]
             name = f"{record['data']['name']}/{asked['model']}/{asked['forget']}"
@@ -95,12 +106,16 @@ def networks(
     return nets, trained
 
 
-def check(record: Mapping, nets: Mapping[str, nn.Module], name: str) -> None:
-    """Raise ``ValueError`` unless these are the networks that the record knows."""
-    for role, recorded in record.get("networks", {}).items():
-        if weight_digest(nets[role]) != recorded:
-            raise ValueError(
-                f"{name}, seed {record['seed']}: the {role} network made here is not "
-                "the recorded one; another processor, version or number of threads "
-                "(OMP_NUM_THREADS) gives slightly other weights"
-            )
+def not_recorded(record: Mapping, nets: Mapping[str, nn.Module]) -> list[str]:
+    """The roles in which these are not the networks that the record knows, if any."""
+    known = record.get("networks", {})
+    return [role for role in known if weight_digest(nets[role]) != known[role]]
+
+
+def refusal(role: str, name: str, seed: int) -> str:
+    """Why a network is not packed, and what can be done."""
+    return (
+        f"{name}, seed {seed}: the {role} network made here is not the recorded one; "
+        "another processor, version or number of threads (OMP_NUM_THREADS) gives "
+        "slightly other weights. --unlike packs what is made here, and says so"
+    )

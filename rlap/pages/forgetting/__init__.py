@@ -1,5 +1,6 @@
-"""Forgetting a class: all methods by four signs, the bias alone, the papers' claims."""
+"""Forgetting a class: all methods by four signs, the bias alone, which seed moves what,
+the papers' claims."""
 
-from rlap.pages.forgetting import bias, methods, papers
+from rlap.pages.forgetting import bias, methods, papers, seeds
 
-__all__ = ["bias", "methods", "papers"]
+__all__ = ["bias", "methods", "papers", "seeds"]

@@ -1,19 +1,19 @@
-"""What the rivals' runs alone tell: what the bias gives back, how much DAMP takes from
-each layer, and which seed moves what; and what has no runs yet."""
+"""What the rivals' runs alone tell: what the bias gives back and how much DAMP takes
+from each layer; and what has no runs yet."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from statistics import fmean, stdev
+from collections.abc import Mapping
+from statistics import fmean
 
 from rlap.experiments.forgetting.account import title
 from rlap.ledger.claims.rivals import bias_share
-from rlap.ledger.evidence import RIVALS, Quantity
-from rlap.ledger.verdicts import MIN_SEEDS, NOT_RUN
+from rlap.ledger.evidence import Quantity
+from rlap.ledger.verdicts import NOT_RUN
 from rlap.pages import words
 from rlap.pages.asked import Book, Table, number, table
-from rlap.pages.forgetting import methods
-from rlap.pages.forgetting.methods import HEADS, SHOWN, STANDARD, frame, mean
+from rlap.pages.forgetting import methods, seeds
+from rlap.pages.forgetting.methods import frame, mean
 from rlap.pages.forgetting.papers import GRIDS, one
 
 MUCH = 0.1  # of the class's accuracy
@@ -28,12 +28,9 @@ def still_to_run(book: Book) -> str:
         "the bias fitted anew, small network": (given_back, "small"),
         "DAMP, ESC, SAP and the bias, VGG-like network": (given_back, "vgg"),
         "what DAMP takes from each layer": (depth, "small"),
-        "how far each of the three seeds alone moves the results": (
-            seeds_apart,
-            "small",
-        ),
     }
     names = [name for name, (of, model) in asked.items() if of(book, model).idle]
+    names += seeds.still_to_run(book, "small")
     if not names:
         return "Everything that this page asks has been run."
     return f"Still without runs: {'; '.join(names)}."
@@ -97,55 +94,3 @@ def depth(book: Book, model: str) -> Table:
         rows.append([name, words.fixed(fmean(values), 2)])
     header = ["layer, the first first", "removed, 0 to 1"]
     return Table(frame(rows, header), runs.all(), GRIDS["rivals"])
-
-
-@table
-def seeds_apart(book: Book, model: str) -> Table:
-    """How far results move when one seed moves and the others stay: the standard
-    deviation over that seed, in points, mean over the methods."""
-    rows, every = [], []
-    for name, group in moved(book, model).items():
-        every += group
-        shared = set.intersection(*(set(r["arms"]) for r in group)) if group else set()
-        names = [arm for arm in sorted(shared) if arm not in STANDARD]
-        cells = [
-            words.fixed(100 * fmean(apart), 1) if apart and len(group) >= MIN_SEEDS
-            else ""
-            for key in (*(k for k in SHOWN.values() if k), "retain_test")
-            for apart in [spreads(group, names, key)]
-        ]  # fmt: skip
-        rows.append([name, str(len(group)), *cells])
-    header = ["what moves", "runs", "class", "probe", HEADS["relearning"], "others"]
-    return Table(frame(rows, header), every, GRIDS["rivals"])
-
-
-def spreads(found: Sequence[Mapping], arms: Sequence[str], key: str) -> list[float]:
-    """The standard deviation of a measure of each arm; of arms whose relearning
-    diverged in none of the records."""
-    table = ([r["arms"][arm][key] for r in found] for arm in arms)
-    return [stdev(row) for row in table if len(row) > 1 and None not in row]
-
-
-def moved(book: Book, model: str) -> dict[str, list[Mapping]]:
-    """Runs that differ in one seed: of the data and networks, the methods, the judges;
-    of the class that has runs with other seeds of the methods."""
-    asked = ("forget_seed", "examine_seed")
-    mine = [
-        r for r in book.ledger.records
-        if r["notebook"] == RIVALS and r["parameters"]["model"] == model
-        and r["tier"] != "smoke" and not r["data"]["stand_in"]
-    ]  # fmt: skip
-    apart = [
-        r for r in mine if any(r["parameters"][name] is not None for name in asked)
-    ]
-    if not apart:
-        return {}
-    label, seed = (apart[0]["parameters"][name] for name in ("forget", "seed"))
-    mine = [r for r in mine if r["parameters"]["forget"] == label]
-    plain = [r for r in mine if r not in apart]
-    start = [r for r in plain if r["seed"] == seed]
-    groups = {"data and networks": plain}
-    for name, told in zip(asked, ("methods", "judges"), strict=True):
-        own = [r for r in apart if r["parameters"][name] is not None]
-        groups[told] = start + own
-    return groups
