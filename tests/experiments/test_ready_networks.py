@@ -77,7 +77,7 @@ def test_a_run_takes_its_networks_and_trains_nothing(pack, trained, capsys):
     run, data = asked(), dataset()
     found = made(run, data)
     assert capsys.readouterr().out == (
-        f"networks that {pack.name} holds are not trained here: taken, verified\n"
+        f"not trained here: networks from the pack {pack.name}, verified\n"
     )
     for role, (net, history) in trained.items():
         new, told = found[role]

@@ -85,7 +85,7 @@ def taken(
         raise ValueError(f"{place} is not as it was packed: {error}") from error
     net = pack.network(file).to(device)
     if run not in TAKEN:
-        print(f"networks that {place.name} holds are not trained here: taken, verified")
+        print(f"not trained here: networks from the pack {place.name}, verified")
         index = digests.sha256(pack.read(INDEX))
         TAKEN[run] = {"pack": place.name, "index": index, "not_trained_here": 0}
     TAKEN[run]["not_trained_here"] += 1
