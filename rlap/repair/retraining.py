@@ -3,18 +3,21 @@ on features; and what these say of samples that they were not trained on."""
 
 from __future__ import annotations
 
+from collections import defaultdict
 from dataclasses import dataclass, replace
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, fx, nn
 
 from rlap.data.base import Split
 from rlap.network.copying import copy_of
 from rlap.network.layers import model_device, preserved_random_state
+from rlap.network.precision import own_precision
 from rlap.repair.samples import Logits, Samples
 from rlap.training.inference import predict
-from rlap.training.loop import train
-from rlap.training.recipe import Recipe
+from rlap.training.loop import TrainingDiverged, train
+from rlap.training.recipe import Recipe, learning_rate, make_optimizer
 
 RECIPE = Recipe(optimizer="adam", lr=1e-3, weight_decay=0.0)
 PARTS = 3  # of the data, each predicted by a network that has seen the others
@@ -129,16 +132,80 @@ def out_of_fold(
     n = len(labels)
     generator = torch.Generator().manual_seed(seed)
     fold = torch.randperm(n, generator=generator, device="cpu") % FOLDS
-    recipe = head_recipe(n)
     for i in range(FOLDS):
-        head = fx.symbolic_trace(fresh_head(features.shape[1], classes, seed + i))
-        rows = (fold != i) & keep
-        x = made.standardised(features[rows])
-        train(head, Split(x, labels[rows], None, classes), recipe, seed=seed)
-        x = made.standardised(features[fold == i])
-        made.probabilities[fold == i] = predict(head, x).softmax(1)
-        made.heads.append(head)
+        head = fresh_head(features.shape[1], classes, seed + i)
+        made.heads.append(fx.symbolic_trace(head))
+    parts = [((fold != i) & keep).nonzero()[:, 0] for i in range(FOLDS)]
+    x = made.standardised(features)
+    train_together(made.heads, parts, x, labels, head_recipe(n), seed)
+    for i, head in enumerate(made.heads):
+        made.probabilities[fold == i] = predict(head, x[fold == i]).softmax(1)
     return made
+
+
+@own_precision()
+@torch.no_grad()
+def train_together(
+    heads: list[nn.Module],
+    parts: list[Tensor],
+    x: Tensor,
+    labels: Tensor,
+    recipe: Recipe,
+    seed: int,
+) -> None:
+    """``train`` each head on rows of its own, ``parts``, of x (N, d) and labels (N,).
+
+    The weights are the same, to the last digit. But a step so small is mostly calls,
+    and heads that take as many steps share all but the products of matrices.
+    """
+    size, alike = recipe.batch_size, defaultdict(list)
+    for head, rows in zip(heads, parts, strict=True):
+        n = len(rows)
+        n -= n > size > 1 and n % size == 1  # as in ``train``: no batch of one
+        generator = torch.Generator().manual_seed(seed)
+        alike[-(-n // size)].append((head, rows, n, generator))
+    for steps, group in alike.items():
+        together = [head for head, *_ in group]
+        weights = [p for head in together for p in head.parameters()]
+        optimizer = make_optimizer(recipe, weights)
+        for epoch in range(recipe.epochs):
+            batches = []
+            for _, rows, n, generator in group:
+                order = torch.randperm(len(rows), generator=generator, device="cpu")
+                batches.append(rows[order[:n]].split(size))
+            for step, indices in enumerate(zip(*batches, strict=True)):
+                rate = learning_rate(recipe, epoch * steps + step, steps)
+                optimizer.param_groups[0]["lr"] = rate
+                sizes = [len(index) for index in indices]
+                index = torch.cat(indices)
+                logits = gradients(together, x[index], labels[index], sizes)
+                optimizer.step()
+            if not logits.isfinite().all():
+                raise TrainingDiverged("the logits of a head are not finite")
+
+
+def gradients(
+    heads: list[nn.Module], x: Tensor, labels: Tensor, sizes: list[int]
+) -> Tensor:
+    """Logits (B, C) of rows x (B, d), of which each head has so many in turn; the
+    gradients of its mean cross-entropy are left for a step, as by ``Perceptron``."""
+    layers = [[p for p in head.parameters()] for head in heads]
+    given = x.split(sizes)
+    pairs = list(zip(given, layers, strict=True))
+    hidden = torch.cat([F.linear(a, w, b) for a, (w, b, *_) in pairs]).relu_()
+    pairs = list(zip(hidden.split(sizes), layers, strict=True))
+    logits = torch.cat([F.linear(a, w, b) for a, (*_, w, b) in pairs])
+    slope = logits.softmax(1)
+    slope.scatter_add_(1, labels[:, None], slope.new_full((len(x), 1), -1.0))
+    slope.div_(torch.cat([slope.new_full((n, 1), n) for n in sizes]))
+    back = []
+    for s, (a, (*_, w, b)) in zip(slope.split(sizes), pairs, strict=True):
+        w.grad, b.grad = s.T @ a, s.sum(0)
+        back.append(s @ w)
+    slope = torch.cat(back).mul_(hidden.sign())
+    for s, a, (w, b, *_) in zip(slope.split(sizes), given, layers, strict=True):
+        w.grad, b.grad = s.T @ a, s.sum(0)
+    return logits
 
 
 def head_recipe(n: int) -> Recipe:
