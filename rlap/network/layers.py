@@ -11,6 +11,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
@@ -23,6 +24,9 @@ from rlap.network.watching import Call, watching
 CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 SUPPORTED = (nn.Linear, *CONVOLUTIONS)
 PROJECTABLE = (nn.Linear, nn.Conv2d)  # whose inputs can be taken apart in patches
+# model -> what it was made of and tried on, and whether it takes channels_last; gone
+# with the model
+TRIED: WeakKeyDictionary[nn.Module, tuple[tuple, bool]] = WeakKeyDictionary()
 
 
 def get_layer(model: nn.Module, name: str) -> nn.Module:
@@ -210,15 +214,20 @@ def placing(
 
 @torch.no_grad()
 def takes_channels_last(model: nn.Module, sample: Tensor) -> bool:
-    """Whether ``model`` runs on a sample (1, C, H, W) in that layout."""
-    with evaluating(model):
-        try:
-            model(channels_last(sample))
-        except RuntimeError as error:
-            if "view size is not compatible" not in str(error):
-                raise
-            return False
-    return True
+    """Whether ``model`` runs on a sample (1, C, H, W) in that layout. It is tried once
+    for each make of it: where passes are short, the trial is a tenth of them."""
+    make = sample.shape, *map(type, model.modules())
+    if TRIED.get(model, ((), False))[0] != make:
+        with evaluating(model):
+            try:
+                model(channels_last(sample))
+                takes = True
+            except RuntimeError as error:
+                if "view size is not compatible" not in str(error):
+                    raise
+                takes = False
+        TRIED[model] = make, takes
+    return TRIED[model][1]
 
 
 def check_precision(model: nn.Module, inputs: Tensor) -> None:

@@ -162,3 +162,29 @@ def test_activations_in_a_plain_network():
         got = activations(net, x, layer="2", batch_size=3)
     assert torch.allclose(got, net[2](net[1](net[0](x))), atol=1e-6)
     assert not got.requires_grad
+
+
+def test_the_layout_is_tried_once_for_each_make_of_a_model():
+    tries = []
+
+    class Counting(nn.Conv2d):
+        def forward(self, x):
+            tries.append(len(x))
+            return super().forward(x)
+
+    net = nn.Sequential(Counting(3, 4, 3), nn.Flatten())
+    x = randn(5, 3, 8, 8)
+    for _ in range(3):
+        placing(net, x)
+    assert tries == [1]
+    placing(net, x[..., :6])  # another size
+    net[1] = View()  # another make, which cannot take it
+    assert placing(net, x)(x).is_contiguous()
+    assert tries == [1, 1, 1]
+
+
+class View(nn.Module):
+    """Flattens as it should not."""
+
+    def forward(self, x):
+        return x.view(len(x), -1)
