@@ -33,7 +33,7 @@ from rlap.unlearning.methods.lra_layers import (
     trained_layers,
     without_units,
 )
-from rlap.unlearning.methods.lra_npp import chosen_units, zero_weights
+from rlap.unlearning.methods.lra_npp import frequent_units, relevances, zero_weights
 from rlap.unlearning.methods.oneshot import Importances, dampened
 from rlap.unlearning.methods.osp import last_stage, soft_prune, suited
 from rlap.unlearning.methods.svd import projected
@@ -165,14 +165,15 @@ class Layers:
 def last_layer_curve(model: nn.Module, trial: Trial) -> list[Row]:
     """One row a pair of LRA-NPP's k_a and k_p (see ``forget_lra_npp``), the fewest
     units first."""
-    head = Head(model, trial.valid)
-    width, rows = head.layer.in_features, []
+    head, rows = Head(model, trial.valid), []
+    scores = relevances(model, trial.images)
+    width = scores.shape[1]
     for top, keep in product(*LAST_SHARES.values()):
         given = {
             "top": max(1, round(top * width)),
             "prune_units": max(1, round(keep * width)),
         }
-        units = chosen_units(model, trial.images, **given)
+        units = frequent_units(scores, *given.values())
         rows.append({**given, "units": len(units), **head.without(units)})
     return sorted(rows, key=lambda row: row["units"])
 

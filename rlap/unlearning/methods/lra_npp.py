@@ -127,6 +127,15 @@ def chosen_units(
     return check_finite(scores, f"the {select} of the units").topk(keep).indices.cpu()
 
 
+def relevances(model: nn.Module, forget: Split) -> Tensor:
+    """``last_layer_relevance`` of samples to forget, (N, d): what the selection
+    "relevance" looks at, whatever the number of units."""
+    start = begin(model, forget, None)
+    last = start.last_linear()
+    x = cache_features(start.model, forget, last, "fp32").inputs
+    return last_layer_relevance(x, start.model.get_submodule(last))
+
+
 def last_layer_relevance(features: Tensor, layer: nn.Linear) -> Tensor:
     """a_j W[y, j] / (z_y + 0.1 sgn z_y) for the predicted class y: (N, d) -> (N, d).
 
@@ -155,8 +164,9 @@ def frequent_units(scores: Tensor, top: int, keep: int) -> Tensor:
     frequency = torch.bincount(noted, minlength=d)  # (d,)
     first = torch.full((d,), n * top, device="cpu")
     first.scatter_reduce_(0, noted, torch.arange(n * top, device="cpu"), "amin")
+    often, early = frequency.tolist(), first.tolist()  # numbers compare fast
     order = sorted(
-        frequency.nonzero()[:, 0].tolist(), key=lambda j: (-frequency[j], first[j])
+        frequency.nonzero()[:, 0].tolist(), key=lambda j: (-often[j], early[j])
     )
     return torch.tensor(order[:keep], dtype=torch.int64, device="cpu")
 
