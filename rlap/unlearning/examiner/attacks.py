@@ -77,6 +77,10 @@ class Answers:
             self.known[key] = model, check_finite(found, "the logits").cpu()
         return self.known[key][1]
 
+    def has(self, model: nn.Module, part: str) -> bool:
+        """Whether ``of`` knows the answers already."""
+        return (id(model), part) in self.known
+
     def log_probabilities(self, model: nn.Module, part: str) -> Tensor:
         """(N, C) in float64."""
         return self.of(model, part).double().log_softmax(1)

@@ -108,10 +108,11 @@ def check_retrained(retrained: Sequence[nn.Module]) -> None:
 
 
 def check_asked(
-    data: ForgettingData, models: Sequence[nn.Module], earlier: Sequence[str]
+    answers: Answers, models: Sequence[nn.Module], earlier: Sequence[str]
 ) -> None:
     """One clear error for what cannot be examined: models of other classes than the
     first, too few samples to forget, ``earlier`` that is no list of names."""
+    data = answers.data
     for part in ("forget", "forget_test"):
         if (n := len(getattr(data, part))) < FEWEST:
             raise ValueError(
@@ -121,7 +122,10 @@ def check_asked(
         raise TypeError(f"earlier must be a list of names: [{earlier!r}]")
     widths = set()
     for net in models:
-        logits, _ = last_layer(check_model(net), data.forget.inputs[:8])
+        if answers.has(net, "forget"):  # it was looked at with an earlier one
+            logits = answers.of(net, "forget")
+        else:
+            logits, _ = last_layer(check_model(net), data.forget.inputs[:8])
         widths.add(check_logit_values(logits).shape[1])
     if len(widths) > 1:
         raise ValueError(f"the models have different numbers of classes: {widths}")
@@ -178,7 +182,7 @@ def examine(
     check_retrained(retrained)
     answers = Answers.on(data)
     data = answers.data
-    check_asked(data, (model, original, *retrained), earlier)
+    check_asked(answers, (model, original, *retrained), earlier)
     row: dict[str, Any] = dict(accuracies(model, answers))
     if data.samplewise:
         row["forget_gap"] = row["forget_train"] - row["forget_test"]
