@@ -344,7 +344,8 @@ def test_a_fresh_network_by_the_recipe(monkeypatch):
     assert same == []  # another seed shares no weight
 
 
-def test_what_a_penalty_costs(monkeypatch):
+@pytest.mark.parametrize(("n", "used"), [(600, 128), (150, 38)])
+def test_what_a_penalty_costs(monkeypatch, n, used):
     """In turn, with the penalty first; the first of each warms up, and the quickest
     counts: 2.4 s over 2 s."""
     net, asked = mlp(), []
@@ -355,9 +356,9 @@ def test_what_a_penalty_costs(monkeypatch):
         return History(seconds=[next(seconds)])
 
     monkeypatch.setattr(forgetting, "train", timed)
-    found = forgetting.penalty_share(net, blobs(150), len, steps=2, rounds=2)
+    found = forgetting.penalty_share(net, blobs(n), len, steps=2, rounds=2)
     assert found == pytest.approx(1.2)
-    assert asked == [(False, 128, 1, given) for given in (len, None)] * 3
+    assert asked == [(False, used, 1, given) for given in (len, None)] * 3
 
 
 def test_words_for_arms_and_steps():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -98,11 +99,13 @@ def penalty_share(
 ) -> float:
     """Seconds of training with the penalty as a share of those without.
 
-    Copies of ``model`` train for ``steps`` batches each, with and without in turn; the
-    quickest of ``rounds`` counts (after one to warm up), for load only adds. Seconds of
-    whole networks would not do: they may have been trained at other times.
+    Copies of ``model`` train for up to ``steps`` batches each, with and without in
+    turn; the quickest of ``rounds`` counts (after one to warm up), for load only adds.
+    Seconds of whole networks would not do: they may have been trained at other times.
     """
-    few = split.subset(torch.arange(min(len(split), steps * RECIPE.batch_size)))
+    # of a small split a quarter: more would be as much as all its trainings
+    count = min(math.ceil(len(split) / 4), steps * RECIPE.batch_size)
+    few = split.subset(torch.arange(count))
     recipe = replace(RECIPE, epochs=1, lr=1e-3, schedule="constant")
     seconds: dict[bool, list[float]] = {True: [], False: []}
     for _ in range(rounds + 1):
