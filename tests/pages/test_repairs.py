@@ -66,9 +66,9 @@ def test_aims_are_shown_with_what_was_found_and_whether_that_is_enough(book):
         each["bad"]["rate"] = 0.4
     frame = asked.ask("table", "aims", book).frame.set_index("what")
     told = frame.loc["any other class: repair over the network as it came"]
-    assert told.to_list() == ["at least +4.5", "+5.0 [+5.0, +5.0] (3 runs)", "yes"]
+    assert told.to_list() == ["at least +4.5", "+5.0 [+5.0, +5.0] (3\u00a0runs)", "yes"]
     told = frame.loc["every setting: repair over training on"]
-    assert told["found"] == "the worst: +1.0 (1 run)"
+    assert told["found"] == "the worst: +1.0 (1\u00a0run)"
     assert (frame["reached"] == "not run").sum() > 5
     yes = int((frame["reached"] == "yes").sum())
     assert asked.ask("number", "aims reached", book) == f"{yes} of {len(frame)}"

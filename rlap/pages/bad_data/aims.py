@@ -22,16 +22,17 @@ def value_told(told: Judged) -> str:
     if told.aim.points:
         value = words.gap(found)
     else:
-        ends = (words.fixed(v, 2) for v in (found.mean, found.low, found.high))
+        ends = (words.fixed(v, 3) for v in (found.mean, found.low, found.high))
         value = words.bounded(*ends)
     worst = "the worst: " if told.settings > 1 else ""
-    return f"{worst}{value} ({counted(found.n, 'run')})"
+    runs = counted(found.n, "run").replace(" ", words.SPACE)
+    return f"{worst}{value} ({runs})"
 
 
 def bound_told(told: Judged) -> str:
     """ "at least +4.5"."""
     aim = told.aim
-    value = words.points(aim.bound) if aim.points else words.fixed(aim.bound, 2)
+    value = words.points(aim.bound) if aim.points else words.fixed(aim.bound, 3)
     return f"at {'most' if aim.most else 'least'} {value}"
 
 
