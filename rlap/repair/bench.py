@@ -11,7 +11,7 @@ knows: where nothing is better, training on is taken if it is by the labels as t
 A repair of labels is done three times, each time towards what the last network sees. In
 trials apart from those reported the second round gained a point or more and the third
 half of one, which no slice of 2,500 shows: a round stays unless it is surely worse than
-the one before.
+the one before. So does a repair beside training on, where many labels are surely wrong.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ from rlap.repair.candidates import (
     AS_IT_CAME,
     FRESH,
     ON,
+    TOWARDS_TRUE,
     Candidate,
     Unsuited,
     Workshop,
@@ -180,15 +181,19 @@ class Bench:
         by_labels = float(hits[good].mean() - now.hits[good].mean())
         if new.chosen == ON and paired(hits[good] - now.came[good]) > BETTER:
             now.trained_on = new
-        # many wrong ones that go one way would favour who predicts these
         rate = now.found.diagnosis.label_rate
-        if rate.value > MANY and rate.low > 0:
+        lead = paired(now.found.trust * (hits - now.hits))
+        surely_wrong = rate.value > MANY and rate.low > 0
+        # many wrong ones that go one way would favour who predicts these
+        if surely_wrong:
             by_labels = 0.0
+            # a repair of labels gains most in its later rounds
+            if new.chosen == ON and now.best.chosen in TOWARDS_TRUE and lead <= BETTER:
+                return False
         control = new.chosen == ON and score >= 0 and by_labels > 0
         # once more gains what a slice of thousands does not show: it stays unless the
         # slice says otherwise, and as long as it is better than the network that came
-        worse = paired(now.found.trust * (hits - now.hits)) < -BETTER
-        again = new.rounds > 1 and score >= 0 and not worse and by_labels >= 0
+        again = new.rounds > 1 and score >= 0 and by_labels >= 0 and lead >= -BETTER
         if not (control or again) and (score <= now.score or by_labels < 0):
             return False
         now.best, now.score, now.hits = new, score, hits

@@ -386,6 +386,33 @@ def test_what_helped_is_done_again_while_it_helps():
 
 
 @pytest.mark.parametrize(
+    ("lead", "rate", "first", "taken"),
+    [
+        (1, Rate(0.3, 0.1, 0.4), POSTERIOR, False),  # by less than a standard error
+        (9, Rate(0.3, 0.1, 0.4), POSTERIOR, True),
+        (1, Rate(0.3, 0.0, 0.4), POSTERIOR, True),  # perhaps no label is wrong
+        (1, Rate(0.3, 0.1, 0.4), PROJECTED, True),  # has no rounds to come
+    ],
+)
+def test_training_on_has_to_be_surely_better_than_a_repair_of_labels(
+    monkeypatch, lead, rate, first, taken
+):
+    """The repair gains 30 of 90 over what came; training on as many and a lead, and
+    loses two."""
+    came, repaired = torch.zeros(90), torch.zeros(90)
+    repaired[:30] = 1
+    on = repaired.clone()
+    on[:2], on[30 : 32 + lead] = 0, 1
+    bench = Bench(SHORT, None, 0, 0.0)
+    found = Findings(SimpleNamespace(label_rate=rate), None, torch.ones(90), False)
+    best = Outcome("repaired", None, None, first)
+    now = Standing(found, None, came, best, 0.0, repaired)
+    now.score = bench.judge(first, 1.0, repaired, now)
+    monkeypatch.setitem(Bench.enter.__globals__, "correct", lambda *_: on)
+    assert bench.enter(now, Outcome("on", None, None, ON), 1.0) is taken
+
+
+@pytest.mark.parametrize(
     ("lost", "gained", "stays"),
     [
         (3, 3, True),  # as good on the slice
