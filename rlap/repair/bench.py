@@ -178,7 +178,7 @@ class Bench:
         hits = correct(new.network, now.held)
         score = self.judge(told(new.chosen, new.rounds), seconds, hits, now)
         good = now.found.trust > 0  # what a network makes of bad inputs is no matter
-        by_labels = float(hits[good].mean() - now.hits[good].mean())
+        by_labels = paired(hits[good] - now.hits[good])
         if new.chosen == ON and paired(hits[good] - now.came[good]) > BETTER:
             now.trained_on = new
         rate = now.found.diagnosis.label_rate
@@ -193,7 +193,7 @@ class Bench:
         control = new.chosen == ON and score >= 0 and by_labels > 0
         # once more gains what a slice of thousands does not show: it stays unless the
         # slice says otherwise, and as long as it is better than the network that came
-        again = new.rounds > 1 and score >= 0 and by_labels >= 0 and lead >= -BETTER
+        again = new.rounds > 1 and score >= 0 and min(lead, by_labels) >= -BETTER
         if not (control or again) and (score <= now.score or by_labels < 0):
             return False
         now.best, now.score, now.hits = new, score, hits
