@@ -1,11 +1,15 @@
-"""What `repair` and `diagnose` were to reach, written down before they were built, and
-whether the recorded runs reach it: `reached` is decided here, pages only show it."""
+"""What `repair` and `diagnose` were to reach, and whether the recorded runs reach it.
+
+Most aims were written down before either was built; those of one training, and of the
+diagnosis after repair, were added. What is reached is decided here, pages show it.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
+from rlap.ledger.evidence import SMOKE
 from rlap.ledger.summary import Interval, interval
 
 NOTEBOOK = "06_bad_data"
@@ -85,7 +89,7 @@ def setting(record: Mapping) -> tuple:
 
 def counts(record: Mapping) -> bool:
     """Whether a run with bad data is one that is reported."""
-    real = record["tier"] != "smoke" and not record["data"]["stand_in"]
+    real = record["tier"] != SMOKE and not record["data"]["stand_in"]
     return record["notebook"] == NOTEBOOK and real
 
 

@@ -29,7 +29,6 @@ from rlap.experiments.bad_data.ground import Ground
 from rlap.experiments.bad_data.parameters import CLEAN, REPLACED
 from rlap.partition import sample_scores
 from rlap.repair import Diagnosis, diagnose, repair
-from rlap.repair.bench import ROUNDS
 from rlap.repair.retraining import out_of_fold
 from rlap.repair.samples import Samples
 from rlap.repair.scores import look
@@ -132,7 +131,7 @@ def compete(ground: Ground, device: torch.device | str = "cpu") -> Trials:
     arms.enter("as it came", came, history)
     arms.go_on("going on with everything", came, given)
     if run.tier != "smoke":  # as many trainings as a repair of labels has rounds
-        arms.go_on("going on three times", came, given, times=ROUNDS)
+        arms.go_on("going on three times", came, given, times=3)
 
     told = {"holdout": ground.held, "recipe": ground.recipe, "seed": run.seed}
     with arms.watch("diagnose"):
