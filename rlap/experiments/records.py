@@ -15,6 +15,7 @@ import platform
 import subprocess
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from functools import partial
 from importlib import metadata
 from pathlib import Path
 
@@ -166,7 +167,7 @@ def write(record: Mapping[str, object], folder: str | Path) -> Path:
     try:
         whole = rounded(record)
         whole["digest"] = content_digest(whole)
-        text = json.dumps(whole, indent=1, allow_nan=False)
+        text = a_line_each(whole)
     except ValueError as error:
         raise RecordError(
             f"the record holds NaN or infinite numbers: {error}"
@@ -174,6 +175,29 @@ def write(record: Mapping[str, object], folder: str | Path) -> Path:
     with atomic(path) as temporary:
         temporary.write_text(text + "\n", encoding="utf-8")
     return path
+
+
+def a_line_each(record: Mapping[str, object]) -> str:
+    """JSON with a line for each entry of a section, such as an arm: a diff shows what
+    changed, and a record is a quarter smaller than with a line for each number.
+
+    >>> print(a_line_each({"seed": 0, "arms": {"retrain": {"accuracy": 0.5}}}))
+    {
+     "seed": 0,
+     "arms": {
+      "retrain": {"accuracy": 0.5}
+     }
+    }
+    """
+    dumped = partial(json.dumps, allow_nan=False)
+    sections = []
+    for name, section in record.items():
+        text = dumped(section)
+        if isinstance(section, Mapping) and section:
+            entries = (f"  {dumped(k)}: {dumped(v)}" for k, v in section.items())
+            text = "{\n" + ",\n".join(entries) + "\n }"
+        sections.append(f" {dumped(name)}: {text}")
+    return "{\n" + ",\n".join(sections) + "\n}"
 
 
 def content_digest(record: Mapping[str, object]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import subprocess
 
@@ -34,6 +35,20 @@ def test_round_trip_with_six_digits(tmp_path):
     assert back["tiny"] == 1.23457e-12
     assert back["counts"] == [1, 2]
     assert [p.name for p in path.parent.iterdir()] == ["record.json"]
+
+
+def test_an_entry_of_a_section_is_a_line_and_any_record_comes_back(tmp_path):
+    record = {"arms": {"a": {"n": [1, {"é": None}]}, "b": {}}, "notes": [], "bad": {}}
+    path = records.write(record, tmp_path)
+    text = path.read_text(encoding="utf-8")
+    assert text.splitlines()[1:4] == [
+        ' "arms": {',
+        '  "a": {"n": [1, {"\\u00e9": null}]},',
+        '  "b": {}',
+    ]
+    whole = json.loads(text)
+    assert list(whole.items())[:-1] == list(record.items())
+    assert whole["digest"] == records.content_digest(record)
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf])
