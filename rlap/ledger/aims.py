@@ -48,6 +48,12 @@ class Aim:
             return found.low >= self.bound or (False if found.n >= ENOUGH else None)
         return found.mean <= self.bound if self.most else found.mean >= self.bound
 
+    def spare(self, found: Interval) -> tuple[int, float]:
+        """How good runs are, to order settings by: first whether they reach it."""
+        value = found.low if self.surely and found.n > 1 else found.mean
+        rank = (False, None, True).index(self.reached(found))
+        return rank, -value if self.most else value
+
 
 @dataclass(frozen=True)
 class Judged:
@@ -75,10 +81,8 @@ def judge(aim: Aim, records: Iterable[Mapping]) -> Judged:
     if not values:
         return Judged(aim, None, 0, None)
     found = [interval(v) for v in values.values()]
-    worst = (max if aim.most else min)(found, key=lambda f: f.mean)
-    each = [aim.reached(f) for f in found]
-    reached = False if False in each else None if None in each else True
-    return Judged(aim, worst, len(found), reached)
+    worst = min(found, key=aim.spare)
+    return Judged(aim, worst, len(found), aim.reached(worst))
 
 
 def setting(record: Mapping) -> tuple:

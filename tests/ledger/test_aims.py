@@ -68,6 +68,15 @@ def test_a_wide_interval_over_few_runs_denies_nothing():
     assert found(harm, *(run(seed, 0.64) for seed in range(2))).reached is True
 
 
+def test_of_lower_ends_the_lowest_is_told_and_not_the_lowest_mean():
+    harm = "every setting: repair over the network as it came"
+    narrow = [run(seed, 0.61, kind="clean", rate=None) for seed in range(5)]
+    wide = [run(seed, 0.6 + 0.1 * (seed % 2)) for seed in range(6)]
+    told = found(harm, *narrow, *wide)
+    assert told.reached is False and told.found.n == 6
+    assert told.found.mean == pytest.approx(0.05) and told.found.low < -0.005
+
+
 def test_what_must_not_be_exceeded_is_told_from_what_must_be_reached():
     assert found("wrong labels: error of the estimated share", run(0, 0.6)).reached
     assert found("wrong labels: calibration error", run(0, 0.6)).reached is False
