@@ -76,7 +76,7 @@ def what(record: Mapping) -> str:
     if asked["dataset"] != "cifar10":
         told = f"speech: {told}"
     if asked["model"] == "resnet18":
-        told += " (narrow ResNet-18)"
+        told += f" (ResNet-18, {asked['width']} channels at first)"
     return told
 
 
