@@ -228,14 +228,15 @@ class LedgerRows(Shown):
 
     def run(self) -> list[nodes.Node]:
         """Where ``ledger.js`` puts the rows."""
-        from rlap.pages import html, ledger
+        from rlap.pages import html
+        from rlap.pages.ledger import rows
 
         note(self.env)
         folder = Path(self.env.app.outdir) / ROWS
         folder.mkdir(parents=True, exist_ok=True)
-        frame = ledger.rows_frame(the_book())
+        frame = rows.rows_frame(the_book())
         (folder / "rows.js").write_text(
-            ledger.rows_script(the_book()), encoding="utf-8"
+            rows.rows_script(the_book()), encoding="utf-8"
         )
         packed(folder / "rows.csv.zip", frame.to_csv(index=False))
         packed(folder / "rows.json.zip", frame.to_json(orient="split", index=False))

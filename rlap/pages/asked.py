@@ -27,9 +27,8 @@ from rlap.ledger.claims import RLAP
 from rlap.ledger.evidence import Evidence, Place, Runs, file_forgetting
 from rlap.ledger.verdicts import NOT_RUN
 
-TOPICS = ("headline", "ledger", "partition", "gain", "limits", "differences",
-          "cost", "tables", "forgetting", "bad_data.aims", "bad_data.repairs",
-          "bad_data.rivals")  # fmt: skip
+TOPICS = ("headline", "ledger", "partition", "gain", "limits", "differences", "cost",
+          "tables", "forgetting", "bad_data")  # fmt: skip
 KINDS: dict[str, dict[str, Callable]] = {
     "number": {},
     "table": {},

@@ -9,7 +9,9 @@ import pytest
 
 from rlap.experiments.protocol import steps
 from rlap.ledger import differences as register
-from rlap.pages import asked, cost, differences, gain
+from rlap.pages import asked, cost, differences
+from rlap.pages.gain import protocols
+from rlap.pages.gain.longer import by_epochs
 from rlap.pages.html import table
 from rlap.pages.words import change
 
@@ -29,7 +31,7 @@ def test_the_walk_goes_from_released_to_controlled(tmp_path):
     made = made_up.seeds(3, {"F-FT": 0.7}, protocol=NAMES[0])
     made += made_up.seeds(3, {"F-FT": 0.71}, protocol=NAMES[1])
     book = book_of(tmp_path, *made)
-    lines = gain.walk(book)
+    lines = protocols.walk(book)
     assert [line["field"] for line in lines] == FIELDS
     assert [len(line["records"]) for line in lines][:3] == [3, 3, 0]
     frame = asked.ask("table", "walk steps", book).frame
@@ -93,7 +95,7 @@ def test_more_epochs_are_the_same_network_only(tmp_path):
         *made_up.seeds(3, **AT_8, model="resnet18", width=16),
         *made_up.seeds(3, **AT_8, epochs=32, units=20),
     )
-    found = gain.by_epochs(book, ("F-FT",))
+    found = by_epochs(book, ("F-FT",))
     assert found.groupby("epochs").size().to_dict() == {8: 2, 16: 3}
     assert set(found["protocol"]) == {"released"}
     told = asked.ask("number", "longer: F-FT, initial, released, 16", book)

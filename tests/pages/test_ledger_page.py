@@ -6,46 +6,47 @@ import made_up
 
 from rlap.ledger.claims import CONTROL, PAPER
 from rlap.ledger.verdicts import INCONCLUSIVE, REPRODUCED
-from rlap.pages import asked, ledger, words
+from rlap.pages import asked, words
+from rlap.pages.ledger import claims
 
 
 def test_a_claim_tells_in_brief_why_it_is_open():
     not_after = "surely above, but not after Holm's correction (p = 0.167)"
     row = {"verdict": INCONCLUSIVE, "reason": f"worst of 5: rate 0.9; {not_after}"}
-    assert ledger.in_brief(row) == f"worst of 5 settings; {not_after}"
+    assert claims.in_brief(row) == f"worst of 5 settings; {not_after}"
     row = {"verdict": REPRODUCED, "reason": "surely above"}
-    assert ledger.in_brief(row) == ""
+    assert claims.in_brief(row) == ""
     row = {"verdict": REPRODUCED, "reason": "at level 9; surely above"}
-    assert ledger.in_brief(row) == ""
+    assert claims.in_brief(row) == ""
 
 
 def test_an_opened_verdict_says_nothing_twice():
     reason = "pruned minus initial network 0.0 points; worst of 5: level 9; not sure"
     row = {"verdict": INCONCLUSIVE, "reason": reason, "n": 3, "family": "controls"}
-    brief, rest = ledger.in_brief(row), ledger.the_rest(row)
+    brief, rest = claims.in_brief(row), claims.the_rest(row)
     assert brief == "worst of 5 settings; not sure"
     assert rest == "pruned minus initial network 0.0 points; the worst: level 9; n = 3"
-    shown = ledger.verdict_of(row)
+    shown = claims.verdict_of(row)
     assert shown.count(brief) == shown.count("n = 3") == 1
     assert "<br>" not in shown and "<small></small>" not in shown
     row |= {"reason": "2 of 8 settings run; surely above zero"}
-    assert ledger.in_brief(row) == "2 of 8 settings run"
+    assert claims.in_brief(row) == "2 of 8 settings run"
     row |= {"reason": "one seed; a verdict needs 3", "n": 1}
-    assert ledger.in_brief(row) == "one seed"
-    assert ledger.the_rest(row) == "a verdict needs 3; n = 1"
+    assert claims.in_brief(row) == "one seed"
+    assert claims.the_rest(row) == "a verdict needs 3; n = 1"
 
 
 def test_a_rule_has_the_words_of_its_familys_verdicts():
     rule = "reproduced: surely above zero; contradicted: else; inconclusive where not"
     row = {"rule": rule, "family": CONTROL}
     own = "holds: surely above zero; fails: else; open where not"
-    assert ledger.rule_told(row) == own
-    assert ledger.rule_told(row | {"family": PAPER}) == rule
+    assert claims.rule_told(row) == own
+    assert claims.rule_told(row | {"family": PAPER}) == rule
 
 
 def test_what_a_claim_came_to_has_a_unit():
     of = {"ours": 0.5, "low": 0.4, "high": 0.6}
-    assert ledger.came_to({"unit": "", **of}) == "AUROC 0.50 [0.40, 0.60]"
+    assert claims.came_to({"unit": "", **of}) == "AUROC 0.50 [0.40, 0.60]"
     told = words.claim({"unit": "scale", **of})
     assert told == "+0.50 [+0.40, +0.60] on a scale from 0 to 1"
     told = words.claim({"unit": "deviations", **of})

@@ -5,8 +5,9 @@ from __future__ import annotations
 import made_up
 import pytest
 
-from rlap.pages import asked, gain, headline
+from rlap.pages import asked, headline
 from rlap.pages.cost import of_retraining, seconds_until, shares
+from rlap.pages.gain import partitions
 from rlap.pages.partition import areas
 from rlap.partition import STARTS
 
@@ -60,9 +61,9 @@ def test_what_the_partition_did_divides_the_runs(tmp_path):
     made = [made_up.record(i, ARMS, auroc=a, **AT_8)
             for i, a in enumerate((0.5, 0.99, 0.02))]  # fmt: skip
     book = book_of(tmp_path, *made)
-    found = gain.outcomes(book).set_index("seed")["the partition"]
+    found = partitions.outcomes(book).set_index("seed")["the partition"]
     assert found.to_dict() == {
-        0: gain.MISSED, 1: gain.KEPT_CLEAN, 2: gain.KEPT_NOISY
+        0: partitions.MISSED, 1: partitions.KEPT_CLEAN, 2: partitions.KEPT_NOISY
     }  # fmt: skip
     frame = asked.ask("table", "by outcome", book).frame
     assert len(frame) == 3 and set(frame["runs"]) == {1}
@@ -251,7 +252,8 @@ def test_claims_say_hold_or_fail_of_our_own(tmp_path):
 
 
 def test_harmless_marks_in_a_record_are_only_text(tmp_path):
-    from rlap.pages import html, ledger
+    from rlap.pages import html
+    from rlap.pages.ledger import rows
 
     mark = '<i class="m">'
     made = made_up.seeds(3, {**ARMS, f"F-FT/{mark}": 0.5}, **AT_8)
@@ -263,4 +265,4 @@ def test_harmless_marks_in_a_record_are_only_text(tmp_path):
     for words in ("every arm", "bill", "stages: study", "code states"):
         shown = html.table(asked.ask("table", words, book).frame)
         assert "&lt;i class" in shown and mark not in shown, words
-    assert "<" not in ledger.rows_script(book)
+    assert "<" not in rows.rows_script(book)

@@ -10,8 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from rlap.pages import asked, ledger
-from rlap.pages.tables import reason, told_by
+from rlap.pages import asked
+from rlap.pages.ledger import rows
+from rlap.pages.tables.numbers import told_by
+from rlap.pages.tables.told import reason
 
 PAGES = Path(__file__).resolve().parents[2] / "book"
 ASKED = re.compile(r"^```\{ledger-(table|explorer)\} (.+)$|\{ledger\}`([^`]+)`", re.M)
@@ -71,7 +73,7 @@ def said(book) -> dict[str, str]:
 def test_pages_say_it_in_the_books_words(book):
     texts = said(book)
     texts["every row"] = "\n".join(
-        "\n".join(map(str, ledger.row_told(r)[:-1])) for r in book.ledger.rows if r.n
+        "\n".join(map(str, rows.row_told(r)[:-1])) for r in book.ledger.rows if r.n
     )
     wrong = [
         (where, line, never)

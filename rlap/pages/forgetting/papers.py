@@ -1,4 +1,4 @@
-"""What each method of a paper on forgetting leaves, and the verdicts."""
+"""What each method of a paper on forgetting leaves."""
 
 from __future__ import annotations
 
@@ -11,11 +11,10 @@ import pandas as pd
 from rlap.experiments.forgetting.account import RELATIVE, title
 from rlap.experiments.forgetting.parameters import SoftPruningParameters
 from rlap.figures.forgetting import STILL_KNOWN, still_known
-from rlap.ledger.claims import PAPER
 from rlap.ledger.claims.quantities import KNOWN, correlation, nearer_by, selectivity
 from rlap.ledger.evidence import NPP, OSP, RIVALS, Place, Runs
 from rlap.ledger.summary import interval
-from rlap.ledger.verdicts import MIN_SEEDS, NOT_RUN
+from rlap.ledger.verdicts import NOT_RUN
 from rlap.pages import words
 from rlap.pages.asked import (
     Book,
@@ -27,132 +26,16 @@ from rlap.pages.asked import (
     picture,
     table,
 )
-from rlap.pages.html import OWN, because, lines, mark, small
-from rlap.pages.ledger import rule_told
 
 PAPERS = {"npp": NPP, "osp": OSP, "rivals": RIVALS}
+USUAL_STRENGTH = SoftPruningParameters().strength
+USUAL = (None, USUAL_STRENGTH)
 ABOUT = {"npp": "LRA-NPP", "osp": "OSP", "rivals": "DAMP"}
 GRIDS = {
     "npp": ("forgetting",),
     "osp": ("forgetting_osp",),
     "rivals": ("forgetting_rivals",),
 }
-USUAL_STRENGTH = SoftPruningParameters().strength
-USUAL = (None, USUAL_STRENGTH)
-
-
-def where(book: Book, which: str, model: str = "") -> dict[Place, Runs]:
-    """The places of a paper (npp, osp), those of the usual strength of a penalty; of
-    one network if it is named. ``LookupError`` for names that are not there."""
-    if which not in PAPERS or (model and model not in words.NETWORKS):
-        raise LookupError(
-            f"no runs of {which!r} on {model!r}: npp, osp or rivals; small, vgg or vit"
-        )
-    return {
-        p: r for p, r in book.places.items()
-        if p.notebook == PAPERS[which] and p.strength in USUAL
-        and model in ("", p.model)
-    }  # fmt: skip
-
-
-def one(book: Book, which: str, model: str) -> Runs:
-    """The runs of a paper's methods on a network; empty if there are none."""
-    found = list(where(book, which, model).values())
-    return found[0] if found else Runs()
-
-
-# --- claims -----------------------------------------------------------------------
-
-
-def claim_of(book: Book, key: str, network: str) -> pd.Series:
-    """A claim's row on a network; of penalties the usual strength."""
-    found = book.forgetting
-    if key not in set(found["key"]):
-        raise LookupError(f"no claim {key!r}; there is {sorted(found['key'].unique())}")
-    strength = found["strength"]
-    mine = found[(found["key"] == key) & (found["network"] == network)
-                 & (strength.isna() | (strength == USUAL_STRENGTH))]  # fmt: skip
-    if len(mine):
-        return mine.iloc[0]
-    row = found[found["key"] == key].iloc[0].copy()
-    row[["ours", "low", "high", "n", "verdict"]] = None, None, None, 0, NOT_RUN
-    return row
-
-
-@number
-def forgets(book: Book, key: str, network: str = "small") -> str:
-    """What a claim on forgetting came to on a network."""
-    return words.claim(claim_of(book, key, network))
-
-
-@number
-def forgets_verdict(book: Book, key: str, network: str = "small") -> str:
-    """The verdict on it, in the word for its family."""
-    row = claim_of(book, key, network)
-    said = row["verdict"]
-    return said if row["family"] == PAPER else OWN.get(said, said)
-
-
-@number
-def forgetting_images(book: Book) -> str:
-    """How many images the networks of these runs were trained on."""
-    sizes = {r["data"]["n_train"] for runs in book.places.values() for r in runs.all()}
-    return " or ".join(f"{n:,}" for n in sorted(sizes)) or NOT_RUN
-
-
-@table
-def in_short(book: Book, *keys: str) -> Table:
-    """Some claims on both networks."""
-    rows = []
-    for key in keys:
-        row = {"claim": claim_of(book, key, "small")["words"]}
-        for network in ("small", "vgg"):
-            row[words.NETWORKS[network]] = verdict(claim_of(book, key, network))
-        rows.append(row)
-    return Table(pd.DataFrame(rows), every(book), ("forgetting", "forgetting_osp"))
-
-
-def every(book: Book) -> list[Mapping]:
-    """All records on forgetting."""
-    return [r for runs in book.places.values() for r in runs.all()]
-
-
-def verdict(row: Mapping) -> str:
-    """A verdict with what was measured."""
-    own = row["family"] != PAPER
-    if not row["n"]:
-        return mark(NOT_RUN, own=own)
-    why = f"{row['reason']}; n = {row['n']}"
-    few = ""
-    if row["n"] < MIN_SEEDS:
-        few, _, need = row["reason"].partition("; a verdict")
-        why = f"a verdict{need}"
-    shown = because(row["verdict"], words.told(why), own=own, brief=few)
-    return lines(words.claim(row), shown)
-
-
-@table
-def verdicts(book: Book, which: str) -> Table:
-    """All claims of a paper and our controls on it, a column a network that was run."""
-    where(book, which)
-    found = book.forgetting[book.forgetting["about"] == ABOUT[which]]
-    networks = [n for n in ("small", "vgg") if one(book, which, n).seeds] or ["small"]
-    rows = []
-    for key in found["key"].unique():
-        first = found[found["key"] == key].iloc[0]
-        source = first["source"]
-        kind = source if first["family"] == PAPER else "control"
-        rule = f"{kind}: {rule_told(first)}"
-        row = {"claim": lines(first["words"], small(rule))}
-        for network in networks:
-            row[words.NETWORKS[network]] = verdict(claim_of(book, key, network))
-        rows.append(row)
-    used = [r for runs in where(book, which).values() for r in runs.all()]
-    return Table(pd.DataFrame(rows), used, GRIDS[which], "claims")
-
-
-# --- what each method leaves ------------------------------------------------------
-
 LEFT = {
     "forget_test": "class",
     "retain_test": "other classes",
@@ -181,6 +64,26 @@ OTHER = {
     "forgetting_rate_svc_original": ("Fr", 1, 2),
     "forgetting_score_loss": ("Fs", 1, 2),
 }
+
+
+def where(book: Book, which: str, model: str = "") -> dict[Place, Runs]:
+    """The places of a paper (npp, osp), those of the usual strength of a penalty; of
+    one network if it is named. ``LookupError`` for names that are not there."""
+    if which not in PAPERS or (model and model not in words.NETWORKS):
+        raise LookupError(
+            f"no runs of {which!r} on {model!r}: npp, osp or rivals; small, vgg or vit"
+        )
+    return {
+        p: r for p, r in book.places.items()
+        if p.notebook == PAPERS[which] and p.strength in USUAL
+        and model in ("", p.model)
+    }  # fmt: skip
+
+
+def one(book: Book, which: str, model: str) -> Runs:
+    """The runs of a paper's methods on a network; empty if there are none."""
+    found = list(where(book, which, model).values())
+    return found[0] if found else Runs()
 
 
 def everywhere(runs: Runs) -> list[str]:
