@@ -12,10 +12,10 @@ from torch import Tensor, nn
 
 from rlap.checks import check_gradients, check_model, check_seed, check_two_classes
 from rlap.repair.account import Diagnosis, Rate
-from rlap.repair.judging import judge
+from rlap.repair.judging import enough, judge
 from rlap.repair.labels.mistakes import at_chance, unshown
 from rlap.repair.labels.posterior import MISLABELLED, SURELY, anchors
-from rlap.repair.retraining import RECIPE, cross_fitted, fresh_scorer
+from rlap.repair.retraining import cross_fitted, fresh_scorer, usual_recipe
 from rlap.repair.samples import Logits, Samples
 from rlap.repair.scores import MEAN, SPREAD, Seen, look
 from rlap.training.recipe import Recipe, check_recipe
@@ -65,7 +65,7 @@ def diagnose(
         holdout: data of the same kind that the model has *not* been trained on, just
             as noisy; without it nobody can tell whether labels were memorised.
         recipe: how a fresh network is trained, where one is; by default ten epochs of
-            Adam with a one-cycle learning rate.
+            Adam with a one-cycle learning rate, few samples in smaller batches.
         prepare: from a batch as stored to what the model takes; by default uint8
             becomes float in [0, 1].
         output: takes the logits from what the model returns.
@@ -81,7 +81,7 @@ def diagnose(
     samples = Samples(data, prepare)
     held = None if holdout is None else Samples(holdout, prepare, "holdout")
     return findings(
-        network, samples, held, recipe or RECIPE, check_seed(seed)
+        network, samples, held, recipe or usual_recipe(len(samples)), check_seed(seed)
     ).diagnosis
 
 
@@ -230,9 +230,11 @@ def hidden(found: Diagnosis, seen: Seen, slice_: Seen, trust: Tensor) -> bool:
     """Whether labels that were learnt by heart look right: the network predicts surely
     fewer of the held-out slice, which nothing was trained on, and none of that but by
     chance, or that has surely more wrong labels at its anchors than the data are said
-    to have at most."""
+    to have at most. Or they spoilt the features, by which nothing can be told."""
     if not surely_lost(seen.accuracy, slice_.accuracy, len(slice_.labels)):
         return False  # its mistakes, then, are on both
+    if not found.told and enough(seen.labels):
+        return True
     good = trust > 0  # without bad inputs
     p, held = slice_.probabilities[good], slice_.labels[good]
     if at_chance(p, held):

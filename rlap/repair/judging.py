@@ -114,9 +114,7 @@ def about_labels(
     p, given = unseen[keep], all_[keep]
     both = (seen.probabilities + unseen) / 2
     eye, halves = torch.eye(classes, device="cpu"), Halves.of(p, given)
-    counts = all_.bincount()
-    told = len(all_) >= FEWEST and counts[counts > 0].median() >= FEWEST_OF_CLASS
-    if not told or ignorant(p, given, halves) or at_chance(p, given):
+    if not enough(all_) or ignorant(p, given, halves) or at_chance(p, given):
         return Labels(eye, posterior(both, eye, all_), Rate(0.0, 0.0, 1.0), False, [])
     matrices, known = transition(p, given), knowing(p, given, halves)
     if known < KNOWS_ENOUGH:
@@ -140,6 +138,13 @@ def about_labels(
         least = 0.0
     rate = Rate(rate.value, min(rate.low, least), max(rate.high, most))
     return Labels(matrices.middle, targets, rate, True, notes)
+
+
+def enough(labels: Tensor) -> bool:
+    """Whether there are enough labels (N,), of most classes, to tell anything of."""
+    counts = labels.bincount()
+    few = counts[counts > 0].median() < FEWEST_OF_CLASS
+    return len(labels) >= FEWEST and not few
 
 
 def knows_less(seen: Seen, unseen: Tensor, keep: Tensor, seed: int) -> bool:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from rlap.checks import check_count, check_model, check_positive, check_seed
 from rlap.repair.account import Diagnosis
 from rlap.repair.bench import AS_IT_CAME, Bench, Tried, told
-from rlap.repair.retraining import RECIPE
+from rlap.repair.retraining import usual_recipe
 from rlap.repair.samples import Logits, Samples
 from rlap.training.loop import History
 from rlap.training.recipe import Recipe, check_recipe
@@ -99,8 +99,9 @@ def repair(
         trainings: how many repairs that take a whole training are tried at most; the
             likeliest is the first. A diagnosis that needs a training has its own.
         recipe: one training, best the one that made the model; by default ten epochs
-            of Adam with a one-cycle learning rate. Images are cropped and flipped where
-            the recipe does not augment and mirror images are as well recognised.
+            of Adam with a one-cycle learning rate, few samples in smaller batches.
+            Images are cropped and flipped where the recipe does not augment and mirror
+            images are as well recognised.
         seed: of everything that is drawn.
 
     Raises ``TypeError`` and ``ValueError`` for unusable data or models.
@@ -117,7 +118,8 @@ def repair(
     if trainings is not None:
         check_count(trainings, "trainings")
     given, ids = Samples(data, prepare).read()
-    bench = Bench(recipe or RECIPE, budget, check_seed(seed), began, trainings)
+    recipe = recipe or usual_recipe(len(given))
+    bench = Bench(recipe, budget, check_seed(seed), began, trainings)
     if holdout is None:
         best = bench.by_stand_in(network, given)
     else:

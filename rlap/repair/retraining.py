@@ -19,7 +19,6 @@ from rlap.training.inference import predict
 from rlap.training.loop import TrainingDiverged, train
 from rlap.training.recipe import Recipe, learning_rate, make_optimizer
 
-RECIPE = Recipe(optimizer="adam", lr=1e-3, weight_decay=0.0)
 PARTS = 3  # of the data, each predicted by a network that has seen the others
 FEWEST = 100  # samples that a fresh scorer is trained on, however large they are
 SCORER_VALUES = 2**27  # float32 values of inputs that it is trained on, at most
@@ -206,6 +205,13 @@ def gradients(
     for s, a, (w, b, *_) in zip(slope.split(sizes), given, layers, strict=True):
         w.grad, b.grad = s.T @ a, s.sum(0)
     return logits
+
+
+def usual_recipe(n: int) -> Recipe:
+    """How a network is trained on ``n`` samples where nobody says how."""
+    # some 50 steps an epoch: what is hardly trained takes right labels for wrong ones
+    size = max(16, min(128, n // 50))
+    return Recipe(batch_size=size, optimizer="adam", lr=1e-3, weight_decay=0.0)
 
 
 def head_recipe(n: int) -> Recipe:

@@ -5,11 +5,14 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from conftest import blobs, mlp, untouched
+import torch.nn.functional as F
+from conftest import blobs, mlp, seeded, untouched
 from test_diagnose import RECIPE, flat_net, flipped, spoilt, trained, wide
 from torch import nn
 
 import rlap
+from rlap.corruption.corrupted import corrupt
+from rlap.data import Split
 from rlap.repair.account import Rate
 from rlap.repair.bench import Bench, Outcome, Standing
 from rlap.repair.candidates import (
@@ -28,7 +31,7 @@ from rlap.repair.candidates import (
 from rlap.repair.diagnosis import Findings
 from rlap.repair.labels.posterior import bayes, posterior
 from rlap.repair.projection import Directions, input_moments, kept
-from rlap.repair.retraining import fresh
+from rlap.repair.retraining import fresh, usual_recipe
 from rlap.repair.samples import Logits
 from rlap.repair.scores import paired
 
@@ -124,6 +127,39 @@ def test_where_a_repair_of_labels_learnt_by_heart_starts(augment, first):
     shop = Workshop(rlap.Recipe(epochs=1, augment=augment), 0)
     names = [each.name for each in shop.candidates(found, Logits(model), given)]
     assert names[:2] == [first, ON]
+
+
+@pytest.fixture(scope="module")
+def few_digits():
+    """900 digits of 8x8 pixels, 40 % of them mislabelled, 180 such, and clean ones."""
+    digits = rlap.load("digits")
+    flat, test = (
+        Split(F.avg_pool2d(part.inputs[:, :1], 4).flatten(1), part.labels, None, 10)
+        for part in (digits.train, digits.test)
+    )
+    noisy = corrupt(flat, kind="symmetric_exclusive", rate=0.4, seed=0).split
+    return noisy.subset(range(900)), noisy.subset(range(900, 1080)), test
+
+
+# after 60 epochs it has learnt a part of its labels by heart, after 120 most
+@pytest.mark.parametrize(("epochs", "came"), [(60, 0.87), (120, 0.72)])
+def test_few_samples_are_trained_on_long_enough_where_nobody_says_how(
+    few_digits, epochs, came
+):
+    given, held, test = few_digits
+    net = seeded(lambda: nn.Sequential(nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 10)))
+    long = rlap.Recipe(epochs=epochs, batch_size=64, optimizer="adam", lr=0.01)
+    rlap.train(net, given, long, seed=0)
+    assert accuracy(net, test) == pytest.approx(came, abs=0.04)
+    found = rlap.repair(net, given, holdout=held)
+    assert found.diagnosis.memorised
+    assert found.diagnosis.label_rate.value == pytest.approx(0.4, abs=0.06)
+    assert accuracy(found.model, test) > 0.91
+
+
+def test_the_usual_recipe_takes_few_samples_in_small_batches():
+    sizes = {n: usual_recipe(n).batch_size for n in (100, 900, 12_500)}
+    assert sizes == {100: 16, 900: 18, 12_500: 128}
 
 
 def test_bad_inputs_are_dropped():
