@@ -26,7 +26,7 @@ from rlap.ledger.claims.rivals import (
 )
 from rlap.ledger.evidence import FORGETTING, NPP, RIVALS, file_records
 from rlap.ledger.verdicts import CONTRADICTED, INCONCLUSIVE, NOT_RUN, REPRODUCED
-from rlap.pages.forgetting import bias, methods, papers
+from rlap.pages.forgetting import bias, claims, methods
 
 ARMS = STANDARD | {
     "damp": arm(0.1, 0.80, 0.88),
@@ -182,7 +182,7 @@ def test_what_the_bias_gives_back_is_shown():
     assert bias.depth(book, "small").frame.iloc[:, 1].to_list() == [
         "0.20", "0.50", "0.90"
     ]  # fmt: skip
-    assert len(papers.verdicts(book, "rivals").frame) == len(rivals.claims())
+    assert len(claims.verdicts(book, "rivals").frame) == len(rivals.claims())
 
 
 def test_a_relearning_that_diverged_decides_nothing():
