@@ -471,17 +471,17 @@ def test_the_page_says_what_the_records_say():
     assert "100.0" in more["UA, %"].to_list()
     known = pages.still_known_by(book, "npp", "small").data.set_index("method")
     assert known.loc["original", "forget_test"] == pytest.approx(0.9)
-    said = shown.forgets(book, "npp-mask")
+    said = told_claims.forgets(book, "npp-mask")
     assert said.endswith("] points")
-    assert shown.forgets(book, "npp-mask", "vgg") == NOT_RUN
-    assert shown.forgets_verdict(book, "npp-mask") in ("holds", "fails", "open")
-    verdicts = shown.verdicts(book, "npp").frame
+    assert told_claims.forgets(book, "npp-mask", "vgg") == NOT_RUN
+    assert told_claims.forgets_verdict(book, "npp-mask") in ("holds", "fails", "open")
+    verdicts = told_claims.verdicts(book, "npp").frame
     assert len(verdicts) == len(npp_claims() + npp_controls())
     nothing = SimpleNamespace(
         places={}, forgetting=pd.DataFrame([asdict(r) for r in claim_rows([])])
     )
     assert pages.left(nothing, "npp", "small").frame.empty
-    assert "not run" in shown.verdicts(nothing, "npp").frame.iloc[0, 1]
+    assert "not run" in told_claims.verdicts(nothing, "npp").frame.iloc[0, 1]
     with pytest.raises(LookupError, match="npp, osp or rivals"):
         pages.left(book, "rlap", "small")
 
