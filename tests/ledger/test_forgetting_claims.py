@@ -37,6 +37,7 @@ from rlap.ledger.claims.quantities import (
 )
 from rlap.ledger.evidence import NPP, OSP, Place, Runs, file_records
 from rlap.ledger.verdicts import CONTRADICTED, INCONCLUSIVE, NOT_RUN, REPRODUCED
+from rlap.pages.forgetting import claims as told_claims
 from rlap.pages.forgetting import papers as pages
 from rlap.unlearning.methods.lra_npp import SELECTIONS
 
