@@ -9,12 +9,7 @@ import pandas as pd
 from rlap.ledger.claims import PAPER
 from rlap.ledger.verdicts import MIN_SEEDS, NOT_RUN
 from rlap.pages import words
-from rlap.pages.asked import (
-    Book,
-    Table,
-    number,
-    table,
-)
+from rlap.pages.asked import Book, Table, number, table
 from rlap.pages.forgetting.papers import ABOUT, GRIDS, USUAL_STRENGTH, one, where
 from rlap.pages.html import OWN, because, lines, mark, small
 from rlap.pages.ledger.claims import rule_told

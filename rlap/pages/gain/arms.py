@@ -11,11 +11,7 @@ from rlap.experiments.protocol import PROTOCOLS
 from rlap.ledger.claims.quantities import accuracy
 from rlap.ledger.summary import interval
 from rlap.pages import words
-from rlap.pages.asked import (
-    Book,
-    Table,
-    table,
-)
+from rlap.pages.asked import Book, Table, table
 
 SCRATCH = ("initial", "retrain", "oracle")  # how arms that start anew are called
 COMPARED = ("initial", "F-FT", "F-FT/clean subset", "F-FT/random subset", "continue",

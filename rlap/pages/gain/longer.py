@@ -11,12 +11,7 @@ from rlap.figures.run import BLUE, GREEN, ORANGE
 from rlap.ledger.claims.quantities import accuracy
 from rlap.ledger.summary import interval
 from rlap.pages import words
-from rlap.pages.asked import (
-    Book,
-    Picture,
-    number,
-    picture,
-)
+from rlap.pages.asked import Book, Picture, number, picture
 from rlap.pages.gain.protocols import ENDS
 
 

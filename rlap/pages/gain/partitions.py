@@ -13,14 +13,7 @@ from rlap.figures import GREY, WIDTH, drawing
 from rlap.ledger.claims.noise import FAIR_AUROC
 from rlap.ledger.claims.quantities import accuracy
 from rlap.pages import words
-from rlap.pages.asked import (
-    Book,
-    Picture,
-    Table,
-    number,
-    picture,
-    table,
-)
+from rlap.pages.asked import Book, Picture, Table, number, picture, table
 from rlap.pages.headline import COLOUR, RIVALS, beside_rivals
 
 MISSED, KEPT_CLEAN, KEPT_NOISY = (

@@ -13,13 +13,7 @@ from rlap.figures.run import BLUE, GREEN, ORANGE, PURPLE
 from rlap.ledger.cells import headline
 from rlap.ledger.claims.quantities import accuracy, auroc
 from rlap.ledger.summary import interval, standard_error
-from rlap.ledger.verdicts import (
-    ALPHA,
-    MIN_SEEDS,
-    NOT_RUN,
-    holm,
-    p_value,
-)
+from rlap.ledger.verdicts import ALPHA, MIN_SEEDS, NOT_RUN, holm, p_value
 from rlap.pages import words
 from rlap.pages.asked import (
     Book,

@@ -10,10 +10,7 @@ import pandas as pd
 from rlap.experiments.protocol import PROTOCOLS
 from rlap.ledger.claims import CONTROL, PAPER
 from rlap.ledger.claims.noise import LEADS
-from rlap.ledger.verdicts import (
-    INCONCLUSIVE,
-    NOT_RUN,
-)
+from rlap.ledger.verdicts import INCONCLUSIVE, NOT_RUN
 from rlap.pages import words
 from rlap.pages.asked import Book, Table, number, table
 from rlap.pages.html import OWN, Html, because, lines, mark, small, tag

@@ -11,13 +11,7 @@ from rlap.figures import GREY, SMALL, WIDTH, drawing
 from rlap.figures.run import GREEN, ORANGE, legend_above
 from rlap.ledger import counts, differences, paper, tables
 from rlap.ledger.claims import PAPER
-from rlap.ledger.verdicts import (
-    CONTRADICTED,
-    INCONCLUSIVE,
-    MARGIN,
-    NOT_RUN,
-    REPRODUCED,
-)
+from rlap.ledger.verdicts import CONTRADICTED, INCONCLUSIVE, MARGIN, NOT_RUN, REPRODUCED
 from rlap.pages import words
 from rlap.pages.asked import Book, Picture, Table, number, picture, table
 from rlap.pages.html import SIGNS

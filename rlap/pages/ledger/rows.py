@@ -8,9 +8,7 @@ import pandas as pd
 
 from rlap.ledger import counts, paper
 from rlap.ledger.rows import Row
-from rlap.ledger.verdicts import (
-    NOT_RUN,
-)
+from rlap.ledger.verdicts import NOT_RUN
 from rlap.pages import words
 from rlap.pages.asked import Book
 from rlap.pages.tables.told import METRIC, in_unit, method_told, reason, value_told
