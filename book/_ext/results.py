@@ -235,9 +235,7 @@ class LedgerRows(Shown):
         folder = Path(self.env.app.outdir) / ROWS
         folder.mkdir(parents=True, exist_ok=True)
         frame = rows.rows_frame(the_book())
-        (folder / "rows.js").write_text(
-            rows.rows_script(the_book()), encoding="utf-8"
-        )
+        (folder / "rows.js").write_text(rows.rows_script(the_book()), encoding="utf-8")
         packed(folder / "rows.csv.zip", frame.to_csv(index=False))
         packed(folder / "rows.json.zip", frame.to_json(orient="split", index=False))
         mute = html.tag("p", "The filters need JavaScript; the pages of the six tables "

@@ -12,7 +12,6 @@ from textwrap import fill
 import numpy as np
 import torch
 from matplotlib.figure import Figure
-from sklearn.decomposition import PCA
 from torch import Tensor
 
 from rlap.data import Split
@@ -166,6 +165,8 @@ def feature_spaces(
     Each panel has its own principal components: the axes of two networks mean nothing
     to each other; what can be compared is whether the class stands apart.
     """
+    from sklearn.decomposition import PCA  # here: it takes seconds to import
+
     chosen = (labels == label).cpu().numpy()
     shape = math.ceil(len(found) / 2), min(2, len(found))
     size = {"figsize": (WIDTH, 2.3 * shape[0] + 0.8), "squeeze": False}

@@ -205,6 +205,7 @@ def set_apart(base: str, other: str, dataset: str, arm: str = "") -> set[str]:
     return {k for k in changed if changes(k, dataset, arm)}
 
 
+@cache
 def changes(name: str, dataset: str, arm: str = "") -> bool:
     """Whether a field can change an arm ("": any of the method's own)."""
     acts = dataset in about(name)["on"] and (acts_on(name, dataset) or "/" in arm)
@@ -284,6 +285,7 @@ def essence(text: str, arm: str, dataset: str) -> str:
     return "+".join([base, *kept])
 
 
+@cache
 def nearer_to_released(base: str, other: str, name: str) -> bool:
     """Whether ``base`` has the released value of a field, or else an earlier one."""
     one, two = value_of(base, name), value_of(other, name)
@@ -339,6 +341,7 @@ def other_values(base: str, name: str) -> list[object]:
     return [value for value in about(name)["allowed"] if value != own]
 
 
+@cache  # it is asked a hundred thousand times
 def about(name: str) -> Mapping:
     """What ``Protocol`` says of one of its fields."""
     return {f.name: f.metadata for f in fields(Protocol)}[name]
