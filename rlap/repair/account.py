@@ -89,7 +89,14 @@ class Diagnosis:
     @property
     def labels_wrong(self) -> bool:
         """Whether any class is mislabelled."""
-        return self.told and bool((self.transition.diagonal() < 1).any())
+        return self.told and bool(self.classes_wrong.any())
+
+    @property
+    def classes_wrong(self) -> Tensor:
+        """(C,) bool: the classes with wrong labels, from a tenth of the share that the
+        worst of them has."""
+        rates = 1 - self.transition.diagonal()
+        return (rates > 0) & (rates >= rates.max() / 10)
 
     @property
     def inputs_bad(self) -> bool:
@@ -134,7 +141,7 @@ class Diagnosis:
             labels += "nearly all as given, and may have learnt them by heart."
         elif self.labels_wrong:
             there = self.labels.unique()
-            classes = int((self.transition.diagonal()[there] < 1).sum())
+            classes = int(self.classes_wrong[there].sum())
             where = f"in {classes} of {len(there)} classes"
             labels = f"{self.label_rate} of the labels are wrong, {where}."
             if self.label_rate.low == 0:

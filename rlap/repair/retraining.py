@@ -154,8 +154,9 @@ def train_together(
 ) -> None:
     """``train`` each head on rows of its own, ``parts``, of x (N, d) and labels (N,).
 
-    The weights are the same, to the last digit. But a step so small is mostly calls,
-    and heads that take as many steps share all but the products of matrices.
+    The weights are the same but for rounding (on many processors to the last digit).
+    But a step so small is mostly calls, and heads that take as many steps share all but
+    the products of matrices.
     """
     size, alike = recipe.batch_size, defaultdict(list)
     for head, rows in zip(heads, parts, strict=True):

@@ -1,5 +1,7 @@
 """What is found in data of which we know what is wrong with them."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -58,6 +60,17 @@ def test_wrong_labels_are_found(kind):
     assert torch.allclose(diagonal, noisy, atol=0.08)
     assert wrong[found.ranked[: int(wrong.sum())]].float().mean() > 0.9
     assert f"in {3 if kind == 'symmetric' else 1} of 3 classes" in found.report()
+
+
+def test_a_class_with_hardly_any_wrong_labels_is_not_counted():
+    data, _ = flipped(blobs(1200), "asymmetric", 0.3)
+    found = rlap.diagnose(trained(data), data)
+    rates = torch.tensor([0.4, 0.03, 0.0])
+    spread = (1 - torch.eye(3)) * rates[:, None] / 2
+    found = replace(found, transition=(1 - rates).diag() + spread)
+    assert found.classes_wrong.tolist() == [True, False, False]
+    assert "in 1 of 3 classes" in found.report()
+    assert not replace(found, transition=torch.eye(3)).labels_wrong
 
 
 def test_nothing_is_wrong_with_clean_data():

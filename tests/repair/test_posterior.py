@@ -52,6 +52,23 @@ def test_a_class_without_wrong_labels_at_its_anchors_is_left_alone():
     assert torch.equal(matrix[1], torch.tensor([0.0, 1.0]))
 
 
+def test_a_class_that_is_not_surely_mislabelled_keeps_the_few_its_anchors_show():
+    """Class 0: 40 of 100 anchors have other labels; class 1: 2 of 100; class 2: none.
+    Were class 0 right, so would class 1 be."""
+    p = torch.eye(3).repeat_interleave(1000, 0) * 0.6 + 0.4 / 3
+    p[::10] += 0.1 * torch.eye(3).repeat_interleave(100, 0)  # the anchors
+    given = torch.arange(3).repeat_interleave(1000)
+    few = given.clone()
+    few[1000:1020:10] = 2
+    assert torch.equal(transition(p, few).middle, torch.eye(3))
+    many = few.clone()
+    many[0:400:10] = 1
+    found = transition(p, many).middle
+    assert found[0, 1] > 0.1
+    assert 0 < found[1, 2] <= 0.02 and found[1, 2] > found[1, 0]
+    assert torch.equal(found[2], torch.eye(3)[2])
+
+
 def test_unmixing_undoes_the_mixing():
     q = torch.tensor([[0.6, 0.4], [0.1, 0.9], [1.0, 0.0]])
     assert torch.allclose(unmix(q @ T, T, steps=300), q, atol=1e-2)

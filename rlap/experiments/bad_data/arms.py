@@ -312,7 +312,7 @@ def measured(arms: Trials) -> dict[str, object]:
             "labels wrong": found.labels_wrong,
             "statistic": found.statistic,
             "memorised": found.memorised,
-            "classes wrong": int((found.transition.diagonal() < 1).sum()),
+            "classes wrong": int(found.classes_wrong.sum()),
             "suggested right": share(found.suggested == ground.true, wrong),
             "notes": found.notes,
         },

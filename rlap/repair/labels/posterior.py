@@ -156,7 +156,8 @@ def transition(p: Tensor, given: Tensor) -> Transition:
     answers. The joint counts mistakes of the network as wrong labels, too: too many.
     Anchors are chosen by predictions that were learnt from the labels, which they agree
     with more than others do: too few. The truth lies between. A class whose anchors are
-    right has a row of the identity.
+    right has a row of the identity; one that they do not surely call mislabelled keeps
+    the few that they show if another class surely is, and else none.
 
     >>> p = torch.eye(2)[[0, 0, 1, 1]]
     >>> transition(p, torch.tensor([0, 0, 1, 1])).middle
@@ -172,12 +173,13 @@ def transition(p: Tensor, given: Tensor) -> Transition:
     others /= others.sum(1, keepdim=True)
     mistaken = 1 - joint.diagonal() / counts.clamp(min=TINY)
     known = mislabelled(p, given, sure)
+    fewer, more = torch.minimum(sure, mistaken), torch.maximum(sure, mistaken)
 
     def matrix(rates: Tensor) -> Tensor:
-        rates = torch.where(known, rates, 0.0)
+        # whoever mislabels some classes is seldom right about all of the others
+        rates = torch.where(known, rates, fewer * known.any())
         return others * rates[:, None] + (1 - rates).diag()
 
-    fewer, more = torch.minimum(sure, mistaken), torch.maximum(sure, mistaken)
     return Transition(matrix((fewer + more) / 2), matrix(fewer), matrix(more))
 
 
