@@ -208,7 +208,7 @@ def repairs(book: Book) -> Picture:
                 if len(some) > 1:  # a bar through one dot would say nothing
                     y = i + 0.18 * (shift - 1.5)
                     ax.plot([some.mean()] * 2, [y - 0.09, y + 0.09], color=colour, lw=2)
-        ax.set_yticks(range(len(names)), [fill(name, 20) for name in names])
+        ax.set_yticks(range(len(names)), [fill(name, 26) for name in names])
         ax.invert_yaxis()
         ax.set_xlabel("accuracy on clean test samples, %")
         ax.grid(axis="x", color=GREY, alpha=0.2)
