@@ -6,6 +6,7 @@ import random
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import combinations, pairwise
 from pathlib import Path
 
 import numpy as np
@@ -206,6 +207,23 @@ def scrambled(model: nn.Module) -> nn.Module:
     parameters[0].requires_grad_(False)
     parameters[1].grad = torch.ones_like(parameters[1])
     return model
+
+
+def overlaps(figure) -> list[tuple[str, str]]:
+    """Words below a figure's panels, or next to one another along an axis, that lie on
+    one another or as good as; and those below that reach out of it."""
+    figure.draw_without_rendering()
+    shown = [ax for ax in figure.axes if ax.get_visible()]
+    below = [t for t in [ax.xaxis.label for ax in shown] + figure.texts if t.get_text()]
+    pairs = list(combinations(below, 2))
+    for axis in (axis for ax in shown for axis in (ax.xaxis, ax.yaxis)):
+        pairs += pairwise([t for t in axis.get_ticklabels() if t.get_text()])
+    box = {t: t.get_window_extent() for pair in [*pairs, below] for t in pair}
+    near = [(a, b) for a, b in pairs if box[a].padded(1).overlaps(box[b])]
+    room = figure.bbox.padded(1)
+    out = [t for t in below if box[t].x0 < room.x0 or box[t].x1 > room.x1]
+    told = [(a.get_text(), b.get_text()) for a, b in near]
+    return told + [(t.get_text(), "the edge") for t in out]
 
 
 def change_packed(place: Path, name: str, how) -> None:

@@ -235,7 +235,7 @@ def write_manifest(folder: str | Path) -> tuple[Path, list[str]]:
         raise RecordError("; ".join(map(str, own)))
     found, _ = read_each(folder)
     path = folder / MANIFEST
-    listed = {name: records.content_digest(record) for name, record in found.items()}
+    listed = {name: digest_of(record) for name, record in found.items()}
     with atomic(path) as temporary:
         temporary.write_text(json.dumps(listed, indent=1) + "\n", encoding="utf-8")
     return path, [f"{f.kind}: {f.where}" for f in findings]

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import re
 import sys
-from itertools import pairwise
 from pathlib import Path
 
-import matplotlib.pyplot as plt
 import pytest
+from conftest import overlaps
 
 from rlap.ledger import counts
 from rlap.ledger.verdicts import CONTRADICTED, REPRODUCED
@@ -97,35 +96,13 @@ def test_a_picture_is_the_same_in_every_build(book):
     assert drawn() == drawn() and any(drawn())
 
 
-def touching(figure) -> list[tuple[str, str]]:
-    """Neighbours along an axis whose words lie on one another, or as good as."""
-    figure.canvas.draw()
-    found = []
-    for axis in (axis for ax in figure.axes for axis in (ax.xaxis, ax.yaxis)):
-        told = [t for t in axis.get_ticklabels() if t.get_text()]
-        boxes = [t.get_window_extent().padded(0.5) for t in told]
-        pairs = pairwise(zip(told, boxes, strict=True))
-        found += [(a.get_text(), b.get_text()) for (a, x), (b, y) in pairs
-                  if x.overlaps(y)]  # fmt: skip
-    return found
-
-
 def test_pictures_can_be_read_on_a_phone(book):
     for page in PAGES:
         for kind, words, _ in BLOCK.findall(page.read_text(encoding="utf-8")):
             if kind == "figure":
                 figure = asked.ask("picture", words, book).figure
-                assert touching(figure) == [], words
+                assert overlaps(figure) == [], words
                 assert on_a_phone(svg_of(figure, "name")) >= LEAST, words
-
-
-def test_words_that_lie_on_one_another_are_seen():
-    figure = plt.figure(figsize=(4, 0.5))
-    figure.subplots().set_yticks([0, 1], ["one\ntwo\nthree"] * 2)
-    assert touching(figure)
-    figure.set_figheight(4)
-    assert touching(figure) == []
-    plt.close(figure)
 
 
 def test_tables_outside_folds_have_five_columns_at_most(book):

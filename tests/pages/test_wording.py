@@ -5,10 +5,11 @@ from __future__ import annotations
 
 import re
 from html import unescape
-from itertools import combinations
 from pathlib import Path
 
+import matplotlib.pyplot as plt
 import pytest
+from conftest import overlaps
 
 from rlap.pages import asked
 from rlap.pages.ledger import rows
@@ -92,16 +93,13 @@ def test_a_reason_tells_its_p_once(book):
     assert not any("of 0.0 would" in text for text in told)
 
 
-def overlaps(figure) -> list[tuple[str, str]]:
-    """Words below a figure's panels that lie on one another, or reach out of it."""
-    figure.draw_without_rendering()
-    told = [ax.xaxis.label for ax in figure.axes if ax.get_visible()]
-    told += [t for t in figure.texts if t.get_text()]
-    boxes = [(t.get_text(), t.get_window_extent()) for t in told if t.get_text()]
-    found = [(a, b) for (a, x), (b, y) in combinations(boxes, 2) if x.overlaps(y)]
-    room = figure.bbox.padded(1)
-    return found + [(a, "the edge") for a, x in boxes
-                    if x.x0 < room.x0 or x.x1 > room.x1]  # fmt: skip
+def test_words_that_lie_on_one_another_are_seen():
+    figure = plt.figure(figsize=(4, 0.5))
+    figure.subplots().set_yticks([0, 1], ["one\ntwo\nthree"] * 2)
+    assert overlaps(figure)
+    figure.set_figheight(4)
+    assert overlaps(figure) == []
+    plt.close(figure)
 
 
 @pytest.mark.parametrize("which", "123456")

@@ -25,7 +25,7 @@ SUREST = 0.02  # the surest of them,
 FEWEST_SUREST = 5
 SURELY = 1.64  # standard errors
 UNLIKELY = 0.05  # that there are none
-MISLABELLED = 0.03  # share of wrong labels at the anchors below which there are none,
+MISLABELLED = 0.03  # share of wrong labels at the anchors below which none is sure,
 MISLABELLED_ALONE = 0.05  # and where one class alone has any
 ROWS = 2**16  # samples at once
 TINY = 1e-12
@@ -116,9 +116,9 @@ def confident_joint(p: Tensor, given: Tensor) -> Tensor:
 
 
 def mislabelled(p: Tensor, given: Tensor, sure: Tensor) -> Tensor:
-    """(C,) bool: the classes with wrong labels, by the shares ``sure`` (C,) of them at
-    the anchors. Where those of all classes together do not surely show any, a class
-    must do so by itself, and more: of ten classes one is always the hardest."""
+    """(C,) bool: the classes that surely have wrong labels, by the shares ``sure`` (C,)
+    of them at the anchors. Where those of all classes together do not surely show any,
+    a class must do so by itself, and more: of ten classes one is always the hardest."""
     sizes = anchors(p, given)[1]
     wrong, classes = (sure * sizes).round(), int((sizes > 0).sum())
     if chance(wrong.sum(), sizes.sum(), MISLABELLED).item() < UNLIKELY:
