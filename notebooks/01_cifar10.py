@@ -83,7 +83,7 @@ import rlap
 from rlap import figures
 from rlap.algorithm import Stopwatch, partition_by
 from rlap.experiments import records, telling
-from rlap.experiments.arms import compare, fit
+from rlap.experiments.arms import compare, fit, shared_networks
 from rlap.experiments.ground import watched
 from rlap.experiments.parameters import Cifar10Parameters
 from rlap.experiments.plan import plan
@@ -391,6 +391,7 @@ for name, start, part, held in (
             recipe=recipe["L-FT" if scope == "head" else "F-FT"],
             seed=run.seed,
             test=shown,
+            checkpoint=shared_networks(),
         )
 for name, part in (("retrain", good), ("oracle", clean)):
     if part is None:

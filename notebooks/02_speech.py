@@ -157,7 +157,7 @@ stamp = figures.stamp_of(about)
 chosen = [data.classes.index(word) for word in ("yes", "no", "stop", "go")]
 chosen = [(data.train.labels == c).nonzero()[0].item() for c in chosen]
 words = [data.classes[data.train.labels[i]] for i in chosen]
-heard = {"recording": clips.train.inputs[chosen]}
+heard = {"recording": clips.some(chosen)}
 for ratio in (10, 0):
     heard[f"{ratio} dB"] = rlap.add_noise(
         heard["recording"], ratio, torch.Generator().manual_seed(run.seed)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import zipfile
 import zlib
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -46,12 +46,12 @@ class Clips:
         return len(self.labels)
 
 
-def collect(items: Iterable[Item], where: str) -> Clips:
+def collect(items: Iterable[Item], where: str, *, whole: bool = True) -> Clips:
     """Gather clips, the same recording once only.
 
     Of identical clips the first stays; where identical clips carry different words,
     none does. Speakers who share a recording become one, so that no split by speaker
-    parts them.
+    parts them. A part of the clips alone (not ``whole``) may lack a keyword.
 
     Raises:
         DamagedData: a keyword has no clip.
@@ -74,7 +74,7 @@ def collect(items: Iterable[Item], where: str) -> Clips:
     kept = {digest: item for digest, item in first.items() if same_word[digest]}
     labels = np.array([item[1] for item in kept.values()], dtype=np.int64)
     for c, word in enumerate(KEYWORDS):
-        if not (labels == c).any():
+        if whole and not (labels == c).any():
             raise DamagedData(f"{where} has no clip of {word!r}; get it anew")
     return Clips(
         np.stack([item[3] for item in kept.values()]),
@@ -108,8 +108,14 @@ def _check_size(size: int, name: str) -> None:
         )
 
 
-def read_archive(path: Path) -> Clips:
-    """Read the clips of a zip whose folders are the words, decoding in memory.
+def name_of(path: Path) -> str:
+    """What a clip is called, wherever its folder lies: ``word/file``."""
+    return f"{path.parent.name}/{path.name}"
+
+
+def read_archive(path: Path, only: Collection[str] | None = None) -> Clips:
+    """Read the clips of a zip whose folders are the words, decoding in memory; ``only``
+    names those that are wanted.
 
     Raises:
         DamagedData: the archive or a clip in it cannot be read; the message names it.
@@ -132,17 +138,25 @@ def read_archive(path: Path) -> Clips:
 
     with archive:
         names = sorted(n for n in archive.namelist() if is_clip(n))
-        return collect((_item(n, content(n), path) for n in names), str(path))
+        items = (_item(n, content(n), path) for n in names if _wanted(Path(n), only))
+        return collect(items, str(path), whole=only is None)
 
 
-def read_files(paths: Sequence[Path], where: str) -> Clips:
-    """Read clips from files in folders named by the word.
+def _wanted(path: Path, only: Collection[str] | None) -> bool:
+    return only is None or name_of(path) in only
+
+
+def read_files(
+    paths: Sequence[Path], where: str, only: Collection[str] | None = None
+) -> Clips:
+    """Read clips from files in folders named by the word; ``only`` as above.
 
     Raises:
         DamagedData: a clip cannot be read; the message names it.
     """
-    chosen = sorted(path for path in paths if is_clip(str(path)))
-    return collect((_item(str(p), _bytes(p)) for p in chosen), where)
+    chosen = sorted(p for p in paths if is_clip(str(p)) and _wanted(p, only))
+    items = (_item(str(p), _bytes(p)) for p in chosen)
+    return collect(items, where, whole=only is None)
 
 
 def _bytes(path: Path) -> bytes:
@@ -157,12 +171,7 @@ def _item(name: str, content: bytes, archive: Path | None = None) -> Item:
     path = Path(name)
     told = name if archive is None else f"{name} in {archive}"
     label = KEYWORDS.index(path.parent.name)
-    return (
-        f"{path.parent.name}/{path.name}",
-        label,
-        speaker_of(name),
-        decode(content, told),
-    )
+    return name_of(path), label, speaker_of(name), decode(content, told)
 
 
 # --- splits -------------------------------------------------------------------------

@@ -10,12 +10,15 @@ from __future__ import annotations
 
 import warnings
 import zipfile
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from rlap.checks import check_one_of
 from rlap.data.base import Dataset, Split, StandInDataWarning, stratified_indices
 from rlap.data.speech import clips
 from rlap.data.speech.audio import SAMPLE_RATE, to_float
@@ -29,28 +32,63 @@ from rlap.data.speech.origins import (
     synthetic,
 )
 from rlap.files import digests, download, paths
-from rlap.files.download import DataUnavailable
+from rlap.files.download import DamagedData, DataUnavailable
 
 NAME = "speech_commands"
-VERSION = 2  # of decoding, removing copies and keeping; raise it with any change
+PARTS = ("train", "test")
+VERSION = 3  # of decoding, removing copies and keeping; raise it with any change
 
 
 @dataclass(frozen=True, eq=False)
 class Waveforms:
     """The clips that ``load`` made features of, in the same order.
 
-    ``train`` and ``test`` hold inputs (n, 16000) float32 in [-1, 1); the speakers and
-    the names (``word/file``) are those of each.
+    ``train`` and ``test`` hold inputs (n, 16000) float32 in [-1, 1), decoded when they
+    are first asked for: seconds, and 64 kB a clip. ``some`` decodes those of a few. The
+    speakers and the names (``word/file``) are those of each.
     """
 
-    train: Split
-    test: Split
     train_speakers: tuple[str, ...]
     test_speakers: tuple[str, ...]
     train_names: tuple[str, ...]
     test_names: tuple[str, ...]
+    labels: tuple[Tensor, Tensor]  # (n,) int64 of both parts
+    digests: tuple[tuple[str, ...], tuple[str, ...]]
+    origin: Origin
     classes: tuple[str, ...] = KEYWORDS
     sample_rate: int = SAMPLE_RATE
+
+    @cached_property
+    def train(self) -> Split:
+        return self._part("train")
+
+    @cached_property
+    def test(self) -> Split:
+        return self._part("test")
+
+    def _part(self, part: str) -> Split:
+        labels = self.labels[PARTS.index(part)]
+        waves = self.some(range(len(labels)), part)
+        return Split(waves, labels, num_classes=len(KEYWORDS))
+
+    def some(self, rows: Sequence[int], part: str = "train") -> Tensor:
+        """The clips ``rows`` of a part, (n, 16000) float32 in [-1, 1).
+
+        Raises:
+            DamagedData: they cannot be read, or are no longer those that were.
+        """
+        check_one_of(part, PARTS, "part")
+        names = self.test_names if part == "test" else self.train_names
+        wanted = [self.digests[PARTS.index(part)][i] for i in rows]
+        made = self.origin.read({names[i] for i in rows})
+        at = {digest: i for i, digest in enumerate(made.digests)}
+        if missing := set(wanted) - set(at):
+            raise DamagedData(
+                f"{len(missing)} clips of {self.origin.source} have changed since "
+                "their features were made; remove the file "
+                f"{cache_name(self.origin)} from the cache folder"
+            )
+        return to_float(made.waves[[at[digest] for digest in wanted]])
 
 
 # --- features ---------------------------------------------------------------------
@@ -58,11 +96,13 @@ class Waveforms:
 
 @dataclass(frozen=True, eq=False)
 class _Features:
-    """What the cache holds: features (N, 1, 40, 32) and what the splits need."""
+    """What the cache holds: features (N, 1, 40, 32), what the splits need, and how the
+    clips are found again."""
 
     inputs: np.ndarray
     labels: np.ndarray
     speakers: np.ndarray
+    names: np.ndarray
     digests: np.ndarray
 
     def digest(self) -> str:
@@ -73,7 +113,7 @@ class _Features:
         )
 
 
-_FIELDS = ("inputs", "labels", "speakers", "digests")
+_FIELDS = ("inputs", "labels", "speakers", "names", "digests")
 
 
 def cache_name(origin: Origin) -> str:
@@ -101,6 +141,7 @@ def _features(origin: Origin) -> _Features:
         mfcc(to_float(made.waves)).numpy(),
         made.labels,
         np.array(made.speakers),
+        np.array(made.names),
         np.array(made.digests),
     )
     content = {name: getattr(features, name) for name in _FIELDS}
@@ -241,8 +282,6 @@ def waveforms(
 ) -> Waveforms:
     """Return the clips behind ``load`` with the same arguments, for ears and for noise.
 
-    They are decoded (or synthesised) anew at each call: seconds, and 64 kB a clip.
-
     Raises:
         TypeError, ValueError: an argument out of range.
         DataUnavailable, DamagedData: as ``rlap.load``.
@@ -252,16 +291,19 @@ def waveforms(
     fallback = origin is None and chosen.source == "auto"
     if origin is None:
         origin = synthetic(chosen) if fallback else obtain(chosen)
-    made = origin.read()
-    labels = torch.from_numpy(made.labels)
+    known = _features(origin)
+    labels = torch.from_numpy(known.labels)
+    speakers = tuple(known.speakers.tolist())
     sizes = (train_size, test_size)
-    parts = _parts(labels, made.speakers, chosen.split, sizes, seed, cap=fallback)
-    splits, rows = [], [part.tolist() for part in parts]
-    for index, part in zip(rows, parts, strict=True):
-        waves = to_float(made.waves[index])
-        splits.append(Split(waves, labels[part], num_classes=len(KEYWORDS)))
+    parts = _parts(labels, speakers, chosen.split, sizes, seed, cap=fallback)
+    told = [
+        [tuple(every[part.numpy()].tolist()) for part in parts]
+        for every in (known.speakers, known.names, known.digests)
+    ]
     return Waveforms(
-        *splits,
-        *(tuple(made.speakers[i] for i in index) for index in rows),
-        *(tuple(made.names[i] for i in index) for index in rows),
+        *told[0],
+        *told[1],
+        labels=tuple(labels[part] for part in parts),
+        digests=tuple(told[2]),
+        origin=origin,
     )

@@ -6,6 +6,7 @@ import sys
 import tempfile
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import cache
 from pathlib import Path
 
 from rlap import checks
@@ -67,13 +68,16 @@ class Options:
 
 @dataclass(frozen=True, eq=False)
 class Origin:
-    """Where clips come from; ``digest`` identifies them, ``read`` decodes them."""
+    """Where clips come from; ``digest`` identifies them.
+
+    ``read()`` decodes them all, ``read(names)`` at least those of these names.
+    """
 
     source: str
     digest: str
     banner: str
     stand_in: bool
-    read: Callable[[], Clips]
+    read: Callable[..., Clips]
     cache_key: str = ""  # what else tells that the files changed
 
 
@@ -111,7 +115,7 @@ def _full(root: Path, inside: str) -> Origin:
         sizes,
         "",
         False,
-        lambda: clips.read_files(files, str(base)),
+        lambda only=None: clips.read_files(files, str(base), only),
         digests.of_json([stat.st_mtime_ns for _, stat in stats]),
     )
 
@@ -128,7 +132,7 @@ def _archive(path: Path) -> Origin:
         digests.of_file(path),
         ARCHIVE_BANNER,
         False,
-        lambda: clips.read_archive(path),
+        lambda only=None: clips.read_archive(path, only),
     )
 
 
@@ -142,7 +146,7 @@ def _extracted(base: Path) -> Origin:
         ARCHIVE_DIGESTS.get(digest, digest),
         ARCHIVE_BANNER,
         False,
-        lambda: clips.read_files(files, str(base)),
+        lambda only=None: clips.read_files(files, str(base), only),
     )
 
 
@@ -160,12 +164,17 @@ def synthetic(options: Options) -> Origin:
         "difficulty": asdict(synthesis.DIFFICULTIES[options.difficulty]),
     }
     name = f"{options.clips} synthesised clips, {options.difficulty} difficulty"
+
+    @cache  # all are spoken in one go, and one after the other would take minutes
+    def spoken() -> Clips:
+        return synthesis.synthesise(options.clips, difficulty=options.difficulty)
+
     return Origin(
         f"{name} ({synthesis.PACKAGE} {version})",
         digests.of_json(made),
         SYNTHETIC_BANNER,
         True,
-        lambda: synthesis.synthesise(options.clips, difficulty=options.difficulty),
+        lambda only=None: spoken(),
         sys.platform,
     )
 

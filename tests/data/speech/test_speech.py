@@ -9,6 +9,7 @@ import time
 import warnings
 import zipfile
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +21,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rlap import data
-from rlap.data.speech import clips, origins, synthesis
+from rlap.data.speech import audio, clips, origins, synthesis
 from rlap.data.speech import keywords as speech
 from rlap.data.speech.clips import (
     KEYWORDS,
@@ -31,6 +32,7 @@ from rlap.data.speech.clips import (
 )
 from rlap.data.speech.mfcc import mfcc
 from rlap.files import digests
+from rlap.files.download import DamagedData
 
 REAL = data.available("speech_commands", source="archive")
 
@@ -132,6 +134,31 @@ def test_waveforms_are_the_recordings(archive):
     for name, wave in zip(heard.test_names, heard.test.inputs, strict=True):
         original = made[name.removesuffix(".flac")]
         assert np.array_equal((wave * 32768).numpy(), original)
+
+
+def test_a_few_clips_are_decoded_alone(archive, monkeypatch):
+    """38,000 clips are not decoded to listen to four."""
+    heard = speech.waveforms(train_size=30, test_size=10, seed=4)
+    decoded = []
+
+    def counted(content, name):
+        decoded.append(name)
+        return audio.decode(content, name)
+
+    monkeypatch.setattr(clips, "decode", counted)
+    few = heard.some([7, 2, 7])
+    assert len(decoded) == 2 and few.shape == (3, 16_000)
+    assert torch.equal(few, heard.train.inputs[[7, 2, 7]])
+    assert torch.equal(heard.some([3], "test"), heard.test.inputs[3:4])
+    with pytest.raises(ValueError, match="part"):
+        heard.some([0], "both")
+
+
+def test_other_clips_than_those_of_the_features_are_noticed(archive):
+    heard = speech.waveforms(train_size=30, test_size=10, seed=4)
+    changed = replace(heard, digests=(("0" * 64,) * 30, heard.digests[1]))
+    with pytest.raises(DamagedData, match=r"1 clips .* speech-mfcc-\w+\.npz"):
+        changed.some([5])
 
 
 def test_padding_as_released(archive):
