@@ -46,7 +46,8 @@ class Recipe:
             ``crop_padding`` pixels, reflected at the border); images only.
         shuffle: new order each epoch; False is what the released code does.
         precision: "fp32", "bf16" (autocast) or "auto": bf16 for networks with
-            convolutions on hardware with native bfloat16, fp32 elsewhere.
+            convolutions on hardware with native bfloat16, fp32 elsewhere, and for
+            attention on a CPU.
 
     Raises ``TypeError`` for anything that is not a number where one is due, and
     ``ValueError`` for anything out of range.
@@ -237,4 +238,11 @@ def resolve_precision(precision: str, model: nn.Module, device: torch.device) ->
     if precision != "auto":
         return precision
     convolutional = any(isinstance(m, nn.Conv2d) for m in model.modules())
-    return "bf16" if convolutional and native_bf16(device.type) else "fp32"
+    suited = convolutional and not (device.type == "cpu" and attends(model))
+    return "bf16" if suited and native_bf16(device.type) else "fp32"
+
+
+def attends(model: nn.Module) -> bool:
+    """Whether a part of it is attention, by the name of its class: on a CPU its
+    backward pass takes up to ten times as long in bf16 (findings/attention_bf16.sh)."""
+    return any("attention" in type(m).__name__.lower() for m in model.modules())

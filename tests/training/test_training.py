@@ -648,6 +648,19 @@ def test_precision():
     assert resolve_precision("auto", convnet(), torch.device("meta")) == "fp32"
 
 
+def test_attention_stays_fp32_on_a_cpu(monkeypatch):
+    """Its backward pass would be several times slower: trained here, half as fast."""
+    monkeypatch.setattr("rlap.training.recipe.native_bf16", lambda device_type: True)
+    pytest.importorskip("torchvision")
+    vit = models.build("vit", 10, seed=0)
+    chosen = {
+        device: [resolve_precision("auto", m, torch.device(device)) for m in networks]
+        for networks in [(convnet(), vit)]
+        for device in ("cpu", "cuda")
+    }
+    assert chosen == {"cpu": ["bf16", "fp32"], "cuda": ["bf16", "bf16"]}
+
+
 # --- errors -------------------------------------------------------------------------
 
 
