@@ -3,9 +3,10 @@
 # forwards and backwards, or at worst stays as fast, as convolutions and matrix products do.
 # What happens: the forward pass does. The backward pass of the fused kernel takes about
 # the same time for every token of every head, some 4 microseconds, however narrow the
-# head: eight to ten times as long as in float32 for 64 tokens and heads of 16, and no more
-# for heads of 64, which float32 takes four times as long for. A small vision transformer
-# trains half as fast under autocast; the plain backend ("math") has no such step.
+# head. With 64 tokens and heads of 16 that is eight to ten times as long as in float32;
+# heads of 64 take no longer in bfloat16, but four times as long in float32. A small vision
+# transformer trains half as fast under autocast; the plain backend ("math") does not have
+# this cost.
 # Version: torch 2.13.0 (CPU build), Linux x86_64, a CPU with amx_bf16.
 # Seen: training a ViT on CIFAR-10 in bfloat16 beside networks of convolutions, which
 # gain a factor of two, December 2026.

@@ -4,7 +4,7 @@
 # What happens: Python's garbage collector walks through the trees of all pages again and
 # again, and once more, for seconds, after the last line, when the interpreter ends. Two
 # lines in conf.py (a higher threshold, and gc.freeze() when the build is finished) take
-# a third off a build from clean (15 s to 9 s of a core here), a fifth where one page
+# two fifths off a build from clean (15 s to 9 s of a core here), a fifth where one page
 # changed, and nearly all of the wait after the last line.
 # Version: Sphinx 8.2.3 and 7.4.7, docutils 0.21.2, CPython 3.11; CPython 3.14 collects
 # in another way, see python/cpython issue 124567.

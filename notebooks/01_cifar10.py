@@ -307,7 +307,7 @@ for name in (
     )
 if both:
     best = max(others, key=lambda name: others[name][0])
-    print(f"{best} finds most of the noise: area {others[best][0]:.2f}")
+    print(f"{best} finds the noise best: area {others[best][0]:.2f}")
 figures.attributions(others, stamp) if both else one_kind
 
 # %% [markdown]
@@ -432,7 +432,7 @@ figures.stage_seconds(watch, stamp)
 #
 # Everything that a figure or a verdict needs goes into one small file, with its
 # provenance. {doc}`05_protocols` runs all of this at once, and more arms; its records are
-# what the rest of this book is made of.
+# what this book says of RLAP.
 
 # %%
 record = records.new_record(

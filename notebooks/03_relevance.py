@@ -263,7 +263,7 @@ figures.trade_off(lines, {"original": start}, stamp)
 # %% [markdown]
 # ## Forget it
 #
-# Edits without training and, with `methods = "trained"`, five methods that train,
+# Edits without training and, with `methods = "trained"`, the methods that train,
 # each timed alone. LRA-NPP has three forms:
 # weights of the chosen units zeroed for all classes (the released code for CIFAR-10; also at the
 # numbers of units just chosen), for

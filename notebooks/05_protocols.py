@@ -16,7 +16,7 @@
 # %% [markdown]
 # # One protocol, all arms
 #
-# One setting, one *protocol*, and every network that has a say: every result on noisy data in
+# One setting, one *protocol*, and every network that has a say: every result on RLAP in
 # this book was run by this notebook. As released, {term}`F-FT` beats
 # {term}`retraining <retrain>` in
 # {ledger}`wins: retrain, released` of these runs; controlled, in

@@ -156,7 +156,7 @@ figures.arms(
 ) if telling.learned(arms, *counts) else "no arm surely beats guessing"
 
 # %% [markdown]
-# ## Four kinds of bad data, in seconds
+# ## Three kinds of bad data, and none, in seconds
 #
 # scikit-learn's digits as numpy arrays, and a small network of one's own. The last two
 # columns are the accuracy on clean digits.

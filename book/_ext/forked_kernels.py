@@ -26,24 +26,31 @@ import sys
 class Nursery:
     """The process that forks; it ends with the ``with`` block, or with this process."""
 
-    def __enter__(self) -> Nursery:
+    process = None
+
+    def start(self) -> None:
+        """Start it, and do not wait until it can fork."""
         import subprocess
         import tempfile
 
-        from jupyter_client.manager import AsyncKernelManager
-
-        self.manager, self.process = AsyncKernelManager, None
-        if sys.platform != "linux":
-            return self
+        if self.process is not None or sys.platform != "linux":
+            return
         self.folder = tempfile.TemporaryDirectory(prefix="kernels-")
-        address = os.path.join(self.folder.name, "s")
+        self.address = os.path.join(self.folder.name, "s")
         inline = {"MPLBACKEND": "module://matplotlib_inline.backend_inline"}
         self.process = subprocess.Popen(
-            [sys.executable, __file__, "serve", address],
+            [sys.executable, __file__, "serve", self.address],
             env={**os.environ, **inline}, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
         )  # fmt: skip
-        if not self.process.stdout.readline():  # else it listens
-            return self
+
+    def __enter__(self) -> Nursery:
+        from jupyter_client.manager import AsyncKernelManager
+
+        self.manager = AsyncKernelManager
+        self.start()
+        if self.process is None or not self.process.stdout.readline():
+            return self  # else it listens
+        address = self.address
 
         class Manager(AsyncKernelManager):
             """Starts a process that asks for a kernel, and lasts as long as that."""
@@ -62,6 +69,7 @@ class Nursery:
         self.process.wait()
         self.process.stdout.close()
         self.folder.cleanup()
+        self.process = None
 
 
 def ask(address: str, file: str) -> None:

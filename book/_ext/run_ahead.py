@@ -63,6 +63,12 @@ class Runs:
         self.going: dict[str, tuple[Path, Any, Future]] = {}
         self.cache: Any = None
 
+    def expect(self, app: Any, config: Any) -> None:
+        """Where nothing is cached all notebooks will run: what kernels are forked from
+        starts while Sphinx gets ready."""
+        if not Path(config.nb_execution_cache_path).exists():
+            self.nursery.start()
+
     def begin(self, app: Any, env: Any, *about: set[str]) -> list[str]:
         """Start what is not cached; no page has to be read for that."""
         self.cache = get_cache(str(app.config.nb_execution_cache_path))
@@ -114,9 +120,8 @@ class Runs:
             self.wait(app, name)
         app.parallel = max(app.parallel, min(AT_ONCE, os.cpu_count() or 1))
         self.pool.shutdown()
-        if self.manager is not None:
-            self.nursery.__exit__()
-            self.manager = None
+        self.nursery.__exit__()
+        self.manager = None
 
 
 def notebooks_last(app: Any, env: Any, names: list[str]) -> None:
@@ -158,6 +163,7 @@ def setup(app: Any) -> dict[str, bool]:
     """Called by Sphinx, which asks what is outdated when all pages are known."""
     runs = Runs()
     app.connect("config-inited", configure)
+    app.connect("config-inited", runs.expect)
     app.connect("env-get-outdated", runs.begin)
     app.connect("env-before-read-docs", notebooks_last)
     app.connect("source-read", runs.wait)

@@ -163,8 +163,10 @@ def not_run(book: Book) -> Table:
         for d in differences.register()
         if differences.is_open(book.evidence, d)
     ]
-    columns = ["no.", "difference", "why", "would take"]
-    return Table(pd.DataFrame(rows, columns=columns), (), (), "register")
+    frame = pd.DataFrame(rows, columns=["no.", "difference", "why", "would take"])
+    if not frame["would take"].any():
+        frame = frame.drop(columns="would take")
+    return Table(frame, (), (), "register")
 
 
 def why_open(book: Book, d: Difference) -> str:

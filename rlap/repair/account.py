@@ -134,8 +134,8 @@ class Diagnosis:
     def report(self) -> str:
         """Three sentences: labels, inputs, network; then the notes, a line each."""
         if not self.told:
-            labels = f"{len(self.labels)} samples, as well as this network tells them "
-            labels += "apart, are too little to tell whether labels are wrong."
+            labels = f"{len(self.labels)} samples, as this network sees them, are too "
+            labels += "little to tell whether labels are wrong."
         elif self.memorised is None and self.label_rate.high == 1:
             labels = "Nobody can tell whether labels are wrong: the network predicts "
             labels += "nearly all as given, and may have learnt them by heart."

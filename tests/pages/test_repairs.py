@@ -48,6 +48,29 @@ def test_repair_is_held_against_training_on(book):
     assert frame["what is wrong"][0].endswith("(3 runs)")
 
 
+def test_a_kind_is_told_at_its_usual_rate(book):
+    """Fewer wrong labels, and labels learnt by heart, are other settings."""
+    few, learnt = (run(0, 0.9) for _ in range(2))
+    few["parameters"]["rate"], learnt["parameters"]["memorised"] = 0.2, True
+    book.ledger.records[:0] = [few, learnt]
+    assert asked.ask("number", "repaired: symmetric_exclusive", book).startswith("+5.0")
+    aside = run(0, 0.9, kind="gaussian_clamped")
+    aside["parameters"] |= {"rate": 0.5, "level": 2.0}
+    book.ledger.records.append(aside)
+    assert asked.ask("number", "repaired: gaussian_clamped", book) == "not run"
+
+
+def test_which_bad_inputs_were_found_is_said(book):
+    for kind, areas in {"black": (1.0, 0.9), "shuffled": (0.5, 0.8)}.items():
+        for seed, area in enumerate(areas):
+            made = run(seed, 0.6, kind=kind)
+            made["parameters"]["rate"] = 0.05
+            made["told"] = {"rlap: input": {"auroc": area}}
+            book.ledger.records.append(made)
+    told = [asked.ask("number", f"bad inputs: {w}", book) for w in ("found", "missed")]
+    assert told == ["black images, 5\u00a0%", "shuffled pixels, 5\u00a0%"]
+
+
 def test_where_only_some_classes_are_mislabelled_that_is_said(book):
     assert list(repairs.groups(book))[1].endswith("40\u00a0% of 5 classes")
     assert asked.ask("number", "repaired: asymmetric", book) == "+3.0"

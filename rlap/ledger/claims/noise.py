@@ -70,7 +70,7 @@ SAVED = (
     f"reproduced: surely saves more than {per_cent(SAVING - SAVING_MARGIN)}; "
     "contradicted: surely less"
 )
-EVERY = "in every setting that was run; the worst one is shown"
+EVERY = "in every setting that was run; the one that decides is shown"
 
 
 MOVED = {"pruned minus initial network": gap("pruned", "initial")}

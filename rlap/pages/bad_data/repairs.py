@@ -9,6 +9,7 @@ from textwrap import fill
 import pandas as pd
 
 from rlap.corruption.label_noise import CIFAR10_PAIRS
+from rlap.experiments.bad_data.parameters import BadDataParameters
 from rlap.figures import GREY, WIDTH, drawing
 from rlap.figures.run import BLUE, GREEN, ORANGE
 from rlap.ledger.aims import (
@@ -23,6 +24,7 @@ from rlap.ledger.aims import (
     gain,
     seconds,
 )
+from rlap.ledger.claims.noise import FAIR_AUROC
 from rlap.ledger.summary import counted, interval
 from rlap.ledger.verdicts import NOT_RUN
 from rlap.pages import words
@@ -136,6 +138,23 @@ def repairs_in_short(book: Book) -> Table:
 
 
 @number
+def bad_inputs(book: Book, which: str) -> str:
+    """The kinds of bad inputs that the diagnosis "found", by an AUROC of 0.7 or more in
+    the mean over runs, or "missed"."""
+    if which not in ("found", "missed"):
+        raise LookupError(f"bad inputs are found or missed, not {which!r}")
+    areas: dict[str, list[float]] = {}
+    for told, runs in groups(book).items():
+        found = [r["told"].get("rlap: input", {}).get("auroc") for r in runs
+                 if r["parameters"]["kind"] in INPUTS]  # fmt: skip
+        areas[told] = [area for area in found if area is not None]
+    mean = {told: fmean(each) for told, each in areas.items() if each}
+    chosen = [told for told, area in mean.items()
+              if (area >= FAIR_AUROC) == (which == "found")]  # fmt: skip
+    return "; ".join(chosen) or "none"
+
+
+@number
 def robustified(book: Book, kind: str, rule: str) -> str:
     """Points that ``robustify`` gains with a rule, or loses."""
     return mean_gain(group(book, kind), f"robustify, rule {rule}") or NOT_RUN
@@ -168,11 +187,12 @@ def tuned_on_labels(book: Book) -> str:
 
 
 def group(book: Book, kind: str) -> Runs:
-    """The runs of the small network with a kind of bad data at its usual rate."""
+    """The runs of the small network with a kind of bad data at its usual rate, that
+    which an experiment takes by itself."""
     if kind not in KINDS:
         raise LookupError(f"no kind {kind!r} of bad data: {', '.join(KINDS)}")
-    return next((runs for told, runs in groups(book).items()
-                 if told.startswith(KINDS[kind])), [])  # fmt: skip
+    usual = BadDataParameters(tier="small", kind=kind).resolved()
+    return groups(book).get(what({"parameters": vars(usual)}), [])
 
 
 def mean_gain(runs: Runs, arm: str, base: str = CAME) -> str:

@@ -60,7 +60,8 @@ def in_short(book: Book, *keys: str) -> Table:
         for network in ("small", "vgg"):
             row[words.NETWORKS[network]] = verdict(claim_of(book, key, network))
         rows.append(row)
-    return Table(pd.DataFrame(rows), every(book), ("forgetting", "forgetting_osp"))
+    grids = ("forgetting", "forgetting_osp", "forgetting_rivals")
+    return Table(pd.DataFrame(rows), every(book), grids)
 
 
 def every(book: Book) -> list[Mapping]:

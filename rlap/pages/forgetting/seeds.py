@@ -118,10 +118,10 @@ def methods_seed_expected(book: Book, model: str) -> str:
 
 @number
 def judges_seed_expected(book: Book, model: str) -> str:
-    """What the judges' seed was to do to relearning, and what it did."""
+    """Whether the judges' seed moved relearning by as much as was expected."""
     moved = seeds.by_the_judges(groups(book, model))
-    expected = f"by {words.fixed(100 * seeds.EXPECTED, 0)} points"
     if moved is None:
-        return f"{expected}, which was {NOT_RUN} yet"
+        return f"{NOT_RUN} yet"
     came = "came true" if seeds.as_expected(moved) else "did not come true"
-    return f"{expected}, which {came}: {words.fixed(100 * moved, 1)}"
+    give = words.fixed(100 * seeds.MARGIN, 0)
+    return f"{came}, give or take {give}: {words.fixed(100 * moved, 1)}"

@@ -109,9 +109,9 @@ def by_partition(book: Book) -> Picture:
 
 @table
 def orientation(book: Book) -> Table:
-    """A line a released run that found the noise: which part it kept, and F-FT minus
-    the network that it starts from."""
-    data = outcomes(book)
+    """A line a released run that found the noise, of those of ``by_outcome``: which
+    part it kept, and F-FT minus the network that it starts from."""
+    data = from_kmeans(book)
     mine = data[(data["protocol"] == "released") & (data["the partition"] != MISSED)]
     mine = mine.sort_values(["images", "level", "rate", "seed"], ascending=SORTED)
     runs = {r["identity"]["id"]: r for r in book.evidence}
