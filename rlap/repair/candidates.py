@@ -36,10 +36,11 @@ DROPPED = "trained on without bad inputs"
 RETRAINED = "retrained without bad inputs"
 FRESH = "retrained shortly from new weights"
 AGAIN = "retrained towards the posterior of the true class"
+KEPT_AGAIN = "retrained without labels that are probably wrong"
 FRESH_POSTERIOR = "retrained, then on towards the posterior of the true class"
 PROJECTED = "projected onto what samples of small loss use (SAP)"
 PRUNED = "pruned and its head fine-tuned (RLAP)"
-TOWARDS_TRUE = (POSTERIOR, KEPT, AGAIN, FRESH_POSTERIOR)
+TOWARDS_TRUE = (POSTERIOR, KEPT, AGAIN, KEPT_AGAIN, FRESH_POSTERIOR)
 PLAIN = (AS_IT_CAME, ON, FRESH)  # without targets
 TRUSTED = 1000  # samples of small loss, SAP's
 ALPHAS = (1e4, 3e4, 1e5, 3e5, 1e6)  # the range of SAP's authors
@@ -90,7 +91,11 @@ class Workshop:
         def going_on() -> Logits:
             return copy_of(network)
 
+        few = probably_right(given, about) if about.labels_wrong else None
         if found.scorer is None:
+            # what learns all by heart learns the wrong part of a posterior, too
+            if few is not None:
+                yield training(KEPT_AGAIN, lambda: fresh(network, self.seed), few)
             yield training(AGAIN, lambda: fresh(network, self.seed), soft)
         elif about.memorised and not self.forgets(given, found.mirrored):
             yield training(FRESH_POSTERIOR, lambda: copy_of(found.scorer), soft)
@@ -99,8 +104,7 @@ class Workshop:
         elif about.inputs_bad:
             yield training(DROPPED, going_on, soft)
         yield training(ON, going_on, plain)  # what the others have to beat
-        selecting = found.scorer is network and about.labels_wrong
-        if selecting and (few := probably_right(given, about)) is not None:
+        if found.scorer is network and few is not None:
             yield training(KEPT, going_on, few)
         if about.inputs_bad:
             yield training(RETRAINED, lambda: fresh(network, self.seed), soft)
