@@ -8,10 +8,11 @@ training on, by the labels as they are: trust in them comes from the repair itse
 does the network's that came, which is trusted where it is right, the more the less it
 knows: where nothing is better, training on is taken if it is by the labels as they are.
 
-A repair of labels is done three times, each time towards what the last network sees. In
-trials apart from those reported the second round gained a point or more and the third
-half of one, which no slice of 2,500 shows: a round stays unless it is surely worse than
-the one before. So does a repair beside training on, where many labels are surely wrong.
+A repair of labels is done three times, each time towards what the last network sees,
+and so is training without bad inputs. In trials apart from those reported the second
+round gained a point or more and the third half of one, which no slice of 2,500 shows: a
+round stays unless it is surely worse than the one before. So does such a repair beside
+training on, where many labels are surely wrong, or inputs are bad.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from rlap.data.base import Split, stratified_indices
 from rlap.repair.account import Diagnosis
 from rlap.repair.candidates import (
     AS_IT_CAME,
+    DROPPED,
     FRESH,
     ON,
     TOWARDS_TRUE,
@@ -139,12 +141,12 @@ class Bench:
             self.notes.append("Training on is better by the labels as they are.")
         for rounds in range(2, ROUNDS + 2):
             seen = told_again(now.best, given, found.mirrored)
-            if seen is None:
+            if seen is None and now.best.chosen != DROPPED:
                 break
-            now.best = seen
+            now.best = seen or now.best
             if rounds > ROUNDS:
                 break
-            if not self.attempt(now, self.once_more(seen, given, found), rounds):
+            if not self.attempt(now, self.once_more(now.best, given, found), rounds):
                 break
         return now.best
 
@@ -187,9 +189,11 @@ class Bench:
         # many wrong ones that go one way would favour who predicts these
         if surely_wrong:
             by_labels = 0.0
-            # a repair of labels gains most in its later rounds
-            if new.chosen == ON and now.best.chosen in TOWARDS_TRUE and lead <= BETTER:
-                return False
+        # a repair of labels or inputs gains most in its later rounds
+        fixed = surely_wrong and now.best.chosen in TOWARDS_TRUE
+        fixed |= now.best.chosen == DROPPED
+        if new.chosen == ON and fixed and lead <= BETTER:
+            return False
         control = new.chosen == ON and score >= 0 and by_labels > 0
         # once more gains what a slice of thousands does not show: it stays unless the
         # slice says otherwise, and as long as it is better than the network that came
@@ -284,7 +288,8 @@ def told(name: str, rounds: int) -> str:
     if rounds == 1:
         return name
     times = "once" if rounds == 2 else f"{rounds - 1} times"
-    return f"{name}; then {times} more, towards its own posterior"
+    towards = "" if name == DROPPED else ", towards its own posterior"
+    return f"{name}; then {times} more{towards}"
 
 
 def correct(network: nn.Module, held: Split) -> Tensor:

@@ -18,6 +18,7 @@ from rlap.repair.bench import Bench, Outcome, Standing
 from rlap.repair.candidates import (
     AGAIN,
     ALPHAS,
+    DROPPED,
     FRESH_POSTERIOR,
     KEPT_AGAIN,
     ON,
@@ -176,6 +177,24 @@ def test_bad_inputs_are_dropped():
     assert "retrained without bad inputs" in names
     clean = held.subset(~bad[500:])
     assert accuracy(found.model, clean) >= accuracy(model, clean)
+
+
+def test_bad_inputs_are_dropped_in_rounds(monkeypatch):
+    """As a repair of labels is made, with nothing said of labels; training on, which
+    takes more steps, has to be surely better than the first round."""
+
+    def unsuited(*given):
+        raise Unsuited("not here")
+
+    monkeypatch.setattr(Workshop, "prune", unsuited)
+    data, _ = spoilt(1400)
+    given, held = data.subset(range(1000)), data.subset(range(1000, 1400))
+    recipe = rlap.Recipe(epochs=2, batch_size=32, lr=0.001)
+    model = trained(given, flat_net(), recipe)
+    found = rlap.repair(model, given, holdout=held, recipe=recipe)
+    names = [each.name for each in found.tried]
+    assert names[-2:] == [f"{DROPPED}; then {n} more" for n in ("once", "2 times")]
+    assert found.chosen.startswith(DROPPED)
 
 
 @pytest.mark.filterwarnings("ignore::rlap.partition.DegeneratePartitionWarning")
