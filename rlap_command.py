@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import signal
 import sys
 import threading
@@ -16,6 +17,9 @@ from pathlib import Path
 
 # of errors by the name of their class: these are no faults of the package
 STATUS = {"UsageError": 2, "ParameterError": 2, "FileNotFoundError": 2, "RunLocked": 3}
+
+
+EXPONENT = re.compile(r"[-+]?\d+[eE][-+]?\d+")
 
 
 class UsageError(ValueError):
@@ -279,7 +283,10 @@ def parse_parameter(text: str) -> tuple[str, object]:
     if not equals or not name:
         raise UsageError(f"-p {text}: write it as name=value")
     try:
-        return name, yaml.safe_load(value)
+        found = yaml.safe_load(value)
+        # YAML 1.1 has no 1e-3: its numbers with an exponent need a point
+        number = isinstance(found, str) and EXPONENT.fullmatch(found)
+        return name, float(found) if number else found
     except yaml.YAMLError as error:
         problem = getattr(error, "problem", None) or "it is not YAML"
         raise UsageError(f"-p {text}: {value!r} cannot be read ({problem})") from error

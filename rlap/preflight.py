@@ -39,10 +39,12 @@ REHEARSED = 4  # samples; a partition needs as many
 
 
 def as_split(inputs: Tensor | Split, labels: Tensor | None) -> Split:
-    """The data as a ``Split``; ``TypeError`` where labels are missing or twice."""
+    """The data as a ``Split``; ``TypeError`` where labels are missing or twice,
+    ``ValueError`` where the noise of the inputs is drawn at every access."""
     if isinstance(inputs, Split):
         if labels is not None:
             raise TypeError("a Split has its labels: give no others")
+        inputs.fixed_inputs()
         return inputs
     if labels is None and isinstance(inputs, Tensor):
         raise TypeError("labels are missing: give a tensor (N,) of class numbers")

@@ -51,6 +51,18 @@ def copy_of(model: nn.Module, memo: dict[int, object] | None = None) -> nn.Modul
             return copy.deepcopy(model, memo | shared)
 
 
+def resetting(module: nn.Module) -> Callable[[], object] | None:
+    """What draws a module's own weights anew; None if it has nothing of the kind.
+
+    >>> from torch import nn
+    >>> resetting(nn.Linear(2, 1)).__name__, resetting(nn.ReLU())
+    ('reset_parameters', None)
+    """
+    # attention has the second alone
+    names = ("reset_parameters", "_reset_parameters")
+    return next((getattr(module, n) for n in names if hasattr(module, n)), None)
+
+
 def _share(
     value: Any, memo: dict[int, object], shared: dict[int, object], seen: set[int]
 ) -> None:

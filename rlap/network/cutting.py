@@ -133,7 +133,7 @@ def with_layer_input(
 @torch.no_grad()
 def cache_features(model: nn.Module, split: Split, layer: str, precision: str) -> Split:
     """A split whose inputs are what enters ``layer``, in eval mode, on the device."""
-    with reading(model, split.inputs, precision=precision) as batches:
+    with reading(model, split.fixed_inputs(), precision=precision) as batches:
         seen = ([with_layer_input(model, x, layer)[1].float()] for x in batches)
         (features,) = stacked(seen, len(split))
     there = split.to(model_device(model))

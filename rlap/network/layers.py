@@ -121,7 +121,13 @@ def reading(
     with own_precision(), evaluating(model):
         place = placing(model, usable(inputs[:1]))
         with autocast(precision, model_device(model)):
-            yield (place(usable(batch)) for batch in inputs.split(size))
+            yield (apart(place(usable(b)), b) for b in inputs.split(size))
+
+
+def apart(placed: Tensor, given: Tensor) -> Tensor:
+    """A placed batch that is not the caller's own memory: a model may work in place on
+    its input."""
+    return placed.clone() if placed.data_ptr() == given.data_ptr() else placed
 
 
 def stacked(batches: Iterable[Sequence[Tensor]], n: int) -> list[Tensor]:

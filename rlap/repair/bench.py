@@ -212,9 +212,12 @@ class Bench:
                 f"{len(data)} samples of {classes} classes are too few to hold any out "
                 f"of them: give holdout=, or {FEWEST} and two of each class"
             )
-        size = max(round(HELD_OUT * len(data)), classes)
+        # the only sample of a class is not held out: the stand-in would lack the class
+        labels = data.labels.cpu()
+        several = (labels.bincount()[labels] > 1).nonzero().squeeze(1)
+        size = max(round(HELD_OUT * len(data)), len(labels[several].unique()))
         out = torch.zeros(len(data), dtype=torch.bool, device="cpu")
-        out[stratified_indices(data.labels, size, self.seed)] = True
+        out[several[stratified_indices(labels[several], size, self.seed)]] = True
         rest, held = data.subset(~out), data.subset(out)
         seen = look(network, Samples(data))
         made = self.shop.train(fresh(network, self.seed), rest, seen.mirrored)

@@ -91,12 +91,18 @@ class Workshop:
         def going_on() -> Logits:
             return copy_of(network)
 
+        def anew() -> Logits:
+            try:
+                return fresh(network, self.seed)
+            except TypeError as error:
+                raise Unsuited(str(error)) from error
+
         few = probably_right(given, about) if about.labels_wrong else None
         if found.scorer is None:
             # what learns all by heart learns the wrong part of a posterior, too
             if few is not None:
-                yield training(KEPT_AGAIN, lambda: fresh(network, self.seed), few)
-            yield training(AGAIN, lambda: fresh(network, self.seed), soft)
+                yield training(KEPT_AGAIN, anew, few)
+            yield training(AGAIN, anew, soft)
         elif about.memorised and not self.forgets(given, found.mirrored):
             yield training(FRESH_POSTERIOR, lambda: copy_of(found.scorer), soft)
         elif about.labels_wrong:
@@ -107,7 +113,7 @@ class Workshop:
         if found.scorer is network and few is not None:
             yield training(KEPT, going_on, few)
         if about.inputs_bad:
-            yield training(RETRAINED, lambda: fresh(network, self.seed), soft)
+            yield training(RETRAINED, anew, soft)
         if found.scorer is network and (about.labels_wrong or about.inputs_bad):
             yield Candidate(PROJECTED, lambda: self.project(network, given), False)
             rule = "loss" if about.labels_wrong else "gmm"

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, fx, nn
 
 from rlap.data.base import Split
-from rlap.network.copying import copy_of
+from rlap.network.copying import copy_of, resetting
 from rlap.network.layers import model_device, preserved_random_state
 from rlap.network.precision import own_precision
 from rlap.repair.samples import Logits, Samples
@@ -60,14 +60,16 @@ def cross_fitted(
     recipe = augmented(recipe, given.inputs, mirrored)
     generator = torch.Generator().manual_seed(seed)
     part = torch.randperm(len(given), generator=generator, device="cpu") % PARTS
-    own = torch.zeros(len(given), given.num_classes, device="cpu")
-    other = torch.zeros(len(held), given.num_classes, device="cpu")
+    own, others = None, []
     for i in range(PARTS):
         new = fresh(network, seed + i)
         train(new, given.subset(part != i), recipe, seed=seed)
-        own[part == i] = predict(new, given.inputs[part == i]).softmax(1).cpu()
-        other += predict(new, held.inputs).softmax(1).cpu() / PARTS
-    return own, other
+        unseen = predict(new, given.inputs[part == i]).softmax(1).cpu()
+        if own is None:  # the network may know more classes than the data have
+            own = torch.zeros(len(given), unseen.shape[1], device="cpu")
+        own[part == i] = unseen
+        others.append(predict(new, held.inputs).softmax(1).cpu())
+    return own, sum(other / PARTS for other in others)
 
 
 def augmented(recipe: Recipe, inputs: Tensor, mirrored: bool) -> Recipe:
@@ -79,8 +81,9 @@ def augmented(recipe: Recipe, inputs: Tensor, mirrored: bool) -> Recipe:
 
 
 def fresh(network: Logits, seed: int) -> Logits:
-    """A copy with weights and statistics drawn or set anew; frozen ones stay: training
-    has not touched them. ``TypeError`` for layers that cannot do that."""
+    """A copy with weights and statistics drawn or set anew; constants and what is
+    frozen stay: training has not touched them. ``TypeError`` for layers that cannot do
+    that."""
     new = copy_of(network)
     with preserved_random_state(model_device(network), seed):
         for name, module in new.named_modules():
@@ -89,13 +92,16 @@ def fresh(network: Logits, seed: int) -> Logits:
             frozen = weights and not any(p.requires_grad for p in weights)
             if not own or frozen:
                 continue
-            if not hasattr(module, "reset_parameters"):
+            reset = resetting(module)
+            if reset is None and not weights:
+                continue
+            if reset is None:
                 raise TypeError(
                     f"a network must be trained anew, and {type(module).__name__} "
                     f"{name.removeprefix('network.')!r} cannot draw new weights: give "
                     "it a method reset_parameters()"
                 )
-            module.reset_parameters()
+            reset()
     return new
 
 
@@ -137,7 +143,7 @@ def out_of_fold(
     parts = [((fold != i) & keep).nonzero()[:, 0] for i in range(FOLDS)]
     x = made.standardised(features)
     train_together(made.heads, parts, x, labels, head_recipe(n), seed)
-    for i, head in enumerate(made.heads):
+    for i, head in enumerate(made.heads[: fold.max() + 1]):  # of few there are fewer
         made.probabilities[fold == i] = predict(head, x[fold == i]).softmax(1)
     return made
 

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, Subset
+from torch.utils.data import DataLoader, IterableDataset, Subset
 
 from rlap.checks import as_indices, check_inputs, check_labels
 from rlap.data.base import Split
@@ -36,8 +36,8 @@ class Samples:
     id).
 
     ``prepare`` turns a batch as stored into what the network takes; by default uint8
-    becomes float in [0, 1] and other numbers float. Raises ``TypeError`` for anything
-    else, with what to give instead.
+    becomes float in [0, 1], and other numbers have to be float. Raises ``TypeError``
+    for anything else, with what to give instead.
 
     >>> images = np.zeros((5, 3, 4, 4), dtype=np.uint8)
     >>> [len(batch.ids) for batch in Samples((images, np.arange(5))).batches(size=3)]
@@ -84,6 +84,11 @@ class Samples:
             if ids is None:
                 ids = range(start, start + len(labels))
                 ids = ids if rows is None else [int(rows[i]) for i in ids]
+            if not inputs.is_floating_point():
+                raise TypeError(
+                    f"inputs of the {self.name} must be floating point or uint8, not "
+                    f"{inputs.dtype}: give prepare=torch.Tensor.float, or what suits"
+                )
             self.check_finite(inputs, ids)
             inputs = check_inputs(inputs, f"inputs of the {self.name}").float()
             labels = check_labels(
@@ -159,6 +164,7 @@ def check_rows(data: Any, name: str) -> None:
     """Raise ``TypeError`` for what is no sequence of (input, label) or (input, label,
     id) with inputs that can be stacked, and say what to give instead."""
     rows = hasattr(data, "__getitem__") and hasattr(data, "__len__")
+    rows = rows and not isinstance(data, IterableDataset)  # which has one that raises
     frame = hasattr(data, "iloc")
     if not rows or frame or isinstance(data, Tensor | np.ndarray | Mapping | str):
         raise TypeError(
@@ -189,7 +195,7 @@ def check_rows(data: Any, name: str) -> None:
 
 
 def as_floats(stored: Tensor) -> Tensor:
-    """uint8 as float32 in [0, 1]; floating-point numbers as they are."""
+    """uint8 as float32 in [0, 1]; all else as it is."""
     return stored.float() / 255 if stored.dtype == torch.uint8 else stored
 
 

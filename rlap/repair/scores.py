@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from rlap.checks import check_logit_values
-from rlap.network.layers import check_logits, evaluating, placing
+from rlap.network.layers import apart, check_logits, evaluating, placing
 from rlap.network.precision import own_precision
 from rlap.network.watching import Call, watching
 from rlap.partition import partition
@@ -64,7 +64,7 @@ def look(model: nn.Module, samples: Samples, mirror: bool | None = None) -> Seen
     with evaluating(model):
         for inputs, labels, ids in samples.batches():
             place = place or placing(model, inputs[:1])
-            logits, features = with_features(model, place(inputs))
+            logits, features = with_features(model, apart(place(inputs), inputs))
             if not names:
                 check_logit_values(logits)
             found = {"p": logits.softmax(1), "labels": labels}
@@ -209,14 +209,18 @@ def below(values: Tensor, bad: Tensor) -> float:
 
 
 def paired(differences: Tensor) -> float:
-    """By how many standard errors the mean of differences (M,) is above 0.
+    """By how many standard errors the mean of differences (M,) is above 0; where all
+    are the same, as many as if their spread were their size.
 
     >>> paired(torch.tensor([1.0, 0.0, 1.0, 0.0]))
     1.7320508075688774
     """
     d = differences.double()
-    error = d.std() / len(d) ** 0.5
-    return float(d.mean() / error) if error > 0 else 0.0
+    if len(d) < 2:
+        return 0.0
+    spread = d.std()
+    spread = spread if spread > 0 else d.mean().abs()
+    return float(d.mean() / spread * len(d) ** 0.5) if spread > 0 else 0.0
 
 
 def by_class(bad: Tensor, labels: Tensor) -> float:

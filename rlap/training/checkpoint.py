@@ -61,7 +61,7 @@ class Checkpoint:
         test: Split | None = None,
     ) -> None:
         self.path = Path(path) if path is not None else None
-        self.run = run
+        self.run, self.tested = run, test is not None
         self.identity = repr((told, fingerprint(run.split))) if self.path else ""
         if self.path is not None and self.path.is_dir():
             # one file a run: those that agree in all of this end with the same network
@@ -87,6 +87,13 @@ class Checkpoint:
             raise ValueError(
                 f"{self.path} belongs to another network; remove it or name another "
                 "checkpoint"
+            )
+        history = saved["history"]
+        if bool(history["test_accuracy"]) != (self.tested and bool(history["loss"])):
+            has, now = ("with", "without")[:: -1 if self.tested else 1]
+            raise ValueError(
+                f"{self.path} was written {has} test=... and is resumed {now} it: give "
+                "the same, or name another checkpoint"
             )
         run.model.load_state_dict(saved["model"])
         run.optimizer.load_state_dict(saved["optimizer"])

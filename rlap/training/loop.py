@@ -172,7 +172,7 @@ def train(
     watched = monitor and fingerprint(monitor)
     told = (asdict(recipe), seed, modules, batchnorm, watched)
     told += (mask and mask.describe(), penalty and repr(penalty))
-    told += (on_epoch and f"{on_epoch.__module__}.{on_epoch.__qualname__}",)
+    told += (on_epoch and name_of(on_epoch),)
     with (
         torch.enable_grad(),
         alone(model),
@@ -185,11 +185,13 @@ def train(
         if mask is not None:
             run.hold = mask.holder(model)
         run.hold()
-        for epoch in _bar(range(start, recipe.epochs), progress, history):
-            run.epoch(epoch)
-            run.evaluate(test, monitor)
-            saved.write()
-    model.eval()
+        try:
+            for epoch in _bar(range(start, recipe.epochs), progress, history):
+                run.epoch(epoch)
+                run.evaluate(test, monitor)
+                saved.write()
+        finally:  # however it ends
+            model.eval()
     return history
 
 
@@ -372,11 +374,18 @@ def check_arguments(
     check_seed(seed)
     for name, other in others.items():
         if other is not None:
-            check_split(other, name)
+            check_split(other, name).fixed_inputs()
     if mask is not None and not hasattr(mask, "describe"):
         raise TypeError(
             f"mask must be an rlap.Mask, as prune returns it, not {type(mask).__name__}"
         )
+
+
+def name_of(hook: Callable) -> str:
+    """What tells a hook from others: its name; of what has none, as a partial
+    function, its repr."""
+    name = getattr(hook, "__qualname__", None)
+    return f"{hook.__module__}.{name}" if name else repr(hook)
 
 
 def check_monitor(recipe: Recipe, monitor: Split | None) -> None:

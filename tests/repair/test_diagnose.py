@@ -101,7 +101,10 @@ def test_few_samples_are_too_little_to_tell():
     data, _ = flipped(blobs(60), "symmetric", 0.4)
     found = rlap.diagnose(trained(data), data)
     assert not found.told and not found.labels_wrong
-    assert "60 samples, as well as this network tells them apart" in found.report()
+    assert (
+        "60 samples, as this network sees them, are too little to tell"
+        in found.report()
+    )
 
 
 def spoilt(n=600):

@@ -135,7 +135,8 @@ def chance(wrong: Tensor, n: Tensor, share: float) -> Tensor:
     from scipy.special import betainc  # here: imports of rlap do not wait for scipy
 
     w = wrong.clamp(min=1)  # the tail of a binomial by the incomplete beta function
-    found = torch.as_tensor(betainc(w.numpy(), (n - w + 1).numpy(), share))
+    tail = betainc(w.numpy(), (n - w + 1).numpy(), share)
+    found = torch.as_tensor(tail, device="cpu")
     return torch.where(wrong < 1, 1.0, found.float())
 
 

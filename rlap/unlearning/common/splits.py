@@ -75,7 +75,8 @@ def split_samples(split: Split, chosen: Tensor) -> tuple[Split, Split]:
             "the samples to forget must be a tensor of indices, or (N,) bool"
         )
     if chosen.dtype != torch.bool:
-        index, chosen = chosen.cpu(), torch.zeros(n, dtype=torch.bool)
+        index = chosen.cpu()
+        chosen = torch.zeros(n, dtype=torch.bool, device="cpu")
         if len(index) and not 0 <= int(index.min()) <= int(index.max()) < n:
             raise ValueError(f"the samples to forget must be indices from 0 to {n - 1}")
         chosen[index] = True
@@ -180,15 +181,18 @@ def hold_out(split: Split, share: float, seed: int = 0) -> tuple[Split, Split]:
     return split.subset(~held), split.subset(held)
 
 
-def together(splits: Sequence[Split], labels: Sequence[Tensor] | None = None) -> Split:
-    """One split of several, with other labels where they are given."""
+def together(
+    splits: Sequence[Split], labels: Sequence[Tensor] | None = None, classes: int = 0
+) -> Split:
+    """One split of several, with other labels where they are given, and of at least so
+    many ``classes``."""
     labels = labels or [split.labels for split in splits]
     device = splits[0].inputs.device
     return Split(
         torch.cat([split.inputs.to(device) for split in splits]),
         torch.cat([each.to(device) for each in labels]),
         splits[0].normalisation,
-        max(split.num_classes for split in splits),
+        max(classes, *(split.num_classes for split in splits)),
     )
 
 

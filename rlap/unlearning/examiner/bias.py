@@ -65,7 +65,7 @@ def given_back(
         for part in ("forget_test", "retain_test")
     )
     score = torch.cat([ours.margin, theirs.margin])
-    truth = torch.arange(len(score)) < len(ours.margin)
+    truth = torch.arange(len(score), device="cpu") < len(ours.margin)
     area = auroc(score, truth).value
     return GivenBack(chosen, ours.right(chosen), theirs.right(chosen), area)
 

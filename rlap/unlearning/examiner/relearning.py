@@ -182,7 +182,9 @@ def descend(
     """One step of plain gradient descent on a batch (B, ...), (B,), in place."""
     with torch.enable_grad(), evaluating(model):
         loss = F.cross_entropy(model(inputs), labels)
-        gradients = torch.autograd.grad(loss, parameters)
+        # the forward pass may not use a parameter
+        gradients = torch.autograd.grad(loss, parameters, allow_unused=True)
     with torch.no_grad():
         for parameter, gradient in zip(parameters, gradients, strict=True):
-            parameter.sub_(gradient, alpha=lr)
+            if gradient is not None:
+                parameter.sub_(gradient, alpha=lr)

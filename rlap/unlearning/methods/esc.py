@@ -10,6 +10,8 @@ from rlap.data.base import Split
 from rlap.unlearning.common.begin import begin
 from rlap.unlearning.common.features import features
 
+REACHED = 1e-10  # of the largest eigenvalue, below which one is rounding
+
 
 def forget_esc(
     model: nn.Module,
@@ -55,6 +57,7 @@ def forget_esc(
 
 def first_directions(x: Tensor, share: float) -> Tensor:
     """(d, k) the first right singular vectors of rows (N, d): a share of d, at least
-    one; float64."""
+    one, and none that the rows do not reach; float64."""
     values, columns = torch.linalg.eigh(x.double().T @ x.double())  # ascending
-    return columns[:, -max(1, int(share * len(values))) :]
+    there = int((values > REACHED * values[-1]).sum())
+    return columns[:, -max(1, min(int(share * len(values)), there)) :]

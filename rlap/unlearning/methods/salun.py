@@ -52,7 +52,7 @@ def forget_salun(
     kept = Unsalient.of(new, saliency(new, forget, share))
     of = forget.labels if samplewise else labels
     wrong = wrong_labels(len(forget), of, classes, seed)
-    split = together([retain, forget], [retain.labels, wrong])
+    split = together([retain, forget], [retain.labels, wrong], classes)
     train(new, split, recipe, seed=seed, mask=kept)
     return new
 
@@ -84,10 +84,10 @@ def class_gradient(model: nn.Module, split: Split) -> dict[str, Tensor]:
         for x, y in batches:
             logits = model(place(x))
             loss = F.cross_entropy(logits, y.to(device), reduction="sum")
-            for sums, g in zip(
-                total, torch.autograd.grad(loss, parameters), strict=True
-            ):
-                sums += g
+            gradients = torch.autograd.grad(loss, parameters, allow_unused=True)
+            for sums, g in zip(total, gradients, strict=True):
+                if g is not None:  # the forward pass may not use a parameter
+                    sums += g
     return dict(zip(trained, total, strict=True))
 
 

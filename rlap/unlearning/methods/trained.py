@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from rlap.checks import check_level, check_rate, check_seed
 from rlap.data.base import Split
-from rlap.network.copying import copy_of
+from rlap.network.copying import copy_of, resetting
 from rlap.network.layers import (
     model_device,
     placing,
@@ -82,7 +82,10 @@ def fresh(model: nn.Module) -> nn.Module:
         own = [*module.parameters(recurse=False), *module.buffers(recurse=False)]
         if not own:
             continue
-        if not hasattr(module, "reset_parameters"):
+        reset = resetting(module)
+        if reset is None and not [*module.parameters(recurse=False)]:
+            continue  # constants
+        if reset is None:
             raise TypeError(
                 f"{type(module).__name__} {name!r} cannot reset; give build="
             )
@@ -90,7 +93,7 @@ def fresh(model: nn.Module) -> nn.Module:
             raise ValueError(
                 f"layer {name!r} is frozen, so random weights would stay; give build="
             )
-        module.reset_parameters()
+        reset()
     return new
 
 
@@ -196,7 +199,7 @@ def forget_random_labels(
     )
     of = forget.labels if samplewise else labels
     wrong = wrong_labels(len(forget), of, classes, seed)
-    split = together([retain, forget], [retain.labels, wrong])
+    split = together([retain, forget], [retain.labels, wrong], classes)
     train(new, split, recipe, seed=seed)
     return new
 
@@ -237,9 +240,11 @@ def forget_boundary_shrink(
     Chen et al. (CVPR 2023), whose bound is 0.1 in pixels; leaving out the true class is
     ours.
     """
-    new = begin(model, forget, retain, trains=True, samplewise=samplewise).model
+    new, _, classes, _ = begin(
+        model, forget, retain, trains=True, samplewise=samplewise
+    )
     nearest = nearest_wrong(new, forget, bound, samplewise)
-    split = together([forget], [nearest])
+    split = together([forget], [nearest], classes)
     train(new, split, recipe, seed=seed, batchnorm=batchnorm)
     return new
 
