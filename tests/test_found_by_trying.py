@@ -185,10 +185,23 @@ def test_the_default_device_decides_nothing_of_wrong_labels_and_of_samples():
 
 def test_a_hook_needs_no_name(tmp_path):
     seen = []
-    hook = functools.partial(lambda kept, net, epoch: kept.append(epoch), seen)
-    rlap.train(mlp(), blobs(), QUICK, on_epoch=hook)
-    rlap.train(mlp(), blobs(), QUICK, on_epoch=hook, checkpoint=tmp_path / "a.pt")
-    assert seen == [0, 1, 0, 1]
+
+    def note(kept, net, epoch):
+        (seen if kept else []).append(epoch)
+
+    class Hook:
+        def __call__(self, net, epoch):
+            seen.append(epoch)
+
+    for n, hook in enumerate((functools.partial(note, "all"), Hook())):
+        file = tmp_path / f"{n}.pt"
+        rlap.train(mlp(), blobs(), QUICK, on_epoch=hook)
+        for _ in range(2):  # the second has nothing left to do
+            rlap.train(mlp(), blobs(), QUICK, on_epoch=hook, checkpoint=file)
+    assert seen == [0, 1] * 4
+    other = functools.partial(note, "")
+    with pytest.raises(ValueError, match="another run"):
+        rlap.train(mlp(), blobs(), QUICK, on_epoch=other, checkpoint=tmp_path / "0.pt")
 
 
 def test_integers_are_refused_with_what_to_give():

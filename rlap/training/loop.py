@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -382,10 +383,12 @@ def check_arguments(
 
 
 def name_of(hook: Callable) -> str:
-    """What tells a hook from others: its name; of what has none, as a partial
-    function, its repr."""
-    name = getattr(hook, "__qualname__", None)
-    return f"{hook.__module__}.{name}" if name else repr(hook)
+    """What tells a hook from others, in any process: its name, of a partial function
+    with its arguments, of an object that of its class."""
+    if isinstance(hook, partial):
+        return f"{name_of(hook.func)}{hook.args}{hook.keywords}"
+    named = hook if hasattr(hook, "__qualname__") else type(hook)
+    return f"{named.__module__}.{named.__qualname__}"
 
 
 def check_monitor(recipe: Recipe, monitor: Split | None) -> None:
