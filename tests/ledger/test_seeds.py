@@ -110,5 +110,8 @@ def test_the_page_says_what_was_not_run(made):
     assert page.methods_seed_expected(book, "small") == f"{NOT_RUN} yet"
     assert page.judges_seed_expected(book, "small") == f"{NOT_RUN} yet"
     assert "other seeds of forgetting; other seeds" in bias.still_to_run(book)
+    assert "seeds of all methods" not in bias.still_to_run(book)
+    one = bias.still_to_run(book_of(made[:1]))
+    assert one.endswith("3 seeds of all methods, small network.")
     idle = page.seeds_apart(book_of([]), "small")
     assert idle.idle and page.seeds_apart_by_method(book_of([]), "small").idle

@@ -9,7 +9,7 @@ from statistics import fmean
 from rlap.experiments.forgetting.account import title
 from rlap.ledger.claims.rivals import bias_share
 from rlap.ledger.evidence import Quantity
-from rlap.ledger.verdicts import NOT_RUN
+from rlap.ledger.verdicts import MIN_SEEDS, NOT_RUN
 from rlap.pages import words
 from rlap.pages.asked import Book, Table, number, table
 from rlap.pages.forgetting import methods, seeds
@@ -21,7 +21,7 @@ MUCH = 0.1  # of the class's accuracy
 
 @number
 def still_to_run(book: Book) -> str:
-    """What the page has no runs for yet, in a sentence."""
+    """What the page has no runs for yet, or too few, in a sentence."""
     asked = {
         "the VGG-like network by all methods": (methods.signs, "vgg"),
         "the small transformer": (methods.signs, "vit"),
@@ -31,9 +31,15 @@ def still_to_run(book: Book) -> str:
     }
     names = [name for name, (of, model) in asked.items() if of(book, model).idle]
     names += seeds.still_to_run(book, "small")
+    few = [
+        words.NETWORKS[model] for model in ("small", "vgg", "vit")
+        if methods.methods_of_few_seeds(book, model) != "none"
+    ]  # fmt: skip
+    if few:
+        names.append(f"{MIN_SEEDS} seeds of all methods, {' and '.join(few)}")
     if not names:
         return "Everything that this page asks has been run."
-    return f"Still without runs: {'; '.join(names)}."
+    return f"Still to be run: {'; '.join(names)}."
 
 
 @table
