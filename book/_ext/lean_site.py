@@ -27,6 +27,8 @@ UNUSED = ("_static/**/*.map", "_static/locales", "_static/**/fontawesome.js*",
 # punctuation in listings have the colour of the text around them
 PLAIN = [re.compile(rf'<span class="{kind}">([^<]*)</span>') for kind in
          ("pre", "(?:n|p|w)")]  # fmt: skip
+# two thousand times in the page of all names, on links that are a sign of their own
+TITLE = re.compile(r' title="Link to this (?:definition|heading)"')
 # a long name may break after a point, an underscore, a slash or a sign, nowhere else:
 # names of code, and runs as tables have them ("small+epochs=32+finetune_epochs=16")
 NAMES = re.compile(
@@ -147,6 +149,7 @@ def tidy(app: Any, failure: Exception | None) -> None:
         without = ICONS.sub("", text)
         for kind in PLAIN:
             without = kind.sub(r"\1", without)
+        without = TITLE.sub("", without)
         if path.stem not in AS_IT_IS and "_modules" not in path.parts:
             without = plain(without)
         without = with_terms(unbroken(breakable(without)), told)
