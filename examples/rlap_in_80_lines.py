@@ -1,7 +1,8 @@
 """RLAP in 80 lines: the paper's method for a head Linear, ReLU, Linear.
 
 No guard and no option; `rlap.robustify(..., start="kmeans")` finds the same
-partition, units and mask, and says what can go wrong. Shapes: N samples, h features, d units, C classes.
+partition, units and mask, and says what can go wrong. Shapes: N samples, h features,
+d units, C classes.
 """
 
 import torch
