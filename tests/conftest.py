@@ -23,6 +23,15 @@ def few_threads() -> None:
     torch.set_num_threads(1)
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup() -> None:
+    """Each test, and what fixtures make for it, starts from the same random state: the
+    tests before it in the same process decide nothing."""
+    random.seed(0)
+    np.random.seed(0)
+    torch.manual_seed(0)
+
+
 @pytest.fixture
 def folders(tmp_path, monkeypatch):
     """An empty data folder and an empty cache; nothing may be downloaded."""
