@@ -62,10 +62,10 @@ def shared_networks() -> Path | None:
     return paths.networks_folder(code_digest())
 
 
-def count_resumed(watch: Stopwatch, arm: str, history: History) -> None:
-    """Count what an arm took though another run has trained it."""
-    if history.resumed:
-        watch[arm] = history.total_seconds + sum(history.test_seconds)
+def count_resumed(watch: Stopwatch, arm: str, *histories: History) -> None:
+    """Count what an arm took though another run has trained it, or a part of it."""
+    if any(history.resumed for history in histories):
+        watch[arm] = sum(h.total_seconds + sum(h.test_seconds) for h in histories)
 
 
 class Arms(dict):

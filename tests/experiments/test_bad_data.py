@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 from conftest import randn
+from torch import nn
 
 from rlap.experiments import records
 from rlap.experiments.bad_data import arms as bad_arms
@@ -103,6 +104,22 @@ def test_every_arm_is_judged_and_the_record_can_be_read(tmp_path):
     again = records.read(records.write(record, tmp_path))
     assert again["bad"]["n_given"] == 600
     assert again["diagnosis"]["labels wrong"] in (True, False)
+
+
+def test_a_training_that_another_arm_has_done_is_counted(tmp_path, monkeypatch):
+    monkeypatch.setenv("RLAP_NETWORKS", str(tmp_path))
+    ground = ground_of(kind="clean")
+    arms = bad_arms.Trials(ground, "cpu")
+    net = nn.Sequential(nn.Flatten(), nn.Linear(3072, 10))
+    arms.go_on("once", net, ground.given)
+    first = arms["once"]["history"]
+    arms.go_on("three times", net, ground.given, times=3)
+    once = sum(first["seconds"] + first["test_seconds"]) + first["setup_seconds"]
+    assert arms["three times"]["trainings"] == 3
+    assert arms["three times"]["history"]["resumed"] == 0  # the last was trained here
+    last = arms["three times"]["history"]
+    least = once + sum(last["seconds"] + last["test_seconds"]) + last["setup_seconds"]
+    assert arms.watch["three times"] > least  # and the second
 
 
 def test_folds_are_all_samples_once_and_stratified():

@@ -4,7 +4,19 @@ from __future__ import annotations
 
 import pytest
 
-from rlap.ledger.aims import AIMS, CAME, ON, ORACLE, REPAIR, Aim, gain, judge, judged
+from rlap.ledger.aims import (
+    AIMS,
+    CAME,
+    ON,
+    ORACLE,
+    REPAIR,
+    THRICE,
+    Aim,
+    gain,
+    judge,
+    judged,
+    seconds,
+)
 
 HEARD = "symmetric_exclusive"
 
@@ -50,6 +62,17 @@ def test_other_rates_networks_and_data_are_no_part_of_it():
     stand_in = run(0, 0.9) | {"data": {"stand_in": True}}
     smoke = run(0, 0.9) | {"tier": "smoke"}
     assert found("every setting: repair over training", stand_in, smoke).found is None
+
+
+def test_records_that_timed_two_of_three_trainings_are_put_right():
+    old = run(0, 0.65)
+    old["arms"][THRICE] = {"accuracy": 0.63}
+    old["seconds"][THRICE] = 21.0
+    new = run(0, 0.65)
+    new["arms"][THRICE] = {"accuracy": 0.63, "trainings": 3}
+    new["seconds"][THRICE] = 31.0
+    assert seconds(old, THRICE) == seconds(new, THRICE) == 31.0
+    assert seconds(old, ON) == 10.0
 
 
 def test_of_every_setting_the_worst_is_told():

@@ -63,11 +63,11 @@ class Trials(Arms):
         self.tried: list[dict[str, object]] = []
         self.chosen = ""
 
-    def enter(self, arm: str, net: nn.Module, history: History | None = None) -> None:
-        """Judge ``net`` on the clean test samples."""
-        if history is not None:
-            count_resumed(self.watch, arm, history)
-        self.judge(arm, net, self.ground.data.test, history)
+    def enter(self, arm: str, net: nn.Module, *trained: History | None) -> None:
+        """Judge ``net``, which was trained so often, on the clean test samples."""
+        histories = [history for history in trained if history is not None]
+        count_resumed(self.watch, arm, *histories)
+        self.judge(arm, net, self.ground.data.test, *histories[-1:])
 
     def retrain(self, arm: str, split: Split, seed: int | None = None) -> nn.Module:
         """A fresh network, trained on ``split``."""
@@ -81,15 +81,18 @@ class Trials(Arms):
         """A copy of ``net``, trained once more, or several times, on ``split``."""
         new, run = copy.deepcopy(net), self.ground.run
         with self.watch(arm):
-            for _ in range(times):
-                history = train(
+            histories = [
+                train(
                     new,
                     split,
                     self.ground.recipe,
                     seed=run.seed,
                     checkpoint=shared_networks(),
                 )
-        self.enter(arm, new, history)
+                for _ in range(times)
+            ]
+        self.enter(arm, new, *histories)
+        self[arm]["trainings"] = times
 
     def select(self, name: str, good: Tensor, net: nn.Module) -> None:
         """Retrain on the samples that were called good, and train ``net`` on them."""
