@@ -18,7 +18,7 @@
 #
 # One run of RLAP {cite:p}`jin2025rlap`, opened up: what each stage does, and what it finds.
 # In the recorded runs, {term}`controlled`, {term}`F-FT` minus {term}`retraining <retrain>` is
-# {ledger}`gap: F-FT, retrain, controlled` points. F-FT minus {term}`training on` with all the
+# {ledger}`gap: F-FT, retrain, controlled` points. F-FT minus {term}`continued training` with all the
 # images is {ledger}`gap: F-FT, continue, controlled` points: {doc}`/gain`.
 #
 # A network is trained on images of which an unknown part is corrupted. RLAP then asks four
@@ -363,7 +363,7 @@ figures.chosen_units(
 # only and with the mask on. With a frozen backbone the input of the head never changes,
 # so it is computed once. Beside them stands what they have to beat:
 #
-# * **training on** (`continue` in the code): the initial network,
+# * **continued training** (`continue` in the code): the initial network,
 #   fine-tuned like F-FT but on *all* data, without partition and without pruning;
 # * **retraining** (`retrain`): a fresh network on the high-quality part, for as many epochs as the
 #   initial training and the fine-tuning together;
@@ -402,7 +402,7 @@ for name, part in (("retrain", good), ("oracle", clean)):
             run, part, recipe["retrain"], device, test=shown
         )
 
-# %% mystnb={"figure": {"caption": "Every arm, epoch by epoch. The test images only watch: nothing is chosen by them.", "name": "fig-curves"}, "image": {"alt": "Training loss and test accuracy by epoch for the initial training, L-FT, F-FT, training on, retraining and oracle"}}
+# %% mystnb={"figure": {"caption": "Every arm, epoch by epoch. The test images only watch: nothing is chosen by them.", "name": "fig-curves"}, "image": {"alt": "Training loss and test accuracy by epoch for the initial training, L-FT, F-FT, continued training, retraining and oracle"}}
 figures.training_curves(histories, stamp)
 
 # %%
@@ -411,7 +411,7 @@ counts = len(data.test), len(data.classes)
 print(telling.of_arms(arms, *counts))
 display(arms.table())
 
-# %% mystnb={"figure": {"caption": "Accuracy of every arm in this one run; dotted: guessing.", "name": "fig-arms"}, "image": {"alt": "Accuracy on clean test images of the arms initial, pruned, L-FT, F-FT, training on, retraining and oracle"}}
+# %% mystnb={"figure": {"caption": "Accuracy of every arm in this one run; dotted: guessing.", "name": "fig-arms"}, "image": {"alt": "Accuracy on clean test images of the arms initial, pruned, L-FT, F-FT, continued training, retraining and oracle"}}
 figures.arms(
     {name: [arm["accuracy"]] for name, arm in arms.items()},
     stamp,

@@ -360,7 +360,7 @@ figures.chosen_units(
 
 # %% [markdown]
 # L-FT trains the head, F-FT everything, on the part that is kept. What they have to beat
-# is the same as for images: **training on** (`continue` in the code), the initial network fine-tuned
+# is the same as for images: **continued training** (`continue` in the code), the initial network fine-tuned
 # like F-FT but on *all* data; **retraining** (`retrain`), a fresh network on the kept part, for as many epochs as initial
 # training and fine-tuning together; and **oracle**, the same on the clips that really are
 # clean.

@@ -17,9 +17,10 @@
 # # Forgetting a class by soft pruning
 #
 # One class is forgotten by weakening channels, in a network that was prepared for it and in
-# a plain one. The recorded runs of the small network judge three claims
+# a plain one. The recorded runs of the small network judge four claims
 # ({doc}`/forgetting`). OSP forgets the class completely:
-# {ledger}`forgets verdict: osp-forgets`. Orthogonal training helps it:
+# {ledger}`forgets verdict: osp-forgets`. It keeps the other classes:
+# {ledger}`forgets verdict: osp-keeps`. Orthogonal training helps it:
 # {ledger}`forgets verdict: osp-orthogonal`. It is more selective than a mask, which only
 # forbids the answer: {ledger}`forgets verdict: osp-mask`.
 #

@@ -19,7 +19,7 @@
 # One network with wrong labels: what `rlap.diagnose` says of them, what `rlap.repair` makes
 # of it, and what else one may do. In the recorded runs repair gains
 # {ledger}`repaired: asymmetric` points where classes are taken for one another.
-# {term}`Training on <training on>` gains {ledger}`repaired: asymmetric, training on`:
+# {term}`Continued training <continued training>` gains {ledger}`repaired: asymmetric, continued training`:
 # {doc}`/repair`.
 #
 # You have a network and the data that it was trained on, and something is wrong with
@@ -138,7 +138,7 @@ pd.DataFrame(arms.told).T.round(3) if arms.told else "nothing is bad"
 # %% [markdown]
 # ## Which network is best
 #
-# {term}`Training on <training on>` is `going on with everything` in the code.
+# {term}`Continued training <continued training>` is `going on with everything` in the code.
 
 # %%
 display(pd.DataFrame(arms.tried).round(3))

@@ -55,7 +55,7 @@ def load_cifar10n(
     seed: int = 0,
     labels: str = "worst",
 ) -> Dataset:
-    """CIFAR-10 with people's labels on the training images; see ``rlap.data.load``.
+    """CIFAR-10 with human labels on the training images; see ``rlap.data.load``.
 
     The same sizes and seed give the same images as "cifar10", whose labels are the true
     ones. ``labels``: "worst" (40 % wrong), "aggregate" (9 %), "random1" to "random3".

@@ -74,7 +74,7 @@ class StudyParameters(Parameters):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.kind in HUMAN and self.dataset != CIFAR10:
-            raise ParameterError(f"kind {self.kind!r} is people's labels of CIFAR-10")
+            raise ParameterError(f"kind {self.kind!r} is human labels of CIFAR-10")
         # one spelling, so that one protocol has one identity
         object.__setattr__(self, "protocol", name_of(self.protocol))
 

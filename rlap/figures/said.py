@@ -9,8 +9,8 @@ MINUS = "\u2212"
 ARMS = {
     "initial": "initial network",
     "retrain": "retraining",
-    "continue": "training on",
-    "going on with everything": "training on",
+    "continue": "continued training",
+    "going on with everything": "continued training",
     "repair, one training": "repair in one training",
 }
 AGAINST = re.compile(r"\b(against|minus) (initial(?! network)|retrain|continue)\b")
@@ -21,7 +21,7 @@ def said(arm: str) -> str:
     """An arm's name.
 
     >>> said("continue"), said("F-FT")
-    ('training on', 'F-FT')
+    ('continued training', 'F-FT')
     """
     return ARMS.get(arm, arm)
 
@@ -39,7 +39,7 @@ def in_words(text: str) -> str:
     """A sentence of a record or of a cell in the book's words.
 
     >>> in_words("area 0.9, -1.0 points against continue")
-    'AUROC 0.9, −1.0 points against training on'
+    'AUROC 0.9, −1.0 points against continued training'
     """
     text = AREA.sub("AUROC", true_minus(text))
     return AGAINST.sub(lambda m: f"{m[1]} {said(m[2])}", text)

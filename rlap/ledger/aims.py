@@ -170,7 +170,7 @@ def weak(record: Mapping) -> bool:
     return of(*INPUTS)(record) and not strong(record)
 
 
-SYMMETRIC, SIMILAR, PEOPLE = "any other class", "a similar class", "people's labels"
+SYMMETRIC, SIMILAR, PEOPLE = "any other class", "a similar class", "human labels"
 BY = {SYMMETRIC: LABELS[0], SIMILAR: LABELS[1], PEOPLE: LABELS[2]}
 RIVALS = ((NETWORKS, "five networks", 0.02), (HEADS, "heads", 0.015))
 AIMS = (
@@ -179,9 +179,9 @@ AIMS = (
             gain(REPAIR), a)
         for said, a in ((SYMMETRIC, 0.045), (SIMILAR, 0.06), (PEOPLE, 0.045))
     ),
-    Aim("labels learnt by heart: repair over the network as it came",
+    Aim("memorised labels: repair over the network as it came",
         of(LABELS[0], memorised=True), gain(REPAIR), 0.2),
-    Aim("every setting: repair over training on", any_run, gain(REPAIR, ON), 0.0,
+    Aim("every setting: repair over continued training", any_run, gain(REPAIR, ON), 0.0,
         each=True),
     Aim("every setting: repair over the network as it came, lower end", any_run,
         gain(REPAIR), -0.005, each=True, surely=True),

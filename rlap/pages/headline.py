@@ -217,7 +217,7 @@ def headline_gaps(book: Book, arm: str = "F-FT", scale: str = "small") -> Table:
         "the initial network": "initial",
         "retraining": "retrain",
         "retraining, decaying rate, equal epochs": "retrain decayed",
-        "training on (all images, nothing pruned)": "continue",
+        "continued training (all images, nothing pruned)": "continue",
         "training from scratch on all images, decaying rate, equal epochs":
             "initial decayed",
         f"{arm} without pruning": f"{arm}/none",

@@ -46,7 +46,7 @@ class Prediction:
 PREDICTED = (
     Prediction("F-FT minus retraining, points", gap("F-FT", "retrain"),
                {"released": (0, 0.2), "controlled": (0.01, 0.09)}),
-    Prediction("F-FT minus training on, points", gap("F-FT", "continue"),
+    Prediction("F-FT minus continued training, points", gap("F-FT", "continue"),
                {"released": (-0.12, 0.01), "controlled": (-0.02, 0.02)}),
     Prediction("pruned minus initial network, points", gap("pruned", "initial"),
                {"controlled": (-0.01, 0.01)}),

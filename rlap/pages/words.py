@@ -22,7 +22,7 @@ NETWORKS = {
 }
 NARROW = {"resnet18-16": "narrow ResNet-18"}
 MODELS = NETWORKS | NARROW | {"speech_cnn": "speech network"}
-DATA = {"cifar10": "CIFAR-10", "cifar10n": "CIFAR-10 with people's labels",
+DATA = {"cifar10": "CIFAR-10", "cifar10n": "CIFAR-10 with human labels",
         "speech_commands": "spoken keywords"}  # fmt: skip
 # arms that few pages name, and the part of the samples or what was pruned
 ARMS = {
@@ -30,7 +30,7 @@ ARMS = {
     "retrain decayed": "retraining, decaying rate",
     "retrain short": "retraining, as many epochs as F-FT",
     "retrain all": "training from scratch on all images, as many epochs as F-FT",
-    "pruned+continue": "pruned, then training on",
+    "pruned+continue": "pruned, then continued training",
     "recalibrated": "BatchNorm re-estimated",
 }
 PARTS = {
@@ -82,7 +82,7 @@ SCALE = re.compile(r"\bsmall(?:/[a-z0-9-]+)?(?:\+\w+=[\w.]+)*(?![\w/+=])")
 
 
 def arm(name: str) -> str:
-    """ "continue" is "training on", "F-FT/none" is "F-FT, nothing pruned"."""
+    """ "continue" is "continued training", "F-FT/none" is "F-FT, nothing pruned"."""
     head, _, rest = name.partition("/")
     shown = ARMS.get(head) or said(head)
     return f"{shown}, {PARTS.get(rest, rest)}" if rest else shown

@@ -57,7 +57,7 @@ class Diagnosis:
             share of 0 is what is seen, its interval goes up to what may not show.
         transition: (C, C), P(given label | true class).
         statistic: of the inputs, by which bad ones are told; None where there are none.
-        memorised: whether the network has learnt labels by heart; None: unknown.
+        memorised: whether the network has memorised labels; None: unknown.
         accuracy, held_accuracy: share of the labels, as given, that it predicts, of the
             data and of ``holdout`` (None without).
         told: whether there are samples enough, and the network knows enough, to say
@@ -138,7 +138,7 @@ class Diagnosis:
             labels += "little to tell whether labels are wrong."
         elif self.memorised is None and self.label_rate.high == 1:
             labels = "Nobody can tell whether labels are wrong: the network predicts "
-            labels += "nearly all as given, and may have learnt them by heart."
+            labels += "nearly all as given, and may have memorised them."
         elif self.labels_wrong:
             there = self.labels.unique()
             classes = int(self.classes_wrong[there].sum())
@@ -152,18 +152,16 @@ class Diagnosis:
         else:
             labels = "No sign of wrong labels; of those that are wrong whatever the "
             labels += f"input, {self.label_rate.high:.1%} may not show"
-            labels += (
-                "." if self.memorised is not None else ", if none were learnt by heart."
-            )
+            labels += "." if self.memorised is not None else ", if none were memorised."
         inputs = "No sign of bad inputs; of groups that stand apart, "
         inputs += f"{self.input_rate.high:.1%} may not show."
         if self.inputs_bad:
             inputs = f"{self.input_rate} of the inputs are bad: {self.statistic}."
         network = {
-            None: "Labels that it has learnt by heart cannot be told from right ones "
+            None: "Labels that it has memorised cannot be told from right ones "
             "without a holdout= of 30 samples or more.",
-            True: "It has learnt labels by heart: a freshly trained one was asked.",
-            False: "It shows no sign of having learnt labels by heart.",
+            True: "It has memorised labels: a freshly trained one was asked.",
+            False: "It shows no sign of having memorised labels.",
         }[self.memorised]
         seen = f"The network predicts {self.accuracy:.1%} of the labels as given"
         if self.held_accuracy is not None:

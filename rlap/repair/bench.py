@@ -4,15 +4,18 @@ The slice is as noisy as the rest. What counts on it are the samples whose label
 probably right, by that probability; networks are compared in pairs, sample by sample,
 and the one that came is kept unless another is better by more than a standard error.
 Where most labels may be right, nor may it be worse than the best so far, or than
-training on, by the labels as they are: trust in them comes from the repair itself. So
-does the network's that came, which is trusted where it is right, the more the less it
-knows: where nothing is better, training on is taken if it is by the labels as they are.
+continued training, by the labels as they are: trust in them comes from the repair
+itself. So does the network's that came, which is trusted where it is right, the more
+the less it knows: where nothing is better, continued training is taken if it is by the
+labels as they are.
 
 A repair of labels is done three times, each time towards what the last network sees,
 and so is training without bad inputs. In trials apart from those reported the second
 round gained a point or more and the third half of one, which no slice of 2,500 shows: a
 round stays unless it is surely worse than the one before. So does such a repair beside
-training on, where many labels are surely wrong, or inputs are bad.
+continued training, where many labels are surely wrong, or inputs are bad. Continued
+training itself, which may memorise what is wrong, goes on only while a round is surely
+better than the one before.
 """
 
 from __future__ import annotations
@@ -137,11 +140,11 @@ class Bench:
         for candidate in self.shop.candidates(found, network, given):
             self.attempt(now, candidate)
         if now.best.chosen == AS_IT_CAME and now.trained_on is not None:
-            now.best = now.trained_on
-            self.notes.append("Training on is better by the labels as they are.")
+            self.notes.append("Continued training is better by the labels as they are.")
+            return now.trained_on
         for rounds in range(2, ROUNDS + 2):
             seen = told_again(now.best, given, found.mirrored)
-            if seen is None and now.best.chosen != DROPPED:
+            if seen is None and now.best.chosen not in (DROPPED, ON):
                 break
             now.best = seen or now.best
             if rounds > ROUNDS:
@@ -181,10 +184,13 @@ class Bench:
         score = self.judge(told(new.chosen, new.rounds), seconds, hits, now)
         good = now.found.trust > 0  # what a network makes of bad inputs is no matter
         by_labels = paired(hits[good] - now.hits[good])
+        lead = paired(now.found.trust * (hits - now.hits))
+        more = new.chosen == ON and new.rounds > 1
+        if more and min(lead, by_labels) <= BETTER:
+            return False
         if new.chosen == ON and paired(hits[good] - now.came[good]) > BETTER:
             now.trained_on = new
         rate = now.found.diagnosis.label_rate
-        lead = paired(now.found.trust * (hits - now.hits))
         surely_wrong = rate.value > MANY and rate.low > 0
         # many wrong ones that go one way would favour who predicts these
         if surely_wrong:
@@ -291,7 +297,7 @@ def told(name: str, rounds: int) -> str:
     if rounds == 1:
         return name
     times = "once" if rounds == 2 else f"{rounds - 1} times"
-    towards = "" if name == DROPPED else ", towards its own posterior"
+    towards = "" if name in (DROPPED, ON) else ", towards its own posterior"
     return f"{name}; then {times} more{towards}"
 
 

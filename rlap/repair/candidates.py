@@ -99,7 +99,7 @@ class Workshop:
 
         few = probably_right(given, about) if about.labels_wrong else None
         if found.scorer is None:
-            # what learns all by heart learns the wrong part of a posterior, too
+            # what memorises all learns the wrong part of a posterior, too
             if few is not None:
                 yield training(KEPT_AGAIN, anew, few)
             yield training(AGAIN, anew, soft)
@@ -120,7 +120,7 @@ class Workshop:
             yield Candidate(PRUNED, lambda: self.prune(network, given, rule), False)
 
     def forgets(self, given: Split, mirrored: bool) -> bool:
-        """Whether training on makes a network forget labels that it learnt by heart:
+        """Whether continued training makes a network forget labels it memorised:
         images that are cropped and flipped do, and its features are then a better start
         than new weights."""
         return augmented(self.recipe, given.inputs, mirrored).augment != "none"
@@ -133,9 +133,11 @@ class Workshop:
         given: Split,
         mirrored: bool,
     ) -> Candidate:
-        """Training on from where a repair of labels ended, towards the posterior that
-        the better ``network`` sees: the targets of ``about``, see ``seen_again``."""
-        split = softened(given, about)
+        """Continued training from where a repair ended: with everything, if that was
+        it, else towards the posterior that the better ``network`` sees, the targets of
+        ``about``, see ``seen_again``."""
+        plain = replace(given, num_classes=about.targets.shape[1])
+        split = plain if chosen == ON else softened(given, about)
         return Candidate(chosen, lambda: self.train(copy_of(network), split, mirrored))
 
     def train(self, start: Logits, split: Split, mirrored: bool) -> Made | None:

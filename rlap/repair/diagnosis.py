@@ -119,7 +119,7 @@ def findings(
         if not honest:
             found, trust = judge(seen, slice_, seed)
             honest = hidden(found, seen, slice_, trust)
-        if honest:  # the fresh one has learnt them by heart as well
+        if honest:  # the fresh one has memorised them as well
             parts = (samples.read()[0], held.read()[0], recipe, seen.mirrored, seed)
             seen.probabilities, slice_.probabilities = cross_fitted(network, *parts)
             scorer = None
@@ -209,7 +209,7 @@ def guessing(seen: Seen | None, what: str) -> list[str]:
 
 
 def by_heart(accuracy: float, held: float, n: int) -> bool:
-    """Whether a network has learnt labels by heart, by the share of the labels that it
+    """Whether a network has memorised labels, by the share of the labels that it
     predicts, of the data and of ``n`` held-out samples: far more, or all and surely
     more.
 
@@ -227,7 +227,7 @@ def surely_lost(accuracy: float, held: float, n: int) -> bool:
 
 
 def hidden(found: Diagnosis, seen: Seen, slice_: Seen, trust: Tensor) -> bool:
-    """Whether labels that were learnt by heart look right: the network predicts surely
+    """Whether labels that were memorised look right: the network predicts surely
     fewer of the held-out slice, which nothing was trained on, and none of that but by
     chance, or that has surely more wrong labels at its anchors than the data are said
     to have at most. Or they spoilt the features, by which nothing can be told."""

@@ -48,7 +48,7 @@ def judge(
     keep = torch.ones(n, dtype=torch.bool, device="cpu")
     heads = None if honest else out_of_fold(seen.features, given, classes, keep, seed)
     unseen = p if honest else heads.probabilities
-    # the network may have learnt its worst inputs by heart, a new head has not
+    # the network may have memorised its worst inputs, a new head has not
     fit = fitting(unseen, given)
     right = unseen.argmax(1) == given
     bad = bad_inputs(seen, fit, right)

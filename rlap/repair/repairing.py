@@ -83,10 +83,10 @@ def repair(
     """Return the best network that can be shown to be better, or the one given.
 
     The caller's model is left as it was. The data are held in memory as float32. Tried
-    are training on and, where something is found to be wrong, training on towards the
-    likelier classes, without what is probably bad, and anew; SAP's projection (Kodge
-    et al., AAAI 2025) and the paper's pruning with its head fine-tuned, which need the
-    network's own features and cost seconds.
+    are continued training as it is and, where something is found to be wrong, towards
+    the likelier classes, without what is probably bad, and anew; SAP's projection
+    (Kodge et al., AAAI 2025) and the paper's pruning with its head fine-tuned, which
+    need the network's own features and cost seconds.
 
     Args:
         model, data, prepare, output: as for ``diagnose``.

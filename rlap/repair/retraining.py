@@ -31,7 +31,7 @@ def fresh_scorer(
     network: Logits, samples: Samples, recipe: Recipe, mirrored: bool, seed: int
 ) -> Logits:
     """A copy with new weights, trained shortly and, if of images, on crops and flips:
-    it has had no time to learn labels by heart."""
+    it has had no time to memorise labels."""
     new = fresh(network, seed)
     first = next(samples.batches(size=1)).inputs
     most = max(FEWEST, SCORER_VALUES // first.numel())
@@ -56,7 +56,7 @@ def cross_fitted(
 ) -> tuple[Tensor, Tensor]:
     """Probabilities (N, C) for samples ``given`` by networks that were not trained on
     them, a third each, and their mean (M, C) for ``held``, which none has seen: where
-    even a short training learns labels by heart, nothing else is honest."""
+    even a short training memorises labels, nothing else is honest."""
     recipe = augmented(recipe, given.inputs, mirrored)
     generator = torch.Generator().manual_seed(seed)
     part = torch.randperm(len(given), generator=generator, device="cpu") % PARTS

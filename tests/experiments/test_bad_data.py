@@ -23,7 +23,7 @@ def ground_of(**given):
     return prepare(BadDataParameters(**FEW | given).resolved())
 
 
-# people's labels and the pairs of similar classes are CIFAR-10's
+# human labels and the pairs of similar classes are CIFAR-10's
 OF_ANY = [k for k in KINDS if k != "asymmetric" and not k.startswith("human")]
 
 

@@ -22,7 +22,7 @@ HEARD = "symmetric_exclusive"
 
 
 def run(seed: int, repair: float, *, kind: str = HEARD, **asked) -> dict:
-    """A run where training on gains two points and the clean part seven."""
+    """A run where continued training gains two points and the clean part seven."""
     arms = {CAME: 0.6, ON: 0.62, REPAIR: repair, ORACLE: 0.67}
     usual = {"rate": 0.4, "level": None, "memorised": False, "arms": "main"}
     usual |= {"dataset": "cifar10", "model": "small", "kind": kind, "seed": seed}
@@ -50,7 +50,7 @@ def test_an_aim_is_reached_by_the_mean_of_its_runs():
     told = found("any other class: repair", run(0, 0.64), run(1, 0.66))
     assert told.reached is True and told.found.mean == pytest.approx(0.05)
     assert found("any other class: repair", run(0, 0.63)).reached is False
-    assert found("people's labels: repair", run(0, 0.64)).reached is None
+    assert found("human labels: repair", run(0, 0.64)).reached is None
 
 
 def test_other_rates_networks_and_data_are_no_part_of_it():
@@ -77,7 +77,7 @@ def test_records_that_timed_two_of_three_trainings_are_put_right():
 
 def test_of_every_setting_the_worst_is_told():
     runs = [run(0, 0.70), run(1, 0.70), run(0, 0.61, kind="clean", rate=None)]
-    told = found("every setting: repair over training on", *runs)
+    told = found("every setting: repair over continued training", *runs)
     assert told.settings == 2 and told.reached is False
     assert told.found.mean == pytest.approx(-0.01) and told.found.n == 1
 

@@ -11,7 +11,7 @@ from rlap.pages.bad_data import repairs
 
 
 def run(seed: int, repair: float, *, kind: str = "symmetric_exclusive") -> dict:
-    """A run where training on gains two points."""
+    """A run where continued training gains two points."""
     arms = {repairs.CAME: 0.6, repairs.ON: 0.62, repairs.REPAIR: repair,
             "robustify, rule gmm": 0.4}  # fmt: skip
     own = {"samples": 250, "history": {"seconds": [1.0] * 30}}
@@ -42,14 +42,14 @@ def test_repair_is_held_against_training_on(book):
     assert asked.ask("number", "repair leads: surely", book) == "1 of 2"
     assert asked.ask("number", "repair cost", book) == "4.5"
     frame = asked.ask("table", "repairs in short", book).frame
-    assert frame["repair minus training on"].to_list() == [
+    assert frame["repair minus continued training"].to_list() == [
         "+3.0 [+3.0, +3.0]", "+1.0"
     ]  # fmt: skip
     assert frame["what is wrong"][0].endswith("(3 runs)")
 
 
 def test_a_kind_is_told_at_its_usual_rate(book):
-    """Fewer wrong labels, and labels learnt by heart, are other settings."""
+    """Fewer wrong labels, and memorised labels, are other settings."""
     few, learnt = (run(0, 0.9) for _ in range(2))
     few["parameters"]["rate"], learnt["parameters"]["memorised"] = 0.2, True
     book.ledger.records[:0] = [few, learnt]
@@ -90,7 +90,7 @@ def test_aims_are_shown_with_what_was_found_and_whether_that_is_enough(book):
     frame = asked.ask("table", "aims", book).frame.set_index("what")
     told = frame.loc["any other class: repair over the network as it came"]
     assert told.to_list() == ["at least +4.5", "+5.0 [+5.0, +5.0] (3\u00a0runs)", "yes"]
-    told = frame.loc["every setting: repair over training on"]
+    told = frame.loc["every setting: repair over continued training"]
     assert told["found"] == "the worst: +1.0 (1\u00a0run)"
     assert (frame["reached"] == "not run").sum() > 5
     yes = int((frame["reached"] == "yes").sum())

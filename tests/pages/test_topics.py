@@ -38,7 +38,7 @@ def test_the_headline_is_paired_by_seed(tmp_path):
     assert frame.loc["F-FT without pruning", "released, points"].startswith("+1.0")
     drawn = asked.ask("picture", "headline", book)
     assert set(drawn.data["arm"]) == {"initial network", "F-FT", "retraining",
-                                      "training on"}  # fmt: skip
+                                      "continued training"}  # fmt: skip
     assert len(drawn.data) == 12 and len(drawn.records) == 3
 
 
@@ -132,7 +132,7 @@ def test_what_a_start_is_worth_is_paired_by_seed(tmp_path):
     made += made_up.seeds(2, {"F-FT": 0.7, "continue": 0.5}, protocol=moved, **AT_8)
     book = book_of(tmp_path, *made)
     frame = asked.ask("table", "start worth", book).frame
-    assert frame["F-FT minus training on"].to_list() == [
+    assert frame["F-FT minus continued training"].to_list() == [
         "+10.0 [+10.0, +10.0]", "+20.0 [+20.0, +20.0]"
     ]  # fmt: skip
     assert set(frame.iloc[:, -1]) == {""}
@@ -181,7 +181,7 @@ def test_differences_in_a_line_and_as_a_picture(tmp_path):
     frame = asked.ask("table", "in a line: A, B, C", book).frame.set_index("no.")
     told = frame["worth, points"]
     assert told[9] == "F-FT +10.0 [+10.0, +10.0]<br><small>controlled, n = 3</small>"
-    assert told[12].startswith("F-FT minus training on: −2.0 [−2.0, −2.0]")
+    assert told[12].startswith("F-FT minus continued training: −2.0 [−2.0, −2.0]")
     assert told[2] == "<small>2 runs, too few</small>" and "not run" in told[4]
     frame = asked.ask("table", "not run", book).frame.set_index("no.")
     assert frame["why"][2] == "2 runs, too few"

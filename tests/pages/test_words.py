@@ -60,7 +60,7 @@ def test_sizes_are_the_true_ones_with_the_papers_in_brackets():
 
 
 def test_one_name_for_one_thing():
-    assert words.arm("continue") == "training on"
+    assert words.arm("continue") == "continued training"
     assert words.arm("F-FT/none") == "F-FT, nothing pruned"
     assert words.arm("pruned") == "pruned"
     assert words.claim({"unit": "points", "ours": 0.01, "low": 0.0, "high": 0.02}) == (

@@ -750,13 +750,14 @@ def test_new_records_make_the_pages_that_ask_be_read_again():
     assert read() == ["gain"]
 
 
-def test_notebooks_are_run_while_other_pages_are_read(tmp_path):
+def test_notebooks_are_run_while_other_pages_are_read(tmp_path, monkeypatch):
     """In an order of their own; each is waited for when its page is read, and runs
     once."""
     import nbformat
     from nbformat import v4
 
-    ahead = extension("run_ahead")
+    ahead, slower = extension("run_ahead"), []
+    monkeypatch.setattr(ahead.os, "nice", slower.append)  # not these tests
     codes = {"03_good": "1 + 1", "02_bad": "1 / 0", "01_last": "2 + 2"}
     for name, code in codes.items():
         cells = [v4.new_code_cell(code)]
@@ -776,6 +777,7 @@ def test_notebooks_are_run_while_other_pages_are_read(tmp_path):
     assert pages == ["page", "01_last", "03_good", "02_bad"]
     runs = ahead.Runs()
     assert runs.begin(app, env) == [] and set(runs.going) == set(codes)
+    assert slower == [ahead.READING]
     found = {name: notebook for name, _, notebook in ahead.notebooks(env)}
     cache = ahead.get_cache(str(folder))
     runs.wait(app, "page")

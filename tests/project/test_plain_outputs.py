@@ -34,7 +34,7 @@ def test_a_table_of_pandas_has_the_books_words_and_signs():
     rows = {"initial": [-0.5, None], "continue": [1.0, 2.0]}
     made = shown(pd.DataFrame(rows, index=["f1 %", "n"]).T)
     assert "NaN" not in made and "\u22120.5" in made and ">F1 %<" in made
-    assert ">initial network<" in made and ">training on<" in made
+    assert ">initial network<" in made and ">continued training<" in made
     assert '<td data-label="F1 %">' in made
     assert '<th scope="col">arm</th>' in made, "what the rows are"
     assert plain_outputs.plain(made) == made, "the same once more"
@@ -89,7 +89,8 @@ def test_a_long_listing_is_folded_and_what_is_said_stays():
     made = plain_outputs.plain(output(text))
     folded, said = made.split("</details>")
     assert "<summary>Recipe, 8 lines</summary>" in folded and "field7" in folded
-    assert "\u22121.0 points against training on" in said and "<details" not in said
+    assert "\u22121.0 points against continued training" in said
+    assert "<details" not in said
     assert plain_outputs.plain(made) == made, "the same once more"
     short = output("{&#39;a&#39;: 1}")
     assert "<details" not in plain_outputs.plain(short)

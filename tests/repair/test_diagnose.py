@@ -174,7 +174,7 @@ def test_bad_inputs_that_would_not_show_are_no_zero():
 
 
 def wide():
-    """Data that a network can learn by heart, the network, and a held-out slice."""
+    """Data that a network can memorise, the network, and a held-out slice."""
     data, _ = flipped(blobs(700, 20), "symmetric", 0.4)
     net = seeded(
         lambda: nn.Sequential(nn.Linear(20, 256), nn.ReLU(), nn.Linear(256, 3))
@@ -193,7 +193,7 @@ def test_a_network_that_has_memorised_its_labels_is_noticed():
     short = rlap.Recipe(epochs=3, batch_size=32, lr=1e-3, optimizer="adam")
     with untouched(net):
         found = rlap.diagnose(net, given, holdout=held, recipe=short)
-    assert found.memorised is True and "by heart: a fresh" in found.report()
+    assert found.memorised is True and "memorised labels: a fresh" in found.report()
     assert auroc(found.wrong_label, wrong[:500]).value > 0.9
     fair = trained(given, mlp(20), rlap.Recipe(epochs=2, batch_size=32, lr=0.01))
     assert rlap.diagnose(fair, given, holdout=held).memorised is False
@@ -318,7 +318,7 @@ def test_the_least_share_of_wrong_labels_by_hand():
 
 def hard(n=1500, rate=0.25, epochs=60, seed=0, apart=2.2):
     """Groups that overlap, labels of which a share is wrong, and a network that has
-    learnt some of those by heart: data, a slice, which of the data are wrong."""
+    memorised some of those: data, a slice, which of the data are wrong."""
     generator = torch.Generator().manual_seed(seed)
     true = torch.arange(n + 800) % 4
     x = torch.randn(n + 800, 12, generator=generator)

@@ -14,7 +14,7 @@ import rlap
 from rlap.corruption.corrupted import corrupt
 from rlap.data import Split
 from rlap.repair.account import Rate
-from rlap.repair.bench import Bench, Outcome, Standing
+from rlap.repair.bench import Bench, Outcome, Standing, told
 from rlap.repair.candidates import (
     AGAIN,
     ALPHAS,
@@ -144,7 +144,7 @@ def few_digits():
     return noisy.subset(range(900)), noisy.subset(range(900, 1080)), test
 
 
-# after 60 epochs it has learnt a part of its labels by heart, after 120 most
+# after 60 epochs it has memorised a part of its labels, after 120 most
 @pytest.mark.parametrize(("epochs", "came"), [(60, 0.87), (120, 0.72)])
 def test_few_samples_are_trained_on_long_enough_where_nobody_says_how(
     few_digits, epochs, came
@@ -180,8 +180,8 @@ def test_bad_inputs_are_dropped():
 
 
 def test_bad_inputs_are_dropped_in_rounds(monkeypatch):
-    """As a repair of labels is made, with nothing said of labels; training on, which
-    takes more steps, has to be surely better than the first round."""
+    """As a repair of labels is made, with nothing said of labels; continued training,
+    which takes more steps, has to be surely better than the first round."""
 
     def unsuited(*given):
         raise Unsuited("not here")
@@ -281,7 +281,7 @@ def test_as_many_trainings_as_were_allowed():
 def test_no_repair_stays_that_is_below_training_on_by_labels_that_may_be_right(
     monkeypatch, hits, rate, stays
 ):
-    """The repair has the higher score by trust; training on is right on ``hits``. By
+    """The repair scores higher by trust; continued training is right on ``hits``. By
     labels of which many are surely wrong nobody is judged."""
     bench, came = Bench(SHORT, None, 0, 0.0), torch.tensor([0.0, 0, 0, 0])
     about = SimpleNamespace(label_rate=rate)
@@ -302,8 +302,8 @@ def test_a_network_that_knows_little_is_not_kept_by_trust_in_itself(
     monkeypatch, gained, chosen
 ):
     """The network that came is trusted where it is right, so nothing is better; but
-    training on is by the labels as they are, by more than a standard error or less:
-    it gains so many samples and loses 30."""
+    continued training is by the labels as they are, by more than a standard error or
+    less: it gains so many samples and loses 30."""
     came = torch.cat([torch.zeros(200), torch.ones(200)])
     on = came.clone()
     on[:gained], on[-30:] = 1, 0
@@ -320,7 +320,7 @@ def test_a_network_that_knows_little_is_not_kept_by_trust_in_itself(
     monkeypatch.setattr(bench.shop, "candidates", lambda *_: [trained])
     best = bench.repair("came", given, given)
     assert best.chosen == chosen
-    assert any("Training on is better" in note for note in bench.notes) is (
+    assert any("Continued training is better" in note for note in bench.notes) is (
         chosen == ON
     )
 
@@ -454,8 +454,8 @@ def test_what_helped_is_done_again_while_it_helps():
 def test_training_on_has_to_be_surely_better_than_a_repair_of_labels(
     monkeypatch, lead, rate, first, taken
 ):
-    """The repair gains 30 of 90 over what came; training on as many and a lead, and
-    loses two."""
+    """The repair gains 30 of 90 over what came; continued training as many and a lead,
+    and loses two."""
     came, repaired = torch.zeros(90), torch.zeros(90)
     repaired[:30] = 1
     on = repaired.clone()
@@ -467,6 +467,35 @@ def test_training_on_has_to_be_surely_better_than_a_repair_of_labels(
     now.score = bench.judge(first, 1.0, repaired, now)
     monkeypatch.setitem(Bench.enter.__globals__, "correct", lambda *_: on)
     assert bench.enter(now, Outcome("on", None, None, ON), 1.0) is taken
+
+
+@pytest.mark.parametrize(("gained", "stays"), [(2, False), (6, True)])
+def test_continued_training_goes_on_while_it_is_surely_better(
+    monkeypatch, gained, stays
+):
+    came, once = torch.zeros(40), torch.zeros(40)
+    once[:10] = 1
+    more = once.clone()
+    more[0], more[10 : 10 + gained] = 0, 1  # one is lost
+    bench = Bench(SHORT, None, 0, 0.0)
+    about = SimpleNamespace(label_rate=Rate(0.0, 0.0, 0.1))
+    found = Findings(about, None, torch.ones(40), False)
+    now = Standing(found, None, came, Outcome("once", None, None, ON), 0.0, once)
+    now.score = bench.judge(ON, 1.0, once, now)
+    monkeypatch.setitem(Bench.enter.__globals__, "correct", lambda *_: more)
+    new = Outcome("more", None, None, ON, rounds=2)
+    assert bench.enter(now, new, 1.0) is stays
+    assert now.best.network == ("more" if stays else "once")
+    assert told(ON, 3) == f"{ON}; then 2 times more"
+
+
+def test_continued_training_is_with_everything_in_every_round():
+    given, held, _ = cases("asymmetric", 0.0)
+    model = trained(given, recipe=rlap.Recipe(epochs=1, batch_size=32, lr=0.001))
+    few = rlap.Recipe(epochs=1, batch_size=32, lr=0.003)
+    found = rlap.repair(model, given, holdout=held, recipe=few)
+    assert found.chosen.startswith(ON) and "; then" in found.chosen
+    assert found.history.samples == len(given) and "posterior" not in found.chosen
 
 
 @pytest.mark.parametrize("low", [0.0, 0.1])
@@ -550,7 +579,7 @@ def test_labels_that_a_short_training_learns_by_heart_are_still_told():
     assert rlap.metrics.auroc(found.wrong_label, wrong).value > 0.8
     mended = rlap.repair(net, given, holdout=held, recipe=by_heart)
     tried = [each.name for each in mended.tried]
-    # a network that learns all by heart learns the wrong part of soft targets, too
+    # a network that memorises all learns the wrong part of soft targets, too
     assert tried.index(KEPT_AGAIN) < tried.index(AGAIN)
     assert mended.chosen.startswith((KEPT_AGAIN, AGAIN))
 

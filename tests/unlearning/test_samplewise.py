@@ -26,7 +26,7 @@ SHORT = Recipe(2, 16, lr=0.05, precision="fp32")
 
 @pytest.fixture(scope="module")
 def noisy() -> tuple[nn.Module, Split, Split, torch.Tensor]:
-    """A network that has learned random labels by heart, and a fifth to forget."""
+    """A network that has memorised random labels, and a fifth to forget."""
     draw = torch.Generator().manual_seed(0)
     split, held = (
         Split(torch.randn(n, 6, generator=draw), torch.randint(3, (n,), generator=draw))

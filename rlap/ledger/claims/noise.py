@@ -168,14 +168,14 @@ def controls(margin: float = MARGIN) -> list[Claim]:
             ABOVE_ZERO, ahead("F-FT", "initial")),
         claim("gains-head", "L-FT beats the network that it starts from", "",
             ABOVE_ZERO, ahead("L-FT", "initial")),
-        claim("do-nothing", "F-FT beats training on", "",
+        claim("do-nothing", "F-FT beats continued training", "",
             f"all images, no partition, no pruning; {ABOVE_ZERO}",
             ahead("F-FT", "continue")),
         claim("pruning-adds", "Pruning adds to fine-tuning on the kept part", "",
             f"F-FT minus F-FT without pruning; {ABOVE_ZERO}",
             beside(ahead("F-FT", "F-FT/none"), HEAD,
                    MOVED)),
-        claim("pruning-alone", "Pruning adds to training on", "",
+        claim("pruning-alone", "Pruning adds to continued training", "",
             "all images, no partition: pruned and trained on minus trained on; "
             f"asked for when the runs had been seen; {ABOVE_ZERO}",
             beside(ahead("pruned+continue", "continue"), HEAD,
@@ -190,9 +190,9 @@ def controls(margin: float = MARGIN) -> list[Claim]:
             "", ABOVE_ZERO, ahead("F-FT", "F-FT/random subset")),
         claim("beats-trivial", "The partition beats counting pixels at 0 or 1", "",
             ABOVE_ZERO, ahead("F-FT", "F-FT/trivial subset")),
-        claim("clean-part", "Even the truly clean part beats training on", "",
-            "F-FT on the truly clean images minus training on with all, with as many "
-            f"epochs and so with half the steps; {ABOVE_ZERO}",
+        claim("clean-part", "Even the truly clean part beats continued training", "",
+            "F-FT on the truly clean images minus continued training on all, with as "
+            f"many epochs and so with half the steps; {ABOVE_ZERO}",
             ahead("F-FT/clean subset", "continue")),
         claim("clean-size", "The truly clean part beats a random part of the kept "
             "part's size", "", "with about as many steps; F-FT on either, asked for "

@@ -14,7 +14,10 @@ from rlap.figures import GREY, WIDTH, drawing
 from rlap.figures.run import BLUE, GREEN, ORANGE
 from rlap.ledger.aims import (
     CAME,
+    HEADS,
     INPUTS,
+    LABELS,
+    NETWORKS,
     ON,
     ONE,
     ORACLE,
@@ -26,21 +29,32 @@ from rlap.ledger.aims import (
 )
 from rlap.ledger.claims.noise import FAIR_AUROC
 from rlap.ledger.summary import counted, interval
-from rlap.ledger.verdicts import NOT_RUN
+from rlap.ledger.verdicts import MIN_SEEDS, NOT_RUN
 from rlap.pages import words
 from rlap.pages.asked import Book, Picture, Table, number, picture, table
 from rlap.pages.partition import PLACES
 
 GRIDS = ("bad_data",)
+THREE_TIMES = "continued training three times"
 # as the book calls what records call otherwise
-SAID = {ON: "training on", THRICE: "training on three times"}
-SAID |= {ONE: "repair in one training"}
+SAID = {ON: "continued training", THRICE: THREE_TIMES, ONE: "repair in one training"}
+SAID |= {
+    f"{chosen_by}, {how}": f"{by}: {then}"
+    for chosen_by, by in (
+        ("small loss", "small loss"),
+        (HEADS, "cleanlab by heads"),
+        (NETWORKS, "cleanlab by five networks"),
+        ("truly clean part", "truly clean part"),
+    )
+    for how, then in (("retrained", "retrained"), ("trained on", "continued"))
+}
 SHOWN = {CAME: GREY, ON: ORANGE, REPAIR: BLUE, ORACLE: GREEN}
+LABEL_KINDS = (*LABELS, "human_aggregate")
 KINDS = {
     "symmetric_exclusive": "labels of any other class",
     "asymmetric": "labels of a similar class",
-    "human_worst": "people's labels, worst",
-    "human_aggregate": "people's labels, aggregate",
+    "human_worst": "human labels, worst",
+    "human_aggregate": "human labels, aggregate",
     "gaussian_clamped": "clamped noise",
     "gaussian": "noise",
     "black": "black images",
@@ -49,13 +63,13 @@ KINDS = {
     "clean": "nothing",
 }
 SCORES = {  # as records and as the book call them
-    "rlap: label": "diagnose, labels",
-    "rlap: label, repaired": "the same by the repaired network",
-    "rlap: input": "diagnose, inputs",
+    "rlap: label": "diagnose",
+    "rlap: label, repaired": "diagnose after repair",
+    "rlap: input": "diagnose for inputs",
     "loss": "loss",
     "neighbours": "neighbours",
     "area under the margin": "area under the margin",
-    "the paper's mixture": "the paper's mixture",
+    "the paper's mixture": "robustify's mixture",
     "cleanlab, heads": "out-of-fold heads",
     "cleanlab, networks": "out-of-fold networks",
 }
@@ -67,6 +81,8 @@ def what(record: Mapping) -> str:
     """What was wrong in a run, in words: "labels of any other class, 40 %"."""
     asked = record["parameters"]
     told = KINDS[asked["kind"]]
+    if record.get("tier", "small") != "small":
+        told = f"{record['tier']} tier: {told}"
     if asked["rate"] is not None:
         told += f", {words.percent(asked['rate'], 0)}"
     if asked["kind"] == "asymmetric":
@@ -74,7 +90,7 @@ def what(record: Mapping) -> str:
     if asked["level"] is not None:
         told += f", level {asked['level']:g}"
     if asked["memorised"]:
-        told += ", learnt by heart"
+        told += ", memorised"
     if asked["dataset"] != "cifar10":
         told = f"speech: {told}"
     if asked["model"] == "resnet18":
@@ -107,11 +123,22 @@ def repaired(book: Book, kind: str, arm: str = REPAIR, base: str = CAME) -> str:
 
 
 @number
-def repair_leads(book: Book, surely: str = "") -> str:
-    """In how many settings the mean gain of repair is above that of training on; with
-    "surely", those whose interval is above zero."""
-    found = [interval(gains(runs, REPAIR, ON)) for runs in groups(book).values()]
-    ahead = [f.low > 0 if surely else f.mean > 0 for f in found]
+def repair_leads(book: Book, over: str = "continued training", of: str = "") -> str:
+    """In how many settings the mean gain of repair is above another arm's. ``of``:
+    "labels" or "others", what is wrong there; or "surely": of the settings that have
+    runs enough for a verdict, those whose interval is above zero."""
+    recorded = {said: name for name, said in SAID.items()}
+    found = []
+    for runs in groups(book).values():
+        labels = runs[0]["parameters"]["kind"] in LABEL_KINDS
+        own = gains(runs, REPAIR, recorded.get(over, over))
+        if of in ("labels", "others") and labels != (of == "labels"):
+            continue
+        if own and (of != "surely" or len(own) >= MIN_SEEDS):
+            found.append(interval(own))
+    if of not in ("", "labels", "others", "surely"):
+        raise LookupError(f"of labels, others or surely, not {of!r}")
+    ahead = [f.low > 0 if of == "surely" else f.mean > 0 for f in found]
     return f"{sum(ahead) or 'none'} of {len(found)}" if found else NOT_RUN
 
 
@@ -124,14 +151,15 @@ def repair_cost(book: Book) -> str:
 
 @table
 def repairs_in_short(book: Book) -> Table:
-    """What repair and training on gain in each setting, and what repair takes."""
+    """What continued training, once or three times, and repair gain in each setting,
+    and what repair takes."""
     lines = [
         [f"{told} ({counted(len(runs), 'run')})", mean_gain(runs, ON),
-         mean_gain(runs, REPAIR), mean_gain(runs, REPAIR, ON),
+         mean_gain(runs, THRICE), mean_gain(runs, REPAIR),
          words.fixed(median(cost(r, REPAIR) for r in runs), 1)]
         for told, runs in groups(book).items()
     ]  # fmt: skip
-    columns = ["what is wrong", "training on", "repair", "repair minus training on",
+    columns = ["what is wrong", "continued training", "three times", "repair",
                "repair takes, trainings"]  # fmt: skip
     used = [r for runs in groups(book).values() for r in runs]
     return Table(pd.DataFrame(lines, columns=columns), used, GRIDS)
@@ -267,35 +295,72 @@ def cost(record: Mapping, arm: str) -> float:
 
 @table
 def told_apart(book: Book) -> Table:
-    """How many samples are bad, how many were said to be, how well they are told."""
+    """How many samples are bad, how many were said to be, of the other kind too, and
+    how well they are told."""
     lines = []
     for told, runs in groups(book).items():
-        rate, score = "label rate", "rlap: label"
+        rate, other, score = "label rate", "input rate", "rlap: label"
         if runs[0]["parameters"]["kind"] in INPUTS:
-            rate, score = "input rate", "rlap: input"
-        found = [r["diagnosis"][rate][0] for r in runs]
+            rate, other, score = other, rate, "rlap: input"
         scores = [r["told"][score] for r in runs if score in r["told"]]
         lines.append([
             told,
             words.percent(fmean(r["bad"]["rate"] for r in runs)),
-            words.percent(fmean(found)),
+            share_told([r["diagnosis"][rate] for r in runs]),
+            words.percent(fmean(r["diagnosis"][other][0] for r in runs)),
             words.spread([s["auroc"] for s in scores]) or NONE_BAD,
-            words.spread([s["calibration error"] for s in scores]) or NONE_BAD,
         ])  # fmt: skip
-    columns = ["what is wrong", "bad", "found", "AUROC", "calibration error"]
+    columns = ["what is wrong", "bad", "said to be bad", "said of the other kind",
+               "AUROC"]  # fmt: skip
     used = [r for runs in groups(book).values() for r in runs]
     return Table(pd.DataFrame(lines, columns=columns), used, GRIDS)
+
+
+def share_told(found: Sequence[Sequence[float]]) -> str:
+    """The mean of shares that were said, and of the ends of their intervals:
+    "19.9 % [0.9, 30.1]"."""
+    mean, low, high = (
+        words.fixed(100 * fmean(each), 1) for each in zip(*found, strict=True)
+    )
+    return f"{mean}{words.SPACE}% [{low}, {high}]"
+
+
+@number
+def diagnose_over_cleanlab(book: Book) -> str:
+    """The seconds of ``diagnose`` over those of cleanlab by heads: the median over runs
+    that have both."""
+    taken = [r["seconds"] for runs in groups(book).values() for r in runs]
+    found = [s["diagnose"] / s[HEADS] for s in taken if {"diagnose", HEADS} <= set(s)]
+    return words.fixed(median(found), 1) if found else NOT_RUN
 
 
 @table
 def detectors(book: Book) -> Table:
-    """How well each score tells bad samples: the AUROC."""
-    lines = [
-        [told, shown, words.spread([r["told"][name]["auroc"] for r in some])]
-        for told, runs in groups(book).items()
-        for name, shown in SCORES.items()
-        if (some := [r for r in runs if name in r["told"]])
-    ]
-    columns = ["what is wrong", "score", "AUROC"]
+    """How well each score tells bad samples: the AUROC, and the calibration error of
+    those that are probabilities."""
+    lines = []
+    for told, runs in groups(book).items():
+        for name, shown in SCORES.items():
+            found = [r["told"][name] for r in runs if name in r["told"]]
+            if not found:
+                continue
+            calibrated = [f["calibration error"] for f in found
+                          if "calibration error" in f]  # fmt: skip
+            if not name.startswith("rlap"):
+                calibrated = []  # a score of another scale: the error says nothing
+            area = words.spread([f["auroc"] for f in found])
+            lines.append([told, shown, area, words.spread(calibrated)])
+    columns = ["what is wrong", "score", "AUROC", "calibration error"]
     used = [r for runs in groups(book).values() for r in runs]
     return Table(pd.DataFrame(lines, columns=columns), used, GRIDS)
+
+
+@number
+def told_by(book: Book, kind: str, score: str) -> str:
+    """The AUROC of a score, as the book calls it, with one kind of bad data."""
+    recorded = {said: name for name, said in SCORES.items()}
+    if score not in recorded:
+        raise LookupError(f"no score {score!r}: {', '.join(recorded)}")
+    runs = [r["told"] for r in group(book, kind)]
+    found = [told[recorded[score]]["auroc"] for told in runs if recorded[score] in told]
+    return words.spread(found) or NOT_RUN

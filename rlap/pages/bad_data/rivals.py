@@ -17,11 +17,11 @@ GRIDS = ("rivals",)
 KINDS = {
     "gaussian_clamped": "clamped noise",
     "symmetric_exclusive": "wrong labels",
-    "human_worst": "people's labels",
+    "human_worst": "human labels",
 }
 SHOWN = {
     "F-FT": "F-FT",
-    "continue": "training on",
+    "continue": "continued training",
     "retrain": "retraining on the part that was kept",
     "forget/SSD": "SSD forgets the other part",
     "forget/SCRUB": "SCRUB forgets the other part",
