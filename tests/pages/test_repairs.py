@@ -31,7 +31,7 @@ def run(seed: int, repair: float, *, kind: str = "symmetric_exclusive") -> dict:
 
 @pytest.fixture
 def book():
-    """Repair is ahead in both settings, in one for certain, by one run in the other."""
+    """Repair is ahead in both settings, in one surely, by one run in the other."""
     made = [run(seed, 0.65) for seed in range(3)]
     made += [run(0, 0.63, kind="asymmetric")]
     return SimpleNamespace(ledger=SimpleNamespace(records=made))
@@ -39,12 +39,25 @@ def book():
 
 def test_repair_is_held_against_training_on(book):
     assert asked.ask("number", "repair leads", book) == "2 of 2"
-    assert asked.ask("number", "repair leads: surely", book) == "1 of 2"
+    surely = asked.ask("number", "repair leads: continued training, surely", book)
+    assert surely == "1 of 1", "one run is too few"
+    three = "repair leads: continued training three times"
+    assert asked.ask("number", three, book) == "not run"
+    for each in book.ledger.records:
+        each["arms"][repairs.THRICE] = {"accuracy": 0.64}
+    assert asked.ask("number", three, book) == "1 of 2"
+    assert asked.ask("number", f"{three}, labels", book) == "1 of 2"
+    book.ledger.records.append(run(0, 0.65, kind="clean"))
+    assert asked.ask("number", "repair leads: continued training, others", book) == (
+        "1 of 1"
+    )
+    with pytest.raises(LookupError, match="of labels, others or surely"):
+        asked.ask("number", f"{three}, inputs", book)
+    del book.ledger.records[-1]
     assert asked.ask("number", "repair cost", book) == "4.5"
     frame = asked.ask("table", "repairs in short", book).frame
-    assert frame["repair minus continued training"].to_list() == [
-        "+3.0 [+3.0, +3.0]", "+1.0"
-    ]  # fmt: skip
+    assert frame["repair"].to_list() == ["+5.0 [+5.0, +5.0]", "+3.0"]
+    assert frame["three times"].to_list() == ["+4.0 [+4.0, +4.0]", "+4.0"]
     assert frame["what is wrong"][0].endswith("(3 runs)")
 
 
@@ -95,3 +108,22 @@ def test_aims_are_shown_with_what_was_found_and_whether_that_is_enough(book):
     assert (frame["reached"] == "not run").sum() > 5
     yes = int((frame["reached"] == "yes").sum())
     assert asked.ask("number", "aims reached", book) == f"{yes} of {len(frame)}"
+
+
+def test_what_is_said_of_the_data_has_its_interval_and_the_other_kind(book):
+    for each in book.ledger.records:
+        each |= {"told": {"rlap: label": {"auroc": 0.9, "calibration error": 0.04},
+                          "loss": {"auroc": 0.8, "calibration error": 0.4}},
+                 "diagnosis": {"label rate": [0.38, 0.3, 0.5],
+                               "input rate": [0.1, 0.0, 0.2]}}  # fmt: skip
+        each["bad"]["rate"] = 0.4
+    told = asked.ask("table", "told apart", book).frame.iloc[0].to_list()
+    assert told[1:4] == [
+        "40.0\u00a0%", "38.0\u00a0% [30.0, 50.0]", "10.0\u00a0%"
+    ]  # fmt: skip
+    frame = asked.ask("table", "detectors", book).frame.set_index("score")
+    assert frame.loc["diagnose"]["calibration error"].to_list() == ["0.04", "0.04"]
+    assert frame.loc["loss"]["calibration error"].to_list() == ["", ""]
+    assert asked.ask("number", "told by: symmetric_exclusive, loss", book) == "0.80"
+    with pytest.raises(LookupError, match="no score 'los'"):
+        asked.ask("number", "told by: symmetric_exclusive, los", book)
