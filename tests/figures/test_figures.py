@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from torch.utils.data import TensorDataset
 
 import rlap
 from rlap import figures
@@ -65,6 +66,11 @@ def test_a_diagnosis_is_drawn(seen):
     assert STAMP in texts(figure) and "label given" in texts(figure)
     assert letters(figure) >= LEAST
     assert texts(figure).count("\N{RIGHTWARDS ARROW}") == 1
+    as_arrays = (data.train.inputs.numpy()[:, :1], data.train.labels.numpy())
+    as_dataset = TensorDataset(data.train.inputs, data.train.labels)
+    for given in (as_arrays, as_dataset):
+        plain = figures.diagnosis(found, given)
+        assert len(plain.axes) == len(figure.axes) and "9" in texts(plain)
     table = rlap.Split(torch.randn(300, 4), data.train.labels)  # no images to show
     assert "wrong label" in texts(figures.diagnosis(found, table, data.classes, STAMP))
 
