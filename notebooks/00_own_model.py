@@ -123,10 +123,17 @@ result = rlap.robustify(
 )
 before = rlap.evaluate(my_net, rlap.Split(x_test, y_test)).accuracy
 after = rlap.evaluate(result.model, rlap.Split(x_test, y_test)).accuracy
+won = round((after - before) * len(y_test))
 print(f"accuracy on clean digits: {before:.1%} before, {after:.1%} after")
+print(f"of {len(y_test)} digits it won {won}" if won > 0 else
+      f"of {len(y_test)} digits it lost {-won}")  # fmt: skip
 
 # %% [markdown]
 # ## Read the result before you trust it
+#
+# A digit or two more or less is chance. This is the paper's method, which takes the first
+# step that helps with wrong labels from the loss; what is made for them is `rlap.repair`
+# ({doc}`/repair`).
 #
 # The diagnostics tell whether there was a second group at all. `separation` is Ashman's
 # D, the distance between the groups in units of their spread; a single group of so many
