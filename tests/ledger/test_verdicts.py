@@ -219,6 +219,19 @@ def test_gain_at_each_boundary(printed, mean, verdict):
     assert judge_gain(around(mean, 0.001), printed).verdict == verdict
 
 
+@pytest.mark.parametrize(
+    ("first", "second", "margin"),
+    [(0.7954, 0.7754, 0.02), (0.7754, 0.7954, 0.02), (0.5854, 0.5504, 0.035)],
+)
+def test_a_printed_difference_of_the_margin_itself_is_none(first, second, margin):
+    """Floating point makes 0.7954 - 0.7754 more than 0.02 by 2e-17."""
+    printed = first - second
+    assert abs(printed) > margin
+    found = judge_gain(around(0.0, 0.001), printed, margin)
+    assert found.verdict == "reproduced"
+    assert found.worded().startswith("surely no difference of more than")
+
+
 def test_a_wide_gain_is_sure_of_its_direction_or_of_nothing():
     wide = 0.02  # half width .0497: the margin is inside
     for sign in (1, -1):
