@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from statistics import fmean
 
+from rlap.ledger.claims.classes import above
 from rlap.ledger.claims.forgetting import (
     BETTER,
     KEPT,
@@ -33,7 +34,7 @@ from rlap.ledger.claims.quantities import (
     more_selective,
     nearer_by,
 )
-from rlap.ledger.claims.rules import CONTROL, PAPER, Claim, above
+from rlap.ledger.claims.rules import CONTROL, PAPER, Claim
 from rlap.ledger.evidence import Quantity, Runs
 from rlap.ledger.verdicts import (
     CONTRADICTED,

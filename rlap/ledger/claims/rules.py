@@ -1,27 +1,25 @@
 """A claim, and the rules that decide one over the runs of a place.
 
 A rule makes a judgement of a quantity (``rlap.ledger.claims.quantities``) over the
-seeds of one or several settings, or forgotten classes; ``rlap.ledger.verdicts`` has the
-statistics. All rules are fixed before the runs.
+seeds of one or several settings of data and noise (over forgotten classes:
+``rlap.ledger.claims.classes``); ``rlap.ledger.verdicts`` has the statistics. All rules
+are fixed before the runs.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from statistics import fmean
 
 import numpy as np
 
 from rlap.corruption.corrupted import INPUT_KINDS
-from rlap.data.images import CIFAR10_CLASSES
 from rlap.experiments.protocol import CIFAR10
 from rlap.ledger.cells import Setting, headline
 from rlap.ledger.claims.quantities import accuracy, auroc
 from rlap.ledger.evidence import Quantity, Runs
 from rlap.ledger.summary import Interval, counted, fixed, interval
 from rlap.ledger.verdicts import (
-    ALPHA,
     CONTRADICTED,
     INCONCLUSIVE,
     MARGIN,
@@ -91,9 +89,6 @@ class ClaimRow(Corrected):
     about: str
     network: str = ""
     strength: float | None = None
-
-
-# --- over settings of data and noise -------------------------------------------------
 
 
 def at_headline(dataset: str = CIFAR10) -> Callable[[Runs], Sequence[Setting]]:
@@ -328,64 +323,3 @@ def near_chance(of: Quantity, margin: float) -> Rule:
         return replace(judged, found=moved)
 
     return judge
-
-
-# --- over the classes forgotten ------------------------------------------------------
-
-
-def above(
-    of: Quantity,
-    threshold: float = 0.0,
-    margin: float = MARGIN,
-    over: Callable[[list[float]], float] = fmean,
-) -> Rule:
-    """Rule: surely above the threshold; contradicted: else, surely below threshold and
-    margin. For each seed the mean over the classes is taken, or their worst (``min``).
-    """
-
-    def judge(runs: Runs) -> Judgement:
-        found, classes = runs.values(of, over)
-        judged = judge_above(found, threshold, margin)
-        return of_classes(judged, classes, one_decides=over is min)
-
-    return judge
-
-
-def above_each(quantities: Mapping[str, Quantity], margin: float = MARGIN) -> Rule:
-    """Rule: all of them surely above zero; one that falls short contradicts. The
-    interval shown is the worst one's.
-
-    That all hold needs no correction for their number: each is tested at 5 %, and all
-    have to pass. That any one falls short needs one (Bonferroni's).
-    """
-
-    def judge(runs: Runs) -> Judgement:
-        found = {name: above(of, 0.0, margin)(runs) for name, of in quantities.items()}
-        if any(j.found is None for j in found.values()):
-            return not_run("no records")
-        verdict = all_of(list(found.values()))
-        deciding = {k: j for k, j in found.items() if j.verdict == verdict}
-        name = min(deciding, key=lambda k: worst_first(deciding[k]))
-        worst = deciding[name]
-        # those of too few seeds have no p-value
-        p = max((j.p for j in deciding.values() if j.p is not None), default=None)
-        if verdict == CONTRADICTED:
-            p = min(1.0, len(found) * worst.p)
-            verdict = CONTRADICTED if p <= ALPHA else INCONCLUSIVE
-        reason = f"worst of {len(found)}: {name}; {worst.reason}"
-        return replace(worst, verdict=verdict, p=p, reason=reason)
-
-    return judge
-
-
-def of_classes(judged: Judgement, classes: int, one_decides: bool = False) -> Judgement:
-    """The judgement with the number of classes. Only all of them decide, either way;
-    but where the worst class is asked for, any one contradicts (``one_decides``)."""
-    if judged.found is None:
-        return judged
-    reason = f"{classes} of {len(CIFAR10_CLASSES)} classes; {judged.reason}"
-    known = classes == len(CIFAR10_CLASSES)
-    known = known or (one_decides and judged.verdict == CONTRADICTED)
-    return replace(
-        judged, reason=reason, verdict=judged.verdict if known else INCONCLUSIVE
-    )
