@@ -52,7 +52,20 @@ def test_only_partitions_that_separate_say_whether_the_clean_part_was_kept(tmp_p
         record["partition"]["detection"]["auroc"] = area
         record["partition"]["oriented_right"] = area > 0.5
     names = claim(build(tmp_path, *made), "names")
-    assert names.reason == "2 seeds; a verdict needs 3" and names.ours == 0.5
+    kept, _, few = names.reason.partition("; ")
+    assert kept == "the purer part was kept in 1 of 2 runs of 2 seeds"
+    assert few == "a verdict needs 3 seeds"
+    assert (names.verdict, names.ours) == ("inconclusive", 0.5)
+
+
+def test_a_share_of_runs_rests_on_seeds(tmp_path):
+    """Three settings of one seed are three runs and one seed."""
+    for seeds, verdict in ((1, "inconclusive"), (3, "contradicted")):
+        made = [made_up.record(s, level=level, auroc=0.01 + s / 1000)
+                for level in (2.0, 5.0, 8.0) for s in range(seeds)]  # fmt: skip
+        found = claim(build(tmp_path / verdict, *made), "names")
+        assert (found.verdict, found.n, found.ours) == (verdict, seeds, 0.0)
+        assert f"0 of {3 * seeds} runs of {seeds} seed" in found.reason
 
 
 def test_what_hardly_acts_decides_nothing(tmp_path):

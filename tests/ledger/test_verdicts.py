@@ -339,8 +339,19 @@ def runs_of(
     ],
 )
 def test_features_are_the_same_in_every_run_or_not(differences, verdict):
-    found = runs_of([{"identity_difference": value} for value in differences])
-    assert identical_features(found).verdict == verdict
+    made = [{"seed": i, "identity_difference": v} for i, v in enumerate(differences)]
+    assert identical_features(runs_of(made)).verdict == verdict
+
+
+def test_runs_of_one_seed_are_no_seeds():
+    """Four runs of two seeds: of each seed the largest, and no verdict."""
+    made = [{"seed": i % 2, "identity_difference": 1e-6 * i} for i in range(1, 5)]
+    found = identical_features(runs_of(made))
+    assert (found.verdict, found.found.n) == (INCONCLUSIVE, 2)
+    assert found.found.mean == pytest.approx(3.5e-6)
+    assert found.reason == (
+        "largest difference in 4 runs of 2 seeds: 4e-06; a verdict needs 3 seeds"
+    )
 
 
 def test_a_line_through_the_levels_by_hand():

@@ -8,6 +8,7 @@ are fixed before the runs.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -32,7 +33,6 @@ from rlap.ledger.verdicts import (
     judge_above,
     judge_none,
     not_run,
-    too_few,
 )
 from rlap.metrics import wilson
 
@@ -249,17 +249,21 @@ def flat_over(settings: Sequence[Setting], margin: float = MARGIN) -> Rule:
 
 def identical_features(runs: Runs) -> Judgement:
     """Rule: contradicted when the largest difference between standardised attribution
-    and standardised activation is numerically nothing in every run."""
-    found = [r.get("identity_difference") for r in runs.all()]
-    found = [value for value in found if value is not None]
-    if not found:
+    and standardised activation is numerically nothing in every run. The largest of each
+    seed is shown."""
+    told = [r for r in runs.all() if r.get("identity_difference") is not None]
+    if not told:
         return not_run("no records")
-    shown = interval(found)
-    if len(found) < MIN_SEEDS:
-        return too_few(shown)
-    same = max(found) < IDENTICAL
-    reason = f"largest difference in {len(found)} runs: {max(found):.1g}"
-    return Judgement(CONTRADICTED if same else REPRODUCED, reason, shown)
+    largest: dict[int, float] = {}
+    for r in told:
+        largest[r["seed"]] = max(
+            r["identity_difference"], largest.get(r["seed"], -math.inf)
+        )
+    shown, most = interval(list(largest.values())), max(largest.values())
+    behind = f"{counted(len(told), 'run')} of {counted(shown.n, 'seed')}"
+    verdict = CONTRADICTED if most < IDENTICAL else REPRODUCED
+    reason = f"largest difference in {behind}: {most:.1g}"
+    return of_seeds(Judgement(verdict, reason, shown))
 
 
 def takes_the_purer(least: float) -> Rule:
@@ -272,15 +276,24 @@ def takes_the_purer(least: float) -> Rule:
         right = [bool(r["partition"]["oriented_right"]) for r in told]
         if not right:
             return not_run(f"no run has an AUROC of {least:g} or more")
-        n, hits = len(right), sum(right)
-        shown = Interval(hits / n, *wilson(hits, n), n)
-        reason = f"{hits} of {counted(n, 'run')} keep the purer part"
-        if n < MIN_SEEDS:
-            return too_few(shown)
+        n, hits, seeds = len(right), sum(right), len({r["seed"] for r in told})
+        shown = Interval(hits / n, *wilson(hits, n), seeds)
+        behind = f"{counted(n, 'run')} of {counted(seeds, 'seed')}"
         verdict = REPRODUCED if shown.low > GOOD_SHARE else INCONCLUSIVE
-        return Judgement(verdict if all(right) else CONTRADICTED, reason, shown)
+        reason = f"the purer part was kept in {hits} of {behind}"
+        judged = Judgement(verdict if all(right) else CONTRADICTED, reason, shown)
+        return of_seeds(judged)
 
     return judge
+
+
+def of_seeds(judged: Judgement) -> Judgement:
+    """The judgement on single runs, several of them of one seed: of fewer seeds than a
+    verdict needs it is inconclusive."""
+    if judged.found.n >= MIN_SEEDS:
+        return judged
+    reason = f"{judged.reason}; a verdict needs {MIN_SEEDS} seeds"
+    return replace(judged, verdict=INCONCLUSIVE, reason=reason)
 
 
 def where_noisy_kept(
