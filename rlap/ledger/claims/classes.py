@@ -12,6 +12,7 @@ from statistics import fmean
 from rlap.data.images import CIFAR10_CLASSES
 from rlap.ledger.claims.rules import Rule, worst_first
 from rlap.ledger.evidence import Quantity, Runs
+from rlap.ledger.summary import p_told
 from rlap.ledger.verdicts import (
     ALPHA,
     CONTRADICTED,
@@ -60,10 +61,12 @@ def above_each(quantities: Mapping[str, Quantity], margin: float = MARGIN) -> Ru
         worst = deciding[name]
         # those of too few seeds have no p-value
         p = max((j.p for j in deciding.values() if j.p is not None), default=None)
+        reason = f"worst of {len(found)}: {name}; {worst.reason}"
         if verdict == CONTRADICTED:
             p = min(1.0, len(found) * worst.p)
-            verdict = CONTRADICTED if p <= ALPHA else INCONCLUSIVE
-        reason = f"worst of {len(found)}: {name}; {worst.reason}"
+            if p > ALPHA:
+                verdict = INCONCLUSIVE
+                reason += f", but not after Bonferroni's correction ({p_told(p)})"
         return replace(worst, verdict=verdict, p=p, reason=reason)
 
     return judge
