@@ -46,6 +46,19 @@ def test_all_together_need_no_correction_but_one_that_contradicts_does():
     assert judged(*[good] * 4, barely).verdict == "inconclusive"
 
 
+def test_settings_that_share_no_seed_have_no_mean():
+    """Two settings of three seeds each, none the same; and a third that was not run."""
+    first, second, third = noise.T4[:3]
+    found = {first: dict.fromkeys((0, 1, 2), 0.1), second: dict.fromkeys((3, 4), 0.1)}
+    runs = Runs(("released", "small"), found)
+    for settings in ((first, second), (first, second, third)):
+        judged = rules.on_average(settings, lambda value: value, 0.0)(runs)
+        assert (judged.verdict, judged.found) == ("not run", None)
+        assert judged.reason == "no seed has all settings"
+    nothing = rules.on_average((third,), lambda value: value, 0.0)(runs)
+    assert (nothing.verdict, nothing.reason) == ("not run", "no records")
+
+
 def test_only_partitions_that_separate_say_whether_the_clean_part_was_kept(tmp_path):
     made = made_up.seeds(3, **AT_8)
     for record, area in zip(made, (0.6, 0.05, 0.95), strict=True):

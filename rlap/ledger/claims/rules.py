@@ -110,10 +110,19 @@ def on_average(
     def judge(runs: Runs) -> Judgement:
         wanted = chosen(settings, runs)
         found = runs.each(wanted, of)
-        judged = judge_above(seed_mean(list(found.values())), threshold, margin)
+        judged = of_mean(found, lambda v: judge_above(v, threshold, margin))
         return elsewhere(partly(judged, found, wanted), found)
 
     return judge
+
+
+def of_mean(
+    found: Mapping[Setting, Mapping[int, float]],
+    judge: Callable[[list[float]], Judgement],
+) -> Judgement:
+    """The judgement on the mean over settings; without one where no seed has all."""
+    means = seed_mean(list(found.values()))
+    return judge(means) if means or not found else not_run("no seed has all settings")
 
 
 def seed_mean(seeds: Sequence[Mapping[int, float]]) -> list[float]:
@@ -124,7 +133,7 @@ def seed_mean(seeds: Sequence[Mapping[int, float]]) -> list[float]:
 
 def partly(judged: Judgement, found: Sequence, wanted: Sequence) -> Judgement:
     """The judgement on a claim about settings, of which perhaps only some were run."""
-    if not found or len(found) == len(wanted):
+    if judged.found is None or len(found) == len(wanted):
         return judged
     reason = f"{len(found)} of {len(wanted)} settings run; {judged.reason}"
     return replace(judged, verdict=INCONCLUSIVE, reason=reason)
@@ -310,10 +319,9 @@ def where_noisy_kept(
     def judge(runs: Runs) -> Judgement:
         if not runs.each(chosen(settings, runs), of):
             return not_run("no records")
-        judged = on_average(settings, noisy, threshold, 0.0)(runs)
-        if judged.found is None:
+        if not runs.each(chosen(settings, runs), noisy):
             return not_run("no run kept the noisy part")
-        return judged
+        return on_average(settings, noisy, threshold, 0.0)(runs)
 
     return judge
 
@@ -328,7 +336,7 @@ def near_chance(of: Quantity, margin: float) -> Rule:
 
     def judge(runs: Runs) -> Judgement:
         found = runs.each(label_noise(runs), of)
-        judged = judge_none([v - 0.5 for v in seed_mean(list(found.values()))], margin)
+        judged = of_mean(found, lambda m: judge_none([v - 0.5 for v in m], margin))
         if judged.found is None:
             return judged
         shown = [judged.found.mean, judged.found.low, judged.found.high]
