@@ -24,6 +24,8 @@ from rlap.ledger.verdicts import (
     not_run,
 )
 
+ALL = len(CIFAR10_CLASSES)
+
 
 def above(
     of: Quantity,
@@ -72,13 +74,16 @@ def above_each(quantities: Mapping[str, Quantity], margin: float = MARGIN) -> Ru
     return judge
 
 
-def of_classes(judged: Judgement, classes: int, one_decides: bool = False) -> Judgement:
-    """The judgement with the number of classes. Only all of them decide, either way;
-    but where the worst class is asked for, any one contradicts (``one_decides``)."""
+def of_classes(
+    judged: Judgement, classes: int, one_decides: bool = False, asked: int = ALL
+) -> Judgement:
+    """The judgement with the number of classes. Only all that are ``asked`` decide,
+    either way; but where the worst class is asked for, any one contradicts
+    (``one_decides``)."""
     if judged.found is None:
         return judged
-    reason = f"{classes} of {len(CIFAR10_CLASSES)} classes; {judged.reason}"
-    known = classes == len(CIFAR10_CLASSES)
+    reason = f"{classes} of {asked} classes; {judged.reason}"
+    known = classes >= asked
     known = known or (one_decides and judged.verdict == CONTRADICTED)
     return replace(
         judged, reason=reason, verdict=judged.verdict if known else INCONCLUSIVE
