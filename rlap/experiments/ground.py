@@ -110,7 +110,7 @@ def prepare(run: StudyParameters, device: torch.device | str = "cpu") -> Ground:
         parts = named(settings, parts, noise.is_corrupted)
     activations = seen.activations
     if settings.redraw:  # as released, the regression sees other noise
-        with watch("sensitivity"):
+        with watch("activations"):  # once for all criteria, and any one needs it
             again = noise.split.to_tensors(seed=run.seed + 1).inputs
             activations = rlap.activations(net, again, layer=LAYER)
     return Ground(

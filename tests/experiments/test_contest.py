@@ -213,6 +213,9 @@ def test_redrawn_noise_shows_the_regression_other_inputs(data):
     assert torch.equal(frozen.activations, frozen.seen.activations)
     differs = (redrawn.activations != redrawn.seen.activations).any(1)
     assert torch.equal(differs.cpu(), redrawn.truth)
+    # a stage of its own, whatever the number of criteria
+    assert "activations" in redrawn.seconds and "activations" not in frozen.seconds
+    assert "sensitivity" not in redrawn.seconds
 
 
 @pytest.fixture

@@ -46,13 +46,39 @@ def test_all_together_need_no_correction_but_one_that_contradicts_does():
     assert judged(*[good] * 4, barely).verdict == "inconclusive"
 
 
+def test_settings_that_share_no_seed_have_no_mean():
+    """Two settings of three seeds each, none the same; and a third that was not run."""
+    first, second, third = noise.T4[:3]
+    found = {first: dict.fromkeys((0, 1, 2), 0.1), second: dict.fromkeys((3, 4), 0.1)}
+    runs = Runs(("released", "small"), found)
+    for settings in ((first, second), (first, second, third)):
+        judged = rules.on_average(settings, lambda value: value, 0.0)(runs)
+        assert (judged.verdict, judged.found) == ("not run", None)
+        assert judged.reason == "no seed has all settings"
+    nothing = rules.on_average((third,), lambda value: value, 0.0)(runs)
+    assert (nothing.verdict, nothing.reason) == ("not run", "no records")
+
+
 def test_only_partitions_that_separate_say_whether_the_clean_part_was_kept(tmp_path):
     made = made_up.seeds(3, **AT_8)
     for record, area in zip(made, (0.6, 0.05, 0.95), strict=True):
         record["partition"]["detection"]["auroc"] = area
         record["partition"]["oriented_right"] = area > 0.5
     names = claim(build(tmp_path, *made), "names")
-    assert names.reason == "2 seeds; a verdict needs 3" and names.ours == 0.5
+    kept, _, few = names.reason.partition("; ")
+    assert kept == "the purer part was kept in 1 of 2 runs of 2 seeds"
+    assert few == "a verdict needs 3 seeds"
+    assert (names.verdict, names.ours) == ("inconclusive", 0.5)
+
+
+def test_a_share_of_runs_rests_on_seeds(tmp_path):
+    """Three settings of one seed are three runs and one seed."""
+    for seeds, verdict in ((1, "inconclusive"), (3, "contradicted")):
+        made = [made_up.record(s, level=level, auroc=0.01 + s / 1000)
+                for level in (2.0, 5.0, 8.0) for s in range(seeds)]  # fmt: skip
+        found = claim(build(tmp_path / verdict, *made), "names")
+        assert (found.verdict, found.n, found.ours) == (verdict, seeds, 0.0)
+        assert f"0 of {3 * seeds} runs of {seeds} seed" in found.reason
 
 
 def test_what_hardly_acts_decides_nothing(tmp_path):

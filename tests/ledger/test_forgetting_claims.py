@@ -327,7 +327,11 @@ def test_that_all_hold_is_not_corrected_for_their_number():
             each["controls"][name] = {"forget": 0, "retain": here - 0.1}
         each["controls"]["weight"]["retain"] = here + gain
     ((_, runs),) = filed(made).items()
-    assert claim.judge(runs).verdict == INCONCLUSIVE
+    found = claim.judge(runs)
+    assert found.verdict == INCONCLUSIVE
+    assert found.worded().endswith(
+        "surely below 2 points, but not after Bonferroni's correction (p = 0.099)"
+    )
 
 
 def test_two_seeds_or_few_classes_decide_nothing():

@@ -19,7 +19,7 @@ from rlap.ledger.cells import (
     setting_of,
 )
 from rlap.ledger.claims import PAPER, noise
-from rlap.ledger.claims.quantities import decayed_gap
+from rlap.ledger.claims.quantities import decayed_gap, seconds_between
 
 AT_8 = {"rate": 0.5, "level": 8.0}
 
@@ -451,3 +451,26 @@ def test_the_decayed_retrain_is_the_protocols_own_where_that_decays():
     arms = arms | {"retrain decayed": {"accuracy": 0.75}}
     found = quantity({"protocol": "released", "arms": arms})
     assert found == pytest.approx(-0.05)
+
+
+@pytest.mark.parametrize(
+    ("protocol", "kind", "own_stage", "expected"),
+    [
+        # attribution .1 and partition .1, then the pass with seven criteria, pruning
+        ("released", "gaussian_clamped", None, 0.2 + 2.8 + 0.1),
+        ("released", "gaussian_clamped", 2.6, 0.2 + 2.6 + 0.4 + 0.1),
+        ("released", "symmetric_exclusive", None, 0.2 + 0.4 + 0.1),
+        ("released+redraw=false", "gaussian_clamped", None, 0.2 + 0.4 + 0.1),
+        ("controlled", "gaussian_clamped", None, 0.2 + 0.4 + 0.1),
+    ],
+)
+def test_a_pass_that_any_criterion_needs_is_counted_whole(
+    protocol, kind, own_stage, expected
+):
+    made = made_up.record(0, protocol=protocol, kind=kind)
+    made["units_by_criterion"] = {name: [0] for name in "abcdefg"}
+    made["seconds"] |= {"sensitivity": 2.8, "pruning": 0.7}
+    if own_stage is not None:
+        made["seconds"]["activations"] = own_stage
+    assert seconds_between(made, "L-FT") == pytest.approx(expected)
+    assert seconds_between(made, "retrain") == pytest.approx(0.2)

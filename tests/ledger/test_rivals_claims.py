@@ -19,6 +19,7 @@ from rlap.ledger.claims.rivals import (
     YES,
     bias_share,
     deeper,
+    has_enough,
     in_the_features,
     probe_lost,
     sign,
@@ -118,9 +119,39 @@ def test_signs_by_hand():
         "retrained": [YES, YES, YES, YES],
         "unknown": ["", "", "", ""],
     }
-    assert in_the_features(runs, "retrained") and not in_the_features(runs, "damp")
+    assert in_the_features(runs, "retrained") == YES
+    assert in_the_features(runs, "damp") == NO
     ((_, two),) = filed(ten(2)).items()
     assert sign(two, "damp", "probe") == OPEN  # two seeds decide nothing
+
+
+def test_signs_need_the_classes_that_the_claims_need():
+    """Three of ten decide about methods that train, as planned, and no others."""
+    three = [r for r in ten() if r["parameters"]["forget"] in ("ship", "cat", "dog")]
+    for one in three:
+        one["arms"]["salun"] = arm(0.0, 0.8, 0.88)
+    ((_, runs),) = filed(three).items()
+    assert {sign(runs, "damp", column) for column in rivals.SIGNS} == {OPEN}
+    assert sign(runs, "salun", "probe") == NO and has_enough(runs, "salun")
+    assert sign(runs.only(["salun"]), "salun", "class outputs") == YES
+    (claim,) = [j for c, j in by_family(rivals.claims(), runs) if c.key == "damp-keeps"]
+    assert claim.verdict == INCONCLUSIVE and not has_enough(runs, "damp")
+    book = book_of(three)
+    assert methods.forget_in_the_features(book, "small") == NOT_RUN
+    assert methods.methods_judged(book, "small") == NOT_RUN
+    assert "DAMP (reconstructed)" in methods.methods_of_few_seeds(book, "small")
+    assert methods.behind(book, "damp", "small") == "3 of 10 classes and 3 seeds"
+    few = [r for r in three if r["parameters"]["forget"] != "dog"]
+    ((_, two),) = filed(few).items()
+    assert sign(two, "salun", "probe") == OPEN
+
+
+def test_a_method_that_is_not_sure_is_told_from_one_that_surely_does_not():
+    made = ten()
+    for one in made:  # 47 to 57 %, where 52 % is the limit
+        one["arms"]["damp"] = arm(0.0, 0.8, 0.47 + 0.05 * one["seed"])
+    told = methods.forget_in_the_features(book_of(made), "small")
+    assert told == "none of 4 (1 not sure)"
 
 
 def book_of(made: list[dict]) -> SimpleNamespace:
@@ -201,7 +232,7 @@ def test_a_relearning_that_diverged_decides_nothing():
     assert len(runs.values(rivals.not_sooner("damp"))[0]) == 3
     assert runs.values(rivals.not_sooner("damp"))[1] == 9  # classes
     frame = methods.signs(book_of(made), "small").frame.set_index("method")
-    assert frame.loc["DAMP (reconstructed)"].iloc[-1] == f"88.0\u00a0{NO}"
+    assert frame.loc["DAMP (reconstructed)"].iloc[-1] == f"88.0\u00a0{OPEN}"
     for one in made:
         diverged(one)
     book = book_of(made)

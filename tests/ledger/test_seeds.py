@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from test_rivals_claims import book_of, rival
+from test_rivals_claims import book_of, rival, ten
 
 from rlap.ledger.claims import seeds
 from rlap.ledger.claims.seeds import EXAMINING, FORGETTING, SEEDS, TRAINING
@@ -110,8 +110,9 @@ def test_the_page_says_what_was_not_run(made):
     assert page.methods_seed_expected(book, "small") == f"{NOT_RUN} yet"
     assert page.judges_seed_expected(book, "small") == f"{NOT_RUN} yet"
     assert "other seeds of forgetting; other seeds" in bias.still_to_run(book)
-    assert "seeds of all methods" not in bias.still_to_run(book)
-    one = bias.still_to_run(book_of(made[:1]))
-    assert one.endswith("3 seeds of all methods, small network.")
+    few = "3 seeds of all methods and classes, small network."
+    assert bias.still_to_run(book).endswith(few)  # three seeds of one class
+    assert bias.still_to_run(book_of(ten(1))).endswith(few)
+    assert "seeds of all methods" not in bias.still_to_run(book_of(ten()))
     idle = page.seeds_apart(book_of([]), "small")
     assert idle.idle and page.seeds_apart_by_method(book_of([]), "small").idle

@@ -219,6 +219,19 @@ def test_gain_at_each_boundary(printed, mean, verdict):
     assert judge_gain(around(mean, 0.001), printed).verdict == verdict
 
 
+@pytest.mark.parametrize(
+    ("first", "second", "margin"),
+    [(0.7954, 0.7754, 0.02), (0.7754, 0.7954, 0.02), (0.5854, 0.5504, 0.035)],
+)
+def test_a_printed_difference_of_the_margin_itself_is_none(first, second, margin):
+    """Floating point makes 0.7954 - 0.7754 more than 0.02 by 2e-17."""
+    printed = first - second
+    assert abs(printed) > margin
+    found = judge_gain(around(0.0, 0.001), printed, margin)
+    assert found.verdict == "reproduced"
+    assert found.worded().startswith("surely no difference of more than")
+
+
 def test_a_wide_gain_is_sure_of_its_direction_or_of_nothing():
     wide = 0.02  # half width .0497: the margin is inside
     for sign in (1, -1):
@@ -326,8 +339,19 @@ def runs_of(
     ],
 )
 def test_features_are_the_same_in_every_run_or_not(differences, verdict):
-    found = runs_of([{"identity_difference": value} for value in differences])
-    assert identical_features(found).verdict == verdict
+    made = [{"seed": i, "identity_difference": v} for i, v in enumerate(differences)]
+    assert identical_features(runs_of(made)).verdict == verdict
+
+
+def test_runs_of_one_seed_are_no_seeds():
+    """Four runs of two seeds: of each seed the largest, and no verdict."""
+    made = [{"seed": i % 2, "identity_difference": 1e-6 * i} for i in range(1, 5)]
+    found = identical_features(runs_of(made))
+    assert (found.verdict, found.found.n) == (INCONCLUSIVE, 2)
+    assert found.found.mean == pytest.approx(3.5e-6)
+    assert found.reason == (
+        "largest difference in 4 runs of 2 seeds: 4e-06; a verdict needs 3 seeds"
+    )
 
 
 def test_a_line_through_the_levels_by_hand():

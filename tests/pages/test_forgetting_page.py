@@ -6,6 +6,7 @@ import re
 
 import pytest
 
+from rlap.data.images import CIFAR10_CLASSES
 from rlap.experiments.forgetting.account import RELATIVE
 from rlap.figures.forgetting import STILL_KNOWN, still_known
 from rlap.files import paths
@@ -36,34 +37,40 @@ def test_a_name_in_a_list_has_no_comma():
     assert methods.plainly("osp") == "OSP"
 
 
-def test_methods_are_named_by_how_many_seeds_they_have(tmp_path, monkeypatch):
-    def runs(count: int) -> Runs:
-        arms = {"arms": dict.fromkeys(("ssd", "esc"), {"forget_test": 0.0})}
-        return Runs(found={"cat": dict.fromkeys(range(count), arms)})
+def runs_of(arm: str, seeds: int, classes: int = 10) -> Runs:
+    """Runs that have one method, which leaves nothing of the class."""
+    record = {"arms": {arm: {"forget_test": 0.0}}}
+    names = CIFAR10_CLASSES[:classes]
+    return Runs(found={name: dict.fromkeys(range(seeds), record) for name in names})
 
-    found = {"small": [("ssd", runs(3)), ("esc", runs(1)), ("fine_tune", runs(3))],
-             "vgg": [("ssd", runs(3))]}  # fmt: skip
+
+def test_methods_are_named_by_how_many_seeds_they_have(tmp_path, monkeypatch):
+    found = {"small": [("ssd", runs_of("ssd", 3)), ("esc", runs_of("esc", 1)),
+                       ("damp", runs_of("damp", 3, 9)),
+                       ("fine_tune", runs_of("fine_tune", 3, 3))],
+             "vgg": [("ssd", runs_of("ssd", 3))]}  # fmt: skip
     monkeypatch.setattr(methods, "arms", lambda book, model: found[model])
     book = asked.Book(tmp_path)
     assert asked.ask("number", "methods judged: small", book) == "SSD"
-    assert asked.ask("number", "methods of few seeds: small", book) == "ESC"
+    few = asked.ask("number", "methods of few seeds: small", book)
+    assert few == "ESC, DAMP (reconstructed)"  # of one seed, and of nine classes
     assert asked.ask("number", "methods of few seeds: vgg", book) == "none"
-    assert asked.ask("number", "methods absent: vgg", book) == "ESC"
+    absent = asked.ask("number", "methods absent: vgg", book)
+    assert absent == "ESC, DAMP (reconstructed)"
     told = asked.ask("number", "behind: esc, small", book)
-    assert told == "1 of 10 classes and 1 seed"
+    assert told == "all 10 classes and 1 seed"
+    told = asked.ask("number", "behind: damp, small", book)
+    assert told == "9 of 10 classes and 3 seeds"
 
 
 def test_the_short_table_has_each_papers_method_once():
     """At its chosen setting where one is recorded; what trains and parts are left out,
     few seeds come last."""
-
-    def runs(seeds: int) -> Runs:
-        return Runs(found={"cat": dict.fromkeys(range(seeds), {"arms": {}})})
-
     arms = ["damp", "original", "retrained", "retrained again", "continued", "ssd",
             "logit_mask", "damp_head", "lra_npp", "lra_npp_chosen", "lra_npp_layers",
             "lra_npp_target", "ssd_chosen", "osp", "salun"]  # fmt: skip
-    found = [(arm, runs(1 if "damp" in arm else MIN_SEEDS)) for arm in arms]
+    few = {"damp": 1, "damp_head": 1}
+    found = [(arm, runs_of(arm, few.get(arm, MIN_SEEDS))) for arm in arms]
     shown = methods.once(found)
     assert [arm for arm, _ in shown] == [
         "original", "retrained", "logit_mask",

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
+from rlap.ledger.claims.classes import above, above_each
 from rlap.ledger.claims.quantities import (
     KNOWN,
     LEFT,
@@ -23,14 +24,7 @@ from rlap.ledger.claims.quantities import (
     saved,
     saved_with_preparation,
 )
-from rlap.ledger.claims.rules import (
-    CONTROL,
-    PAPER,
-    Claim,
-    Rule,
-    above,
-    above_each,
-)
+from rlap.ledger.claims.rules import CONTROL, PAPER, Claim, Rule
 from rlap.ledger.evidence import NPP, OSP, RIVALS
 from rlap.ledger.summary import per_cent
 from rlap.ledger.verdicts import MARGIN

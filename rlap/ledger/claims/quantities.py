@@ -7,6 +7,7 @@ import math
 from collections.abc import Mapping, Sequence
 from statistics import fmean
 
+from rlap.corruption.corrupted import INPUT_KINDS
 from rlap.experiments.protocol import protocol_of
 from rlap.ledger.cells import epoch_seconds
 from rlap.ledger.evidence import Quantity
@@ -14,9 +15,10 @@ from rlap.ledger.evidence import Quantity
 # what each arm needs between the initial training and its own. Who trains on the good
 # part alone has to find it first, retraining included.
 FIND = ("attribution", "partition")
+CHOOSE = ("activations", "sensitivity", "pruning")
 BETWEEN = {
-    "L-FT": (*FIND, "sensitivity", "pruning"),
-    "F-FT": (*FIND, "sensitivity", "pruning"),
+    "L-FT": (*FIND, *CHOOSE),
+    "F-FT": (*FIND, *CHOOSE),
     "continue": (),
     "retrain": FIND,
 }
@@ -130,12 +132,25 @@ def saved_in_all(arm: str) -> Quantity:
 
 
 def seconds_between(record: Mapping, arm: str) -> float:
-    """Seconds after the initial training and before the arm's own."""
+    """Seconds after the initial training and before the arm's own: of what is recorded
+    for all criteria together, one criterion's share."""
     stages = dict(record.get("seconds", {}))
-    for name in ("sensitivity", "pruning"):  # recorded for all criteria together
-        criteria = max(1, len(record.get("units_by_criterion", ())))
+    criteria = max(1, len(record.get("units_by_criterion", ())))
+    for name in ("sensitivity", "pruning"):
+        if name == "sensitivity" and passes_within(record):
+            continue
         stages[name] = stages.get(name, 0.0) / criteria
     return math.fsum(stages.get(name, 0.0) for name in BETWEEN.get(arm, ()))
+
+
+def passes_within(record: Mapping) -> bool:
+    """Whether the seconds of "sensitivity" hold the pass over redrawn noise, which is
+    made once, whatever the number of criteria: in records from before it had a stage of
+    its own, "activations"."""
+    # such a stage is counted whole: the pass takes seconds, all criteria some tenths
+    redraws = protocol_of(record["protocol"]).redraw
+    noisy = record["parameters"]["kind"] in INPUT_KINDS
+    return redraws and noisy and "activations" not in record["seconds"]
 
 
 # --- of runs that forget a class ----------------------------------------------------

@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from statistics import fmean
 
+from rlap.ledger.claims.classes import ALL, above, of_classes
 from rlap.ledger.claims.forgetting import (
     BETTER,
     KEPT,
@@ -33,12 +34,13 @@ from rlap.ledger.claims.quantities import (
     more_selective,
     nearer_by,
 )
-from rlap.ledger.claims.rules import CONTROL, PAPER, Claim, above
+from rlap.ledger.claims.rules import CONTROL, PAPER, Claim
 from rlap.ledger.evidence import Quantity, Runs
 from rlap.ledger.verdicts import (
     CONTRADICTED,
     INCONCLUSIVE,
     MARGIN,
+    MIN_SEEDS,
     REPRODUCED,
     judge_above,
 )
@@ -66,16 +68,42 @@ YES, NO, OPEN = "✓", "✗", "?"
 SIGN = {REPRODUCED: YES, CONTRADICTED: NO, INCONCLUSIVE: OPEN}
 
 
+# these take long: they, and mere training on, were planned for three classes
+TRAINED = ("fine_tune", "neggrad_plus", "random_labels", "salun", "boundary_shrink",
+           "scrub_chosen", "delete_chosen")  # fmt: skip
+PLANNED = dict.fromkeys((*TRAINED, "continued"), 3)
+
+
+def classes_asked(arm: str) -> int:
+    """How many classes decide about a method: all, as in the claims, or as many as were
+    planned for one that trains."""
+    return PLANNED.get(arm, ALL)
+
+
 def sign(runs: Runs, arm: str, column: str) -> str:
-    """``YES``: surely so; ``NO``: surely not; ``OPEN``: neither; "" where not run."""
+    """``YES``: surely so; ``NO``: surely not; ``OPEN``: neither, as always for fewer
+    seeds or classes than a verdict needs; "" where not run."""
     of, threshold = SIGNS[column]
-    values, _ = runs.only([arm]).values(of(arm))
-    return SIGN.get(judge_above(values, threshold, 0.0).verdict, "")
+    values, classes = runs.only([arm]).values(of(arm))
+    judged = judge_above(values, threshold, 0.0)
+    judged = of_classes(judged, classes, asked=classes_asked(arm))
+    return SIGN.get(judged.verdict, "")
 
 
-def in_the_features(runs: Runs, arm: str) -> bool:
-    """Whether features forgot, surely, and the other classes are kept, surely."""
-    return all(sign(runs, arm, column) == YES for column in ("others kept", "probe"))
+def has_enough(runs: Runs, arm: str) -> bool:
+    """Whether a method was run with as many seeds, of as many classes, as a verdict
+    needs."""
+    found, classes = runs.only([arm]).values(left(arm))
+    return len(found) >= MIN_SEEDS and classes >= classes_asked(arm)
+
+
+def in_the_features(runs: Runs, arm: str) -> str:
+    """Whether features forgot and the other classes are kept: ``YES``, both surely;
+    ``NO``, one surely not; else ``OPEN``."""
+    signs = {sign(runs, arm, column) for column in ("others kept", "probe")}
+    if NO in signs:
+        return NO
+    return YES if signs == {YES} else OPEN
 
 
 def deeper(record: Mapping) -> float:

@@ -1,27 +1,26 @@
 """A claim, and the rules that decide one over the runs of a place.
 
 A rule makes a judgement of a quantity (``rlap.ledger.claims.quantities``) over the
-seeds of one or several settings, or forgotten classes; ``rlap.ledger.verdicts`` has the
-statistics. All rules are fixed before the runs.
+seeds of one or several settings of data and noise (over forgotten classes:
+``rlap.ledger.claims.classes``); ``rlap.ledger.verdicts`` has the statistics. All rules
+are fixed before the runs.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from statistics import fmean
 
 import numpy as np
 
 from rlap.corruption.corrupted import INPUT_KINDS
-from rlap.data.images import CIFAR10_CLASSES
 from rlap.experiments.protocol import CIFAR10
 from rlap.ledger.cells import Setting, headline
 from rlap.ledger.claims.quantities import accuracy, auroc
 from rlap.ledger.evidence import Quantity, Runs
 from rlap.ledger.summary import Interval, counted, fixed, interval
 from rlap.ledger.verdicts import (
-    ALPHA,
     CONTRADICTED,
     INCONCLUSIVE,
     MARGIN,
@@ -34,7 +33,6 @@ from rlap.ledger.verdicts import (
     judge_above,
     judge_none,
     not_run,
-    too_few,
 )
 from rlap.metrics import wilson
 
@@ -93,9 +91,6 @@ class ClaimRow(Corrected):
     strength: float | None = None
 
 
-# --- over settings of data and noise -------------------------------------------------
-
-
 def at_headline(dataset: str = CIFAR10) -> Callable[[Runs], Sequence[Setting]]:
     """The headline setting of a place; see ``Runs.headline``."""
     return lambda runs: [runs.headline(dataset)]
@@ -115,10 +110,19 @@ def on_average(
     def judge(runs: Runs) -> Judgement:
         wanted = chosen(settings, runs)
         found = runs.each(wanted, of)
-        judged = judge_above(seed_mean(list(found.values())), threshold, margin)
+        judged = of_mean(found, lambda v: judge_above(v, threshold, margin))
         return elsewhere(partly(judged, found, wanted), found)
 
     return judge
+
+
+def of_mean(
+    found: Mapping[Setting, Mapping[int, float]],
+    judge: Callable[[list[float]], Judgement],
+) -> Judgement:
+    """The judgement on the mean over settings; without one where no seed has all."""
+    means = seed_mean(list(found.values()))
+    return judge(means) if means or not found else not_run("no seed has all settings")
 
 
 def seed_mean(seeds: Sequence[Mapping[int, float]]) -> list[float]:
@@ -129,7 +133,7 @@ def seed_mean(seeds: Sequence[Mapping[int, float]]) -> list[float]:
 
 def partly(judged: Judgement, found: Sequence, wanted: Sequence) -> Judgement:
     """The judgement on a claim about settings, of which perhaps only some were run."""
-    if not found or len(found) == len(wanted):
+    if judged.found is None or len(found) == len(wanted):
         return judged
     reason = f"{len(found)} of {len(wanted)} settings run; {judged.reason}"
     return replace(judged, verdict=INCONCLUSIVE, reason=reason)
@@ -254,17 +258,21 @@ def flat_over(settings: Sequence[Setting], margin: float = MARGIN) -> Rule:
 
 def identical_features(runs: Runs) -> Judgement:
     """Rule: contradicted when the largest difference between standardised attribution
-    and standardised activation is numerically nothing in every run."""
-    found = [r.get("identity_difference") for r in runs.all()]
-    found = [value for value in found if value is not None]
-    if not found:
+    and standardised activation is numerically nothing in every run. The largest of each
+    seed is shown."""
+    told = [r for r in runs.all() if r.get("identity_difference") is not None]
+    if not told:
         return not_run("no records")
-    shown = interval(found)
-    if len(found) < MIN_SEEDS:
-        return too_few(shown)
-    same = max(found) < IDENTICAL
-    reason = f"largest difference in {len(found)} runs: {max(found):.1g}"
-    return Judgement(CONTRADICTED if same else REPRODUCED, reason, shown)
+    largest: dict[int, float] = {}
+    for r in told:
+        largest[r["seed"]] = max(
+            r["identity_difference"], largest.get(r["seed"], -math.inf)
+        )
+    shown, most = interval(list(largest.values())), max(largest.values())
+    behind = f"{counted(len(told), 'run')} of {counted(shown.n, 'seed')}"
+    verdict = CONTRADICTED if most < IDENTICAL else REPRODUCED
+    reason = f"largest difference in {behind}: {most:.1g}"
+    return of_seeds(Judgement(verdict, reason, shown))
 
 
 def takes_the_purer(least: float) -> Rule:
@@ -277,15 +285,24 @@ def takes_the_purer(least: float) -> Rule:
         right = [bool(r["partition"]["oriented_right"]) for r in told]
         if not right:
             return not_run(f"no run has an AUROC of {least:g} or more")
-        n, hits = len(right), sum(right)
-        shown = Interval(hits / n, *wilson(hits, n), n)
-        reason = f"{hits} of {counted(n, 'run')} keep the purer part"
-        if n < MIN_SEEDS:
-            return too_few(shown)
+        n, hits, seeds = len(right), sum(right), len({r["seed"] for r in told})
+        shown = Interval(hits / n, *wilson(hits, n), seeds)
+        behind = f"{counted(n, 'run')} of {counted(seeds, 'seed')}"
         verdict = REPRODUCED if shown.low > GOOD_SHARE else INCONCLUSIVE
-        return Judgement(verdict if all(right) else CONTRADICTED, reason, shown)
+        reason = f"the purer part was kept in {hits} of {behind}"
+        judged = Judgement(verdict if all(right) else CONTRADICTED, reason, shown)
+        return of_seeds(judged)
 
     return judge
+
+
+def of_seeds(judged: Judgement) -> Judgement:
+    """The judgement on single runs, several of them of one seed: of fewer seeds than a
+    verdict needs it is inconclusive."""
+    if judged.found.n >= MIN_SEEDS:
+        return judged
+    reason = f"{judged.reason}; a verdict needs {MIN_SEEDS} seeds"
+    return replace(judged, verdict=INCONCLUSIVE, reason=reason)
 
 
 def where_noisy_kept(
@@ -302,10 +319,9 @@ def where_noisy_kept(
     def judge(runs: Runs) -> Judgement:
         if not runs.each(chosen(settings, runs), of):
             return not_run("no records")
-        judged = on_average(settings, noisy, threshold, 0.0)(runs)
-        if judged.found is None:
+        if not runs.each(chosen(settings, runs), noisy):
             return not_run("no run kept the noisy part")
-        return judged
+        return on_average(settings, noisy, threshold, 0.0)(runs)
 
     return judge
 
@@ -320,7 +336,7 @@ def near_chance(of: Quantity, margin: float) -> Rule:
 
     def judge(runs: Runs) -> Judgement:
         found = runs.each(label_noise(runs), of)
-        judged = judge_none([v - 0.5 for v in seed_mean(list(found.values()))], margin)
+        judged = of_mean(found, lambda m: judge_none([v - 0.5 for v in m], margin))
         if judged.found is None:
             return judged
         shown = [judged.found.mean, judged.found.low, judged.found.high]
@@ -328,64 +344,3 @@ def near_chance(of: Quantity, margin: float) -> Rule:
         return replace(judged, found=moved)
 
     return judge
-
-
-# --- over the classes forgotten ------------------------------------------------------
-
-
-def above(
-    of: Quantity,
-    threshold: float = 0.0,
-    margin: float = MARGIN,
-    over: Callable[[list[float]], float] = fmean,
-) -> Rule:
-    """Rule: surely above the threshold; contradicted: else, surely below threshold and
-    margin. For each seed the mean over the classes is taken, or their worst (``min``).
-    """
-
-    def judge(runs: Runs) -> Judgement:
-        found, classes = runs.values(of, over)
-        judged = judge_above(found, threshold, margin)
-        return of_classes(judged, classes, one_decides=over is min)
-
-    return judge
-
-
-def above_each(quantities: Mapping[str, Quantity], margin: float = MARGIN) -> Rule:
-    """Rule: all of them surely above zero; one that falls short contradicts. The
-    interval shown is the worst one's.
-
-    That all hold needs no correction for their number: each is tested at 5 %, and all
-    have to pass. That any one falls short needs one (Bonferroni's).
-    """
-
-    def judge(runs: Runs) -> Judgement:
-        found = {name: above(of, 0.0, margin)(runs) for name, of in quantities.items()}
-        if any(j.found is None for j in found.values()):
-            return not_run("no records")
-        verdict = all_of(list(found.values()))
-        deciding = {k: j for k, j in found.items() if j.verdict == verdict}
-        name = min(deciding, key=lambda k: worst_first(deciding[k]))
-        worst = deciding[name]
-        # those of too few seeds have no p-value
-        p = max((j.p for j in deciding.values() if j.p is not None), default=None)
-        if verdict == CONTRADICTED:
-            p = min(1.0, len(found) * worst.p)
-            verdict = CONTRADICTED if p <= ALPHA else INCONCLUSIVE
-        reason = f"worst of {len(found)}: {name}; {worst.reason}"
-        return replace(worst, verdict=verdict, p=p, reason=reason)
-
-    return judge
-
-
-def of_classes(judged: Judgement, classes: int, one_decides: bool = False) -> Judgement:
-    """The judgement with the number of classes. Only all of them decide, either way;
-    but where the worst class is asked for, any one contradicts (``one_decides``)."""
-    if judged.found is None:
-        return judged
-    reason = f"{classes} of {len(CIFAR10_CLASSES)} classes; {judged.reason}"
-    known = classes == len(CIFAR10_CLASSES)
-    known = known or (one_decides and judged.verdict == CONTRADICTED)
-    return replace(
-        judged, reason=reason, verdict=judged.verdict if known else INCONCLUSIVE
-    )

@@ -36,7 +36,8 @@ def still_to_run(book: Book) -> str:
         if methods.methods_of_few_seeds(book, model) != "none"
     ]  # fmt: skip
     if few:
-        names.append(f"{MIN_SEEDS} seeds of all methods, {' and '.join(few)}")
+        wanted = f"{MIN_SEEDS} seeds of all methods and classes"
+        names.append(f"{wanted}, {' and '.join(few)}")
     if not names:
         return "Everything that this page asks has been run."
     return f"Still to be run: {'; '.join(names)}."

@@ -12,7 +12,15 @@ from rlap.data.images import CIFAR10_CLASSES
 from rlap.experiments.forgetting.account import CHOSEN, RELATIVE, title
 from rlap.figures.forgetting import STILL_KNOWN, still_known
 from rlap.ledger.claims.quantities import kept
-from rlap.ledger.claims.rivals import SIGNS, in_the_features, sign
+from rlap.ledger.claims.rivals import (
+    OPEN,
+    SIGNS,
+    TRAINED,
+    YES,
+    has_enough,
+    in_the_features,
+    sign,
+)
 from rlap.ledger.evidence import NPP, OSP, RIVALS, Runs
 from rlap.ledger.summary import counted
 from rlap.ledger.verdicts import MIN_SEEDS, NOT_RUN
@@ -30,8 +38,6 @@ PARTS = ("damp_body", "damp_head", "lra_npp_target")
 ANOTHER = ("lra_npp_layers",)
 # of the settings that authors took, the one whose numbers are printed beside ours
 RELEASED = ("lra_npp",)
-TRAINED = ("fine_tune", "neggrad_plus", "random_labels", "salun", "boundary_shrink",
-           "scrub_chosen", "delete_chosen")  # fmt: skip
 NETWORKS = ("small", "vgg")
 HEADS = {"relearning": RELATIVE["relearn_fresh_head"]}
 # what is shown of an arm beside its sign, in per cent; of the others what they lost
@@ -118,15 +124,15 @@ def once(found: Sequence[tuple[str, Runs]]) -> list[tuple[str, Runs]]:
     """What a reader looks for first: the original, a retrained network and the mask;
     then each paper's method of one shot once, at its chosen setting where one is
     recorded, and the released settings that the page quotes. Parts of methods, second
-    readings and what trains are left to the whole table. Those of too few seeds for a
-    verdict come last."""
+    readings and what trains are left to the whole table. Those of too few seeds or
+    classes for a verdict come last."""
     runs = dict(found)
     apart = {*STANDARD, *PARTS, *ANOTHER, *TRAINED, *BEGIN}
     shown = [
         arm for arm in runs
         if arm not in apart and (arm in RELEASED or arm + CHOSEN not in runs)
     ]  # fmt: skip
-    shown.sort(key=lambda arm: len(runs[arm].seeds) < MIN_SEEDS)
+    shown.sort(key=lambda arm: not has_enough(runs[arm], arm))
     return [(arm, runs[arm]) for arm in (*BEGIN, *shown) if arm in runs]
 
 
@@ -143,13 +149,14 @@ def answers_and_features_in_short(book: Book, model: str) -> Picture:
 
 
 def drawn(found: Sequence[tuple[str, Runs]]) -> Picture:
-    """The picture of these arms; marks of too few seeds for a verdict are open."""
+    """The picture of these arms; marks of too few seeds or classes for a verdict are
+    open."""
     known = {
         title(arm): {key: mean(runs, arm, key) for key in STILL_KNOWN}
         for arm, runs in found
     }
     data = pd.DataFrame(known).T.rename_axis("method").reset_index()
-    few = {title(arm) for arm, runs in found if len(runs.seeds) < MIN_SEEDS}
+    few = {title(arm) for arm, runs in found if not has_enough(runs, arm)}
     return Picture(still_known(known, "", few), data.round(4), used(found), GRID)
 
 
@@ -167,17 +174,19 @@ def plainly(arm: str) -> str:
 
 @number
 def methods_judged(book: Book, model: str) -> str:
-    """The methods of one shot that have seeds enough, by name."""
+    """The methods of one shot that have seeds of all classes enough, by name."""
     found = one_shot(book, model).items()
-    names = [plainly(a) for a, runs in found if len(runs.seeds) >= MIN_SEEDS]
+    names = [plainly(arm) for arm, runs in found if has_enough(runs, arm)]
     return ", ".join(names) or NOT_RUN
 
 
 @number
 def methods_of_few_seeds(book: Book, model: str) -> str:
-    """The methods of one shot that have too few seeds for a verdict, by name."""
+    """The methods of one shot that have too few seeds of all classes for a verdict, by
+    name."""
     found = one_shot(book, model).items()
-    return ", ".join(plainly(a) for a, r in found if len(r.seeds) < MIN_SEEDS) or "none"
+    names = [plainly(arm) for arm, runs in found if not has_enough(runs, arm)]
+    return ", ".join(names) or "none"
 
 
 @number
@@ -194,22 +203,25 @@ def behind(book: Book, arm: str, model: str) -> str:
     found = dict(arms(book, model)).get(arm)
     if found is None:
         return NOT_RUN
-    classes = classes_of(found, arm)
+    values, classes = found.values(lambda r: r["arms"][arm]["forget_test"])
     every = len(CIFAR10_CLASSES)
     told = f"{classes} of {every}" if classes < every else f"all {every}"
-    return f"{told} classes and {counted(len(found.seeds), 'seed')}"
+    return f"{told} classes and {counted(len(values), 'seed')}"
 
 
 @number
 def forget_in_the_features(book: Book, model: str) -> str:
-    """Which ways of one shot do and keep the others: "none of 12", "1 of 12 (SSD)"."""
+    """Which ways of one shot surely do and keep the others, of those with enough runs
+    for a verdict: "none of 12", "1 of 12 (SSD)", "none of 12 (2 not sure)"."""
     asked = {
         title(arm): in_the_features(runs, arm)
         for arm, runs in one_shot(book, model).items()
-        if len(runs.seeds) >= MIN_SEEDS
+        if has_enough(runs, arm)
     }
-    names = [name for name, holds in asked.items() if holds]
     if not asked:
         return NOT_RUN
-    told = f"{len(names)} of {len(asked)} ({', '.join(names)})"
-    return told if names else f"none of {len(asked)}"
+    names = [name for name, holds in asked.items() if holds == YES]
+    unsure = list(asked.values()).count(OPEN)
+    more = names + ([f"{unsure} not sure"] if unsure else [])
+    told = f"{len(names) or 'none'} of {len(asked)}"
+    return f"{told} ({', '.join(more)})" if more else told
