@@ -215,7 +215,7 @@ class Judged:
         """How well: of samples, by whether their loss is surely still the lower one, or
         now surely the higher one."""
         if not self.attacks:
-            guessing = 1 / self.data.forget.num_classes
+            guessing = 1 / self.data.num_classes
             return " in part" if self.after["forget"] > guessing else ""
         first, then = self.attacks
         if then.auc_low > 0.5:
@@ -236,7 +236,7 @@ def of_class(judged: Judged, seed: int) -> dict[str, Any]:
     others; ``untold`` where there is no telling."""
     data, nets = judged.data, (judged.model, judged.new)
     found: dict[str, Any] = {"worst": most_lost(*nets, data.retain_test)}
-    counts = data.forget.labels.bincount(minlength=data.forget.num_classes)
+    counts = data.forget.labels.bincount(minlength=data.num_classes)
     few = {c: int(counts[c]) for c in data.labels if counts[c] < FEWEST}
     if few:
         label, count = next(iter(few.items()))

@@ -157,6 +157,13 @@ class ForgettingData:
             return ()
         return labels_of(self.label, max(self.forget.num_classes, 1))
 
+    @property
+    def num_classes(self) -> int:
+        """C: the most that any of the parts knows of; a forget set made by hand may
+        know of no class beyond its own."""
+        parts = (self.forget, self.retain, self.forget_test, self.retain_test)
+        return max(split.num_classes for split in parts)
+
 
 def hold_out(split: Split, share: float, seed: int = 0) -> tuple[Split, Split]:
     """(the rest, a stratified ``share`` of the samples), for choosing settings.
