@@ -108,6 +108,19 @@ def test_data_are_divided_by_class():
         ForgettingData.of(blobs(30), without_it, 2)
 
 
+def test_a_unit_that_was_silent_counts_nothing():
+    """It fires at a thousandth on some test samples; a constant one that is rounded
+    away from its mean does not vary either."""
+    x = torch.cat([blobs(90).inputs, torch.zeros(90, 1), torch.full((90, 1), 0.1)], 1)
+    fires = x.clone()
+    fires[::2, -2] = 1e-3
+    y, net = torch.arange(90) % 3, nn.Linear(8, 3)
+    plain, rare = (
+        probe(net, ForgettingData.of(Split(x, y), Split(z, y), 1)) for z in (x, fires)
+    )
+    assert rare == plain and plain.nearest_mean_forget > 0.9
+
+
 def test_a_balanced_draw():
     split = Split(randn(20, 6), torch.tensor([0] * 12 + [1] * 6 + [2] * 2), None, 3)
     data = ForgettingData.of(split, split, 2)
