@@ -62,7 +62,7 @@ def modular(model: nn.Module) -> nn.Module:
     try:
         graph = Tracer().trace(new)
     except Exception:  # fx raises whatever the forward raised
-        return new
+        return sparing_inputs(new)
     seen: Counter[str] = Counter()
     for i, node in enumerate(list(graph.nodes)):
         if node.op == "call_function" and node.target in IN_PLACE:
@@ -76,7 +76,19 @@ def modular(model: nn.Module) -> nn.Module:
             call = graph.call_module(name, (node.all_input_nodes[0],))
         node.replace_all_uses_with(call)
         graph.erase_node(node)
-    return fx.GraphModule(new, graph)
+    return sparing_inputs(fx.GraphModule(new, graph))
+
+
+def sparing_inputs(model: nn.Module) -> nn.Module:
+    """The model, which is given a copy of its input from now on: captum asks for
+    gradients of a leaf, and asks several times of the same one."""
+
+    def copied(_: nn.Module, given: tuple) -> tuple:
+        # DeepLift gives pairs of inputs and baselines, and then copies these itself
+        return tuple(x.clone() if isinstance(x, Tensor) else x for x in given)
+
+    model.register_forward_pre_hook(copied)
+    return model
 
 
 def _module_for(node: fx.Node, root: nn.Module, seen: Counter[str]) -> nn.Module | None:

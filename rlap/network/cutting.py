@@ -42,7 +42,7 @@ def modules_after(model: nn.Module, layer: str, example: Tensor) -> list[str]:
         evaluating(model),
         watching(model, names, lambda call: order.append(call.name), before=True),
     ):
-        model(example)
+        model(example.clone())  # it may work in place on it
     check_calls(order.count(layer), layer)
     first = order.index(layer)
     return [n for n in dict.fromkeys(order[first:]) if n not in order[:first]]
@@ -127,7 +127,7 @@ def with_layer_input(
     """Logits (B, C) and what entered ``layer``, (B, ...)."""
     seen: list[Tensor] = []
     with watching(model, [layer], lambda call: seen.append(call.input), before=True):
-        return model(inputs), seen[0]
+        return model(inputs.clone()), seen[0]  # it may work in place on them
 
 
 @torch.no_grad()

@@ -226,7 +226,7 @@ def takes_channels_last(model: nn.Module, sample: Tensor) -> bool:
     if TRIED.get(model, ((), False))[0] != make:
         with evaluating(model):
             try:
-                model(channels_last(sample))
+                model(apart(channels_last(sample), sample))
                 takes = True
             except RuntimeError as error:
                 if "view size is not compatible" not in str(error):

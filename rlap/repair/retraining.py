@@ -125,6 +125,19 @@ class OutOfFold:
         return sum(predict(head, x).softmax(1) for head in self.heads) / FOLDS
 
 
+def centre_and_scale(features: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and standard deviation (d,) of features (N, d), by which to standardise; the
+    latter is infinite where a unit does not vary beyond rounding, so that it counts
+    nothing: what is silent here and fires elsewhere would drown all others.
+
+    >>> centre_and_scale(torch.tensor([[1.0, 5.0], [3.0, 5.0]]))
+    (tensor([2., 5.]), tensor([1., inf]))
+    """
+    centre, spread = features.mean(0), features.std(0, correction=0)
+    varies = spread > 1e-6 * features.abs().amax(0)
+    return centre, torch.where(varies, spread, torch.inf)
+
+
 def out_of_fold(
     features: Tensor, labels: Tensor, classes: int, keep: Tensor, seed: int = 0
 ) -> OutOfFold:
@@ -132,7 +145,7 @@ def out_of_fold(
 
     features: (N, d); labels: (N,); keep: (N,) bool, the samples to be trained on.
     """
-    centre, scale = features.mean(0), features.std(0, correction=0).clamp(min=1e-6)
+    centre, scale = centre_and_scale(features)
     made = OutOfFold(torch.zeros(len(labels), classes, device="cpu"), [], centre, scale)
     n = len(labels)
     generator = torch.Generator().manual_seed(seed)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import nn
 
 from rlap.data.base import Split
+from rlap.metrics import Z95
 from rlap.training.inference import predict
 from rlap.unlearning.choosing import Row, both
 from rlap.unlearning.common.begin import last_layer, same_answers
@@ -28,7 +31,9 @@ class Forgotten:
     Attributes:
         model: the new model where it was accepted; else the caller's own.
         accepted: whether the class is recognised less often now, by more than the
-            others are, and they within the budget.
+            others are, and they within the budget. Of samples by more than may be
+            chance (95 %), or else their loss tells them so much less well: of three
+            or fewer, answers alone show nothing.
         word: what happened, in a sentence; "in part" where the class is recognised
             more often than by guessing, or the loss still tells the samples, surely,
             from samples never trained on.
@@ -182,7 +187,8 @@ class Judged:
         word = f"{method} forgot {name}{self.manner()}"
         if exceeds(self.before, self.after, budget):
             cost = self.before["retain"] - self.after["retain"]
-            told = f"it cost the others {cost:.1%} where {budget:.1%} are allowed"
+            cost, allowed = told_apart(cost, budget)
+            told = f"it cost the others {cost} where {allowed} are allowed"
             return False, f"{word}, but {told}{kept}"
         return True, word
 
@@ -199,29 +205,71 @@ class Judged:
         return ""
 
     def samples_as_before(self) -> str:
-        """Why the samples are not seen to be forgotten, or "": neither are fewer of
-        them right, nor does the loss tell them less well that surely told them."""
-        was, now = self.before["forget"], self.after["forget"]
-        first, then = (found.auc for found in self.attacks)
-        nearer = round(abs(first - 0.5) - abs(then - 0.5), 9) > 0
-        if now < was or (nearer and self.attacks[0].auc_low > 0.5):
+        """Why the samples are not seen to be forgotten, or "": neither did they lose
+        more answers than held-out ones, nor does the loss tell them less well that
+        surely told them, by more than may be chance."""
+        if self.lost_more() or self.told_less():
             return ""
+        was, now = self.before["forget"], self.after["forget"]
+        others = self.before["retain"] - self.after["retain"]
+        said = f"they are answered as before, {was:.1%} and now {now:.1%}, and told"
+        if now < was:
+            said = (
+                f"that they lost {was - now:.1%} and held-out ones {others:.1%} may be "
+                "chance, and they are told"
+            )
+        first, then = (found.auc for found in self.attacks)
         return (
-            f"they are answered as before, {was:.1%} and now {now:.1%}, and told from "
-            f"held-out ones with an AUROC of {first:.2f} and now {then:.2f}"
+            f"{said} from held-out ones with an AUROC of {first:.2f} and now {then:.2f}"
         )
+
+    def lost_more(self) -> bool:
+        """Whether the samples surely lost more right answers than held-out ones did.
+        Each set counts as if an answer more had changed either way: of a few, all alike
+        say little. Source: Agresti and Min (2005)."""
+        lost, error = [], 0.0
+        for split in (self.data.forget_test, self.data.retain_test):
+            was, now = (
+                (predict(net, split.inputs).argmax(1).cpu() == split.labels.cpu())
+                for net in (self.model, self.new)
+            )
+            each = was.double() - now.double()
+            each = torch.cat([each, each.new_tensor([1.0, -1.0])])
+            lost.append(each.mean().item())
+            error += each.var(correction=0).item() / len(each)
+        return lost[0] - lost[1] > Z95 * error**0.5
+
+    def told_less(self) -> bool:
+        """Whether the loss surely told the samples, and surely tells them less well."""
+        first, then = self.attacks
+        error = math.hypot(*((a.auc_high - a.auc_low) / 2 for a in self.attacks))
+        nearer = abs(first.auc - 0.5) - abs(then.auc - 0.5)
+        return first.auc_low > 0.5 and nearer > error
 
     def manner(self) -> str:
         """How well: of samples, by whether their loss is surely still the lower one, or
         now surely the higher one."""
         if not self.attacks:
-            guessing = 1 / self.data.forget.num_classes
+            guessing = 1 / self.data.num_classes
             return " in part" if self.after["forget"] > guessing else ""
         first, then = self.attacks
         if then.auc_low > 0.5:
             return " in part"
         worse = then.auc_high < 0.5 <= first.auc_high
         return ", too well: they are now told by worse answers" if worse else ""
+
+
+def told_apart(one: float, other: float) -> tuple[str, str]:
+    """Two shares in per cent, with as many digits as tell them apart, at least one.
+
+    >>> told_apart(0.07, 0.05), told_apart(0.0504, 0.05)
+    (('7.0%', '5.0%'), ('5.04%', '5.00%'))
+    """
+    for digits in range(1, 8):
+        shown = f"{one:.{digits}%}", f"{other:.{digits}%}"
+        if shown[0] != shown[1]:
+            break
+    return shown
 
 
 def named(data: ForgettingData) -> str:
@@ -236,7 +284,7 @@ def of_class(judged: Judged, seed: int) -> dict[str, Any]:
     others; ``untold`` where there is no telling."""
     data, nets = judged.data, (judged.model, judged.new)
     found: dict[str, Any] = {"worst": most_lost(*nets, data.retain_test)}
-    counts = data.forget.labels.bincount(minlength=data.forget.num_classes)
+    counts = data.forget.labels.bincount(minlength=data.num_classes)
     few = {c: int(counts[c]) for c in data.labels if counts[c] < FEWEST}
     if few:
         label, count = next(iter(few.items()))

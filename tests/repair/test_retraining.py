@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from conftest import randn
+from conftest import blobs, randn
 from torch import fx
 
 import rlap
@@ -40,6 +40,18 @@ def test_heads_side_by_side_are_those_of_the_loop(n, left_out):
     for one, other in zip(heads, found.heads, strict=True):
         ours, theirs = one.state_dict(), other.state_dict()
         assert all(torch.allclose(ours[k], theirs[k], rtol=0, atol=1e-6) for k in ours)
+
+
+def test_a_unit_that_was_silent_counts_nothing():
+    """It fires at a thousandth on other samples: to heads that never saw it vary that
+    would be a thousand standard deviations."""
+    labels = torch.arange(300) % 3
+    x = torch.cat([blobs(300).inputs, torch.zeros(300, 1)], 1)
+    made = out_of_fold(x, labels, 3, torch.ones(300, dtype=torch.bool))
+    fires = x.clone()
+    fires[::3, -1] = 1e-3
+    assert torch.equal(made.predict(fires), made.predict(x))
+    assert made.standardised(torch.full((1, 7), 5.0))[0, -1] == 0
 
 
 def test_a_head_that_diverges_is_noticed():

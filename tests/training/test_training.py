@@ -42,6 +42,7 @@ from rlap.training.recipe import (
     reflect,
     resolve_precision,
 )
+from rlap.unlearning.examiner.relearning import finite_accuracy
 
 PLAIN = Recipe(epochs=3, batch_size=10, lr=0.05, schedule="constant", precision="fp32")
 
@@ -631,6 +632,14 @@ def test_accuracy_by_hand():
     net = nn.Identity()
     logits = torch.tensor([[1.0, 0], [0, 1], [2, 1], [0, 3]])
     assert accuracy(net, Split(logits, torch.tensor([0, 1, 1, 1]))) == 0.75
+
+
+@pytest.mark.parametrize("hits", [92, 97])
+def test_accuracy_has_all_the_digits_of_a_share(hits):
+    right = (torch.arange(100) < hits).long()
+    split = Split(F.one_hot(right, 2).float(), torch.ones(100, dtype=torch.int64))
+    assert accuracy(nn.Identity(), split) == hits / 100  # of float32 off by 1e-8
+    assert finite_accuracy(nn.Identity(), split) == (hits / 100, True)
 
 
 def test_it_learns():

@@ -27,6 +27,7 @@ from rlap.training.inference import accuracy
 from rlap.training.loop import train
 from rlap.training.recipe import Recipe
 from rlap.unlearning import METHODS
+from rlap.unlearning.account import Judged
 from rlap.unlearning.common.features import layer_inputs
 from rlap.unlearning.common.splits import ForgettingData, hold_out
 from rlap.unlearning.examiner import attacks, cost, relearning
@@ -105,6 +106,19 @@ def test_data_are_divided_by_class():
     without_it = Split(randn(4, 6), torch.tensor([0, 1, 0, 1]), None, 3)
     with pytest.raises(ValueError, match="class 2 does not occur"):
         ForgettingData.of(blobs(30), without_it, 2)
+
+
+def test_a_unit_that_was_silent_counts_nothing():
+    """It fires at a thousandth on some test samples; a constant one that is rounded
+    away from its mean does not vary either."""
+    x = torch.cat([blobs(90).inputs, torch.zeros(90, 1), torch.full((90, 1), 0.1)], 1)
+    fires = x.clone()
+    fires[::2, -2] = 1e-3
+    y, net = torch.arange(90) % 3, nn.Linear(8, 3)
+    plain, rare = (
+        probe(net, ForgettingData.of(Split(x, y), Split(z, y), 1)) for z in (x, fires)
+    )
+    assert rare == plain and plain.nearest_mean_forget > 0.9
 
 
 def test_a_balanced_draw():
@@ -531,6 +545,19 @@ def test_one_number_gives_back_what_one_number_took():
     masked = ForgettingData.of(split, split, 0)
     net = METHODS["logit_mask"](nn.Sequential(nn.Linear(3, 3)), masked.forget, None)
     assert math.isfinite(given_back(net, masked, masked).shift)
+
+
+def test_data_made_by_hand_know_all_the_classes(learned):
+    """A forget set knows of no class beyond its own: it is 1 of 3 all the same."""
+    net, data = learned
+    parts = (data.forget, data.retain, data.forget_test, data.retain_test)
+    by_hand = ForgettingData(1, *(Split(s.inputs, s.labels) for s in parts))
+    assert by_hand.forget.num_classes == 2 and by_hand.num_classes == 3
+    masked = METHODS["logit_mask"](net, data.forget, None)
+    assert given_back(masked, by_hand, by_hand) == given_back(masked, data, data)
+    before, after = {"forget": 1.0, "retain": 1.0}, {"forget": 0.4, "retain": 1.0}
+    told = {Judged(net, masked, d, before, after, ()).manner() for d in (data, by_hand)}
+    assert told == {" in part"}  # of 3 classes 0.4 is above guessing, of 2 below
 
 
 def test_what_cannot_be_examined_is_told_at_once(learned, monkeypatch):

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+import torch.nn.functional as F
 from conftest import blobs, mlp, same_state, state, untouched
 from torch import nn
 
@@ -14,6 +15,9 @@ from rlap.training.inference import accuracy
 from rlap.training.loop import train
 from rlap.training.recipe import Recipe
 from rlap.unlearning import METHODS, ForgettingData, examine, forget, split_samples
+from rlap.unlearning.account import Judged
+from rlap.unlearning.choosing import both
+from rlap.unlearning.examiner.attacks import LossAttack
 from rlap.unlearning.examiner.evaluation import relative
 from rlap.unlearning.methods.oneshot import importances
 from rlap.unlearning.methods.trained import nearest_wrong, wrong_labels
@@ -48,6 +52,11 @@ def test_samples_are_divided():
     for one, other in zip(by_index, by_mask, strict=True):
         assert torch.equal(one.inputs, other.inputs)
     assert by_index[0].inputs[:, 0].tolist() == [0, 8]
+    for given in ([4, 0], [1, 0, 0, 0, 1, 0]):  # indices, and a mask
+        of_bytes = split_samples(split, torch.tensor(given, dtype=torch.uint8))
+        assert [part.inputs[:, 0].tolist() for part in of_bytes] == [
+            part.inputs[:, 0].tolist() for part in by_index
+        ]
     assert by_index[1].inputs[:, 0].tolist() == [2, 4, 6, 10]
     for chosen, error, message in (
         ([0, 1], TypeError, "must be a tensor of indices"),
@@ -179,6 +188,48 @@ def test_samples_are_forgotten_in_one_call(noisy):
     given = {"method": "retrain", "held": held, "budget": 1.0, "recipe": LONG}
     index = forget(net, split, samples=index, **given)
     assert same_state(index.model, state(found.model))
+
+
+class ByHand(nn.Module):
+    """Answers 1, but 0 to the samples that are named by their number."""
+
+    def __init__(self, wrong: list[int]) -> None:
+        super().__init__()
+        self.wrong = nn.Parameter(torch.tensor(wrong, dtype=torch.float32))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return F.one_hot(1 - torch.isin(x[:, 0], self.wrong).long(), 2).float()
+
+
+def told_of(ours: int, held: int, sides=((0.52, 0.06), (0.55, 0.06))):
+    """What is said where so many of 200 samples and of 200 held-out ones are answered
+    wrongly now, and all were right."""
+    x, y = torch.arange(600.0)[:, None], torch.ones(600, dtype=torch.int64)
+    parts = [Split(x, y).subset(range(k, k + 200)) for k in (0, 200, 400)]
+    data = ForgettingData((), *parts[:2], parts[0], parts[2])
+    new = ByHand([*range(ours), *range(400, 400 + held)])
+    attacks = [LossAttack(a, a - h, a + h, 0, 0, 0, 0, 0) for a, h in sides]
+    accuracies = (both(net, data) for net in (ByHand([]), new))
+    return Judged(ByHand([]), new, data, *accuracies, tuple(attacks)).verdict("ssd", 1)
+
+
+def test_one_answer_that_flips_is_no_forgetting():
+    accepted, word = told_of(1, 0)
+    assert not accepted and word == (
+        "that ssd forgot 200 samples does not show: that they lost 0.5% and held-out "
+        "ones 0.0% may be chance, and they are told from held-out ones with an AUROC "
+        "of 0.52 and now 0.55; the model is kept"
+    )
+    assert told_of(9, 0) == (True, "ssd forgot 200 samples")
+    assert not told_of(60, 60)[0]  # the others lost as much
+    assert told_of(60, 20)[0]
+
+
+def test_a_loss_that_tells_surely_less_is_forgetting():
+    before = 0.9, 0.04
+    assert told_of(1, 0, (before, (0.55, 0.06))) == (True, "ssd forgot 200 samples")
+    assert told_of(1, 0, (before, (0.7, 0.05)))[1] == "ssd forgot 200 samples in part"
+    assert not told_of(1, 0, (before, (0.88, 0.04)))[0]  # by less than may be chance
 
 
 def test_the_setting_nearest_to_fresh_samples_is_chosen():

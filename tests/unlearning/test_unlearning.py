@@ -285,6 +285,61 @@ def test_importance_by_hand():
     assert importance_of_weights(flat, mixed, 1)["0.weight"].all()
 
 
+class Scaled(nn.Module):
+    """Logits times a parameter without a dimension."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.core, self.scale = mlp(), nn.Parameter(torch.tensor(2.0))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.core(x) * self.scale
+
+
+class Recurrent(nn.Module):
+    """What nn.GRU or nn.RNN makes of a sequence last: vmap takes neither."""
+
+    def __init__(self, kind: type[nn.RNNBase]) -> None:
+        super().__init__()
+        self.rnn, self.fc = kind(3, 5, batch_first=True), nn.Linear(5, 3)
+        self.unused = nn.Linear(2, 2)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.fc(self.rnn(x.view(len(x), 2, 3))[0][:, -1])
+
+
+@pytest.mark.parametrize("batch_size", [1, 4, 30])
+@pytest.mark.parametrize(
+    "make", [Scaled, lambda: Recurrent(nn.GRU), lambda: Recurrent(nn.RNN)]
+)
+def test_importance_in_any_network(make, batch_size):
+    net, split = seeded(make), blobs(30)
+    with untouched(net):
+        found = importance_of_weights(net, split, batch_size)
+    due = {name: torch.zeros_like(p) for name, p in net.named_parameters()}
+    for x, y in zip(
+        split.inputs.split(batch_size), split.labels.split(batch_size), strict=True
+    ):
+        slopes = torch.autograd.grad(
+            F.cross_entropy(net(x), y), list(net.parameters()), materialize_grads=True
+        )
+        for sums, slope in zip(due.values(), slopes, strict=True):
+            sums += len(x) * slope.square() / 30
+    for name, value in due.items():
+        assert torch.allclose(found[name], value, atol=1e-7), name
+    forget, retain = split_class(split, 1)
+    assert METHODS["ssd"](net, forget, retain, alpha=1.0) is not net
+
+
+def test_what_a_network_raises_is_its_own_error():
+    class Broken(nn.Linear):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            raise RuntimeError("of its own")
+
+    with pytest.raises(RuntimeError, match="of its own"):
+        importance_of_weights(Broken(6, 3), blobs(30), 4)
+
+
 def test_ssd_takes_all_data_class_by_class():
     """p = 1/3 for each label, so that batches of one class have gradients (p - e_y) x,
     and mixed ones cancel. Whatever the order given, classes 0, 2, 1 come in turn."""

@@ -57,7 +57,7 @@ def split_class(split: Split, label: Label) -> tuple[Split, Split]:
 def split_samples(split: Split, chosen: Tensor) -> tuple[Split, Split]:
     """The ``chosen`` samples (forget set), whatever their classes, and all others.
 
-    ``chosen``: (N,) bool, or indices. Raises ``ValueError`` for none, for all and for
+    ``chosen``: (N,) bool (or uint8, 0 and 1), or indices. Raises ``ValueError`` for none, for all and for
     indices that are out of range or there twice, ``TypeError`` for anything else.
 
     >>> split = Split(torch.rand(6, 2), torch.arange(6) % 3)
@@ -74,8 +74,11 @@ def split_samples(split: Split, chosen: Tensor) -> tuple[Split, Split]:
         raise TypeError(
             "the samples to forget must be a tensor of indices, or (N,) bool"
         )
+    # as indices these would name samples twice, or all
+    if chosen.dtype == torch.uint8 and len(chosen) == n and int(chosen.max()) <= 1:
+        chosen = chosen.bool()
     if chosen.dtype != torch.bool:
-        index = chosen.cpu()
+        index = chosen.cpu().long()  # torch takes uint8 for a mask
         chosen = torch.zeros(n, dtype=torch.bool, device="cpu")
         if len(index) and not 0 <= int(index.min()) <= int(index.max()) < n:
             raise ValueError(f"the samples to forget must be indices from 0 to {n - 1}")
@@ -156,6 +159,13 @@ class ForgettingData:
         if self.samplewise:
             return ()
         return labels_of(self.label, max(self.forget.num_classes, 1))
+
+    @property
+    def num_classes(self) -> int:
+        """C: the most that any of the parts knows of; a forget set made by hand may
+        know of no class beyond its own."""
+        parts = (self.forget, self.retain, self.forget_test, self.retain_test)
+        return max(split.num_classes for split in parts)
 
 
 def hold_out(split: Split, share: float, seed: int = 0) -> tuple[Split, Split]:

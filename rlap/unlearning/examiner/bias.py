@@ -59,7 +59,7 @@ def given_back(
         Margins.of(predict(model, split.inputs), split, labels)
         for split in (valid.forget_test, valid.retain_test)
     )
-    chosen = best_shift(*tried, len(labels) / data.forget.num_classes)
+    chosen = best_shift(*tried, len(labels) / data.num_classes)
     ours, theirs = (
         Margins.of(known(part), getattr(data, part), labels)
         for part in ("forget_test", "retain_test")

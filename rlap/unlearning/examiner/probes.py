@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from rlap.checks import check_count, check_seed
 from rlap.data.base import Split
+from rlap.repair.retraining import centre_and_scale
 from rlap.unlearning.common.begin import last_linear
 from rlap.unlearning.common.features import layer_inputs
 from rlap.unlearning.common.splits import ForgettingData, together
@@ -84,7 +85,7 @@ def fitted(x: Tensor, y: Tensor, tests: Mapping[str, tuple[Tensor, Tensor]]) -> 
     """Both classifiers of features (N, d) and labels (N,), measured on ``tests``."""
     from sklearn.linear_model import LogisticRegression  # here: it takes long to import
 
-    mean, spread = x.mean(0), x.std(0, correction=0).clamp(min=1e-8)
+    mean, spread = centre_and_scale(x)
     x = (x - mean) / spread
     linear = LogisticRegression(max_iter=2000, random_state=0)
     with threadpool_limits(1):  # matrices so small are several times slower with two

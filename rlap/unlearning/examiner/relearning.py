@@ -148,7 +148,7 @@ def finite_accuracy(model: nn.Module, split: Split) -> tuple[float, bool]:
     logits = predict(model, split.inputs)
     finite = logits.isfinite().all(1)
     hits = (logits.argmax(1) == split.labels.to(logits.device)) & finite
-    return hits.float().mean().item(), bool(finite.all())
+    return hits.cpu().double().mean().item(), bool(finite.all())
 
 
 def balanced_batches(labels: Tensor, batch_size: int, seed: int) -> Iterator[Tensor]:

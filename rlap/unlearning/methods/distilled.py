@@ -197,8 +197,8 @@ class Lesson:
                 index = index.to(split.inputs.device)
                 inputs = augment(split.inputs[index], self.recipe, self.generator)
                 x, y = place(inputs), split.labels[index].to(self.device)
-                with torch.no_grad():
-                    told = self.teacher(x)
+                with torch.no_grad():  # of a copy: it may work in place on it
+                    told = self.teacher(x.clone())
                 self.step(loss(self.student(x), told, y))
 
     def step(self, loss: Tensor) -> None:

@@ -148,14 +148,7 @@ def importance_of_weights(
     samples."""
     check_count(batch_size, "fisher_batch")
     model = copy_of(model)  # one that keeps what it computes would keep vmap's tensors
-    live = {n: p.detach() for n, p in trained_parameters(model).items()}
-    fixed = {n: p.detach() for n, p in model.named_parameters() if n not in live}
-    fixed |= dict(model.named_buffers())
-
-    def loss(parameters: dict[str, Tensor], x: Tensor, y: Tensor) -> Tensor:
-        return F.cross_entropy(functional_call(model, {**parameters, **fixed}, (x,)), y)
-
-    squared = vmap(grad(loss), in_dims=(None, 0, 0))
+    live = trained_parameters(model)
     total = {name: torch.zeros_like(p) for name, p in live.items()}
     device, numbers = model_device(model), sum(p.numel() for p in live.values())
     # batches together: bounds the samples and the gradients held in memory
@@ -165,10 +158,47 @@ def importance_of_weights(
     full = order[:whole].view(-1, batch_size)
     groups = [*full.split(at_once)] if whole else []
     groups += [order[None, whole:]] if whole < len(split) else []
+    gradients = gradients_together
     with evaluating(model):
         for index in groups:  # (batches, samples)
             index = index.to(split.inputs.device)
             x, y = split.inputs[index].to(device), split.labels[index].to(device)
-            for name, g in squared(live, x, y).items():
+            try:
+                found = gradients(model, x.clone(), y)  # it may work in place on x
+            except RuntimeError:
+                if gradients is gradients_in_turn:
+                    raise
+                # vmap has no rule for some layers, nn.GRU and nn.RNN among them
+                gradients = gradients_in_turn
+                found = gradients(model, x, y)
+            for name, g in found.items():
                 total[name] += index.shape[1] * g.square().sum(0)
-    return {name: check_finite(t / len(split), name) for name, t in total.items()}
+    for name, sums in total.items():
+        check_finite(sums.view(-1), name)  # a scale may have no dimension
+    return {name: sums / len(split) for name, sums in total.items()}
+
+
+def gradients_together(model: nn.Module, x: Tensor, y: Tensor) -> dict[str, Tensor]:
+    """Gradients (batches, ...) of the mean CE of each of several batches of inputs
+    (batches, samples, ...), by trainable parameter, all at once."""
+    live = {n: p.detach() for n, p in trained_parameters(model).items()}
+    fixed = {n: p.detach() for n, p in model.named_parameters() if n not in live}
+    fixed |= dict(model.named_buffers())
+
+    def loss(parameters: dict[str, Tensor], x: Tensor, y: Tensor) -> Tensor:
+        return F.cross_entropy(functional_call(model, {**parameters, **fixed}, (x,)), y)
+
+    return vmap(grad(loss), in_dims=(None, 0, 0))(live, x, y)
+
+
+def gradients_in_turn(model: nn.Module, x: Tensor, y: Tensor) -> dict[str, Tensor]:
+    """The same, a batch at a time, for any network that autograd takes."""
+    live = trained_parameters(model)
+    given = {"allow_unused": True, "materialize_grads": True}
+    with torch.enable_grad():
+        rows = [
+            torch.autograd.grad(F.cross_entropy(model(a), b), [*live.values()], **given)
+            for a, b in zip(x, y, strict=True)
+        ]
+    stacked = (torch.stack(found) for found in zip(*rows, strict=True))
+    return dict(zip(live, stacked, strict=True))

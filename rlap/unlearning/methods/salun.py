@@ -15,7 +15,13 @@ from torch import Tensor, nn
 
 from rlap.checks import check_rate
 from rlap.data.base import Split
-from rlap.network.layers import evaluating, model_device, pass_size, placing
+from rlap.network.layers import (
+    apart,
+    evaluating,
+    model_device,
+    pass_size,
+    placing,
+)
 from rlap.network.modes import trained_parameters
 from rlap.training.loop import train
 from rlap.training.recipe import Recipe
@@ -82,7 +88,7 @@ def class_gradient(model: nn.Module, split: Split) -> dict[str, Tensor]:
     with torch.enable_grad(), evaluating(model):
         batches = zip(split.inputs.split(size), split.labels.split(size), strict=True)
         for x, y in batches:
-            logits = model(place(x))
+            logits = model(apart(place(x), x))
             loss = F.cross_entropy(logits, y.to(device), reduction="sum")
             gradients = torch.autograd.grad(loss, parameters, allow_unused=True)
             for sums, g in zip(total, gradients, strict=True):

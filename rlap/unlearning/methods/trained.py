@@ -266,7 +266,9 @@ def nearest_wrong(
         for x in batches:
             y, first = split.labels[first : first + len(x)], first + len(x)
             leaf = x.detach().clone().requires_grad_()
-            loss = F.cross_entropy(model(leaf), y.to(x.device), reduction="sum")
+            # a copy: no model may work in place on a leaf
+            logits = model(leaf.clone())
+            loss = F.cross_entropy(logits, y.to(x.device), reduction="sum")
             (gradient,) = torch.autograd.grad(loss, leaf)
             with torch.no_grad():
                 logits = model(step(x, gradient.sign()))
