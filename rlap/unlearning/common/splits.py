@@ -57,8 +57,9 @@ def split_class(split: Split, label: Label) -> tuple[Split, Split]:
 def split_samples(split: Split, chosen: Tensor) -> tuple[Split, Split]:
     """The ``chosen`` samples (forget set), whatever their classes, and all others.
 
-    ``chosen``: (N,) bool (or uint8, 0 and 1), or indices. Raises ``ValueError`` for none, for all and for
-    indices that are out of range or there twice, ``TypeError`` for anything else.
+    ``chosen``: (N,) bool (or uint8, 0 and 1), or indices. Raises ``ValueError`` for
+    none, for all and for indices that are out of range or there twice, ``TypeError``
+    for anything else.
 
     >>> split = Split(torch.rand(6, 2), torch.arange(6) % 3)
     >>> forget, retain = split_samples(split, torch.tensor([0, 1]))
