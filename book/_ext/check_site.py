@@ -118,6 +118,9 @@ def check_page(path: Path, site: Path) -> tuple[list[str], int]:
         if pixels < LEAST
     ]
     findings += check_tables(name, text)
+    # lean_site leaves the fonts of these out
+    if re.search(r'class="[^"]*\b(?:fa-brands|fa-regular|fab|far)\b', text):
+        findings.append(f"{name}: an icon whose font is not there")
     has_maths = re.search(r'class="[^"]*\bmath\b', text) is not None
     if has_maths and not any("mathjax" in a.lower() for a in page.fetched):
         findings.append(f"{name}: holds mathematics but loads no MathJax")

@@ -3,7 +3,8 @@
 sphinx-thebe declares its constants twice, so that every page has an error; nothing here
 uses it. Source maps and other languages are a third of the theme's files. Its icons
 come three times: as a script of all that there are, and as fonts in two formats. The
-fonts in the newer one, which every browser reads, are enough. Drawings that kernels
+font of solid ones in the newer format, which every browser reads, is enough: no page has
+others. Drawings that kernels
 made are written in fewer bytes, and those of earlier builds go. Long names break where
 a reader would break them, and short ones, options and per cent signs stay whole.
 """
@@ -22,7 +23,8 @@ from lean_svg import lean
 from plain_outputs import plain, terms, with_drawings, with_terms
 
 UNUSED = ("_static/**/*.map", "_static/locales", "_static/**/fontawesome.js*",
-          "_static/**/fa-*.ttf")  # fmt: skip
+          "_static/**/fa-*.ttf", "_static/**/fa-brands-*.woff2",
+          "_static/**/fa-regular-*.woff2")  # fmt: skip
 # Sphinx keeps browsers from breaking literals, which ours may on a phone; names and
 # punctuation in listings have the colour of the text around them
 PLAIN = [re.compile(rf'<span class="{kind}">([^<]*)</span>') for kind in
