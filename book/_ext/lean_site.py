@@ -3,10 +3,10 @@
 sphinx-thebe declares its constants twice, so that every page has an error; nothing here
 uses it. Source maps and other languages are a third of the theme's files. Its icons
 come three times: as a script of all that there are, and as fonts in two formats. The
-font of solid ones in the newer format, which every browser reads, is enough: no page has
-others. Drawings that kernels
-made are written in fewer bytes, and those of earlier builds go. Long names break where
-a reader would break them, and short ones, options and per cent signs stay whole.
+font of solid ones in the newer format, which every browser reads, is enough: no page
+has others. Drawings that kernels made are written in fewer bytes, and those of earlier
+builds go. Long names break where a reader would break them, and short ones, options and
+per cent signs stay whole.
 """
 
 from __future__ import annotations
