@@ -86,6 +86,22 @@ def test_a_signed_number_that_cannot_be_is_noticed(tmp_path, change, text):
     assert any(text in f.text for f in findings), findings
 
 
+@pytest.mark.parametrize(
+    ("watched", "last", "sound"),
+    [(None, 0.64, False), (2000, 0.64, False), (500, 0.64, True), (500, 0.6, False)],
+)
+def test_few_images_that_watch_may_stray_further(tmp_path, watched, last, sound):
+    """0.7 by all images; of 500 four standard deviations are 8.2 points."""
+    made = made_up.record()
+    made["arms"]["F-FT"]["history"]["test_accuracy"][-1] = last
+    if watched is not None:
+        made["watched"] = watched
+    made_up.save(tmp_path, made)
+    found, findings = integrity.examine(tmp_path)
+    assert bool(found) == sound
+    assert sound or "off that of its last epoch" in findings[0].text
+
+
 def test_a_missing_record_is_noticed(tmp_path):
     paths = made_up.save(tmp_path, *made_up.seeds(3))
     integrity.write_manifest(tmp_path)

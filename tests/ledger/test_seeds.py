@@ -99,6 +99,22 @@ def test_the_page_tells_which_moves_what(made):
     assert "other seeds" not in bias.still_to_run(book)
 
 
+def test_of_a_measure_without_numbers_the_page_says_nothing(made):
+    for one in made:
+        for found in one["arms"].values():
+            found["relearn_fresh_head"] = None
+    told = page.seeds_move(book_of(made), "small")
+    assert told == (
+        "The seed of forgetting moves the class most, that of training moves the "
+        "others and the probe most; this came from 7 runs"
+    )
+    for one in made:
+        for found in one["arms"].values():
+            found |= dict.fromkeys(seeds.MEASURES.values())
+    found = seeds.groups(made, "small")
+    assert {page.widest(found, key) for key in seeds.MEASURES.values()} == {""}
+
+
 def test_the_page_says_what_was_not_run(made):
     book = book_of(made[:3])
     assert page.seeds_move(book, "small") == (

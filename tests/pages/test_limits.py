@@ -125,3 +125,18 @@ def test_rivals_are_read_wherever_fuller_runs_take_their_place(tmp_path):
     assert told == "\u22123.0 [\u22123.0, \u22123.0]"
     with pytest.raises(LookupError, match="no arm 'XYZ' beside rivals"):
         asked.ask("number", "rival: XYZ, gaussian_clamped", book)
+
+
+def test_rivals_of_another_grid_are_not_among_them(tmp_path):
+    """Another protocol, level, size or number of epochs is another experiment."""
+    at = {"rate": 0.5, "level": 8.0, "protocol": "controlled", "arms": "rivals"}
+    made = made_up.seeds(3, {"initial": 0.6, "SAP": 0.61}, **at)
+    for other in ({"protocol": "released"}, {"level": 2.0}, {"train_size": 6250},
+                  {"epochs": 32, "finetune_epochs": 16}):  # fmt: skip
+        made += made_up.seeds(3, {"initial": 0.5, "SAP": 0.7}, **at | other)
+    made_up.save(tmp_path, *made)
+    book = asked.Book(tmp_path)
+    told = asked.ask("number", "rival: SAP, gaussian_clamped", book)
+    assert told == "+1.0 [+1.0, +1.0]"
+    frame = asked.ask("table", "rivals", book).frame
+    assert list(frame)[1] == "clamped noise (3 seeds)"

@@ -7,7 +7,8 @@ from collections.abc import Mapping
 
 import pandas as pd
 
-from rlap.ledger.evidence import SMOKE
+from rlap.experiments.protocol import CIFAR10
+from rlap.ledger.cells import CLAMPED, FULL, Setting, headline
 from rlap.ledger.summary import counted
 from rlap.ledger.verdicts import NOT_RUN
 from rlap.pages.asked import Book, Table, number, table
@@ -18,6 +19,12 @@ KINDS = {
     "gaussian_clamped": "clamped noise",
     "symmetric_exclusive": "wrong labels",
     "human_worst": "human labels",
+}
+# as the grid has them
+PLACE = "controlled", "small"
+SETTINGS = {
+    kind: headline() if kind == CLAMPED else Setting(CIFAR10, kind, 0.4, None, FULL)
+    for kind in KINDS
 }
 SHOWN = {
     "F-FT": "F-FT",
@@ -33,13 +40,12 @@ SHOWN = {
 
 
 def runs(book: Book, kind: str) -> list[Mapping]:
-    """The runs with one kind of bad data, by seed."""
+    """The runs of the grid with one kind of bad data, one a seed."""
     if kind not in KINDS:
         raise LookupError(f"no kind {kind!r} beside rivals: {', '.join(KINDS)}")
-    found = [r for r in book.ledger.records
-             if r["parameters"].get("arms") == "rivals" and r["tier"] != SMOKE
-             and r["parameters"]["kind"] == kind]  # fmt: skip
-    return sorted(found, key=lambda r: r["seed"])
+    found = book.evidence.every(*PLACE, SETTINGS[kind])
+    return [r for _, same in sorted(found.items()) for r in same
+            if r["parameters"]["arms"] == "rivals"]  # fmt: skip
 
 
 @table

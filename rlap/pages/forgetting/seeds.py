@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from rlap.experiments.forgetting.account import title
 from rlap.ledger.claims import seeds
-from rlap.ledger.claims.seeds import MEASURES, TRAINING, Spread
+from rlap.ledger.claims.seeds import MEASURES, Spread
 from rlap.ledger.summary import counted
 from rlap.ledger.verdicts import MIN_SEEDS, NOT_RUN
 from rlap.pages import words
@@ -83,7 +83,10 @@ def seeds_move(book: Book, model: str) -> str:
         return f"That is not told yet, for {missing}; what is shown {behind}"
     most: dict[str, list[str]] = {}
     for name, key in MEASURES.items():
-        most.setdefault(widest(found, key), []).append(NAMES[name])
+        if mover := widest(found, key):
+            most.setdefault(mover, []).append(NAMES[name])
+    if not most:
+        return f"That is not told: no measure has a number in all runs; this {behind}"
     parts = [f"{s} moves {listed(names)} most" for s, names in most.items()]
     return f"The seed of {', that of '.join(parts)}; this {behind}"
 
@@ -100,9 +103,9 @@ def listed(names: Sequence[str]) -> str:
 
 
 def widest(found: Mapping[str, Sequence[Mapping]], key: str) -> str:
-    """The seed that moves a measure most."""
+    """The seed that moves a measure most; "" where no method has it in all runs."""
     apart = {s: v.deviation for s, v in seeds.together(found, key).items() if v}
-    return max(apart, key=apart.__getitem__, default=TRAINING)
+    return max(apart, key=apart.__getitem__, default="")
 
 
 @number
