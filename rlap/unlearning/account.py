@@ -187,7 +187,8 @@ class Judged:
         word = f"{method} forgot {name}{self.manner()}"
         if exceeds(self.before, self.after, budget):
             cost = self.before["retain"] - self.after["retain"]
-            told = f"it cost the others {cost:.1%} where {budget:.1%} are allowed"
+            cost, allowed = told_apart(cost, budget)
+            told = f"it cost the others {cost} where {allowed} are allowed"
             return False, f"{word}, but {told}{kept}"
         return True, word
 
@@ -256,6 +257,19 @@ class Judged:
             return " in part"
         worse = then.auc_high < 0.5 <= first.auc_high
         return ", too well: they are now told by worse answers" if worse else ""
+
+
+def told_apart(one: float, other: float) -> tuple[str, str]:
+    """Two shares in per cent, with as many digits as tell them apart, at least one.
+
+    >>> told_apart(0.07, 0.05), told_apart(0.0504, 0.05)
+    (('7.0%', '5.0%'), ('5.04%', '5.00%'))
+    """
+    for digits in range(1, 8):
+        shown = f"{one:.{digits}%}", f"{other:.{digits}%}"
+        if shown[0] != shown[1]:
+            break
+    return shown
 
 
 def named(data: ForgettingData) -> str:

@@ -26,7 +26,9 @@ from rlap.training.inference import accuracy
 from rlap.training.loop import TrainingDiverged, train
 from rlap.training.recipe import Recipe
 from rlap.unlearning import METHODS, forget, forgetting, register, settings
+from rlap.unlearning.account import Judged
 from rlap.unlearning.choosing import both, divided
+from rlap.unlearning.common.splits import ForgettingData
 from rlap.unlearning.tuning import Asked, tried
 
 SHORT = Recipe(2, 16, lr=0.05, precision="fp32")
@@ -255,6 +257,20 @@ def test_what_was_forgotten_at_too_high_a_cost_is_told_so(learned, registry):
         found = forget(net, split, 1, method="ruin")
     assert found.counts == {"forget": 6, "retain": 12}
     assert "Accuracy on held-out samples, 6 of the class and 12 others:" in str(found)
+
+
+def test_a_cost_just_above_the_budget_is_told_with_a_digit_more(learned):
+    net, split = learned
+    data = ForgettingData.of(split, split, 1)
+    new, before = lowered(net, 1, 1e3), {"forget": 0.9, "retain": 0.9}
+
+    def told(now: float) -> str:
+        after = {"forget": 0.0, "retain": now}
+        return Judged(net, new, data, before, after, ()).verdict("ssd", 0.05)[1]
+
+    assert "it cost the others 5.04% where 5.00% are allowed" in told(0.8496)
+    assert "it cost the others 5.0001% where 5.0000% are allowed" in told(0.849999)
+    assert "it cost the others 6.0% where 5.0% are allowed" in told(0.84)
 
 
 def test_a_class_that_was_never_recognised(learned):

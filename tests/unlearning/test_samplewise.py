@@ -52,6 +52,11 @@ def test_samples_are_divided():
     for one, other in zip(by_index, by_mask, strict=True):
         assert torch.equal(one.inputs, other.inputs)
     assert by_index[0].inputs[:, 0].tolist() == [0, 8]
+    for given in ([4, 0], [1, 0, 0, 0, 1, 0]):  # indices, and a mask
+        of_bytes = split_samples(split, torch.tensor(given, dtype=torch.uint8))
+        assert [part.inputs[:, 0].tolist() for part in of_bytes] == [
+            part.inputs[:, 0].tolist() for part in by_index
+        ]
     assert by_index[1].inputs[:, 0].tolist() == [2, 4, 6, 10]
     for chosen, error, message in (
         ([0, 1], TypeError, "must be a tensor of indices"),

@@ -57,8 +57,9 @@ def split_class(split: Split, label: Label) -> tuple[Split, Split]:
 def split_samples(split: Split, chosen: Tensor) -> tuple[Split, Split]:
     """The ``chosen`` samples (forget set), whatever their classes, and all others.
 
-    ``chosen``: (N,) bool, or indices. Raises ``ValueError`` for none, for all and for
-    indices that are out of range or there twice, ``TypeError`` for anything else.
+    ``chosen``: (N,) bool (or uint8, 0 and 1), or indices. Raises ``ValueError`` for
+    none, for all and for indices that are out of range or there twice, ``TypeError``
+    for anything else.
 
     >>> split = Split(torch.rand(6, 2), torch.arange(6) % 3)
     >>> forget, retain = split_samples(split, torch.tensor([0, 1]))
@@ -74,8 +75,11 @@ def split_samples(split: Split, chosen: Tensor) -> tuple[Split, Split]:
         raise TypeError(
             "the samples to forget must be a tensor of indices, or (N,) bool"
         )
+    # as indices these would name samples twice, or all
+    if chosen.dtype == torch.uint8 and len(chosen) == n and int(chosen.max()) <= 1:
+        chosen = chosen.bool()
     if chosen.dtype != torch.bool:
-        index = chosen.cpu()
+        index = chosen.cpu().long()  # torch takes uint8 for a mask
         chosen = torch.zeros(n, dtype=torch.bool, device="cpu")
         if len(index) and not 0 <= int(index.min()) <= int(index.max()) < n:
             raise ValueError(f"the samples to forget must be indices from 0 to {n - 1}")
