@@ -101,7 +101,7 @@ class Account(dict):
             )
         probe = "probe_linear_forget"
         gold = fmean(self[network + slash + name][probe] for name in GOLD)
-        chance = by_chance(gold, n)
+        chance = by_chance(gold, row[probe], n)
         if abs(100 * (row[probe] - gold)) <= chance:
             says = "the difference may be chance, the probe decides nothing here"
         else:
