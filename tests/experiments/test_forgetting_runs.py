@@ -175,6 +175,9 @@ def test_the_account_is_relative_to_the_retrained(trained):
     )
     assert made["logit_mask"].data == "none" and made["logit_mask"].cost.seconds < 1
     made["ssd_chosen"] = made["logit_mask"]  # the same network by another name
+    hooked = copy.deepcopy(nets["original"])  # the same weights, another network
+    hooked.model[5].register_forward_hook(lambda module, given, out: out * 0)
+    made["esc"] = hooked
     made["fine_tune"] = forgetting.make(  # trains, and is probed like the others
         "fine_tune", original, data.forget, data.retain, recipe=Recipe(1, 16)
     )
@@ -182,6 +185,8 @@ def test_the_account_is_relative_to_the_retrained(trained):
     assert list(account) == [f"plain/{name}" for name in made]
     masked = account["plain/logit_mask"]
     assert {**account["plain/ssd_chosen"]} == masked
+    blind, first = (account[f"plain/{name}"] for name in ("esc", "original"))
+    assert blind["retain_test"] < first["retain_test"] == 1
     assert masked["forget_test"] == 0 and masked["accuracy"] == pytest.approx(
         accuracy(made["logit_mask"].model, whole.test)
     )
