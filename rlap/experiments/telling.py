@@ -119,14 +119,16 @@ def beats_guessing(accuracy: float, n: int, classes: int) -> bool:
     return wilson(round(accuracy * n), n)[0] > 1 / classes
 
 
-def by_chance(share: float, n: int) -> float:
-    """Points by which two shares of n samples may differ by chance (95 %), where both
-    are about ``share``.
+def by_chance(one: float, other: float, n: int) -> float:
+    """Points by which these two shares of n samples may differ by chance (95 %): that
+    of both together, with a sample more of either kind in each, for all of a few right
+    is no proof that all are. Source: Agresti and Caffo (2000).
 
-    >>> round(by_chance(0.5, 200), 1)
-    9.8
+    >>> round(by_chance(0.5, 0.5, 200), 1), round(by_chance(1, 1, 20), 1)
+    (9.8, 12.3)
     """
-    return 100 * Z95 * math.sqrt(2 * share * (1 - share) / n)
+    share = (n * (one + other) + 2) / (2 * n + 4)
+    return 100 * Z95 * math.sqrt(2 * share * (1 - share) / (n + 2))
 
 
 def learned(arms: Mapping[str, Mapping], n: int, classes: int) -> bool:
@@ -152,7 +154,7 @@ def of_arms(
         f"against {name}"
         for name in others
     )
-    chance = by_chance(own, n)
+    chance = max(by_chance(own, arms[name]["accuracy"], n) for name in others)
     return (
         f"{arm} answers {per_cent(own, 1)} right: {', '.join(gaps)}. On {n:,} test "
         f"samples a difference of up to {chance:.1f} points may be chance."

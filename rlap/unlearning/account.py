@@ -19,6 +19,7 @@ from rlap.unlearning.common.splits import ForgettingData
 from rlap.unlearning.examiner.attacks import LossAttack, loss_attack
 from rlap.unlearning.examiner.probes import probe
 from rlap.unlearning.examiner.relearning import relearn
+from rlap.unlearning.settings import LARGE_SHARE
 from rlap.wording import in_brief
 
 FEWEST = 3  # samples of a class: to look at, to choose by, to judge by, to probe with
@@ -179,11 +180,13 @@ class Judged:
         """Whether the new model is to be had, and what happened in a sentence."""
         kept, name = "; the model is kept", named(self.data)
         if same_answers(self.model, self.new, self.data.forget.inputs):
-            return False, f"{method} did not forget {name}: it changed nothing{kept}"
+            word = f"{method} did not forget {name}: it changed nothing"
+            return False, f"{word}{self.hint(method)}{kept}"
         if self.attacks and (reason := self.samples_as_before()):
             return False, f"that {method} forgot {name} does not show: {reason}{kept}"
         if not self.attacks and (reason := self.class_as_before()):
-            return False, f"{method} did not forget {name}: {reason}{kept}"
+            word = f"{method} did not forget {name}: {reason}"
+            return False, f"{word}{self.hint(method)}{kept}"
         word = f"{method} forgot {name}{self.manner()}"
         if exceeds(self.before, self.after, budget):
             cost = self.before["retain"] - self.after["retain"]
@@ -191,6 +194,15 @@ class Judged:
             told = f"it cost the others {cost} where {allowed} are allowed"
             return False, f"{word}, but {told}{kept}"
         return True, word
+
+    def hint(self, method: str) -> str:
+        """Why SSD fails on a class that is much of the data, and what does not."""
+        if method != "ssd" or self.attacks or self.data.share < LARGE_SHARE:
+            return ""
+        return (
+            f" (SSD wants weights that matter far more for it than for all data, of "
+            f"which it is {self.data.share:.0%}; method='damp' does without)"
+        )
 
     def class_as_before(self) -> str:
         """Why the class is not forgotten, or ""."""

@@ -117,7 +117,11 @@ def tune_ssd(asked: Asked) -> Tried:
     found = importances(asked.model, data.forget, data.retain, **given)
     return Tried(
         settings.ssd_curve(asked.model, asked.trial, found),
-        lambda row: dampened(asked.model, found, **only(row, "alpha")),
+        lambda row: dampened(
+            asked.model,
+            found,
+            **{k: row[k] for k in ("alpha", "dampening") if k in row},
+        ),
     )
 
 

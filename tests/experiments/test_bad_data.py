@@ -7,6 +7,7 @@ import torch
 from conftest import randn
 from torch import nn
 
+from rlap.data.base import Split
 from rlap.experiments import records
 from rlap.experiments.bad_data import arms as bad_arms
 from rlap.experiments.bad_data import detectors
@@ -15,6 +16,10 @@ from rlap.experiments.bad_data.parameters import KINDS, BadDataParameters
 from rlap.experiments.parameters import NOTEBOOKS, ParameterError
 from rlap.finetuning import FULL_RECIPE
 from rlap.metrics import auroc
+from rlap.partition import sample_scores
+from rlap.repair.retraining import fresh_head, head_recipe
+from rlap.training.inference import predict
+from rlap.training.loop import train
 
 FEW = {"dataset": "digits", "train_size": 240, "test_size": 100, "epochs": 1}
 
@@ -176,3 +181,16 @@ def test_wrong_labels_have_a_small_margin_on_the_way():
     features, labels, wrong = clusters()
     margin = detectors.area_under_margin(features, labels, 2)
     assert auroc(-margin, wrong).value > 0.95
+
+
+def test_the_margin_is_that_after_each_epoch(monkeypatch):
+    """Of one epoch it is the trained head's: the untrained one knows nothing."""
+    x, labels = randn(60, 4), torch.arange(60) % 2
+    x[:, 0] += 4 * labels
+    x = (x - x.mean(0)) / x.std(0, correction=0)
+    once = replace(head_recipe(60), epochs=1)
+    monkeypatch.setattr(detectors, "head_recipe", lambda n: once)
+    head = fresh_head(4, 2, 0)
+    train(head, Split(x, labels), once, seed=0)
+    due = sample_scores(predict(head, x), labels)["margin"]
+    assert torch.allclose(detectors.area_under_margin(x, labels, 2), due, atol=1e-5)

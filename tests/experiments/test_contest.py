@@ -469,6 +469,8 @@ def test_a_sentence_says_who_won_or_that_nobody_learned():
     assert "F-FT answers 55.0\u00a0% right: +5.0 points against initial, +10.0" in said
     assert "-5.0 points against retrain" in said
     assert "up to 4.4 points may be chance" in said  # 1.96 sqrt(2 .55 .45 / 1000)
+    perfect = {name: {"accuracy": 1.0} for name in found}
+    assert "up to 2.7 points" in telling.of_arms(perfect, 100, 10)  # not up to 0
     chance = {name: {"accuracy": 0.11} for name in found}
     assert "too little training" in telling.of_arms(chance, 1000, 10)
     assert telling.beats_guessing(0.13, 1000, 10)

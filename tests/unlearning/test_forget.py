@@ -13,6 +13,7 @@ from conftest import (
     convnet,
     mlp,
     pictures,
+    randn,
     same_state,
     seeded,
     state,
@@ -257,6 +258,27 @@ def test_what_was_forgotten_at_too_high_a_cost_is_told_so(learned, registry):
         found = forget(net, split, 1, method="ruin")
     assert found.counts == {"forget": 6, "retain": 12}
     assert "Accuracy on held-out samples, 6 of the class and 12 others:" in str(found)
+
+
+@pytest.mark.parametrize("classes", [2, 3])
+def test_a_class_that_is_much_of_the_data(classes):
+    """SSD forgets a third; of one half no weight matters for it alone, and it says so
+    and who can do without."""
+    y = torch.arange(600) % classes
+    x = randn(600, 8) * 0.7 + 2 * torch.eye(8)[y]
+    net = seeded(lambda: nn.Sequential(nn.Linear(8, 32), nn.ReLU(),
+                                       nn.Linear(32, classes)))  # fmt: skip
+    train(net, Split(x, y), Recipe(8, 32, lr=0.05, precision="fp32"))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        found = forget(net, Split(x, y), 0)
+    if classes == 3:
+        assert found.accepted and found.after["forget"] < 1 / 3
+        assert found.setting["dampening"] < 1
+    else:
+        assert not found.accepted
+        assert "than for all data, of which it is 50%; method='damp'" in found.word
+        assert forget(net, Split(x, y), 0, method="damp").accepted
 
 
 def test_a_cost_just_above_the_budget_is_told_with_a_digit_more(learned):

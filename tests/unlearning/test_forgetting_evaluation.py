@@ -199,6 +199,22 @@ def test_answers_are_computed_once_and_shared(learned, monkeypatch):
         shared.of(broken, "forget")
 
 
+def test_what_a_hook_does_is_no_other_networks_number(learned):
+    """Weights alike and features destroyed: no probe is shared."""
+    net, data = learned
+    gone = copy.deepcopy(net)
+    gone[3].register_forward_hook(lambda module, given, out: out * 0)
+    given = {"original": net, "retrained": [mlp(seed=s) for s in (1, 2)]}
+    shared = Answers(data)
+    first = examine(net, shared, **given, relearn_steps=5)
+    after = examine(gone, shared, **given, relearn_steps=5)
+    alone = examine(gone, data, **given, relearn_steps=5)
+    for name in ("probe_linear_forget", "relearn_fresh_head"):
+        assert after[name] == alone[name]
+    assert first["probe_linear_forget"] + first["probe_linear_retain"] > 1.8
+    assert after["probe_linear_forget"] + after["probe_linear_retain"] <= 1
+
+
 def test_two_models_are_told_apart_only_when_they_differ(learned):
     net, data = learned
     assert told_from_retrain_auc(net, net, data) == pytest.approx(0.5)

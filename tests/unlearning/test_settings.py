@@ -13,7 +13,7 @@ from rlap.training.inference import predict
 from rlap.training.recipe import Recipe
 from rlap.unlearning import METHODS, choosing, settings
 from rlap.unlearning.choosing import Trial, both
-from rlap.unlearning.common.splits import ForgettingData
+from rlap.unlearning.common.splits import ForgettingData, together
 from rlap.unlearning.common.statistics import class_statistics
 from rlap.unlearning.methods.lra_layers import RULES
 from rlap.unlearning.methods.oneshot import importances
@@ -89,11 +89,19 @@ def test_what_reaches_the_input(small):
 def test_the_other_curves_are_those_of_the_methods(small):
     net, case = small
     forget, retain = case.data.forget, case.data.retain
-    curve = settings.ssd_curve(net, case, importances(net, forget, retain))
-    assert [row["alpha"] for row in curve] == list(settings.SSD_ALPHAS)
+    found = importances(net, forget, retain)
+    curve = settings.ssd_curve(net, case, found)
+    # one class of three is a large one
+    assert [r["alpha"] for r in curve[:7]] == list(settings.SSD_ALPHAS)
+    assert all("dampening" in row for row in curve[7:]) and len(curve) == 7 + 12
+    tenth = replace(case.data, retain=together([retain] * 5))
+    assert tenth.share == 1 / 11
+    plain = settings.ssd_curve(net, replace(case, data=tenth), found)
+    assert plain == curve[:7]  # of ten classes not one setting more
     assert list(settings.SSD_ALPHAS) == sorted(settings.SSD_ALPHAS, reverse=True)
     assert 10.0 in settings.SSD_ALPHAS  # the authors'
-    new = METHODS["ssd"](net, forget, retain, alpha=curve[-1]["alpha"])
+    given = {k: curve[-1][k] for k in settings.SSD_OF_LARGE}
+    new = METHODS["ssd"](net, forget, retain, **given)
     assert both(new, case.valid) == {k: curve[-1][k] for k in ("forget", "retain")}
     curve = settings.svd_curve(net, case, directions(net, forget, retain))
     assert len(curve) == 5 * 5

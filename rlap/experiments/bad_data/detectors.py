@@ -51,8 +51,8 @@ def other_neighbours(
 def area_under_margin(
     features: Tensor, labels: Tensor, classes: int, seed: int = 0
 ) -> Tensor:
-    """Mean over the epochs of a fresh head's training of the margin, (N,): the logit of
-    the given label less the largest other; smaller is worse.
+    """Mean of the margin after each epoch of a fresh head's training, (N,): the logit
+    of the given label less the largest other; smaller is worse.
 
     features: (N, d); labels: (N,). Source: Pleiss et al. (NeurIPS 2020), there of the
     whole network.
@@ -67,10 +67,12 @@ def area_under_margin(
     margins: list[Tensor] = []
 
     def note(model: torch.nn.Module, epoch: int) -> None:
-        margins.append(sample_scores(predict(model, x), labels)["margin"])
+        if epoch:  # it is told before each epoch: the first has trained nothing yet
+            margins.append(sample_scores(predict(model, x), labels)["margin"])
 
     recipe = head_recipe(len(labels))
     train(head, Split(x, labels, None, classes), recipe, seed=seed, on_epoch=note)
+    note(head, recipe.epochs)
     return torch.stack(margins).mean(0)
 
 

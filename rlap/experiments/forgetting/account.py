@@ -17,6 +17,7 @@ from rlap.experiments.forgetting.ground import (
 )
 from rlap.experiments.forgetting.parameters import ForgettingParameters
 from rlap.experiments.telling import beats_guessing, by_chance
+from rlap.files.digests import of_tensors
 from rlap.unlearning.common.statistics import weight_digest
 from rlap.unlearning.examiner.attacks import Answers
 from rlap.unlearning.examiner.evaluation import examine, relative
@@ -101,7 +102,7 @@ class Account(dict):
             )
         probe = "probe_linear_forget"
         gold = fmean(self[network + slash + name][probe] for name in GOLD)
-        chance = by_chance(gold, n)
+        chance = by_chance(gold, row[probe], n)
         if abs(100 * (row[probe] - gold)) <= chance:
             says = "the difference may be chance, the probe decides nothing here"
         else:
@@ -172,7 +173,10 @@ def examined(
     rows: dict[str, dict[str, Any]] = {}
     known: dict[str, str] = {}  # a setting that was chosen may be the default
     for name, made in nets.items():
-        digest = weight_digest(made.model)
+        # weights are not all: hooks and modules without any decide as well
+        tests = ("forget_test", "retain_test")
+        told = {part: answers.of(made.model, part) for part in tests}
+        digest = weight_digest(made.model) + of_tensors(told)
         if digest not in known:
             rows[name] = examine(
                 made.model,

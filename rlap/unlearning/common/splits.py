@@ -168,6 +168,11 @@ class ForgettingData:
         parts = (self.forget, self.retain, self.forget_test, self.retain_test)
         return max(split.num_classes for split in parts)
 
+    @property
+    def share(self) -> float:
+        """What is to be forgotten, of all that was trained on."""
+        return len(self.forget) / (len(self.forget) + len(self.retain))
+
 
 def hold_out(split: Split, share: float, seed: int = 0) -> tuple[Split, Split]:
     """(the rest, a stratified ``share`` of the samples), for choosing settings.

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from rlap.checks import check_finite, check_logit_values, check_model
+from rlap.files.digests import of_tensors
 from rlap.network.copying import copy_of
 from rlap.network.modes import has_own_weights
 from rlap.training.inference import predict
@@ -227,7 +228,8 @@ def of_features(
     ``relearn``."""
     data = answers.data
     last = last_layer(model, data.forget.inputs[:1])[1]
-    body, asked = body_digest(model, last), (*half.values(), *earlier)
+    few = torch.cat([part.inputs[:8].cpu() for part in (data.forget, data.retain)])
+    body, asked = body_digest(model, last, few), (*half.values(), *earlier)
     probed = [*earlier] if last is None else [*earlier, last]
     layers = answers.once(
         ("probes", body, *asked),
@@ -265,17 +267,19 @@ def not_drawn_anew(model: nn.Module, last: str | None) -> str | None:
     return None
 
 
-def body_digest(model: nn.Module, last: str | None) -> str:
-    """A digest of all weights but the last layer's: equal ones have equal features."""
-    if last is None:
-        return weight_digest(model)
+def body_digest(model: nn.Module, last: str | None, inputs: Tensor) -> str:
+    """A digest of all weights but the last layer's, and of what the network makes of
+    ``inputs`` (n, ...) with a last layer that is the same for all: hooks and modules
+    without weights decide as well. Equal ones have equal features."""
     body = copy_of(model)
-    layer = body.get_submodule(last)
-    with torch.no_grad():
-        for parameter in layer.parameters():
-            parameter.zero_()
-    layer.bias = None  # a mask may have added one
-    return weight_digest(body)
+    if last is not None:
+        layer = body.get_submodule(last)
+        with torch.no_grad():
+            for parameter in layer.parameters():
+                even = torch.linspace(-1, 1, parameter.numel(), device=parameter.device)
+                parameter.copy_(even.view_as(parameter))
+        layer.bias = None  # a mask may have added one
+    return weight_digest(body) + of_tensors({"logits": predict(body, inputs)})
 
 
 def relative(
