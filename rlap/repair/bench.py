@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import math
 import time
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -41,7 +42,13 @@ from rlap.repair.candidates import (
     Workshop,
     seen_again,
 )
-from rlap.repair.diagnosis import ENOUGH, Findings, by_heart, findings
+from rlap.repair.diagnosis import (
+    ENOUGH,
+    Findings,
+    NeedsTraining,
+    by_heart,
+    findings,
+)
 from rlap.repair.retraining import fresh
 from rlap.repair.samples import Logits, Samples
 from rlap.repair.scores import look, paired
@@ -269,6 +276,31 @@ class Bench:
                 break
             outcome = Outcome(*made, outcome.diagnosis, best.chosen, rounds)
         return told_again(outcome, data, about.mirrored) or outcome
+
+    def diagnosed_anew(
+        self, best: Outcome, given: Split, held: Split | None
+    ) -> Outcome:
+        """The same, with the diagnosis by its network where that is continued training
+        alone and finds surely fewer wrong labels than the network that came, which took
+        right ones for wrong. Only a slice ``held`` tells that from labels learnt by
+        heart, and it is not done where it costs a training."""
+        first = best.diagnosis
+        if best.chosen != ON or not first.labels_wrong:
+            return best
+        about = None
+        if held is not None:
+            data = Samples(given), Samples(held)
+            with suppress(NeedsTraining):
+                about = findings(best.network, *data, None, self.seed).diagnosis
+        if about is None:
+            self.notes.append("The diagnosis is of the network as it came.")
+        elif about.told and about.label_rate.value < first.label_rate.low:
+            self.notes.append(
+                "The diagnosis is by the network that was chosen; by the one that came "
+                f"{first.label_rate} of the labels seemed wrong."
+            )
+            return best._replace(diagnosis=about)
+        return best
 
     def judge(self, name: str, seconds: float, new: Tensor, now: Standing) -> float:
         """Note how a network did that is right on ``new`` (M,) of the slice; its score,

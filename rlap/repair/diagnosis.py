@@ -43,6 +43,10 @@ class Findings:
     mirrored: bool
 
 
+class NeedsTraining(Exception):
+    """A fresh network must be trained, and none may be."""
+
+
 def diagnose(
     model: nn.Module,
     data: Any,
@@ -86,9 +90,14 @@ def diagnose(
 
 
 def findings(
-    network: Logits, samples: Samples, held: Samples | None, recipe: Recipe, seed: int
+    network: Logits,
+    samples: Samples,
+    held: Samples | None,
+    recipe: Recipe | None,
+    seed: int,
 ) -> Findings:
-    """``diagnose``, with what a repair needs beside the diagnosis."""
+    """``diagnose``, with what a repair needs beside the diagnosis. ``NeedsTraining``
+    where a fresh network must be trained and no recipe says how."""
     check_gradients()
     if held is not None and held.shape != samples.shape:
         raise ValueError(
@@ -111,6 +120,8 @@ def findings(
         if not lost:
             found, trust = judge(seen, slice_, seed)
         about["memorised"] = lost or hidden(found, seen, slice_, trust)
+    if about["memorised"] and recipe is None:
+        raise NeedsTraining
     if about["memorised"]:
         scorer = fresh_scorer(network, samples, recipe, seen.mirrored, seed)
         seen = look(scorer, samples, seen.mirrored)

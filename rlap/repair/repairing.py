@@ -27,7 +27,8 @@ class Repair:
         model: the repaired copy, in eval mode; the caller's own where ``chosen`` is "as
             it came".
         history: of its training; None for the network as it came.
-        diagnosis: of the data that were trained on.
+        diagnosis: of the data that were trained on, by the repaired network where that
+            has something to say of labels that seemed wrong.
         tried: the network as it came and every repair that was tried.
         chosen: the name of the one that ``model`` is.
         seconds: of everything.
@@ -120,12 +121,13 @@ def repair(
     given, ids = Samples(data, prepare).read()
     recipe = recipe or usual_recipe(len(given))
     bench = Bench(recipe, budget, check_seed(seed), began, trainings)
+    held = None
     if holdout is None:
         best = bench.by_stand_in(network, given)
     else:
-        best = bench.repair(
-            network, given, Samples(holdout, prepare, "holdout").read()[0]
-        )
+        held, _ = Samples(holdout, prepare, "holdout").read()
+        best = bench.repair(network, given, held)
+    best = bench.diagnosed_anew(best, given, held)
     return Repair(
         model if best.chosen == AS_IT_CAME else best.network.network,
         best.history,

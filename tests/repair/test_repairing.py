@@ -560,6 +560,35 @@ def test_what_a_network_predicts_depends_on_what_it_was_trained_on():
     assert told[ON] is None  # trained on everything, it has nothing new to say
 
 
+@pytest.mark.parametrize("rate", [0.0, 0.3])
+def test_what_continued_training_shows_to_be_right_was_not_wrong(rate):
+    """A first diagnosis that takes right labels for wrong does not outlast a network
+    that predicts them; a right one does, and any that no slice can check."""
+    given, held, _ = cases("symmetric", rate)
+    network = Logits(trained(given))
+    first = rlap.diagnose(network.network, given)
+    other = 0.8 * torch.eye(3) + 0.2 * torch.eye(3).roll(1, 0)
+    first = replace(first, transition=other, label_rate=Rate(0.2, 0.1, 0.3))
+    bench = Bench(SHORT, None, 0, 0.0)
+    again = bench.diagnosed_anew(Outcome(network, None, first, ON), given, held)
+    assert again.diagnosis.labels_wrong is (rate > 0)
+    assert (again.diagnosis is first) is (rate > 0)
+    assert any("20.0% (10.0% to 30.0%) of" in n for n in bench.notes) is (rate == 0)
+    alone = bench.diagnosed_anew(Outcome(network, None, first, ON), given, None)
+    assert alone.diagnosis is first and "as it came" in bench.notes[-1]
+    kept = Outcome(network, None, first, POSTERIOR)
+    assert bench.diagnosed_anew(kept, given, held) is kept
+
+
+def test_labels_learnt_by_heart_are_not_diagnosed_by_who_learnt_them():
+    net, given, held = wide()
+    swapped = torch.eye(3).roll(1, 0)
+    first = replace(rlap.diagnose(net, given), transition=swapped)
+    bench = Bench(SHORT, None, 0, 0.0)
+    again = bench.diagnosed_anew(Outcome(Logits(net), None, first, ON), given, held)
+    assert again.diagnosis is first and "as it came" in bench.notes[0]
+
+
 def test_labels_that_a_short_training_learns_by_heart_are_still_told():
     """Where the fresh scorer memorises too, networks judge what they have not seen."""
     generator = torch.Generator().manual_seed(0)
