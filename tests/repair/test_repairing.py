@@ -248,6 +248,13 @@ def test_a_network_too_wide_to_project_is_not_projected():
         Workshop(SHORT, 0).prune(wide, rlap.Split(torch.rand(4, 2049), ONES), "loss")
 
 
+def test_a_network_without_a_layer_to_project_is_not_projected():
+    layers = nn.Conv1d(2, 4, 3), nn.ReLU(), nn.Conv1d(4, 2, 3)
+    net = nn.Sequential(*layers, nn.AdaptiveAvgPool1d(1), nn.Flatten())
+    with pytest.raises(Unsuited, match="no layer can be projected"):
+        Workshop(SHORT, 0).project(Logits(net), rlap.Split(torch.rand(4, 2, 9), ONES))
+
+
 def test_the_likeliest_repair_is_the_first_where_time_is_short(monkeypatch):
     given, held, _ = cases("asymmetric", 0.45)
     model = trained(given, recipe=rlap.Recipe(epochs=3, batch_size=32, lr=0.01))
