@@ -324,6 +324,31 @@ def test_a_narrow_layer_is_no_sign_of_wrong_labels(monkeypatch):
     assert rlap.diagnose(net, data).label_rate.low > 0.1
 
 
+@pytest.mark.parametrize("rate", [0.0, 0.3])
+def test_heads_that_lag_behind_are_no_sign_of_wrong_labels(rate):
+    """Ten classes by brightness alone, which the usual heads learn too slowly; of every
+    other class a share is labelled as the next."""
+    generator = torch.Generator().manual_seed(1)
+    true = torch.randint(0, 10, (5000,), generator=generator)
+    noise = torch.randint(0, 100, (5000, 3, 16, 16), generator=generator)
+    x = (noise + 15 * true[:, None, None, None]) / 255
+    wrong = (true % 2 == 0) & (torch.rand(5000, generator=generator) < rate)
+    data = rlap.Split(x, true + wrong, None, 10)
+    parts = data.subset(range(4000)), data.subset(range(4000, 5000))
+    layers = lambda: (nn.Conv2d(3, 16, 3, 4), nn.ReLU(), nn.AdaptiveAvgPool2d(2))  # noqa: E731
+    net = seeded(lambda: nn.Sequential(*layers(), nn.Flatten(), nn.Linear(64, 10)))
+    recipe = rlap.Recipe(epochs=8, batch_size=64, optimizer="adam", lr=2e-3)
+    found = rlap.diagnose(trained(parts[0], net, recipe), parts[0], holdout=parts[1])
+    share = wrong[:4000].float().mean().item()
+    assert found.label_rate.low <= share <= found.label_rate.high
+    if rate:
+        assert found.label_rate.low > 0
+        assert found.classes_wrong.tolist() == [True, False] * 5
+        assert auroc(found.wrong_label, wrong[:4000]).value > 0.95
+    else:
+        assert not found.labels_wrong and found.notes == []
+
+
 def test_the_least_share_of_wrong_labels_by_hand():
     # 5 of 100, then 20 of 200: the surest gain .05 on the next
     assert floor(5, 100, 20, 200, times=1, errors=0) == pytest.approx(0.0)
