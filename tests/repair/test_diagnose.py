@@ -12,7 +12,7 @@ from torch.utils.data import TensorDataset
 
 import rlap
 from rlap.metrics import auroc
-from rlap.repair.account import Diagnosis
+from rlap.repair.account import Diagnosis, Rate
 from rlap.repair.judging import judge
 from rlap.repair.labels.mistakes import floor
 from rlap.repair.samples import Samples
@@ -71,6 +71,33 @@ def test_a_class_with_hardly_any_wrong_labels_is_not_counted():
     assert found.classes_wrong.tolist() == [True, False, False]
     assert "in 1 of 3 classes" in found.report()
     assert not replace(found, transition=torch.eye(3)).labels_wrong
+
+
+@pytest.mark.parametrize(
+    ("shares", "said"),
+    [
+        ({(0, 1): 0.3}, "most of all 30% of class 0 are labelled 1)"),
+        (
+            {(0, 1): 0.3, (2, 3): 0.4},
+            "40% of class 2 are labelled 3 and 30% of class 0",
+        ),
+        ({(a, b): 0.1 + 0.01 * a for a in range(4) for b in range(4) if a != b}, None),
+    ],
+)
+def test_the_largest_confusions_are_named(shares, said):
+    """Not where wrong labels are drawn at random, and all are alike."""
+    n, matrix = 40, torch.zeros(4, 4)
+    for pair, share in shares.items():
+        matrix[pair] = share
+    matrix += (1 - matrix.sum(1)).diag()
+    zeros, labels = torch.zeros(n), torch.arange(n) % 4
+    found = Diagnosis(
+        [*range(n)], labels, zeros, labels, zeros, torch.eye(4)[labels], zeros,
+        Rate(0.1, 0.05, 0.2), Rate(0.0, 0.0, 0.1), matrix,
+    )  # fmt: skip
+    report = found.report()
+    assert (said in report) if said else ("most of all" not in report)
+    assert len(found.confusions) == (min(2, len(shares)) if said else 0)
 
 
 def test_nothing_is_wrong_with_clean_data():
