@@ -11,6 +11,7 @@ from torch import nn
 from torch.utils.data import TensorDataset
 
 import rlap
+from rlap.experiments.bad_data.detectors import calibration_error
 from rlap.metrics import auroc
 from rlap.repair.account import Diagnosis, Rate
 from rlap.repair.judging import judge
@@ -48,8 +49,12 @@ def test_wrong_labels_are_found(kind):
     rate = wrong.float().mean().item()
     assert found.label_rate.value == pytest.approx(rate, abs=0.05)
     assert found.label_rate.low <= rate <= found.label_rate.high
-    calibrated = (found.wrong_label - wrong.float()).mean().abs()
-    assert calibrated < 0.05 and found.labels_wrong and not found.inputs_bad
+    bias = (found.wrong_label - wrong.float()).mean().abs()
+    assert bias < 0.05 and found.labels_wrong and not found.inputs_bad
+    assert calibration_error(found.wrong_label, wrong) < 0.06
+    # by which a constant, however well calibrated, fails
+    brier = (found.wrong_label - wrong.float()).square().mean()
+    assert brier < 0.03
     truth = blobs(1200).labels
     assert (found.suggested == truth).float().mean() > 0.95
     for c in range(3):  # no class is thrown out, and none named
