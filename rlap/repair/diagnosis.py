@@ -115,6 +115,8 @@ def findings(
     if slice_ is not None:
         about["held_accuracy"] = slice_.accuracy
         notes = shared(seen, slice_) + other_shares(seen.labels, slice_.labels)
+        notes += held.notes
+    notes += samples.notes
     notes += guessing(seen, "labels") or guessing(slice_, "held-out labels")
     if slice_ is not None and len(slice_.labels) >= ENOUGH:
         lost = by_heart(seen.accuracy, slice_.accuracy, len(slice_.labels))

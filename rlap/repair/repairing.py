@@ -118,14 +118,18 @@ def repair(
         check_positive(budget, "budget")
     if trainings is not None:
         check_count(trainings, "trainings")
-    given, ids = Samples(data, prepare).read()
+    samples = Samples(data, prepare)
+    given, ids = samples.read()
     recipe = recipe or usual_recipe(len(given))
     bench = Bench(recipe, budget, check_seed(seed), began, trainings)
+    bench.notes += samples.notes
     held = None
     if holdout is None:
         best = bench.by_stand_in(network, given)
     else:
-        held, _ = Samples(holdout, prepare, "holdout").read()
+        slice_ = Samples(holdout, prepare, "holdout")
+        held, _ = slice_.read()
+        bench.notes += slice_.notes
         best = bench.repair(network, given, held)
     best = bench.diagnosed_anew(best, given, held)
     return Repair(
