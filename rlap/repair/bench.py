@@ -70,7 +70,7 @@ class Tried:
     standard errors that is above the network as it came; None where it diverged.
 
     >>> print(Tried("as it came", 0.0, 0.875, 0.0))
-    as it came: 87.5%, z 0.0, 0 s
+    as it came: 87.5%, z 0.0, 0.0 s
     """
 
     name: str
@@ -80,19 +80,27 @@ class Tried:
 
     def __str__(self) -> str:
         if self.score is None:
-            return f"{self.name}: diverged, {self.seconds:.0f} s"
-        return f"{self.name}: {self.score:.1%}, z {self.z:.1f}, {self.seconds:.0f} s"
+            return f"{self.name}: diverged, {in_seconds(self.seconds)}"
+        took = in_seconds(self.seconds)
+        return f"{self.name}: {self.score:.1%}, z {self.z:.1f}, {took}"
 
 
 class Outcome(NamedTuple):
     """A network, how it was trained, what its data are like, which repair it is, and
-    how often that was done (each time with targets that the last network saw)."""
+    how often that was done (each time with targets that the last network saw), with the
+    histories of the ``earlier`` rounds."""
 
     network: Logits
     history: History | None
     diagnosis: Diagnosis
     chosen: str
     rounds: int = 1
+    earlier: tuple[History, ...] = ()
+
+    @property
+    def histories(self) -> tuple[History, ...]:
+        """Of every round."""
+        return self.earlier if self.history is None else (*self.earlier, self.history)
 
 
 @dataclass
@@ -183,7 +191,9 @@ class Bench:
         if made is None:
             self.tried.append(Tried(told(name, rounds), spent, None, None))
             return False
-        return self.enter(now, Outcome(*made, now.best.diagnosis, name, rounds), spent)
+        earlier = now.best.histories if rounds > 1 else ()
+        new = Outcome(*made, now.best.diagnosis, name, rounds, earlier)
+        return self.enter(now, new, spent)
 
     def enter(self, now: Standing, new: Outcome, seconds: float) -> bool:
         """Judge a repair; whether it is the best so far."""
@@ -233,9 +243,12 @@ class Bench:
         out[several[stratified_indices(labels[several], size, self.seed)]] = True
         rest, held = data.subset(~out), data.subset(out)
         seen = look(network, Samples(data))
+        began = time.perf_counter()
         made = self.shop.train(fresh(network, self.seed), rest, seen.mirrored)
+        took = in_seconds(time.perf_counter() - began)
         self.notes.append(
-            f"No holdout: {size} samples were held out from a stand-in, trained anew."
+            f"No holdout: {size} samples were held out from a stand-in, trained anew "
+            f"in {took}."
         )
         if made is None:
             raise TrainingDiverged("the stand-in diverged: give another recipe=")
@@ -274,7 +287,9 @@ class Bench:
                 break
             if made is None:
                 break
-            outcome = Outcome(*made, outcome.diagnosis, best.chosen, rounds)
+            outcome = Outcome(
+                *made, outcome.diagnosis, best.chosen, rounds, outcome.histories
+            )
         return told_again(outcome, data, about.mirrored) or outcome
 
     def diagnosed_anew(
@@ -322,6 +337,15 @@ def told_again(best: Outcome, given: Split, mirrored: bool) -> Outcome | None:
     nothing of that kind to tell."""
     about = seen_again(best.chosen, best.network, best.diagnosis, given, mirrored)
     return None if about is None else best._replace(diagnosis=about)
+
+
+def in_seconds(seconds: float) -> str:
+    """A time, short ones with a decimal.
+
+    >>> in_seconds(0.62), in_seconds(62.1)
+    ('0.6 s', '62 s')
+    """
+    return f"{seconds:.1f} s" if seconds < 9.95 else f"{seconds:.0f} s"
 
 
 def told(name: str, rounds: int) -> str:

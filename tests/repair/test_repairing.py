@@ -1,5 +1,6 @@
 """A better network, or the caller's own."""
 
+import re
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -337,6 +338,8 @@ def test_the_report_says_who_was_judged_and_how():
     model = trained(given, recipe=rlap.Recipe(epochs=2, batch_size=32, lr=0.01))
     alone = rlap.repair(model, given, recipe=SHORT, trainings=1)
     assert alone.stand_in and "on a stand-in that has not seen them" in str(alone)
+    assert re.search(r"from a stand-in, trained anew in \d+(\.\d)? s\.", str(alone))
+    assert "as it came: " in str(alone) and ", z 0.0, 0.0 s" in str(alone)
     found = rlap.repair(model, given, holdout=held, recipe=SHORT, trainings=1)
     assert not found.stand_in and "stand-in" not in str(found)
     assert "as its label is" in str(found)
@@ -446,6 +449,8 @@ def test_what_helped_is_done_again_while_it_helps():
     first = "trained on, towards the posterior of the true class"
     assert first in names and any("; then once more" in name for name in names)
     assert "more" in found.chosen and len(found.history.loss) == 1
+    rounds = 2 if "once more" in found.chosen else 3
+    assert len(found.histories) == rounds and found.histories[-1] is found.history
     assert accuracy(found.model, test) > accuracy(model, test)
 
 
