@@ -12,6 +12,7 @@ from torch import Tensor
 if TYPE_CHECKING:
     import pandas as pd
 
+CONFUSED = 2.0  # times as often as others, that a class is labelled one to be named
 NAMED = 0.1  # share beyond its own bad labels that a class may lose unnamed
 
 
@@ -99,6 +100,20 @@ class Diagnosis:
         return (rates > 0) & (rates >= rates.max() / 10)
 
     @property
+    def confusions(self) -> list[tuple[int, int, float]]:
+        """(class, label that it is given, share), the largest one or two; none where
+        wrong labels are alike, as those that are drawn at random."""
+        there = self.labels.bincount(minlength=len(self.transition)) > 0
+        apart = there & ~torch.eye(len(there), dtype=torch.bool, device="cpu")
+        classes, given = (apart & self.classes_wrong[:, None]).nonzero().T
+        shares, order = self.transition[classes, given].sort(descending=True)
+        if len(shares) < 2 or shares[0] < CONFUSED * shares[1:].mean():
+            return []
+        few = 1 + int(shares[1] > shares[0] / 2)
+        return [(int(classes[i]), int(given[i]), float(share))
+                for i, share in zip(order[:few], shares, strict=False)]  # fmt: skip
+
+    @property
     def inputs_bad(self) -> bool:
         """Whether there is a group of bad inputs."""
         return self.statistic is not None
@@ -143,6 +158,9 @@ class Diagnosis:
             there = self.labels.unique()
             classes = int(self.classes_wrong[there].sum())
             where = f"in {classes} of {len(there)} classes"
+            most = [f"{x:.0%} of class {a} are labelled {b}"
+                    for a, b, x in self.confusions]  # fmt: skip
+            where += f" (most of all {' and '.join(most)})" if most else ""
             labels = f"{self.label_rate} of the labels are wrong, {where}."
             if self.label_rate.low == 0:
                 rate = self.label_rate

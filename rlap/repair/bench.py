@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import math
 import time
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -41,7 +42,13 @@ from rlap.repair.candidates import (
     Workshop,
     seen_again,
 )
-from rlap.repair.diagnosis import ENOUGH, Findings, by_heart, findings
+from rlap.repair.diagnosis import (
+    ENOUGH,
+    Findings,
+    NeedsTraining,
+    by_heart,
+    findings,
+)
 from rlap.repair.retraining import fresh
 from rlap.repair.samples import Logits, Samples
 from rlap.repair.scores import look, paired
@@ -63,7 +70,7 @@ class Tried:
     standard errors that is above the network as it came; None where it diverged.
 
     >>> print(Tried("as it came", 0.0, 0.875, 0.0))
-    as it came: 87.5%, z 0.0, 0 s
+    as it came: 87.5%, z 0.0, 0.0 s
     """
 
     name: str
@@ -73,19 +80,27 @@ class Tried:
 
     def __str__(self) -> str:
         if self.score is None:
-            return f"{self.name}: diverged, {self.seconds:.0f} s"
-        return f"{self.name}: {self.score:.1%}, z {self.z:.1f}, {self.seconds:.0f} s"
+            return f"{self.name}: diverged, {in_seconds(self.seconds)}"
+        took = in_seconds(self.seconds)
+        return f"{self.name}: {self.score:.1%}, z {self.z:.1f}, {took}"
 
 
 class Outcome(NamedTuple):
     """A network, how it was trained, what its data are like, which repair it is, and
-    how often that was done (each time with targets that the last network saw)."""
+    how often that was done (each time with targets that the last network saw), with the
+    histories of the ``earlier`` rounds."""
 
     network: Logits
     history: History | None
     diagnosis: Diagnosis
     chosen: str
     rounds: int = 1
+    earlier: tuple[History, ...] = ()
+
+    @property
+    def histories(self) -> tuple[History, ...]:
+        """Of every round."""
+        return self.earlier if self.history is None else (*self.earlier, self.history)
 
 
 @dataclass
@@ -176,7 +191,9 @@ class Bench:
         if made is None:
             self.tried.append(Tried(told(name, rounds), spent, None, None))
             return False
-        return self.enter(now, Outcome(*made, now.best.diagnosis, name, rounds), spent)
+        earlier = now.best.histories if rounds > 1 else ()
+        new = Outcome(*made, now.best.diagnosis, name, rounds, earlier)
+        return self.enter(now, new, spent)
 
     def enter(self, now: Standing, new: Outcome, seconds: float) -> bool:
         """Judge a repair; whether it is the best so far."""
@@ -226,9 +243,12 @@ class Bench:
         out[several[stratified_indices(labels[several], size, self.seed)]] = True
         rest, held = data.subset(~out), data.subset(out)
         seen = look(network, Samples(data))
+        began = time.perf_counter()
         made = self.shop.train(fresh(network, self.seed), rest, seen.mirrored)
+        took = in_seconds(time.perf_counter() - began)
         self.notes.append(
-            f"No holdout: {size} samples were held out from a stand-in, trained anew."
+            f"No holdout: {size} samples were held out from a stand-in, trained anew "
+            f"in {took}."
         )
         if made is None:
             raise TrainingDiverged("the stand-in diverged: give another recipe=")
@@ -267,8 +287,35 @@ class Bench:
                 break
             if made is None:
                 break
-            outcome = Outcome(*made, outcome.diagnosis, best.chosen, rounds)
+            outcome = Outcome(
+                *made, outcome.diagnosis, best.chosen, rounds, outcome.histories
+            )
         return told_again(outcome, data, about.mirrored) or outcome
+
+    def diagnosed_anew(
+        self, best: Outcome, given: Split, held: Split | None
+    ) -> Outcome:
+        """The same, with the diagnosis by its network where that is continued training
+        alone and finds surely fewer wrong labels than the network that came, which took
+        right ones for wrong. Only a slice ``held`` tells that from labels learnt by
+        heart, and it is not done where it costs a training."""
+        first = best.diagnosis
+        if best.chosen != ON or not first.labels_wrong:
+            return best
+        about = None
+        if held is not None:
+            data = Samples(given), Samples(held)
+            with suppress(NeedsTraining):
+                about = findings(best.network, *data, None, self.seed).diagnosis
+        if about is None:
+            self.notes.append("The diagnosis is of the network as it came.")
+        elif about.told and about.label_rate.value < first.label_rate.low:
+            self.notes.append(
+                "The diagnosis is by the network that was chosen; by the one that came "
+                f"{first.label_rate} of the labels seemed wrong."
+            )
+            return best._replace(diagnosis=about)
+        return best
 
     def judge(self, name: str, seconds: float, new: Tensor, now: Standing) -> float:
         """Note how a network did that is right on ``new`` (M,) of the slice; its score,
@@ -290,6 +337,15 @@ def told_again(best: Outcome, given: Split, mirrored: bool) -> Outcome | None:
     nothing of that kind to tell."""
     about = seen_again(best.chosen, best.network, best.diagnosis, given, mirrored)
     return None if about is None else best._replace(diagnosis=about)
+
+
+def in_seconds(seconds: float) -> str:
+    """A time, short ones with a decimal.
+
+    >>> in_seconds(0.62), in_seconds(62.1)
+    ('0.6 s', '62 s')
+    """
+    return f"{seconds:.1f} s" if seconds < 9.95 else f"{seconds:.0f} s"
 
 
 def told(name: str, rounds: int) -> str:

@@ -159,6 +159,8 @@ class Workshop:
             found = trusted_directions(network, given, loss)
         except (TypeError, ValueError) as error:
             raise Unsuited(str(error)) from error
+        if not found:
+            raise Unsuited("no layer can be projected")
         if self.strength is None:
             half = self.held.subset(range(0, len(self.held), 2))
             self.strength = max(

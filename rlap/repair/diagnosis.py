@@ -22,6 +22,7 @@ from rlap.training.recipe import Recipe, check_recipe
 
 MEMORISED = 0.25  # of accuracy, that is lost from the data to a held-out slice,
 SOME_LOST = 0.05  # or as much as this
+CLEARLY = 3.0  # standard errors of a loss that is said to be of memorised labels
 FITTED = 0.99  # where the data are fitted as well as this
 ENOUGH = 30  # samples of a slice that tell whether labels were memorised
 SHARED = 0.1  # of the slice that may be among the data unsaid
@@ -41,6 +42,10 @@ class Findings:
     scorer: nn.Module | None
     trust: Tensor | None
     mirrored: bool
+
+
+class NeedsTraining(Exception):
+    """A fresh network must be trained, and none may be."""
 
 
 def diagnose(
@@ -86,9 +91,14 @@ def diagnose(
 
 
 def findings(
-    network: Logits, samples: Samples, held: Samples | None, recipe: Recipe, seed: int
+    network: Logits,
+    samples: Samples,
+    held: Samples | None,
+    recipe: Recipe | None,
+    seed: int,
 ) -> Findings:
-    """``diagnose``, with what a repair needs beside the diagnosis."""
+    """``diagnose``, with what a repair needs beside the diagnosis. ``NeedsTraining``
+    where a fresh network must be trained and no recipe says how."""
     check_gradients()
     if held is not None and held.shape != samples.shape:
         raise ValueError(
@@ -101,17 +111,25 @@ def findings(
     if slice_ is not None:
         check_slice(seen, slice_)
     about = {"accuracy": seen.accuracy, "memorised": None, "held_accuracy": None}
-    scorer, found, trust, notes = network, None, None, []
+    scorer, found, trust, notes, asked = network, None, None, [], False
     if slice_ is not None:
         about["held_accuracy"] = slice_.accuracy
         notes = shared(seen, slice_) + other_shares(seen.labels, slice_.labels)
+        notes += held.notes
+    notes += samples.notes
     notes += guessing(seen, "labels") or guessing(slice_, "held-out labels")
     if slice_ is not None and len(slice_.labels) >= ENOUGH:
         lost = by_heart(seen.accuracy, slice_.accuracy, len(slice_.labels))
         if not lost:
             found, trust = judge(seen, slice_, seed)
-        about["memorised"] = lost or hidden(found, seen, slice_, trust)
-    if about["memorised"]:
+        asked = lost or hidden(found, seen, slice_, trust)
+        clear = surely_lost(seen.accuracy, slice_.accuracy, len(slice_.labels), CLEARLY)
+        about["memorised"] = lost or (asked and clear)
+        if asked and not about["memorised"]:
+            notes.append("It tells too little: a freshly trained network was asked.")
+    if asked and recipe is None:
+        raise NeedsTraining
+    if asked:
         scorer = fresh_scorer(network, samples, recipe, seen.mirrored, seed)
         seen = look(scorer, samples, seen.mirrored)
         slice_ = look(scorer, held, seen.mirrored)
@@ -220,14 +238,15 @@ def by_heart(accuracy: float, held: float, n: int) -> bool:
     return lost > MEMORISED or (accuracy >= FITTED and surely_lost(accuracy, held, n))
 
 
-def surely_lost(accuracy: float, held: float, n: int) -> bool:
-    """Whether accuracy on the data is more than on ``n`` held-out samples."""
+def surely_lost(accuracy: float, held: float, n: int, errors: float = SURELY) -> bool:
+    """Whether accuracy on the data is more than on ``n`` held-out samples, by so many
+    standard ``errors``."""
     error = (held * (1 - held) / max(1, n)) ** 0.5
-    return accuracy - held > max(SOME_LOST, SURELY * error)
+    return accuracy - held > max(SOME_LOST, errors * error)
 
 
 def hidden(found: Diagnosis, seen: Seen, slice_: Seen, trust: Tensor) -> bool:
-    """Whether labels that were memorised look right: the network predicts surely
+    """Whether labels that were memorised may look right: the network predicts surely
     fewer of the held-out slice, which nothing was trained on, and none of that but by
     chance, or that has surely more wrong labels at its anchors than the data are said
     to have at most. Or they spoilt the features, by which nothing can be told."""

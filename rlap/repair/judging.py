@@ -31,6 +31,8 @@ from rlap.repair.scores import (
     paired,
 )
 
+FASTER = 5.0  # times the usual learning rate, at which heads that lag behind learn
+MUCH_MORE = 0.05  # of the labels, that they must predict beyond the usual ones
 FEWEST = 100  # samples, and
 FEWEST_OF_CLASS = 20  # of the median class, below which nothing is said
 
@@ -57,6 +59,14 @@ def judge(
         heads = out_of_fold(seen.features, given, classes, keep, seed)
         unseen = heads.probabilities
     labels = about_labels(seen, unseen, keep, honest, seed)
+    if labels.rate.low and not honest:
+        # what takes a class for another may only have been trained too shortly
+        more = out_of_fold(seen.features, given, classes, keep, seed, FASTER)
+        hits = [(q[keep].argmax(1) == given[keep]).double()
+                for q in (more.probabilities, unseen)]  # fmt: skip
+        if paired(hits[0] - hits[1] - MUCH_MORE) > SURELY:
+            heads, unseen = more, more.probabilities
+            labels = about_labels(seen, unseen, keep, honest, seed)
     wrong = 1 - labels.targets.gather(1, given[:, None]).squeeze(1)
     sure, suggested = labels.targets.max(1)
     if labels.rate.value == 0:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from rlap.checks import check_count, check_model, check_positive, check_seed
 from rlap.repair.account import Diagnosis
-from rlap.repair.bench import AS_IT_CAME, Bench, Tried, told
+from rlap.repair.bench import AS_IT_CAME, Bench, Tried, in_seconds, told
 from rlap.repair.retraining import usual_recipe
 from rlap.repair.samples import Logits, Samples
 from rlap.training.loop import History
@@ -26,14 +26,17 @@ class Repair:
     Attributes:
         model: the repaired copy, in eval mode; the caller's own where ``chosen`` is "as
             it came".
-        history: of its training; None for the network as it came.
-        diagnosis: of the data that were trained on.
+        history: of its training, the last round of several; None for the network as it
+            came and for a repair that trains nothing.
+        diagnosis: of the data that were trained on, by the repaired network where that
+            has something to say of labels that seemed wrong.
         tried: the network as it came and every repair that was tried.
         chosen: the name of the one that ``model`` is.
         seconds: of everything.
         notes: what else there is to know.
         stand_in: whether all that was tried was tried on a network trained for it,
             because no ``holdout`` was given.
+        histories: of every round of its training.
 
     >>> found = rlap.repair(model, data, recipe=short)
     >>> found.tried[0].name, found.chosen in {each.name for each in found.tried}
@@ -48,6 +51,7 @@ class Repair:
     seconds: float
     notes: list[str] = field(default_factory=list)
     stand_in: bool = False
+    histories: list[History] = field(default_factory=list, repr=False)
 
     __repr__ = in_brief
 
@@ -61,7 +65,7 @@ class Repair:
             "trusted (z: standard errors above the network as it came; one is needed):",
         ]
         lines += [f"  {each}" for each in self.tried]
-        lines += [f"Chosen: {self.chosen} ({self.seconds:.0f} s in all)."]
+        lines += [f"Chosen: {self.chosen} ({in_seconds(self.seconds)} in all)."]
         return "\n".join(lines + self.notes)
 
     def __str__(self) -> str:
@@ -117,15 +121,20 @@ def repair(
         check_positive(budget, "budget")
     if trainings is not None:
         check_count(trainings, "trainings")
-    given, ids = Samples(data, prepare).read()
+    samples = Samples(data, prepare)
+    given, ids = samples.read()
     recipe = recipe or usual_recipe(len(given))
     bench = Bench(recipe, budget, check_seed(seed), began, trainings)
+    bench.notes += samples.notes
+    held = None
     if holdout is None:
         best = bench.by_stand_in(network, given)
     else:
-        best = bench.repair(
-            network, given, Samples(holdout, prepare, "holdout").read()[0]
-        )
+        slice_ = Samples(holdout, prepare, "holdout")
+        held, _ = slice_.read()
+        bench.notes += slice_.notes
+        best = bench.repair(network, given, held)
+    best = bench.diagnosed_anew(best, given, held)
     return Repair(
         model if best.chosen == AS_IT_CAME else best.network.network,
         best.history,
@@ -135,4 +144,5 @@ def repair(
         time.perf_counter() - began,
         bench.notes,
         stand_in=holdout is None,
+        histories=list(best.histories),
     )

@@ -139,11 +139,17 @@ def centre_and_scale(features: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def out_of_fold(
-    features: Tensor, labels: Tensor, classes: int, keep: Tensor, seed: int = 0
+    features: Tensor,
+    labels: Tensor,
+    classes: int,
+    keep: Tensor,
+    seed: int = 0,
+    faster: float = 1.0,
 ) -> OutOfFold:
     """Train a fresh two-layer head on all folds but one, five times.
 
-    features: (N, d); labels: (N,); keep: (N,) bool, the samples to be trained on.
+    features: (N, d); labels: (N,); keep: (N,) bool, the samples to be trained on;
+    ``faster``: by which the learning rate is multiplied.
     """
     centre, scale = centre_and_scale(features)
     made = OutOfFold(torch.zeros(len(labels), classes, device="cpu"), [], centre, scale)
@@ -155,7 +161,9 @@ def out_of_fold(
         made.heads.append(fx.symbolic_trace(head))
     parts = [((fold != i) & keep).nonzero()[:, 0] for i in range(FOLDS)]
     x = made.standardised(features)
-    train_together(made.heads, parts, x, labels, head_recipe(n), seed)
+    recipe = head_recipe(n)
+    recipe = replace(recipe, lr=faster * recipe.lr)
+    train_together(made.heads, parts, x, labels, recipe, seed)
     for i, head in enumerate(made.heads[: fold.max() + 1]):  # of few there are fewer
         made.probabilities[fold == i] = predict(head, x[fold == i]).softmax(1)
     return made

@@ -37,7 +37,8 @@ class Samples:
 
     ``prepare`` turns a batch as stored into what the network takes; by default uint8
     becomes float in [0, 1], and other numbers have to be float. Raises ``TypeError``
-    for anything else, with what to give instead.
+    for anything else, with what to give instead. ``notes`` say what of a ``Split`` is
+    not used.
 
     >>> images = np.zeros((5, 3, 4, 4), dtype=np.uint8)
     >>> [len(batch.ids) for batch in Samples((images, np.arange(5))).batches(size=3)]
@@ -52,7 +53,11 @@ class Samples:
     ) -> None:
         self.prepare, self.name = prepare or as_floats, name
         self.data, self._stored = data, True
+        self.notes: list[str] = []
         if isinstance(data, Split):
+            for part in ("weights", "targets"):
+                if getattr(data, part) is not None:
+                    self.notes.append(f"The {part} of the {name} are not used.")
             self.data = (data.fixed_inputs(), data.labels)
         elif isinstance(data, DataLoader):
             raise TypeError("give the data set of the DataLoader: loader.dataset")

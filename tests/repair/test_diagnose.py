@@ -6,13 +6,14 @@ import numpy as np
 import pytest
 import torch
 from conftest import blobs, mlp, pictures, randn, scrambled, seeded, untouched
-from sklearn.datasets import make_classification
+from sklearn.datasets import load_digits, make_classification
 from torch import nn
 from torch.utils.data import TensorDataset
 
 import rlap
+from rlap.experiments.bad_data.detectors import calibration_error
 from rlap.metrics import auroc
-from rlap.repair.account import Diagnosis
+from rlap.repair.account import Diagnosis, Rate
 from rlap.repair.judging import judge
 from rlap.repair.labels.mistakes import floor
 from rlap.repair.samples import Samples
@@ -48,8 +49,12 @@ def test_wrong_labels_are_found(kind):
     rate = wrong.float().mean().item()
     assert found.label_rate.value == pytest.approx(rate, abs=0.05)
     assert found.label_rate.low <= rate <= found.label_rate.high
-    calibrated = (found.wrong_label - wrong.float()).mean().abs()
-    assert calibrated < 0.05 and found.labels_wrong and not found.inputs_bad
+    bias = (found.wrong_label - wrong.float()).mean().abs()
+    assert bias < 0.05 and found.labels_wrong and not found.inputs_bad
+    assert calibration_error(found.wrong_label, wrong) < 0.06
+    # by which a constant, however well calibrated, fails
+    brier = (found.wrong_label - wrong.float()).square().mean()
+    assert brier < 0.03
     truth = blobs(1200).labels
     assert (found.suggested == truth).float().mean() > 0.95
     for c in range(3):  # no class is thrown out, and none named
@@ -71,6 +76,33 @@ def test_a_class_with_hardly_any_wrong_labels_is_not_counted():
     assert found.classes_wrong.tolist() == [True, False, False]
     assert "in 1 of 3 classes" in found.report()
     assert not replace(found, transition=torch.eye(3)).labels_wrong
+
+
+@pytest.mark.parametrize(
+    ("shares", "said"),
+    [
+        ({(0, 1): 0.3}, "most of all 30% of class 0 are labelled 1)"),
+        (
+            {(0, 1): 0.3, (2, 3): 0.4},
+            "40% of class 2 are labelled 3 and 30% of class 0",
+        ),
+        ({(a, b): 0.1 + 0.01 * a for a in range(4) for b in range(4) if a != b}, None),
+    ],
+)
+def test_the_largest_confusions_are_named(shares, said):
+    """Not where wrong labels are drawn at random, and all are alike."""
+    n, matrix = 40, torch.zeros(4, 4)
+    for pair, share in shares.items():
+        matrix[pair] = share
+    matrix += (1 - matrix.sum(1)).diag()
+    zeros, labels = torch.zeros(n), torch.arange(n) % 4
+    found = Diagnosis(
+        [*range(n)], labels, zeros, labels, zeros, torch.eye(4)[labels], zeros,
+        Rate(0.1, 0.05, 0.2), Rate(0.0, 0.0, 0.1), matrix,
+    )  # fmt: skip
+    report = found.report()
+    assert (said in report) if said else ("most of all" not in report)
+    assert len(found.confusions) == (min(2, len(shares)) if said else 0)
 
 
 def test_nothing_is_wrong_with_clean_data():
@@ -199,6 +231,23 @@ def test_a_network_that_has_memorised_its_labels_is_noticed():
     assert rlap.diagnose(fair, given, holdout=held).memorised is False
 
 
+def test_a_barely_trained_network_has_memorised_nothing():
+    """Clean digits, three epochs: of the held-out ones it predicts a little less. A
+    fresh network is asked, which is no proof of memorised labels."""
+    x, y = load_digits(return_X_y=True)
+    order = np.random.default_rng(0).permutation(len(x))
+    data = rlap.Split(torch.tensor(x[order] / 16).float(), torch.tensor(y[order]))
+    given, held = data.subset(range(1437)), data.subset(range(1437, 1797))
+    layers = lambda: (nn.Linear(64, 32), nn.ReLU(), nn.Linear(32, 10))  # noqa: E731
+    net = seeded(lambda: nn.Sequential(*layers()))
+    recipe = rlap.Recipe(epochs=3, batch_size=64, optimizer="adam", lr=2e-3)
+    found = rlap.diagnose(trained(given, net, recipe), given, holdout=held)
+    assert found.accuracy < 0.8 and found.accuracy - found.held_accuracy > 0.05
+    assert found.memorised is False and not found.labels_wrong
+    assert "It tells too little: a freshly trained network was asked." in found.notes
+    assert "has memorised" not in found.report()
+
+
 def test_every_form_of_data_has_the_same_diagnosis(tmp_path):
     images = torch.randint(0, 256, (150, 2, 8, 8), generator=torch.Generator())
     labels = torch.arange(150) % 3
@@ -305,6 +354,31 @@ def test_a_narrow_layer_is_no_sign_of_wrong_labels(monkeypatch):
     assert found.told and found.label_rate.low == 0
     monkeypatch.setitem(judge.__globals__, "knows_less", lambda *_: False)
     assert rlap.diagnose(net, data).label_rate.low > 0.1
+
+
+@pytest.mark.parametrize("rate", [0.0, 0.3])
+def test_heads_that_lag_behind_are_no_sign_of_wrong_labels(rate):
+    """Ten classes by brightness alone, which the usual heads learn too slowly; of every
+    other class a share is labelled as the next."""
+    generator = torch.Generator().manual_seed(1)
+    true = torch.randint(0, 10, (5000,), generator=generator)
+    noise = torch.randint(0, 100, (5000, 3, 16, 16), generator=generator)
+    x = (noise + 15 * true[:, None, None, None]) / 255
+    wrong = (true % 2 == 0) & (torch.rand(5000, generator=generator) < rate)
+    data = rlap.Split(x, true + wrong, None, 10)
+    parts = data.subset(range(4000)), data.subset(range(4000, 5000))
+    layers = lambda: (nn.Conv2d(3, 16, 3, 4), nn.ReLU(), nn.AdaptiveAvgPool2d(2))  # noqa: E731
+    net = seeded(lambda: nn.Sequential(*layers(), nn.Flatten(), nn.Linear(64, 10)))
+    recipe = rlap.Recipe(epochs=8, batch_size=64, optimizer="adam", lr=2e-3)
+    found = rlap.diagnose(trained(parts[0], net, recipe), parts[0], holdout=parts[1])
+    share = wrong[:4000].float().mean().item()
+    assert found.label_rate.low <= share <= found.label_rate.high
+    if rate:
+        assert found.label_rate.low > 0
+        assert found.classes_wrong.tolist() == [True, False] * 5
+        assert auroc(found.wrong_label, wrong[:4000]).value > 0.95
+    else:
+        assert not found.labels_wrong and found.notes == []
 
 
 def test_the_least_share_of_wrong_labels_by_hand():

@@ -1,5 +1,6 @@
 """A better network, or the caller's own."""
 
+import re
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -248,6 +249,13 @@ def test_a_network_too_wide_to_project_is_not_projected():
         Workshop(SHORT, 0).prune(wide, rlap.Split(torch.rand(4, 2049), ONES), "loss")
 
 
+def test_a_network_without_a_layer_to_project_is_not_projected():
+    layers = nn.Conv1d(2, 4, 3), nn.ReLU(), nn.Conv1d(4, 2, 3)
+    net = nn.Sequential(*layers, nn.AdaptiveAvgPool1d(1), nn.Flatten())
+    with pytest.raises(Unsuited, match="no layer can be projected"):
+        Workshop(SHORT, 0).project(Logits(net), rlap.Split(torch.rand(4, 2, 9), ONES))
+
+
 def test_the_likeliest_repair_is_the_first_where_time_is_short(monkeypatch):
     given, held, _ = cases("asymmetric", 0.45)
     model = trained(given, recipe=rlap.Recipe(epochs=3, batch_size=32, lr=0.01))
@@ -330,6 +338,8 @@ def test_the_report_says_who_was_judged_and_how():
     model = trained(given, recipe=rlap.Recipe(epochs=2, batch_size=32, lr=0.01))
     alone = rlap.repair(model, given, recipe=SHORT, trainings=1)
     assert alone.stand_in and "on a stand-in that has not seen them" in str(alone)
+    assert re.search(r"from a stand-in, trained anew in \d+(\.\d)? s\.", str(alone))
+    assert "as it came: " in str(alone) and ", z 0.0, 0.0 s" in str(alone)
     found = rlap.repair(model, given, holdout=held, recipe=SHORT, trainings=1)
     assert not found.stand_in and "stand-in" not in str(found)
     assert "as its label is" in str(found)
@@ -439,6 +449,8 @@ def test_what_helped_is_done_again_while_it_helps():
     first = "trained on, towards the posterior of the true class"
     assert first in names and any("; then once more" in name for name in names)
     assert "more" in found.chosen and len(found.history.loss) == 1
+    rounds = 2 if "once more" in found.chosen else 3
+    assert len(found.histories) == rounds and found.histories[-1] is found.history
     assert accuracy(found.model, test) > accuracy(model, test)
 
 
@@ -558,6 +570,35 @@ def test_what_a_network_predicts_depends_on_what_it_was_trained_on():
         torch.testing.assert_close(told[name].targets, expected, rtol=1e-4, atol=1e-5)
         assert told[name].label_rate == about.label_rate
     assert told[ON] is None  # trained on everything, it has nothing new to say
+
+
+@pytest.mark.parametrize("rate", [0.0, 0.3])
+def test_what_continued_training_shows_to_be_right_was_not_wrong(rate):
+    """A first diagnosis that takes right labels for wrong does not outlast a network
+    that predicts them; a right one does, and any that no slice can check."""
+    given, held, _ = cases("symmetric", rate)
+    network = Logits(trained(given))
+    first = rlap.diagnose(network.network, given)
+    other = 0.8 * torch.eye(3) + 0.2 * torch.eye(3).roll(1, 0)
+    first = replace(first, transition=other, label_rate=Rate(0.2, 0.1, 0.3))
+    bench = Bench(SHORT, None, 0, 0.0)
+    again = bench.diagnosed_anew(Outcome(network, None, first, ON), given, held)
+    assert again.diagnosis.labels_wrong is (rate > 0)
+    assert (again.diagnosis is first) is (rate > 0)
+    assert any("20.0% (10.0% to 30.0%) of" in n for n in bench.notes) is (rate == 0)
+    alone = bench.diagnosed_anew(Outcome(network, None, first, ON), given, None)
+    assert alone.diagnosis is first and "as it came" in bench.notes[-1]
+    kept = Outcome(network, None, first, POSTERIOR)
+    assert bench.diagnosed_anew(kept, given, held) is kept
+
+
+def test_labels_learnt_by_heart_are_not_diagnosed_by_who_learnt_them():
+    net, given, held = wide()
+    swapped = torch.eye(3).roll(1, 0)
+    first = replace(rlap.diagnose(net, given), transition=swapped)
+    bench = Bench(SHORT, None, 0, 0.0)
+    again = bench.diagnosed_anew(Outcome(Logits(net), None, first, ON), given, held)
+    assert again.diagnosis is first and "as it came" in bench.notes[0]
 
 
 def test_labels_that_a_short_training_learns_by_heart_are_still_told():

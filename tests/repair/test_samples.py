@@ -1,11 +1,12 @@
 """Data and networks in every form that people have them in."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
-from conftest import blobs, pictures
+from conftest import blobs, pictures, seeded
 from torch import nn
 from torch.utils.data import DataLoader, Dataset, TensorDataset
 
@@ -129,3 +130,18 @@ def test_logits_wherever_the_network_puts_them():
 def test_images_keep_their_shape():
     data = pictures()
     assert next(Samples(data).batches(size=5)).inputs.shape == (5, 2, 8, 8)
+
+
+def test_what_of_a_split_is_not_used_is_said():
+    data, held = blobs(300), blobs(200, seed=5)
+    weighted = replace(data, weights=torch.ones(300), num_classes=3)
+    soft = replace(held, targets=torch.eye(3)[held.labels], num_classes=3)
+    said = ["The targets of the holdout are not used.",
+            "The weights of the data are not used."]  # fmt: skip
+    net = seeded(lambda: nn.Linear(6, 3))
+    found = rlap.diagnose(net, weighted, holdout=soft)
+    assert [note for note in found.notes if "not used" in note] == said
+    few = rlap.Recipe(epochs=1, batch_size=32)
+    mended = rlap.repair(net, weighted, holdout=soft, recipe=few, trainings=1)
+    assert mended.notes[:2] == said[::-1]
+    assert "not used" not in rlap.diagnose(net, data, holdout=held).report()
