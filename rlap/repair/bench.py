@@ -297,8 +297,8 @@ class Bench:
     ) -> Outcome:
         """The same, with the diagnosis by its network where that is continued training
         alone and finds surely fewer wrong labels than the network that came, which took
-        right ones for wrong. Only a slice ``held`` tells that from labels learnt by
-        heart, and it is not done where it costs a training."""
+        right ones for wrong. Only a slice ``held`` tells that from memorised labels,
+        and it is not done where it costs a training."""
         first = best.diagnosis
         if best.chosen != ON or not first.labels_wrong:
             return best

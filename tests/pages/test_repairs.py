@@ -54,6 +54,9 @@ def test_repair_is_held_against_training_on(book):
     with pytest.raises(LookupError, match="of labels, others or surely"):
         asked.ask("number", f"{three}, inputs", book)
     del book.ledger.records[-1]
+    for asking in ("repair leads: training on", "repaired: asymmetric, repairs"):
+        with pytest.raises(LookupError, match="no arm"):
+            asked.ask("number", asking, book)
     assert asked.ask("number", "repair cost", book) == "4.5"
     frame = asked.ask("table", "repairs in short", book).frame
     assert frame["repair"].to_list() == ["+5.0 [+5.0, +5.0]", "+3.0"]

@@ -16,7 +16,6 @@ from rlap.ledger.aims import (
     CAME,
     HEADS,
     INPUTS,
-    LABELS,
     NETWORKS,
     ON,
     ONE,
@@ -26,6 +25,7 @@ from rlap.ledger.aims import (
     counts,
     gain,
     seconds,
+    wrong_labels,
 )
 from rlap.ledger.claims.noise import FAIR_AUROC
 from rlap.ledger.summary import counted, interval
@@ -49,7 +49,6 @@ SAID |= {
     for how, then in (("retrained", "retrained"), ("trained on", "continued"))
 }
 SHOWN = {CAME: GREY, ON: ORANGE, REPAIR: BLUE, ORACLE: GREEN}
-LABEL_KINDS = (*LABELS, "human_aggregate")
 KINDS = {
     "symmetric_exclusive": "labels of any other class",
     "asymmetric": "labels of a similar class",
@@ -117,9 +116,18 @@ def gains(runs: Runs, arm: str, base: str = CAME) -> list[float]:
 def repaired(book: Book, kind: str, arm: str = REPAIR, base: str = CAME) -> str:
     """Points that an arm gains over another with one kind of bad data; arms as the book
     calls them."""
-    recorded = {said: name for name, said in SAID.items()}
-    one, other = (recorded.get(name, name) for name in (arm, base))
+    one, other = (recorded(book, name) for name in (arm, base))
     return mean_gain(group(book, kind), one, other) or NOT_RUN
+
+
+def recorded(book: Book, arm: str) -> str:
+    """What records call an arm that the book calls so; ``LookupError`` for none."""
+    known = {name: name for runs in groups(book).values() for r in runs
+             for name in r["arms"]}  # fmt: skip
+    known |= {said: name for name, said in SAID.items()} | {REPAIR: REPAIR, CAME: CAME}
+    if arm not in known:
+        raise LookupError(f"no arm {arm!r} beside repair: {', '.join(known)}")
+    return known[arm]
 
 
 @number
@@ -127,17 +135,15 @@ def repair_leads(book: Book, over: str = "continued training", of: str = "") -> 
     """In how many settings the mean gain of repair is above another arm's. ``of``:
     "labels" or "others", what is wrong there; or "surely": of the settings that have
     runs enough for a verdict, those whose interval is above zero."""
-    recorded = {said: name for name, said in SAID.items()}
-    found = []
-    for runs in groups(book).values():
-        labels = runs[0]["parameters"]["kind"] in LABEL_KINDS
-        own = gains(runs, REPAIR, recorded.get(over, over))
-        if of in ("labels", "others") and labels != (of == "labels"):
-            continue
-        if own and (of != "surely" or len(own) >= MIN_SEEDS):
-            found.append(interval(own))
     if of not in ("", "labels", "others", "surely"):
         raise LookupError(f"of labels, others or surely, not {of!r}")
+    base, found = recorded(book, over), []
+    for runs in groups(book).values():
+        if of in ("labels", "others") and wrong_labels(runs[0]) != (of == "labels"):
+            continue
+        own = gains(runs, REPAIR, base)
+        if own and (of != "surely" or len(own) >= MIN_SEEDS):
+            found.append(interval(own))
     ahead = [f.low > 0 if of == "surely" else f.mean > 0 for f in found]
     return f"{sum(ahead) or 'none'} of {len(found)}" if found else NOT_RUN
 
@@ -358,9 +364,9 @@ def detectors(book: Book) -> Table:
 @number
 def told_by(book: Book, kind: str, score: str) -> str:
     """The AUROC of a score, as the book calls it, with one kind of bad data."""
-    recorded = {said: name for name, said in SCORES.items()}
-    if score not in recorded:
-        raise LookupError(f"no score {score!r}: {', '.join(recorded)}")
+    known = {said: name for name, said in SCORES.items()}
+    if score not in known:
+        raise LookupError(f"no score {score!r}: {', '.join(known)}")
     runs = [r["told"] for r in group(book, kind)]
-    found = [told[recorded[score]]["auroc"] for told in runs if recorded[score] in told]
+    found = [told[known[score]]["auroc"] for told in runs if known[score] in told]
     return words.spread(found) or NOT_RUN
