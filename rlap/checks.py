@@ -17,6 +17,8 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 from torch.utils.data import DataLoader, Dataset
 
+from rlap.stored import Stored
+
 _CHUNK = 1 << 22  # elements looked at together
 
 
@@ -119,6 +121,8 @@ def check_inputs(inputs: Tensor, name: str = "inputs") -> Tensor:
         TypeError: not a floating-point tensor.
         ValueError: no samples, no features, or values that are not finite.
     """
+    if isinstance(inputs, Stored):
+        return inputs  # whose reader sees to that
     check_tensor(inputs, name)
     if not inputs.is_floating_point():
         raise TypeError(

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import gc
 import weakref
 
+import numpy
 import pytest
 import torch
 from conftest import mlp
+from torch import nn
 from torch.profiler import ProfilerActivity, profile
 
 import rlap
 from rlap import attribution
+from rlap.repair import diagnosis, retraining
 from rlap.repair.samples import Samples
 
 N, D = 80_000, 32  # ten times what is read at once
@@ -67,6 +71,38 @@ def test_batches_of_a_pass_do_not_pile_up(monkeypatch):
     assert len(made) == 3 * 9
     whole = rlap.attribute(mlp(), x, layer="2")
     assert torch.allclose(seen.attribution, whole, atol=1e-6)
+
+
+@pytest.mark.parametrize("memorised", [False, True])
+def test_a_repair_of_bytes_makes_no_floats_of_them_all(memorised, monkeypatch):
+    """With all that is tried, and where a network has memorised its labels and three
+    others must be trained."""
+    monkeypatch.setattr(retraining, "SCORER_VALUES", 2**15)
+    images = numpy.random.default_rng(0).integers(0, 99, (5000, 3, 16, 16), "uint8")
+    labels = numpy.arange(5000) % 2
+    images[labels == 1] += 100  # some are labelled otherwise
+    labels[:1000] = 0
+    net = nn.Sequential(
+        nn.Conv2d(3, 4, 3, stride=4), nn.ReLU(), nn.Flatten(), nn.Linear(64, 2)
+    )
+    short = rlap.Recipe(epochs=2, optimizer="adam", lr=0.01, batch_size=32)
+    if memorised:
+        monkeypatch.setattr(diagnosis, "by_heart", lambda *_: True)
+        monkeypatch.setattr(diagnosis, "MEMORISED", -1.0)
+    calls, held_whole = [0], []
+
+    def floats(stored):
+        calls[0] += 1
+        if calls[0] % 20 == 0:
+            alive = [x for x in gc.get_objects() if type(x) is torch.Tensor]
+            shapes = [x.shape for x in alive if x.dtype == torch.float32]
+            held_whole.extend(s for s in shapes if s[1:] == (3, 16, 16) and s[0] > 1500)
+        return stored.float() / 255
+
+    data, held = (images[:4500], labels[:4500]), (images[4500:], labels[4500:])
+    found = rlap.repair(net, data, holdout=held, recipe=short, prepare=floats)
+    assert len(found.tried) > 1 + memorised and found.diagnosis.labels_wrong
+    assert calls[0] > 100 and not held_whole
 
 
 def test_data_that_are_read_do_not_pile_up():

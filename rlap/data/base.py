@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from rlap import checks
+from rlap.stored import Stored
 from rlap.wording import in_brief
 
 S = TypeVar("S", bound="Split")
@@ -77,7 +78,7 @@ class Split:
     """Samples and their labels.
 
     Args:
-        inputs: (N, ...) float32 (other floating types are converted).
+        inputs: (N, ...) float32 (other floating types are converted), or ``Stored``.
         labels: (N,) class numbers, kept as int64.
         normalisation: what turned pixels into ``inputs``, where they are images.
         num_classes: C; by default the largest label plus one.
@@ -92,7 +93,7 @@ class Split:
     (6, 3, 2)
     """
 
-    inputs: Tensor
+    inputs: Tensor | Stored
     labels: Tensor
     normalisation: Normalisation | None = None
     num_classes: int | None = None
@@ -105,7 +106,9 @@ class Split:
     _per_sample: ClassVar[tuple[str, ...]] = ("inputs", "labels", "targets", "weights")
 
     def __post_init__(self) -> None:
-        inputs = checks.check_inputs(self.inputs).detach().float()
+        inputs = checks.check_inputs(self.inputs)
+        if not isinstance(inputs, Stored):
+            inputs = inputs.detach().float()
         count = self.num_classes
         if count is not None:
             count = checks.check_count(count, "num_classes")
@@ -148,7 +151,7 @@ class Split:
             index = checks.check_mask(index, len(self), "mask").nonzero().squeeze(1)
         index = checks.check_labels(index, len(index), len(self), "index")
         index = index.to(self.inputs.device)
-        return self._each(lambda rows: rows[index])
+        return self._each(lambda rows: chosen(rows, index))
 
     def to(self: S, device: torch.device | str) -> S:
         """Return the same split on another device (itself if it is there)."""
@@ -170,6 +173,11 @@ class Split:
     def fixed_inputs(self) -> Tensor:
         """``inputs``, for what looks at them once and wants no redrawn noise."""
         return self.inputs
+
+
+def chosen(rows: Tensor | Stored, index: Tensor) -> Tensor | Stored:
+    """Rows (n,) of what a ``Split`` holds."""
+    return rows.subset(index) if isinstance(rows, Stored) else rows[index]
 
 
 def check_targets(targets: Tensor | None, n: int, classes: int) -> Tensor | None:

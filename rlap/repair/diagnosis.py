@@ -60,8 +60,8 @@ def diagnose(
 ) -> Diagnosis:
     """Say what is wrong with the data that ``model`` was trained on.
 
-    The model is left as it was; nothing holds all inputs in memory, unless the model
-    has memorised its labels and a fresh one must be trained.
+    The model is left as it was, and inputs are read a batch at a time. Where networks
+    must be trained anew, what a torch Dataset returns is kept up to 2 GB.
 
     Args:
         model: a classifier, (B, ...) -> logits (B, C), or something with ``.logits``.
@@ -138,7 +138,7 @@ def findings(
             found, trust = judge(seen, slice_, seed)
             honest = hidden(found, seen, slice_, trust)
         if honest:  # the fresh one has memorised them as well
-            parts = (samples.read()[0], held.read()[0], recipe, seen.mirrored, seed)
+            parts = (samples.split()[0], held.split()[0], recipe, seen.mirrored, seed)
             seen.probabilities, slice_.probabilities = cross_fitted(network, *parts)
             scorer = None
             found, trust = judge(seen, slice_, seed, honest=True)

@@ -86,11 +86,13 @@ def repair(
 ) -> Repair:
     """Return the best network that can be shown to be better, or the one given.
 
-    The caller's model is left as it was. The data are held in memory as float32. Tried
-    are continued training as it is and, where something is found to be wrong, towards
-    the likelier classes, without what is probably bad, and anew; SAP's projection
-    (Kodge et al., AAAI 2025) and the paper's pruning with its head fine-tuned, which
-    need the network's own features and cost seconds.
+    The caller's model is left as it was. Inputs are read a batch at a time; what a
+    torch Dataset makes of them is kept, if it takes no more than 2 GB.
+
+    Tried are continued training as it is and, where something is found to be wrong,
+    towards the likelier classes, without what is probably bad, and anew; SAP's
+    projection (Kodge et al., AAAI 2025) and the paper's pruning with its head
+    fine-tuned, which need the network's own features and cost seconds.
 
     Args:
         model, data, prepare, output: as for ``diagnose``.
@@ -122,7 +124,7 @@ def repair(
     if trainings is not None:
         check_count(trainings, "trainings")
     samples = Samples(data, prepare)
-    given, ids = samples.read()
+    given, ids = samples.split()
     recipe = recipe or usual_recipe(len(given))
     bench = Bench(recipe, budget, check_seed(seed), began, trainings)
     bench.notes += samples.notes
@@ -131,7 +133,7 @@ def repair(
         best = bench.by_stand_in(network, given)
     else:
         slice_ = Samples(holdout, prepare, "holdout")
-        held, _ = slice_.read()
+        held, _ = slice_.split()
         bench.notes += slice_.notes
         best = bench.repair(network, given, held)
     best = bench.diagnosed_anew(best, given, held)

@@ -64,7 +64,7 @@ def cross_fitted(
     for i in range(PARTS):
         new = fresh(network, seed + i)
         train(new, given.subset(part != i), recipe, seed=seed)
-        unseen = predict(new, given.inputs[part == i]).softmax(1).cpu()
+        unseen = predict(new, given.subset(part == i).inputs).softmax(1).cpu()
         if own is None:  # the network may know more classes than the data have
             own = torch.zeros(len(given), unseen.shape[1], device="cpu")
         own[part == i] = unseen

@@ -1,6 +1,6 @@
 """Data as people have them, read a batch at a time; and whatever a network returns.
 
-Nothing here holds all the inputs in memory unless ``Samples.split`` asks for them.
+Nothing here holds all the inputs in memory unless ``Samples.read`` asks for them.
 """
 
 from __future__ import annotations
@@ -16,8 +16,10 @@ from torch.utils.data import DataLoader, IterableDataset, Subset
 from rlap.checks import as_indices, check_inputs, check_labels
 from rlap.data.base import Split
 from rlap.network.layers import preserved_random_state, stacked
+from rlap.stored import Stored
 
 BATCH = 256
+KEPT = 2**29  # values of a data set's inputs that are kept as float32: 2 GB
 ONE = torch.ones(1, dtype=torch.bool)
 
 
@@ -54,6 +56,7 @@ class Samples:
         self.prepare, self.name = prepare or as_floats, name
         self.data, self._stored = data, True
         self.notes: list[str] = []
+        self._passes = 0  # batches that were read in no order
         if isinstance(data, Split):
             for part in ("weights", "targets"):
                 if getattr(data, part) is not None:
@@ -164,6 +167,35 @@ class Samples:
             found = stacked(parts(), len(self) if rows is None else len(rows))
         return Split(*found), ids
 
+    def split(self) -> tuple[Split, list]:
+        """The samples as a ``Split`` whose inputs are read when they are asked for, and
+        their ids. What a ``Dataset`` makes of them is kept, up to ``KEPT`` values;
+        beyond that it is made anew each time, random transforms included."""
+        if not self._stored:
+            values = len(self) * self.shape.numel()
+            if values <= KEPT:
+                return self.read()
+            self.notes.append(
+                f"Inputs of the {self.name} would take {4e-9 * values:.1f} GB: they "
+                "are not kept, each pass reads them anew."
+            )
+        with preserved_random_state(torch.device("cpu")):  # a transform may draw
+            told = [(batch.labels, batch.ids) for batch in self.batches()]
+            device = next(self.batches([0], 1)).inputs.device
+        labels = torch.cat([labels for labels, _ in told]).to(device)
+        inputs = Stored(self.inputs, (len(self), *self.shape), device)
+        return Split(inputs, labels), [name for _, ids in told for name in ids]
+
+    def inputs(self, rows: Tensor | slice) -> Tensor:
+        """Inputs (n, ...) of rows (n,) or of a slice, in float32."""
+        if self._stored:
+            index = rows if isinstance(rows, slice) else rows.numpy()
+            return self.prepare(tensor(take(self.data[0], index))).detach().float()
+        rows = range(len(self))[rows] if isinstance(rows, slice) else rows.tolist()
+        self._passes += 1  # a transform may draw, and not the same each time
+        with preserved_random_state(torch.device("cpu"), seed=self._passes):
+            return next(self.batches(rows, len(rows))).inputs
+
 
 def check_rows(data: Any, name: str) -> None:
     """Raise ``TypeError`` for what is no sequence of (input, label) or (input, label,
@@ -225,6 +257,8 @@ def in_order(column: Any) -> Any:
 
 def take(stored: Any, index: Any) -> Any:
     """Rows of a tensor, an array or a list, as stored."""
+    if isinstance(stored, Stored):
+        return stored[index]
     if isinstance(stored, Tensor):
         index = index if isinstance(index, slice) else as_indices(index)
         return stored[index]

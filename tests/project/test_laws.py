@@ -10,6 +10,7 @@ PACKAGE = ROOT / "rlap"
 # from the ground up: a room imports from those before it, and from none after it
 ROOMS = (
     "wording",
+    "stored",
     "files",
     "checks",
     "data",

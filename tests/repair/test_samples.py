@@ -11,6 +11,7 @@ from torch import nn
 from torch.utils.data import DataLoader, Dataset, TensorDataset
 
 import rlap
+from rlap.repair import samples
 from rlap.repair.samples import Logits, Samples
 
 DATA = blobs(20)
@@ -53,6 +54,46 @@ def test_rows_in_their_order(form):
     split, ids = Samples(FORMS[form]).read([7, 2])
     assert torch.equal(split.inputs, DATA.inputs[[7, 2]])
     assert ids in ([7, 2], ["clip 7", "clip 2"])
+
+
+@pytest.mark.parametrize("kept", [2**29, 10], ids=["kept", "read anew"])
+@pytest.mark.parametrize("form", FORMS)
+def test_inputs_that_are_read_when_they_are_asked_for(form, kept, monkeypatch):
+    monkeypatch.setattr(samples, "KEPT", kept)
+    before = torch.get_rng_state()
+    data = Samples(FORMS[form])
+    split, ids = data.split()
+    assert isinstance(split.inputs, torch.Tensor) == (not data._stored and kept > 10)
+    assert bool(data.notes) == (not data._stored and kept == 10)
+    assert torch.equal(split.labels, DATA.labels) and ids == data.read()[1]
+    odd = torch.arange(20) % 2 == 1
+    for mine, theirs in (
+        (split, DATA),
+        (split.subset(odd), DATA.subset(odd)),
+        (split.subset(odd).subset([4, 0]), DATA.subset([9, 1])),
+        (split.subset(odd).to("cpu"), DATA.subset(odd)),
+    ):
+        assert torch.equal(mine.labels, theirs.labels)
+        assert mine.inputs.shape == theirs.inputs.shape
+        assert torch.equal(torch.cat(list(mine.inputs.split(3))), theirs.inputs)
+        assert torch.equal(mine.at(torch.tensor([1, 0])), theirs.inputs[[1, 0]])
+        assert torch.equal(mine.inputs[-1], theirs.inputs[-1])
+        assert torch.equal(torch.cat([b.inputs for b in Samples(mine).batches(size=3)]),
+                           theirs.inputs)  # fmt: skip
+    assert torch.equal(before, torch.get_rng_state())
+
+
+def test_transforms_of_what_is_read_anew_draw_anew(monkeypatch):
+    monkeypatch.setattr(samples, "KEPT", 10)
+
+    class Noisy(Named):
+        def __getitem__(self, i):
+            return DATA.inputs[i] + torch.rand(()), int(DATA.labels[i])
+
+    first, second = (Samples(Noisy()).split()[0].inputs for _ in range(2))
+    one, two = first[:3], first[:3]
+    assert not torch.equal(one, two)
+    assert torch.equal(one, second[:3]) and torch.equal(two, second[:3])
 
 
 def test_columns_of_pandas_are_read_by_their_place():
