@@ -11,7 +11,7 @@ from torch import nn
 
 from rlap.checks import check_one_of
 from rlap.data.base import Split
-from rlap.network.layers import PROJECTABLE
+from rlap.network.layers import SUPPORTED
 from rlap.network.precision import own_precision
 from rlap.unlearning.common.begin import same_answers
 from rlap.unlearning.common.own import as_settings, guarded, takes
@@ -131,7 +131,7 @@ class Method:
 # of the features' directions; the authors' default is 0.03, and their p a percentage
 ESC_SETTINGS = tuple({"share": share} for share in (0.004, 0.01, 0.03, 0.1, 0.4))
 ANY = {"samplewise": True}
-PROJECTS = {"edits": PROJECTABLE}
+PROJECTS = {"edits": SUPPORTED}
 METHODS = {
     "retrain": Method(forget_retrain, "retain", True, **ANY),
     "logit_mask": Method(forget_logit_mask, "none", False),
