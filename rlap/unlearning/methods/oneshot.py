@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.func import functional_call, grad, vmap
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from rlap.checks import check_count, check_finite, check_positive
 from rlap.data.base import Split
@@ -180,7 +181,11 @@ def importance_of_weights(
 
 def gradients_together(model: nn.Module, x: Tensor, y: Tensor) -> dict[str, Tensor]:
     """Gradients (batches, ...) of the mean CE of each of several batches of inputs
-    (batches, samples, ...), by trainable parameter, all at once."""
+    (batches, samples, ...), by trainable parameter, all at once.
+
+    Attention is computed by its plain formula: vmap has no rule for the fused kernels,
+    takes them batch by batch and complains.
+    """
     live = {n: p.detach() for n, p in trained_parameters(model).items()}
     fixed = {n: p.detach() for n, p in model.named_parameters() if n not in live}
     fixed |= dict(model.named_buffers())
@@ -188,7 +193,8 @@ def gradients_together(model: nn.Module, x: Tensor, y: Tensor) -> dict[str, Tens
     def loss(parameters: dict[str, Tensor], x: Tensor, y: Tensor) -> Tensor:
         return F.cross_entropy(functional_call(model, {**parameters, **fixed}, (x,)), y)
 
-    return vmap(grad(loss), in_dims=(None, 0, 0))(live, x, y)
+    with sdpa_kernel(SDPBackend.MATH):
+        return vmap(grad(loss), in_dims=(None, 0, 0))(live, x, y)
 
 
 def gradients_in_turn(model: nn.Module, x: Tensor, y: Tensor) -> dict[str, Tensor]:
