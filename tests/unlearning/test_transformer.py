@@ -17,7 +17,7 @@ from rlap.unlearning.methods.lra_layers import trained_layers
 from rlap.unlearning.methods.oneshot import gradients_in_turn, importance_of_weights
 
 REFUSES = {
-    "retrain": "VisionTransformer 'body' cannot reset; give build=",
+    "retrain": "VisionTransformer 'body' cannot draw new weights.*, or give build=",
     "lra_npp_layers": "relevance has no conserving rule for LayerNorm",
     "osp": "no convolution is followed by a BatchNorm; use reading='gate'",
 }

@@ -42,7 +42,6 @@ from rlap.unlearning.methods.salun import saliency
 from rlap.unlearning.methods.svd import directions, projected
 from rlap.unlearning.methods.trained import (
     Ascent,
-    fresh,
     nearest_wrong,
     wrong_labels,
 )
@@ -235,13 +234,18 @@ def test_what_cannot_be_drawn_anew_is_refused():
         def forward(self, x: torch.Tensor) -> torch.Tensor:
             return x * self.scale
 
-    with pytest.raises(TypeError, match="Scale '0' cannot reset; give build="):
-        fresh(nn.Sequential(Scale(), mlp()))
-    with pytest.raises(ValueError, match="'whiten' is frozen"):
-        fresh(SmallNet(3, widths=(2, 2, 2), whiten=randn(50, 3, 8, 8)))
-    net = convnet()
-    assert not same_state(fresh(net), state(net))
-    assert not fresh(net).bn.running_mean.any()
+    sets = split_class(blobs(30), 0)
+    with pytest.raises(TypeError, match="Scale '0' cannot draw .*, or give build="):
+        METHODS["retrain"](nn.Sequential(Scale(), mlp()), *sets, recipe=SHORT)
+    whitened = SmallNet(3, widths=(2, 2, 2), whiten=randn(50, 3, 8, 8))
+    half = mlp()
+    half[2].bias.requires_grad_(False)
+    for net, given, name in (
+        (whitened, Split(randn(30, 3, 32, 32), torch.arange(30) % 3), "whiten.weight"),
+        (half, blobs(30), "2.bias"),
+    ):
+        with pytest.raises(ValueError, match=f"'{name}' is frozen.*; give build="):
+            METHODS["retrain"](net, *split_class(given, 0), recipe=SHORT)
 
 
 # --- without training ---------------------------------------------------------------

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from rlap.checks import check_level, check_rate, check_seed
 from rlap.data.base import Split
-from rlap.network.copying import copy_of, resetting
+from rlap.network.copying import copy_of, draw_anew
 from rlap.network.layers import (
     model_device,
     placing,
@@ -63,7 +63,7 @@ def forget_retrain(
     seed = check_seed(seed)
     device = model_device(model)
     with preserved_random_state(torch.device("cpu"), seed):
-        new = build() if build is not None else fresh(model)
+        new = build() if build is not None else fresh(model, seed)
     train(new, retain, recipe, device=device, seed=seed)
     before, after = accuracy(model, retain), accuracy(new, retain)
     if after < before - HALF_TRAINED:
@@ -75,25 +75,20 @@ def forget_retrain(
     return new
 
 
-def fresh(model: nn.Module) -> nn.Module:
-    """A copy, on the CPU, with every weight and statistic drawn or set anew."""
-    new = copy_of(model).cpu()
-    for name, module in new.named_modules():
-        own = [*module.parameters(recurse=False), *module.buffers(recurse=False)]
-        if not own:
-            continue
-        reset = resetting(module)
-        if reset is None and not [*module.parameters(recurse=False)]:
-            continue  # constants
-        if reset is None:
-            raise TypeError(
-                f"{type(module).__name__} {name!r} cannot reset; give build="
-            )
-        if not all(p.requires_grad for p in module.parameters(recurse=False)):
+def fresh(model: nn.Module, seed: int) -> nn.Module:
+    """A copy, on the CPU, with every weight and statistic drawn anew. Frozen ones would
+    stay (see ``draw_anew``) and may know what is to be forgotten: ``ValueError``."""
+    for name, parameter in model.named_parameters():
+        if not parameter.requires_grad:
             raise ValueError(
-                f"layer {name!r} is frozen, so random weights would stay; give build="
+                f"{name!r} is frozen and would stay, with all that it was set from; "
+                "give build="
             )
-        reset()
+    new = copy_of(model).cpu()
+    try:
+        draw_anew(new, seed)
+    except TypeError as error:
+        raise TypeError(f"{error}, or give build=") from error
     return new
 
 
