@@ -248,6 +248,28 @@ def test_what_cannot_be_drawn_anew_is_refused():
             METHODS["retrain"](net, *split_class(given, 0), recipe=SHORT)
 
 
+def test_retraining_augments_only_what_are_images():
+    """By default; what is asked for by name is an error where it cannot be."""
+    signals = Split(randn(30, 2, 9), torch.arange(30) % 3)
+    small = Split(randn(30, 1, 2, 2), torch.arange(30) % 3)
+    waves = nn.Sequential(nn.Conv1d(2, 3, 9), nn.Flatten())
+    dots = nn.Sequential(nn.Conv2d(1, 3, 2), nn.Flatten())
+    plain = Recipe(epochs=8)
+    cropped = replace(plain, augment="crop+flip")
+    for net, split, recipe in (
+        (mlp(), blobs(30), plain),
+        (waves, signals, plain),
+        (dots, small, plain),  # smaller than what is cropped
+        (convnet(), pictures(30), cropped),
+    ):
+        forget, retain = split_class(split, 0)
+        new = METHODS["retrain"](net, forget, retain)
+        again = METHODS["retrain"](net, forget, retain, recipe=recipe)
+        assert same_state(new, state(again))
+    with pytest.raises(ValueError, match="augment='crop.flip' needs images"):
+        METHODS["retrain"](waves, *split_class(signals, 0), recipe=cropped)
+
+
 # --- without training ---------------------------------------------------------------
 
 
