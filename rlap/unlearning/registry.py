@@ -15,12 +15,13 @@ from rlap.network.layers import SUPPORTED
 from rlap.network.precision import own_precision
 from rlap.unlearning.common.begin import same_answers
 from rlap.unlearning.common.own import as_settings, guarded, takes
+from rlap.unlearning.common.splits import ForgettingData
 from rlap.unlearning.methods.damp import forget_damp
 from rlap.unlearning.methods.distilled import forget_delete, forget_scrub
 from rlap.unlearning.methods.esc import forget_esc
 from rlap.unlearning.methods.lra_layers import forget_lra_npp_layers
 from rlap.unlearning.methods.lra_npp import forget_lra_npp
-from rlap.unlearning.methods.oneshot import forget_logit_mask, forget_ssd
+from rlap.unlearning.methods.oneshot import forget_logit_mask, forget_ssd, ssd_hint
 from rlap.unlearning.methods.osp import forget_osp
 from rlap.unlearning.methods.salun import forget_salun
 from rlap.unlearning.methods.svd import forget_sap, forget_svd_projection
@@ -45,7 +46,7 @@ class Method:
     first; ``several``: whether it forgets several classes at once; ``samplewise``:
     whether its definition allows any set of samples to be forgotten, not only classes;
     ``edits``: the kinds of layers that it goes through, where it means to go through
-    all and cannot.
+    all and cannot; ``hint``: why it may have failed on such data, or "".
 
     >>> METHODS["ssd"].data
     'both'
@@ -58,6 +59,7 @@ class Method:
     several: bool = True
     samplewise: bool = False
     edits: tuple[type[nn.Module], ...] = ()
+    hint: Callable[[ForgettingData], str] = field(default=lambda data: "")
 
     def __post_init__(self) -> None:
         check_one_of(self.data, DATA, "data")
@@ -138,7 +140,7 @@ METHODS = {
     "lra_npp": Method(forget_lra_npp, "forget", False),
     "lra_npp_layers": Method(forget_lra_npp_layers, "forget", False),
     "osp": Method(forget_osp, "both", False, several=False),
-    "ssd": Method(forget_ssd, "both", False, **ANY),
+    "ssd": Method(forget_ssd, "both", False, **ANY, hint=ssd_hint),
     "svd_projection": Method(forget_svd_projection, "both", False, **PROJECTS),
     "sap": Method(forget_sap, "retain", False, **ANY, **PROJECTS),
     "esc": Method(forget_esc, "forget", False, ESC_SETTINGS),

@@ -277,8 +277,31 @@ def test_a_class_that_is_much_of_the_data(classes):
         assert found.setting["dampening"] < 1
     else:
         assert not found.accepted
-        assert "than for all data, of which it is 50%; method='damp'" in found.word
+        assert found.word.endswith(
+            " (SSD wants weights that matter far more for it than for all data, of "
+            "which it is 50%; method='damp' does without); the model is kept"
+        )
         assert forget(net, Split(x, y), 0, method="damp").accepted
+
+
+def test_each_method_has_its_own_hint(learned, monkeypatch):
+    """SSD's is of a class that is a fifth of the data or more; others have none."""
+    net, split = learned
+    data = ForgettingData.of(split, split, 1)
+    for name, method in METHODS.items():
+        assert bool(method.hint(data)) == (name == "ssd")
+    assert (
+        METHODS["ssd"].hint(
+            ForgettingData.of_samples(split, split, torch.tensor([0, 1]))
+        )
+        == ""
+    )
+    mine = replace(METHODS["esc"], hint=lambda data: f"of {data.labels} I know nothing")
+    monkeypatch.setitem(METHODS, "mine", mine)
+    word = Judged.of(net, copy.deepcopy(net), data).verdict("mine", 0.05)[1]
+    assert word.endswith(
+        "it changed nothing (of (1,) I know nothing); the model is kept"
+    )
 
 
 def test_a_cost_just_above_the_budget_is_told_with_a_digit_more(learned):

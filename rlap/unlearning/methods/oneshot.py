@@ -16,9 +16,12 @@ from rlap.network.copying import copy_of
 from rlap.network.layers import evaluating, model_device
 from rlap.network.modes import check_own_weights, trained_parameters
 from rlap.unlearning.common.begin import MASKED, begin
-from rlap.unlearning.common.splits import some, together
+from rlap.unlearning.common.splits import ForgettingData, some, together
 
 MAX_GRADIENTS = 2**25  # numbers in the gradients held at once
+# of the data, from which on few weights matter far more for a class than for all:
+# I_forget is at most I_all over the share
+LARGE_SHARE = 0.2
 
 
 def forget_logit_mask(
@@ -90,6 +93,16 @@ def forget_ssd(
     given = {"fisher_batch": fisher_batch, "samples": samples, "seed": seed}
     found = importances(model, forget, retain, **given, samplewise=samplewise)
     return dampened(model, found, alpha=alpha, dampening=dampening)
+
+
+def ssd_hint(data: ForgettingData) -> str:
+    """Why SSD fails on a class that is much of the data, and what does not; else ""."""
+    if data.samplewise or data.share < LARGE_SHARE:
+        return ""
+    return (
+        "SSD wants weights that matter far more for it than for all data, of which it "
+        f"is {data.share:.0%}; method='damp' does without"
+    )
 
 
 @dataclass(frozen=True)
