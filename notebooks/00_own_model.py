@@ -228,6 +228,7 @@ table
 # `forget` takes a method by its name, chooses its settings on samples that it holds out, and
 # judges the result on others that it held out, too. Where the method changed nothing, or cost the other
 # classes more accuracy than `budget`, it says so, and what you get back is your own network.
+# Several classes at once are `label=[3, 5]`.
 
 # %%
 from rlap.unlearning import (

@@ -1,4 +1,5 @@
-"""One way of copying networks, also those that ``copy.deepcopy`` refuses."""
+"""One way of copying networks, also those that ``copy.deepcopy`` refuses, and one of
+drawing their weights anew."""
 
 from __future__ import annotations
 
@@ -8,6 +9,9 @@ from typing import Any
 
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
+
+from rlap.network.layers import model_device, preserved_random_state
+from rlap.network.modes import has_own_weights
 
 
 class _CopyingComputed(TorchFunctionMode):
@@ -61,6 +65,37 @@ def resetting(module: nn.Module) -> Callable[[], object] | None:
     # attention has the second alone
     names = ("reset_parameters", "_reset_parameters")
     return next((getattr(module, n) for n in names if hasattr(module, n)), None)
+
+
+def draw_anew(model: nn.Module, seed: int) -> None:
+    """Draw or set anew, from ``seed``, all weights and statistics of ``model`` itself.
+
+    Constants stay, and so do layers that are frozen, with their statistics: no training
+    would make anything of random ones. A layer of which some is trained is drawn whole.
+    Raises ``TypeError`` for a layer that cannot draw.
+
+    >>> from torch import nn
+    >>> model = nn.Sequential(nn.Linear(2, 1), nn.Linear(1, 1))
+    >>> frozen = model[0].requires_grad_(False).weight.clone()
+    >>> draw_anew(model, seed=0)
+    >>> bool((model[0].weight == frozen).all())
+    True
+    """
+    with preserved_random_state(model_device(model), seed):
+        for name, module in model.named_modules():
+            weights = list(module.parameters(recurse=False))
+            buffers = list(module.buffers(recurse=False))
+            frozen = weights and not any(p.requires_grad for p in weights)
+            reset = resetting(module)
+            constant = not weights and (reset is None or not buffers)
+            if frozen or constant:
+                continue
+            told = f"{type(module).__name__} {name!r} cannot draw new weights:"
+            if reset is None:
+                raise TypeError(f"{told} give it a method reset_parameters()")
+            if weights and not has_own_weights(module):
+                raise TypeError(f"{told} its weight is computed from other parameters")
+            reset()
 
 
 def _share(

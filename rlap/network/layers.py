@@ -23,7 +23,6 @@ from rlap.network.watching import Call, watching
 
 CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 SUPPORTED = (nn.Linear, *CONVOLUTIONS)
-PROJECTABLE = (nn.Linear, nn.Conv2d)  # whose inputs can be taken apart in patches
 # model -> what it was made of and tried on, and whether it takes channels_last; gone
 # with the model
 TRIED: WeakKeyDictionary[nn.Module, tuple[tuple, bool]] = WeakKeyDictionary()

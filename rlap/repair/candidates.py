@@ -15,7 +15,7 @@ from torch.nn.modules.conv import _ConvNd
 from rlap.algorithm import robustify
 from rlap.data.base import Split
 from rlap.network.copying import copy_of
-from rlap.network.layers import PROJECTABLE, reading
+from rlap.network.layers import SUPPORTED, reading
 from rlap.network.watching import watching
 from rlap.repair.account import Diagnosis
 from rlap.repair.diagnosis import Findings
@@ -159,8 +159,6 @@ class Workshop:
             found = trusted_directions(network, given, loss)
         except (TypeError, ValueError) as error:
             raise Unsuited(str(error)) from error
-        if not found:
-            raise Unsuited("no layer can be projected")
         if self.strength is None:
             half = self.held.subset(range(0, len(self.held), 2))
             self.strength = max(
@@ -237,7 +235,7 @@ def trusted_directions(
 def check_widths(network: nn.Module) -> None:
     """Raise ``ValueError`` for a layer whose directions would take minutes."""
     for name, module in network.named_modules():
-        if isinstance(module, PROJECTABLE) and module.weight[0].numel() > WIDEST:
+        if isinstance(module, SUPPORTED) and module.weight[0].numel() > WIDEST:
             own = name.removeprefix("network.")
             raise ValueError(f"layer {own!r} has more than {WIDEST:,} inputs")
 

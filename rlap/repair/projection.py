@@ -14,9 +14,13 @@ from torch import Tensor, nn
 from rlap.checks import check_finite, check_positive
 from rlap.data.base import Split
 from rlap.network.copying import copy_of
-from rlap.network.layers import PROJECTABLE, get_layer, reading
+from rlap.network.layers import SUPPORTED, get_layer, reading
 from rlap.network.modes import check_own_weights
 from rlap.network.watching import Call, watching
+
+
+class Unprojectable(TypeError):
+    """A layer, or a whole network, whose inputs cannot be projected."""
 
 
 @dataclass(frozen=True)
@@ -70,9 +74,12 @@ def rewritten(
 def input_moments(
     model: nn.Module, split: Split, layers: Sequence[str] | None = None
 ) -> dict[str, Tensor]:
-    """Layer -> X^T X (d, d) in float64 of its inputs; d is Cin k^2 for convolutions."""
-    modules = dict(model.named_modules())
-    names = [n for n, m in modules.items() if isinstance(m, PROJECTABLE)]
+    """Layer -> X^T X (d, d) in float64 of its inputs; d is Cin k^2 for images.
+
+    ``layers``: names; None takes all that run. Raises ``Unprojectable`` for one that
+    cannot be projected, and where none is left.
+    """
+    names = [n for n, m in model.named_modules() if isinstance(m, SUPPORTED)]
     if layers is not None:
         names = list(layers)
         for name in names:
@@ -90,31 +97,49 @@ def input_moments(
     ):
         for x in batches:
             model(x)
+    if not moments:
+        raise Unprojectable("no layer can be projected")
     return {n: check_finite(m, f"the input of {n!r}") for n, m in moments.items()}
 
 
 def check_projectable(module: nn.Module, name: str) -> None:
     """Raise ``TypeError`` for a layer whose weight is not one matrix of its own."""
     check_own_weights(module, name)
-    if not isinstance(module, PROJECTABLE):
-        raise TypeError(f"{type(module).__name__} {name!r} cannot be projected")
+    if not isinstance(module, SUPPORTED):
+        raise Unprojectable(f"{type(module).__name__} {name!r} cannot be projected")
     if getattr(module, "groups", 1) != 1:
-        raise TypeError(f"the grouped convolution {name!r} cannot be projected")
+        raise Unprojectable(f"the grouped convolution {name!r} cannot be projected")
 
 
 def layer_rows(module: nn.Module, name: str, x: Tensor) -> Tensor:
-    """What the rows of a layer's weight are multiplied with: (rows, d).
+    """What the rows of a layer's weight are multiplied with: (rows, d). Of a
+    convolution these are the patches that its kernel sees, those of a sample together.
 
     Raises ``TypeError`` for a layer that cannot be projected.
+
+    >>> layer_rows(nn.Conv1d(1, 1, 2), "0", torch.tensor([[[1.0, 2, 3]]])).tolist()
+    [[1.0, 2.0], [2.0, 3.0]]
     """
     check_projectable(module, name)
     if isinstance(module, nn.Linear):
         return x.flatten(0, -2)
-    if module.padding_mode != "zeros":
-        raise TypeError(f"convolution {name!r} with {module.padding_mode} padding")
-    if isinstance(module.padding, str):
-        raise TypeError(f"give convolution {name!r} its padding in numbers")
-    patches = F.unfold(
-        x, module.kernel_size, module.dilation, module.padding, module.stride
-    )  # (B, d, positions)
-    return patches.transpose(1, 2).flatten(0, 1)
+    n, mode = len(module.kernel_size), module.padding_mode
+    x = F.pad(x, margins(module), "constant" if mode == "zeros" else mode)
+    reaches = zip(module.kernel_size, module.dilation, module.stride, strict=True)
+    for axis, (size, dilation, stride) in enumerate(reaches, 2):
+        x = x.unfold(axis, dilation * (size - 1) + 1, stride)[..., ::dilation]
+    # (B, C, positions..., kernel...), without a copy so far
+    return x.movedim(1, n + 1).flatten(n + 1).flatten(0, n)
+
+
+def margins(module: nn.Module) -> list[int]:
+    """What a convolution adds before and behind each axis, the last axis first."""
+    if module.padding == "valid":
+        return [0, 0] * len(module.kernel_size)
+    if module.padding == "same":  # an odd one more behind
+        sizes = zip(module.kernel_size, module.dilation, strict=True)
+        added = [dilation * (size - 1) for size, dilation in sizes]
+        pairs = [(both // 2, both - both // 2) for both in added]
+    else:
+        pairs = [(each, each) for each in module.padding]
+    return [each for pair in reversed(pairs) for each in pair]

@@ -11,8 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, fx, nn
 
 from rlap.data.base import Split
-from rlap.network.copying import copy_of, resetting
-from rlap.network.layers import model_device, preserved_random_state
+from rlap.network.copying import copy_of, draw_anew
 from rlap.network.precision import own_precision
 from rlap.repair.samples import Logits, Samples
 from rlap.training.inference import predict
@@ -81,27 +80,15 @@ def augmented(recipe: Recipe, inputs: Tensor, mirrored: bool) -> Recipe:
 
 
 def fresh(network: Logits, seed: int) -> Logits:
-    """A copy with weights and statistics drawn or set anew; constants and what is
-    frozen stay: training has not touched them. ``TypeError`` for layers that cannot do
-    that."""
+    """A copy with weights and statistics drawn anew. What is frozen stays (see
+    ``draw_anew``), even where it was set from data: a network is taken here for what it
+    answers, and judged by that. ``TypeError`` for layers that cannot draw."""
     new = copy_of(network)
-    with preserved_random_state(model_device(network), seed):
-        for name, module in new.named_modules():
-            weights = list(module.parameters(recurse=False))
-            own = [*weights, *module.buffers(recurse=False)]
-            frozen = weights and not any(p.requires_grad for p in weights)
-            if not own or frozen:
-                continue
-            reset = resetting(module)
-            if reset is None and not weights:
-                continue
-            if reset is None:
-                raise TypeError(
-                    f"a network must be trained anew, and {type(module).__name__} "
-                    f"{name.removeprefix('network.')!r} cannot draw new weights: give "
-                    "it a method reset_parameters()"
-                )
-            reset()
+    try:
+        draw_anew(new, seed)
+    except TypeError as error:
+        told = str(error).replace("'network.", "'", 1)
+        raise TypeError(f"a network must be trained anew, and {told}") from error
     return new
 
 

@@ -19,7 +19,7 @@ from rlap.unlearning.common.splits import ForgettingData
 from rlap.unlearning.examiner.attacks import LossAttack, loss_attack
 from rlap.unlearning.examiner.probes import probe
 from rlap.unlearning.examiner.relearning import relearn
-from rlap.unlearning.settings import LARGE_SHARE
+from rlap.unlearning.registry import METHODS
 from rlap.wording import in_brief
 
 FEWEST = 3  # samples of a class: to look at, to choose by, to judge by, to probe with
@@ -196,13 +196,9 @@ class Judged:
         return True, word
 
     def hint(self, method: str) -> str:
-        """Why SSD fails on a class that is much of the data, and what does not."""
-        if method != "ssd" or self.attacks or self.data.share < LARGE_SHARE:
-            return ""
-        return (
-            f" (SSD wants weights that matter far more for it than for all data, of "
-            f"which it is {self.data.share:.0%}; method='damp' does without)"
-        )
+        """What the method says of such data, in brackets, or ""."""
+        hint = METHODS[method].hint(self.data)
+        return hint and f" ({hint})"
 
     def class_as_before(self) -> str:
         """Why the class is not forgotten, or ""."""

@@ -11,16 +11,17 @@ from torch import nn
 
 from rlap.checks import check_one_of
 from rlap.data.base import Split
-from rlap.network.layers import PROJECTABLE
+from rlap.network.layers import SUPPORTED
 from rlap.network.precision import own_precision
 from rlap.unlearning.common.begin import same_answers
 from rlap.unlearning.common.own import as_settings, guarded, takes
+from rlap.unlearning.common.splits import ForgettingData
 from rlap.unlearning.methods.damp import forget_damp
 from rlap.unlearning.methods.distilled import forget_delete, forget_scrub
 from rlap.unlearning.methods.esc import forget_esc
 from rlap.unlearning.methods.lra_layers import forget_lra_npp_layers
 from rlap.unlearning.methods.lra_npp import forget_lra_npp
-from rlap.unlearning.methods.oneshot import forget_logit_mask, forget_ssd
+from rlap.unlearning.methods.oneshot import forget_logit_mask, forget_ssd, ssd_hint
 from rlap.unlearning.methods.osp import forget_osp
 from rlap.unlearning.methods.salun import forget_salun
 from rlap.unlearning.methods.svd import forget_sap, forget_svd_projection
@@ -45,7 +46,7 @@ class Method:
     first; ``several``: whether it forgets several classes at once; ``samplewise``:
     whether its definition allows any set of samples to be forgotten, not only classes;
     ``edits``: the kinds of layers that it goes through, where it means to go through
-    all and cannot.
+    all and cannot; ``hint``: why it may have failed on such data, or "".
 
     >>> METHODS["ssd"].data
     'both'
@@ -58,6 +59,7 @@ class Method:
     several: bool = True
     samplewise: bool = False
     edits: tuple[type[nn.Module], ...] = ()
+    hint: Callable[[ForgettingData], str] = field(default=lambda data: "")
 
     def __post_init__(self) -> None:
         check_one_of(self.data, DATA, "data")
@@ -131,14 +133,14 @@ class Method:
 # of the features' directions; the authors' default is 0.03, and their p a percentage
 ESC_SETTINGS = tuple({"share": share} for share in (0.004, 0.01, 0.03, 0.1, 0.4))
 ANY = {"samplewise": True}
-PROJECTS = {"edits": PROJECTABLE}
+PROJECTS = {"edits": SUPPORTED}
 METHODS = {
     "retrain": Method(forget_retrain, "retain", True, **ANY),
     "logit_mask": Method(forget_logit_mask, "none", False),
     "lra_npp": Method(forget_lra_npp, "forget", False),
     "lra_npp_layers": Method(forget_lra_npp_layers, "forget", False),
     "osp": Method(forget_osp, "both", False, several=False),
-    "ssd": Method(forget_ssd, "both", False, **ANY),
+    "ssd": Method(forget_ssd, "both", False, **ANY, hint=ssd_hint),
     "svd_projection": Method(forget_svd_projection, "both", False, **PROJECTS),
     "sap": Method(forget_sap, "retain", False, **ANY, **PROJECTS),
     "esc": Method(forget_esc, "forget", False, ESC_SETTINGS),

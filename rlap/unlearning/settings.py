@@ -34,7 +34,7 @@ from rlap.unlearning.methods.lra_layers import (
     without_units,
 )
 from rlap.unlearning.methods.lra_npp import frequent_units, relevances, zero_weights
-from rlap.unlearning.methods.oneshot import Importances, dampened
+from rlap.unlearning.methods.oneshot import LARGE_SHARE, Importances, dampened
 from rlap.unlearning.methods.osp import last_stage, soft_prune, suited
 from rlap.unlearning.methods.svd import projected
 from rlap.unlearning.registry import METHODS
@@ -47,10 +47,9 @@ LAST_SHARES = {
 }
 # gentlest first; the authors take 10
 SSD_ALPHAS = (100.0, 30.0, 10.0, 7.0, 5.0, 3.0, 2.0)
-# of what is this share of the data or more, these too: I_forget is at most I_all over
-# the share, so that few weights exceed twice I_all, and I_all / I_forget dampens hardly
-# (measured on 3 equal classes: from 96% to 80% at 1, to about 10% at 0.1)
-LARGE_SHARE = 0.2
+# of what is LARGE_SHARE of the data or more, these too: few weights exceed twice I_all
+# there, and I_all / I_forget dampens hardly (measured on 3 equal classes: from 96% to
+# 80% at 1, to about 10% at 0.1)
 SSD_OF_LARGE = {"alpha": (1.4, 1.0, 0.7), "dampening": (1.0, 0.3, 0.1, 0.03)}
 # the authors take 3 and 100
 SVD_ALPHAS = {

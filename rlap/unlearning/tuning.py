@@ -9,17 +9,16 @@ from typing import Any
 
 from torch import nn
 
-from rlap.repair.projection import Directions, input_moments, kept
+from rlap.repair.projection import kept
 from rlap.training.recipe import Recipe
 from rlap.unlearning import settings
 from rlap.unlearning.choosing import Row, Trial
-from rlap.unlearning.common.splits import some
 from rlap.unlearning.common.statistics import class_statistics
 from rlap.unlearning.methods.distilled import SCRUBBING
 from rlap.unlearning.methods.lra_npp import forget_lra_npp
 from rlap.unlearning.methods.oneshot import dampened, importances
 from rlap.unlearning.methods.osp import last_stage, soft_prune, suited, usual_reading
-from rlap.unlearning.methods.svd import directions, projected
+from rlap.unlearning.methods.svd import directions, projected, used
 from rlap.unlearning.methods.trained import TUNING
 from rlap.unlearning.registry import METHODS
 
@@ -137,9 +136,8 @@ def tune_svd(asked: Asked) -> Tried:
 
 
 def tune_sap(asked: Asked) -> Tried:
-    few = some(asked.trial.data.retain, SAMPLES, asked.seed)
-    moments = input_moments(asked.model, few, None)
-    found = {name: Directions.of(moment) for name, moment in moments.items()}
+    given = {"samples": SAMPLES, "seed": asked.seed}
+    found = used(asked.model, asked.trial.data.retain, **given)
     return Tried(
         settings.sap_curve(asked.model, asked.trial, found),
         lambda row: kept(asked.model, found, **only(row, "alpha")),

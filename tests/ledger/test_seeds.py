@@ -65,7 +65,9 @@ def test_spreads_by_hand(made):
     wide = seeds.together(found, "probe_linear_forget")
     assert wide[TRAINING].deviation == pytest.approx(0.04)
     assert wide[FORGETTING].deviation == pytest.approx(0)
-    assert seeds.smaller(found) == [False, False, True, False]
+    assert seeds.smaller(found) == {
+        "class": False, "others": False, "probe": True, "relearning": False
+    }  # fmt: skip
     assert seeds.by_the_judges(found) == pytest.approx(0.05)
     assert seeds.as_expected(0.069) and not seeds.as_expected(0.02)
 
@@ -108,11 +110,18 @@ def test_of_a_measure_without_numbers_the_page_says_nothing(made):
         "The seed of forgetting moves the class most, that of training moves the "
         "others and the probe most; this came from 7 runs"
     )
+    # one without numbers does not stop the others from being told
+    expected, judged = page.methods_seed_expected, page.judges_seed_expected
+    told = "came true for 1 of 3 measures; relearning has no number in all runs"
+    assert expected(book_of(made), "small") == told
+    told = "not told: no number in all runs"
+    assert judged(book_of(made), "small") == told
     for one in made:
         for found in one["arms"].values():
             found |= dict.fromkeys(seeds.MEASURES.values())
     found = seeds.groups(made, "small")
     assert {page.widest(found, key) for key in seeds.MEASURES.values()} == {""}
+    assert seeds.smaller(found) == {} and page.untold(found, FORGETTING) == told
 
 
 def test_the_page_says_what_was_not_run(made):

@@ -13,7 +13,7 @@ from torch import nn
 from torch.nn.utils import prune as torch_pruning
 
 import rlap
-from rlap.network.copying import copy_of
+from rlap.network.copying import copy_of, draw_anew
 
 DATA = blobs(40)
 SHORT = rlap.Recipe(epochs=1, batch_size=16, precision="fp32")
@@ -89,6 +89,36 @@ def test_robustify_takes_them_all(kind):
     net = stepped(make)
     done = rlap.robustify(net, DATA, layer=layer, rule="loss", recipe=SHORT)
     assert done.mask.holds(done.model)
+
+
+def test_weights_drawn_anew_are_those_of_the_seed():
+    net = nn.Sequential(nn.Linear(6, 4), nn.BatchNorm1d(4), nn.Linear(4, 3))
+    net[1].running_mean += 1
+    torch.manual_seed(3)
+    expected = nn.Linear(6, 4).weight
+    before = torch.random.get_rng_state()
+    draw_anew(net, 3)
+    assert torch.equal(torch.random.get_rng_state(), before)
+    assert torch.equal(net[0].weight, expected)
+    assert net[1].running_mean.eq(0).all()
+
+
+def test_layers_that_are_frozen_are_not_drawn_anew():
+    """Their statistics neither; one that is frozen in part is."""
+    net = nn.Sequential(nn.Linear(6, 4), nn.BatchNorm1d(4), nn.Linear(4, 3))
+    net[1].requires_grad_(False).running_mean += 1
+    net[0].weight.requires_grad_(False)
+    before = state(net)
+    draw_anew(net, 3)
+    same = {k for k, value in state(net).items() if torch.equal(value, before[k])}
+    assert same == {f"1.{k}" for k in net[1].state_dict()}
+
+
+@pytest.mark.parametrize("kind", ["torch's pruning", "old weight_norm"])
+def test_weights_that_are_computed_are_not_drawn_anew(kind):
+    """reset_parameters would change what is computed, and not what it is made of."""
+    with pytest.raises(TypeError, match="Linear '0' cannot draw .*: its weight is"):
+        draw_anew(MAKERS[kind][0](), 0)
 
 
 def test_only_what_cannot_be_copied_is_shared():

@@ -250,10 +250,24 @@ def test_a_network_too_wide_to_project_is_not_projected():
 
 
 def test_a_network_without_a_layer_to_project_is_not_projected():
+    for layer, word in (
+        (nn.ConvTranspose1d(2, 2, 3), "no layer can be projected"),
+        (nn.Conv1d(2, 2, 3, groups=2), "grouped convolution 'network.0' cannot be"),
+    ):
+        net = nn.Sequential(layer, nn.AdaptiveAvgPool1d(1), nn.Flatten())
+        with pytest.raises(Unsuited, match=word):
+            signals = rlap.Split(torch.rand(4, 2, 9), ONES)
+            Workshop(SHORT, 0).project(Logits(net), signals)
+
+
+def test_a_network_of_signals_is_projected():
     layers = nn.Conv1d(2, 4, 3), nn.ReLU(), nn.Conv1d(4, 2, 3)
     net = nn.Sequential(*layers, nn.AdaptiveAvgPool1d(1), nn.Flatten())
-    with pytest.raises(Unsuited, match="no layer can be projected"):
-        Workshop(SHORT, 0).project(Logits(net), rlap.Split(torch.rand(4, 2, 9), ONES))
+    shop, signals = Workshop(SHORT, 0), rlap.Split(torch.rand(8, 2, 9), ONES.repeat(2))
+    shop.held = signals
+    new, history = shop.project(Logits(net), signals)
+    assert history is None and shop.strength is not None
+    assert not torch.equal(new.network[0].weight, layers[0].weight)
 
 
 def test_the_likeliest_repair_is_the_first_where_time_is_short(monkeypatch):

@@ -29,7 +29,7 @@ from rlap.training.recipe import Recipe
 from rlap.unlearning import METHODS, forget, forgetting, register, settings
 from rlap.unlearning.account import Judged
 from rlap.unlearning.choosing import both, divided
-from rlap.unlearning.common.splits import ForgettingData
+from rlap.unlearning.common.splits import ForgettingData, split_class
 from rlap.unlearning.tuning import Asked, tried
 
 SHORT = Recipe(2, 16, lr=0.05, precision="fp32")
@@ -277,8 +277,31 @@ def test_a_class_that_is_much_of_the_data(classes):
         assert found.setting["dampening"] < 1
     else:
         assert not found.accepted
-        assert "than for all data, of which it is 50%; method='damp'" in found.word
+        assert found.word.endswith(
+            " (SSD wants weights that matter far more for it than for all data, of "
+            "which it is 50%; method='damp' does without); the model is kept"
+        )
         assert forget(net, Split(x, y), 0, method="damp").accepted
+
+
+def test_each_method_has_its_own_hint(learned, monkeypatch):
+    """SSD's is of a class that is a fifth of the data or more; others have none."""
+    net, split = learned
+    data = ForgettingData.of(split, split, 1)
+    for name, method in METHODS.items():
+        assert bool(method.hint(data)) == (name == "ssd")
+    assert (
+        METHODS["ssd"].hint(
+            ForgettingData.of_samples(split, split, torch.tensor([0, 1]))
+        )
+        == ""
+    )
+    mine = replace(METHODS["esc"], hint=lambda data: f"of {data.labels} I know nothing")
+    monkeypatch.setitem(METHODS, "mine", mine)
+    word = Judged.of(net, copy.deepcopy(net), data).verdict("mine", 0.05)[1]
+    assert word.endswith(
+        "it changed nothing (of (1,) I know nothing); the model is kept"
+    )
 
 
 def test_a_cost_just_above_the_budget_is_told_with_a_digit_more(learned):
@@ -444,11 +467,58 @@ def test_layers_that_a_method_for_all_cannot_edit_are_named():
     train(net, split, Recipe(20, 16, lr=0.1, precision="fp32"))
     for name, method in METHODS.items():
         projects = name in ("damp", "sap", "svd_projection")
-        assert method.out_of_reach(net) == (("conv", "lstm") if projects else ()), name
+        assert method.out_of_reach(net) == (("lstm",) if projects else ()), name
         assert method.out_of_reach(mlp()) == ()
     found = forget(net, split, 1, method="svd_projection", budget=1.0)
-    assert "  layers that it cannot edit: conv, lstm" in str(found)
+    assert "  layers that it cannot edit: lstm" in str(found)
     assert "cannot edit" not in str(forget(net, split, 1, method="logit_mask"))
+
+
+def test_a_network_of_signals_forgets_by_projection():
+    """One of nn.Conv1d alone, as for keywords."""
+
+    class Keywords(nn.Module):
+        def __init__(self, groups: int = 1) -> None:
+            super().__init__()
+            self.first = nn.Conv1d(4, 8, 5, stride=2, padding=2)
+            self.second = nn.Conv1d(8, 4, 3, groups=groups)
+
+        def forward(self, x):
+            return self.second(self.first(x).relu()).mean(2)
+
+    labels = torch.arange(240) % 4
+    x = 0.1 * randn(240, 4, 12)
+    x[torch.arange(240), labels] += 1  # a channel for each class
+    split = Split(x, labels)
+    net, grouped = seeded(Keywords), Keywords(groups=2)
+    train(net, split, Recipe(20, 16, lr=0.05, precision="fp32"))
+    for name in ("svd_projection", "sap", "damp"):
+        assert METHODS[name].out_of_reach(net) == ()
+        assert forget(net, split, 1, method=name, budget=0.2).accepted, name
+        told = f"{name} does not suit this network: the grouped convolution 'second'"
+        for call in (
+            lambda name=name: forget(grouped, split, 1, method=name),
+            lambda name=name: METHODS[name](grouped, *split_class(split, 1)),
+        ):
+            with pytest.raises(TypeError, match=told + ".*method='ssd' edits layers"):
+                call()
+
+
+def test_a_network_without_a_layer_to_project_is_refused():
+    class Own(nn.Module):
+        """A weight in no layer that is known."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.weight = nn.Parameter(randn(3, 6))
+
+        def forward(self, x):
+            return x @ self.weight.T
+
+    split, net = blobs(120), Own()
+    for name in ("svd_projection", "sap", "damp"):
+        with pytest.raises(TypeError, match=f"{name} does not suit .* no layer can be"):
+            forget(net, split, 1, method=name)
 
 
 def test_a_setting_that_diverges_is_left_out(learned, monkeypatch, registry):

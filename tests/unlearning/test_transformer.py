@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import pytest
 import torch
 from conftest import pictures, same_state, seeded, state, untouched
@@ -12,9 +14,10 @@ from rlap.training.recipe import Recipe
 from rlap.unlearning import METHODS, ForgettingData, examine, split_class
 from rlap.unlearning.methods.damp import removed
 from rlap.unlearning.methods.lra_layers import trained_layers
+from rlap.unlearning.methods.oneshot import gradients_in_turn, importance_of_weights
 
 REFUSES = {
-    "retrain": "VisionTransformer 'body' cannot reset; give build=",
+    "retrain": "VisionTransformer 'body' cannot draw new weights.*, or give build=",
     "lra_npp_layers": "relevance has no conserving rule for LayerNorm",
     "osp": "no convolution is followed by a BatchNorm; use reading='gate'",
 }
@@ -45,6 +48,19 @@ def test_every_method_applies_or_says_why_not(name):
     assert not same_state(new, state(net)) and new(forget.inputs).shape == (20, 3)
     if name == "logit_mask":
         assert (new(forget.inputs).argmax(1) != 1).all()
+
+
+def test_ssd_passes_no_complaint_of_torch_on():
+    """Attention in a form whose gradients of many batches are taken at once."""
+    net, split = tiny(), photos()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        found = importance_of_weights(net, split, 4)
+    x, y = (t.unflatten(0, (15, 4)) for t in (split.inputs, split.labels))
+    for name, rows in gradients_in_turn(net, x, y).items():
+        expected = rows.square().mean(0)
+        size = 1e-4 * expected.abs().max().item()
+        torch.testing.assert_close(found[name], expected, rtol=1e-3, atol=size)
 
 
 def test_layers_that_are_never_called_are_left_out():

@@ -42,7 +42,6 @@ from rlap.unlearning.methods.salun import saliency
 from rlap.unlearning.methods.svd import directions, projected
 from rlap.unlearning.methods.trained import (
     Ascent,
-    fresh,
     nearest_wrong,
     wrong_labels,
 )
@@ -235,13 +234,40 @@ def test_what_cannot_be_drawn_anew_is_refused():
         def forward(self, x: torch.Tensor) -> torch.Tensor:
             return x * self.scale
 
-    with pytest.raises(TypeError, match="Scale '0' cannot reset; give build="):
-        fresh(nn.Sequential(Scale(), mlp()))
-    with pytest.raises(ValueError, match="'whiten' is frozen"):
-        fresh(SmallNet(3, widths=(2, 2, 2), whiten=randn(50, 3, 8, 8)))
-    net = convnet()
-    assert not same_state(fresh(net), state(net))
-    assert not fresh(net).bn.running_mean.any()
+    sets = split_class(blobs(30), 0)
+    with pytest.raises(TypeError, match="Scale '0' cannot draw .*, or give build="):
+        METHODS["retrain"](nn.Sequential(Scale(), mlp()), *sets, recipe=SHORT)
+    whitened = SmallNet(3, widths=(2, 2, 2), whiten=randn(50, 3, 8, 8))
+    half = mlp()
+    half[2].bias.requires_grad_(False)
+    for net, given, name in (
+        (whitened, Split(randn(30, 3, 32, 32), torch.arange(30) % 3), "whiten.weight"),
+        (half, blobs(30), "2.bias"),
+    ):
+        with pytest.raises(ValueError, match=f"'{name}' is frozen.*; give build="):
+            METHODS["retrain"](net, *split_class(given, 0), recipe=SHORT)
+
+
+def test_retraining_augments_only_what_are_images():
+    """By default; what is asked for by name is an error where it cannot be."""
+    signals = Split(randn(30, 2, 9), torch.arange(30) % 3)
+    small = Split(randn(30, 1, 2, 2), torch.arange(30) % 3)
+    waves = nn.Sequential(nn.Conv1d(2, 3, 9), nn.Flatten())
+    dots = nn.Sequential(nn.Conv2d(1, 3, 2), nn.Flatten())
+    plain = Recipe(epochs=8)
+    cropped = replace(plain, augment="crop+flip")
+    for net, split, recipe in (
+        (mlp(), blobs(30), plain),
+        (waves, signals, plain),
+        (dots, small, plain),  # smaller than what is cropped
+        (convnet(), pictures(30), cropped),
+    ):
+        forget, retain = split_class(split, 0)
+        new = METHODS["retrain"](net, forget, retain)
+        again = METHODS["retrain"](net, forget, retain, recipe=recipe)
+        assert same_state(new, state(again))
+    with pytest.raises(ValueError, match="augment='crop.flip' needs images"):
+        METHODS["retrain"](waves, *split_class(signals, 0), recipe=cropped)
 
 
 # --- without training ---------------------------------------------------------------

@@ -109,14 +109,16 @@ def together(
     return {s: told.get(s) for s in found}
 
 
-def smaller(found: Mapping[str, Sequence[Mapping]]) -> list[bool] | None:
-    """For each measure, whether the seed of the methods moves it less than that of
-    training, as was expected; None for too few runs."""
-    rows = [together(found, key) for key in MEASURES.values()]
-    pairs = [(row[FORGETTING], row[TRAINING]) for row in rows]
-    if any(None in pair for pair in pairs):
-        return None
-    return [one.deviation < other.deviation for one, other in pairs]
+def smaller(found: Mapping[str, Sequence[Mapping]]) -> dict[str, bool]:
+    """Measure -> whether the seed of the methods moves it less than that of training,
+    as was expected; without those that have no number, all of them for too few runs."""
+    rows = {name: together(found, key) for name, key in MEASURES.items()}
+    pairs = {name: (row[FORGETTING], row[TRAINING]) for name, row in rows.items()}
+    return {
+        name: one.deviation < other.deviation
+        for name, (one, other) in pairs.items()
+        if one is not None and other is not None
+    }
 
 
 def by_the_judges(found: Mapping[str, Sequence[Mapping]]) -> float | None:

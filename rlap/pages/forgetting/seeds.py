@@ -6,7 +6,13 @@ from collections.abc import Mapping, Sequence
 
 from rlap.experiments.forgetting.account import title
 from rlap.ledger.claims import seeds
-from rlap.ledger.claims.seeds import MEASURES, Spread
+from rlap.ledger.claims.seeds import (
+    EXAMINING,
+    FORGETTING,
+    MEASURES,
+    TRAINING,
+    Spread,
+)
 from rlap.ledger.summary import counted
 from rlap.ledger.verdicts import MIN_SEEDS, NOT_RUN
 from rlap.pages import words
@@ -110,21 +116,36 @@ def widest(found: Mapping[str, Sequence[Mapping]], key: str) -> str:
 
 @number
 def methods_seed_expected(book: Book, model: str) -> str:
-    """Whether the methods' seed moves less than that of training, as was expected."""
-    found = seeds.smaller(groups(book, model))
-    if found is None:
-        return f"{NOT_RUN} yet"
-    if all(found):
+    """Whether the methods' seed moves less than that of training, as was expected; a
+    measure without a number is left out, and named."""
+    found = groups(book, model)
+    came = seeds.smaller(found)
+    if not came:
+        return untold(found, FORGETTING, TRAINING)
+    absent = [name for key, name in NAMES.items() if key not in came]
+    if all(came.values()) and not absent:
         return "came true"
-    return f"came true for {sum(found)} of {len(found)} measures"
+    told = f"came true for {sum(came.values())} of {len(came)} measures"
+    if not absent:
+        return told
+    have = "has" if len(absent) == 1 else "have"
+    return f"{told}; {listed(absent)} {have} no number in all runs"
+
+
+def untold(found: Mapping[str, Sequence[Mapping]], *asked: str) -> str:
+    """Why nothing is told of the seeds that are ``asked`` for."""
+    if set(asked) & set(still_few(found)):
+        return f"{NOT_RUN} yet"
+    return "not told: no number in all runs"
 
 
 @number
 def judges_seed_expected(book: Book, model: str) -> str:
     """Whether the judges' seed moved relearning by as much as was expected."""
-    moved = seeds.by_the_judges(groups(book, model))
+    found = groups(book, model)
+    moved = seeds.by_the_judges(found)
     if moved is None:
-        return f"{NOT_RUN} yet"
+        return untold(found, EXAMINING)
     came = "came true" if seeds.as_expected(moved) else "did not come true"
     give = words.fixed(100 * seeds.MARGIN, 0)
     return f"{came}, give or take {give}: {words.fixed(100 * moved, 1)}"

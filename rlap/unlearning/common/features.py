@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from rlap.checks import check_finite
 from rlap.data.base import Split
-from rlap.network.layers import check_calls, get_layer, reading
+from rlap.network.layers import CONVOLUTIONS, check_calls, get_layer, reading
 from rlap.network.watching import Call, watching
 
 
@@ -56,8 +56,8 @@ def layer_inputs(
 
 
 def over_positions(layer: nn.Module, x: Tensor) -> Tensor:
-    """The mean (N, d) of a layer's input over pixels (N, d, H, W) of a convolution or
-    tokens (N, ..., d) of a linear layer, on the CPU."""
-    if isinstance(layer, nn.Conv2d):
-        return x.float().mean((2, 3)).cpu()
+    """The mean (N, d) of a layer's input over steps, pixels or voxels (N, d, ...) of a
+    convolution or tokens (N, ..., d) of a linear layer, on the CPU."""
+    if isinstance(layer, CONVOLUTIONS):
+        return x.float().mean(tuple(range(2, x.dim()))).cpu()
     return (x.flatten(1, -2).float().mean(1) if x.dim() > 2 else x.float()).cpu()

@@ -28,8 +28,6 @@ from rlap.unlearning.common.statistics import weight_digest
 from rlap.unlearning.examiner.attacks import (
     Answers,
     loss_attack,
-    mia_efficacy_svc_confidence,
-    mia_logreg_entropy_member_rate,
     told_from_retrain_auc,
 )
 from rlap.unlearning.examiner.lra_npp_measures import (
@@ -37,6 +35,7 @@ from rlap.unlearning.examiner.lra_npp_measures import (
     forgetting_rate_svc_original,
     forgetting_score_loss,
 )
+from rlap.unlearning.examiner.own import FITTED
 from rlap.unlearning.examiner.own import asked as asked_of_own
 from rlap.unlearning.examiner.probes import probes
 from rlap.unlearning.examiner.relearning import relearn
@@ -187,7 +186,7 @@ def examine(
     row: dict[str, Any] = dict(accuracies(model, answers))
     if data.samplewise:
         row["forget_gap"] = row["forget_train"] - row["forget_test"]
-    for attack in (mia_efficacy_svc_confidence, mia_logreg_entropy_member_rate):
+    for attack in FITTED:
         found = attack(model, answers, seed=seed)
         row[attack.__name__] = found.value
         row[f"{attack.__name__}_held_out"] = found.held_out
@@ -218,7 +217,7 @@ def examine(
             "seed": seed,
         }
         row |= of_features(model, answers, half, earlier)
-    return row | asked_of_own(model, data, row)
+    return row | asked_of_own(model, data)
 
 
 def of_features(

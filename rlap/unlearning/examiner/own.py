@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable
+from dataclasses import fields
 from numbers import Real
 
 from torch import Tensor, nn
@@ -12,6 +13,25 @@ from rlap.network.copying import copy_of
 from rlap.network.layers import model_device
 from rlap.unlearning.common.own import nothing_drawn
 from rlap.unlearning.common.splits import ForgettingData
+from rlap.unlearning.examiner.attacks import (
+    LossAttack,
+    mia_efficacy_svc_confidence,
+    mia_logreg_entropy_member_rate,
+)
+from rlap.unlearning.examiner.probes import Probe
+
+FITTED = (mia_efficacy_svc_confidence, mia_logreg_entropy_member_rate)
+# every name in a row of ``examine``, of a class or of samples, or of ``relative``
+MEASURES = {
+    *("forget_train", "retain_train", "forget_test", "retain_test", "ua", "ra", "ta"),
+    *("forget_gap", "average_gap", "output_distance_forget", "output_distance_retain"),
+    *("forgetting_rate_svc_original", "forgetting_score_loss", "told_from_retrain_auc"),
+    *(f"{attack.__name__}{end}" for attack in FITTED for end in ("", "_held_out")),
+    *(f"loss_{each.name}" for each in fields(LossAttack)),
+    *(f"probe_{each.name}" for each in fields(Probe)),
+    *("relearn", "relearn_others", "relearn_fresh_head", "relearn_fresh_head_others"),
+    *("curves", "layers"),
+}
 
 Attack = Callable[[nn.Module, ForgettingData], float]
 ATTACKS: dict[str, Attack] = {}
@@ -22,9 +42,9 @@ def register_attack(name: str) -> Callable[[Attack], Attack]:
 
     The function takes (model, data), a copy of the model in eval mode and
     ``ForgettingData``, and returns a number: it stands under ``name`` in every row. One
-    may be registered again. Raises ``TypeError`` for no name and no function; when it
-    is asked, ``TypeError`` and ``ValueError`` for what is no finite number, and
-    ``ValueError`` for the name of a measure that ``examine`` has itself.
+    may be registered again. Raises ``TypeError`` for no name and no function,
+    ``ValueError`` for the name of a measure that ``examine`` has itself; when it is
+    asked, ``TypeError`` and ``ValueError`` for what is no finite number.
 
     >>> @register_attack("surest")
     ... def surest(model, data):
@@ -34,6 +54,7 @@ def register_attack(name: str) -> Callable[[Attack], Attack]:
     """
     if not isinstance(name, str) or not name:
         raise TypeError("give the attack's name, a text: @register_attack('mine')")
+    check_free(name)
 
     def add(function: Attack) -> Attack:
         if not callable(function):
@@ -45,17 +66,17 @@ def register_attack(name: str) -> Callable[[Attack], Attack]:
     return add
 
 
-def asked(
-    model: nn.Module, data: ForgettingData, taken: Collection[str]
-) -> dict[str, float]:
-    """What each of ``ATTACKS`` says of a model; ``taken`` are names of measures."""
+def check_free(name: str) -> None:
+    """Raise ``ValueError`` for the name of a measure."""
+    if name in MEASURES:
+        raise ValueError(f"examine has a measure {name!r} itself; take another name")
+
+
+def asked(model: nn.Module, data: ForgettingData) -> dict[str, float]:
+    """What each of ``ATTACKS`` says of a model."""
     found: dict[str, float] = {}
     for name, attack in ATTACKS.items():
-        if name in taken:
-            raise ValueError(
-                f"examine has a measure {name!r} itself: register the attack anew by "
-                "another name"
-            )
+        check_free(name)
         with nothing_drawn(model_device(model)):
             value = attack(copy_of(model).eval(), data)
         if isinstance(value, Tensor) and value.numel() == 1:

@@ -26,10 +26,11 @@ import torch
 from torch import Tensor, nn
 
 from rlap.data.base import Split
-from rlap.network.layers import PROJECTABLE
-from rlap.repair.projection import rewritten
+from rlap.network.layers import SUPPORTED, get_layer
+from rlap.repair.projection import Unprojectable, check_projectable, rewritten
 from rlap.unlearning.common.begin import begin
 from rlap.unlearning.common.features import layer_inputs
+from rlap.unlearning.common.projecting import naming
 from rlap.unlearning.common.splits import some
 
 NEGLIGIBLE = 1e-5  # of the prototypes' size: a residual that is a rounding error
@@ -50,10 +51,11 @@ def forget_damp(
     Args:
         strength: a factor of the scale of every layer; 1 is the method.
         samples: of each set, drawn from ``seed``.
-        layers: names of Linear and Conv2d layers that run once; None takes all that are
-            trained.
+        layers: names of linear layers and convolutions that run once; None takes all
+            that are trained.
 
-    Raises ``TypeError`` without a retain set and for layers that cannot be projected.
+    Raises ``TypeError`` without a retain set, without a layer to project and for one
+    that cannot be (a grouped convolution).
     Source and what was guessed: see the module.
 
     >>> model, split = nn.Linear(4, 3), Split(torch.rand(9, 4), torch.arange(9) % 3)
@@ -69,6 +71,7 @@ def forget_damp(
     return rewritten(model, edits)
 
 
+@naming("damp")
 def removed(
     model: nn.Module,
     forget: Split,
@@ -83,8 +86,11 @@ def removed(
     names = learnable(model) if layers is None else list(layers)
     few = [some(split, samples, seed) for split in (forget, retain)]
     ours, theirs = (layer_inputs(model, s, names, once=layers is not None) for s in few)
+    if not ours:
+        raise Unprojectable("no layer can be projected")
     found = {}
     for name in ours:
+        check_projectable(get_layer(model, name), name)
         of_class = prototypes(ours[name], few[0].labels)
         others = prototypes(theirs[name], few[1].labels)
         scale = separability(ours[name], theirs[name], of_class, others)
@@ -93,11 +99,11 @@ def removed(
 
 
 def learnable(model: nn.Module) -> list[str]:
-    """Names of the Linear and Conv2d layers whose weights are trained."""
+    """Names of the linear layers and convolutions whose weights are trained."""
     return [
         name
         for name, m in model.named_modules()
-        if isinstance(m, PROJECTABLE) and m.weight.requires_grad
+        if isinstance(m, SUPPORTED) and m.weight.requires_grad
     ]
 
 

@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.func import functional_call, grad, vmap
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from rlap.checks import check_count, check_finite, check_positive
 from rlap.data.base import Split
@@ -15,9 +16,12 @@ from rlap.network.copying import copy_of
 from rlap.network.layers import evaluating, model_device
 from rlap.network.modes import check_own_weights, trained_parameters
 from rlap.unlearning.common.begin import MASKED, begin
-from rlap.unlearning.common.splits import some, together
+from rlap.unlearning.common.splits import ForgettingData, some, together
 
 MAX_GRADIENTS = 2**25  # numbers in the gradients held at once
+# of the data, from which on few weights matter far more for a class than for all:
+# I_forget is at most I_all over the share
+LARGE_SHARE = 0.2
 
 
 def forget_logit_mask(
@@ -89,6 +93,16 @@ def forget_ssd(
     given = {"fisher_batch": fisher_batch, "samples": samples, "seed": seed}
     found = importances(model, forget, retain, **given, samplewise=samplewise)
     return dampened(model, found, alpha=alpha, dampening=dampening)
+
+
+def ssd_hint(data: ForgettingData) -> str:
+    """Why SSD fails on a class that is much of the data, and what does not; else ""."""
+    if data.samplewise or data.share < LARGE_SHARE:
+        return ""
+    return (
+        "SSD wants weights that matter far more for it than for all data, of which it "
+        f"is {data.share:.0%}; method='damp' does without"
+    )
 
 
 @dataclass(frozen=True)
@@ -180,7 +194,11 @@ def importance_of_weights(
 
 def gradients_together(model: nn.Module, x: Tensor, y: Tensor) -> dict[str, Tensor]:
     """Gradients (batches, ...) of the mean CE of each of several batches of inputs
-    (batches, samples, ...), by trainable parameter, all at once."""
+    (batches, samples, ...), by trainable parameter, all at once.
+
+    Attention is computed by its plain formula: vmap has no rule for the fused kernels,
+    takes them batch by batch and complains.
+    """
     live = {n: p.detach() for n, p in trained_parameters(model).items()}
     fixed = {n: p.detach() for n, p in model.named_parameters() if n not in live}
     fixed |= dict(model.named_buffers())
@@ -188,7 +206,8 @@ def gradients_together(model: nn.Module, x: Tensor, y: Tensor) -> dict[str, Tens
     def loss(parameters: dict[str, Tensor], x: Tensor, y: Tensor) -> Tensor:
         return F.cross_entropy(functional_call(model, {**parameters, **fixed}, (x,)), y)
 
-    return vmap(grad(loss), in_dims=(None, 0, 0))(live, x, y)
+    with sdpa_kernel(SDPBackend.MATH):
+        return vmap(grad(loss), in_dims=(None, 0, 0))(live, x, y)
 
 
 def gradients_in_turn(model: nn.Module, x: Tensor, y: Tensor) -> dict[str, Tensor]:

@@ -12,6 +12,7 @@ from rlap.checks import check_positive
 from rlap.data.base import Split
 from rlap.repair.projection import Directions, input_moments, kept, rewritten
 from rlap.unlearning.common.begin import begin
+from rlap.unlearning.common.projecting import naming
 from rlap.unlearning.common.splits import some
 
 
@@ -38,12 +39,13 @@ def forget_svd_projection(
     Args:
         alpha_retain, alpha_forget: a of each set (100 and 3 in the authors' code).
         samples: of each set, drawn from ``seed``.
-        layers: names of Linear and Conv2d layers; None takes all that run. Of one that
-            runs several times, the inputs of all its runs count.
+        layers: names of linear layers and convolutions; None takes all that run. Of
+            one that runs several times, the inputs of all its runs count.
 
-    Raises ``TypeError`` without a retain set, for a layer of another kind and for one
-    whose weight is computed from other parameters, ``KeyError`` for an unknown one,
-    ``ValueError`` for settings out of range. Source: Kodge et al. (TMLR 2024).
+    Raises ``TypeError`` without a retain set, without a layer to project, for one of
+    another kind (a grouped convolution among them) and for one whose weight is computed
+    from other parameters, ``KeyError`` for an unknown one, ``ValueError`` for settings
+    out of range. Source: Kodge et al. (TMLR 2024).
 
     >>> model, split = nn.Linear(2, 3), Split(torch.rand(9, 2), torch.arange(9) % 3)
     >>> forget_svd_projection(model, split.subset([2, 5, 8]), split.subset([0, 1, 3]))
@@ -57,6 +59,7 @@ def forget_svd_projection(
     return projected(model, found, alpha_retain=alpha_retain, alpha_forget=alpha_forget)
 
 
+@naming("svd_projection")
 def directions(
     model: nn.Module,
     forget: Split,
@@ -125,6 +128,20 @@ def forget_sap(
     """
     begin(model, forget, retain, both=True, samplewise=samplewise)
     check_positive(alpha, "alpha")
+    options = {"samples": samples, "layers": layers, "seed": seed}
+    return kept(model, used(model, retain, **options), alpha=alpha)
+
+
+@naming("sap")
+def used(
+    model: nn.Module,
+    retain: Split,
+    *,
+    samples: int = 1000,
+    layers: Sequence[str] | None = None,
+    seed: int = 0,
+) -> dict[str, Directions]:
+    """Layer -> directions that the retain set uses, whatever SAP's alpha; arguments as
+    in ``forget_sap``."""
     moments = input_moments(model, some(retain, samples, seed), layers)
-    found = {name: Directions.of(moment) for name, moment in moments.items()}
-    return kept(model, found, alpha=alpha)
+    return {name: Directions.of(moment) for name, moment in moments.items()}

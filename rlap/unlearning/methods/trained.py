@@ -17,13 +17,14 @@ from torch import Tensor, nn
 
 from rlap.checks import check_level, check_rate, check_seed
 from rlap.data.base import Split
-from rlap.network.copying import copy_of, resetting
+from rlap.network.copying import copy_of, draw_anew
 from rlap.network.layers import (
     model_device,
     placing,
     preserved_random_state,
     reading,
 )
+from rlap.repair.retraining import augmented
 from rlap.training.inference import accuracy
 from rlap.training.loop import train
 from rlap.training.recipe import Recipe, check_recipe
@@ -31,7 +32,7 @@ from rlap.unlearning.common.begin import begin
 from rlap.unlearning.common.splits import together
 
 TUNING = Recipe(epochs=2, batch_size=64, lr=0.01, schedule="cosine")
-RETRAINING = Recipe(epochs=8, augment="crop+flip")
+RETRAINING = Recipe(epochs=8)  # with crops and flips, of images
 HALF_TRAINED = 0.1  # of accuracy on the retain set below the model's: no yardstick
 
 
@@ -40,18 +41,19 @@ def forget_retrain(
     forget: Split,
     retain: Split,
     *,
-    recipe: Recipe = RETRAINING,
+    recipe: Recipe | None = None,
     build: Callable[[], nn.Module] | None = None,
     seed: int = 0,
     samplewise: bool = False,
 ) -> nn.Module:
     """Train from scratch on the retain set: what every other method is measured by.
 
-    ``recipe`` should be the one that trained ``model``; the default is for small images
-    and may leave another network half trained, which warns. ``build`` makes a fresh
-    network; without it every layer of a copy draws new weights from ``seed``. Raises
-    ``TypeError`` for a layer that cannot, and ``ValueError`` for frozen parameters,
-    which were set from data. Source: the definition of exact unlearning.
+    ``recipe`` should be the one that trained ``model``; the default, with crops and
+    flips where inputs are images (N, C, H, W), may leave a network half trained, which
+    warns. ``build`` makes a fresh network; without it every layer of a copy draws new
+    weights from ``seed``. Raises ``TypeError`` for a layer that cannot, and
+    ``ValueError`` for frozen parameters, which were set from data. Source: the
+    definition of exact unlearning.
 
     >>> model, split = nn.Linear(2, 3), Split(torch.rand(9, 2), torch.arange(9) % 3)
     >>> retain = split.subset([0, 1, 3, 4, 6, 7])
@@ -61,9 +63,11 @@ def forget_retrain(
     """
     begin(model, forget, retain, both=True, trains=True, samplewise=samplewise)
     seed = check_seed(seed)
+    if recipe is None:
+        recipe = augmented(RETRAINING, retain.inputs, mirrored=True)
     device = model_device(model)
     with preserved_random_state(torch.device("cpu"), seed):
-        new = build() if build is not None else fresh(model)
+        new = build() if build is not None else fresh(model, seed)
     train(new, retain, recipe, device=device, seed=seed)
     before, after = accuracy(model, retain), accuracy(new, retain)
     if after < before - HALF_TRAINED:
@@ -75,25 +79,20 @@ def forget_retrain(
     return new
 
 
-def fresh(model: nn.Module) -> nn.Module:
-    """A copy, on the CPU, with every weight and statistic drawn or set anew."""
-    new = copy_of(model).cpu()
-    for name, module in new.named_modules():
-        own = [*module.parameters(recurse=False), *module.buffers(recurse=False)]
-        if not own:
-            continue
-        reset = resetting(module)
-        if reset is None and not [*module.parameters(recurse=False)]:
-            continue  # constants
-        if reset is None:
-            raise TypeError(
-                f"{type(module).__name__} {name!r} cannot reset; give build="
-            )
-        if not all(p.requires_grad for p in module.parameters(recurse=False)):
+def fresh(model: nn.Module, seed: int) -> nn.Module:
+    """A copy, on the CPU, with every weight and statistic drawn anew. Frozen ones would
+    stay (see ``draw_anew``) and may know what is to be forgotten: ``ValueError``."""
+    for name, parameter in model.named_parameters():
+        if not parameter.requires_grad:
             raise ValueError(
-                f"layer {name!r} is frozen, so random weights would stay; give build="
+                f"{name!r} is frozen and would stay, with all that it was set from; "
+                "give build="
             )
-        reset()
+    new = copy_of(model).cpu()
+    try:
+        draw_anew(new, seed)
+    except TypeError as error:
+        raise TypeError(f"{error}, or give build=") from error
     return new
 
 
