@@ -7,6 +7,7 @@ import copy
 from collections.abc import Callable, Iterable
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
@@ -70,9 +71,9 @@ def resetting(module: nn.Module) -> Callable[[], object] | None:
 def draw_anew(model: nn.Module, seed: int) -> None:
     """Draw or set anew, from ``seed``, all weights and statistics of ``model`` itself.
 
-    Constants stay, and so do layers that are frozen, with their statistics: no training
-    would make anything of random ones. A layer of which some is trained is drawn whole.
-    Raises ``TypeError`` for a layer that cannot draw.
+    Constants stay, and so does what is frozen, of a layer that is frozen whole its
+    statistics too: no training would make anything of random ones. Raises ``TypeError``
+    for a layer that cannot draw.
 
     >>> from torch import nn
     >>> model = nn.Sequential(nn.Linear(2, 1), nn.Linear(1, 1))
@@ -85,17 +86,21 @@ def draw_anew(model: nn.Module, seed: int) -> None:
         for name, module in model.named_modules():
             weights = list(module.parameters(recurse=False))
             buffers = list(module.buffers(recurse=False))
-            frozen = weights and not any(p.requires_grad for p in weights)
+            frozen = [p for p in weights if not p.requires_grad]
             reset = resetting(module)
             constant = not weights and (reset is None or not buffers)
-            if frozen or constant:
+            if constant or (weights and len(frozen) == len(weights)):
                 continue
             told = f"{type(module).__name__} {name!r} cannot draw new weights:"
             if reset is None:
                 raise TypeError(f"{told} give it a method reset_parameters()")
             if weights and not has_own_weights(module):
                 raise TypeError(f"{told} its weight is computed from other parameters")
+            kept = [p.detach().clone() for p in frozen]
             reset()
+            with torch.no_grad():
+                for parameter, value in zip(frozen, kept, strict=True):
+                    parameter.copy_(value)
 
 
 def _share(
