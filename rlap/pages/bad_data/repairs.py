@@ -10,6 +10,7 @@ import pandas as pd
 
 from rlap.corruption.label_noise import CIFAR10_PAIRS
 from rlap.experiments.bad_data.parameters import BadDataParameters
+from rlap.experiments.protocol import SPEECH
 from rlap.figures import GREY, WIDTH, drawing
 from rlap.figures.run import BLUE, GREEN, ORANGE
 from rlap.ledger.aims import (
@@ -222,10 +223,14 @@ def tuned_on_labels(book: Book) -> str:
 
 def group(book: Book, kind: str) -> Runs:
     """The runs of the small network with a kind of bad data at its usual rate, that
-    which an experiment takes by itself."""
-    if kind not in KINDS:
-        raise LookupError(f"no kind {kind!r} of bad data: {', '.join(KINDS)}")
-    usual = BadDataParameters(tier="small", kind=kind).resolved()
+    which an experiment takes by itself; "speech" and a kind: of spoken keywords."""
+    speech, _, kind = kind.rpartition(" ")
+    if kind not in KINDS or speech not in ("", "speech"):
+        raise LookupError(
+            f"no kind {kind!r} of bad data, maybe after 'speech': {', '.join(KINDS)}"
+        )
+    data = {"dataset": SPEECH} if speech else {}
+    usual = BadDataParameters(tier="small", kind=kind, **data).resolved()
     return groups(book).get(what({"parameters": vars(usual)}), [])
 
 
