@@ -283,7 +283,8 @@ def told_apart(one: float, other: float) -> tuple[str, str]:
 def named(data: ForgettingData) -> str:
     """What is to be forgotten."""
     if not data.samplewise:
-        return "class " + " ".join(map(str, data.labels))
+        *first, last = map(str, data.labels)
+        return f"classes {', '.join(first)} and {last}" if first else f"class {last}"
     return f"{len(data.forget)} sample{'s' if len(data.forget) > 1 else ''}"
 
 

@@ -76,6 +76,16 @@ def test_a_kind_is_told_at_its_usual_rate(book):
     assert asked.ask("number", "repaired: gaussian_clamped", book) == "not run"
 
 
+def test_spoken_keywords_are_asked_for_by_name(book):
+    speech = run(0, 0.7)
+    speech["parameters"] |= {"dataset": "speech_commands", "model": "speech_res8"}
+    book.ledger.records.append(speech)
+    told = asked.ask("number", "repaired: speech symmetric_exclusive", book)
+    assert told.startswith("+10.0")
+    with pytest.raises(LookupError, match="no kind 'clean' .*, maybe after 'speech'"):
+        asked.ask("number", "repaired: loud clean", book)
+
+
 def test_which_bad_inputs_were_found_is_said(book):
     for kind, areas in {"black": (1.0, 0.9), "shuffled": (0.5, 0.8)}.items():
         for seed, area in enumerate(areas):

@@ -183,7 +183,7 @@ def test_several_classes_at_once(learned):
     train(net, split, Recipe(15, 16, lr=0.05, precision="fp32"))
     for name in ("logit_mask", "esc", "damp", "sap", "delete", "random_labels"):
         found = forget(net, split, [1, 3], method=name, budget=1.0, recipe=SHORT)
-        assert name + " forgot class 1 3" in found.word and found.accepted, name
+        assert name + " forgot classes 1 and 3" in found.word and found.accepted, name
         assert found.after["forget"] < found.before["forget"], name
     masked = forget(net, split, (3, 1), method="logit_mask").model
     gone = split.labels % 2 == 1
