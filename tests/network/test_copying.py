@@ -104,8 +104,8 @@ def test_weights_drawn_anew_are_those_of_the_seed():
 
 
 def test_what_is_frozen_is_not_drawn_anew():
-    """As a weight that whitens, set from data, beside a bias that is trained; of a layer
-    that is frozen whole its statistics neither."""
+    """As a weight that whitens, beside a bias that is trained; of a layer
+    that is frozen whole, the statistics neither."""
     net = nn.Sequential(nn.Linear(6, 4), nn.BatchNorm1d(4), nn.Linear(4, 3))
     net[1].requires_grad_(False).running_mean += 1
     net[0].weight.requires_grad_(False)

@@ -76,13 +76,15 @@ def test_a_kind_is_told_at_its_usual_rate(book):
     assert asked.ask("number", "repaired: gaussian_clamped", book) == "not run"
 
 
-def test_spoken_keywords_are_asked_for_by_name(book):
-    speech = run(0, 0.7)
+def test_other_data_and_networks_are_asked_for_by_name(book):
+    speech, wide = run(0, 0.7), run(0, 0.8)
     speech["parameters"] |= {"dataset": "speech_commands", "model": "speech_res8"}
-    book.ledger.records.append(speech)
-    told = asked.ask("number", "repaired: speech symmetric_exclusive", book)
-    assert told.startswith("+10.0")
-    with pytest.raises(LookupError, match="no kind 'clean' .*, maybe after 'speech'"):
+    wide["parameters"] |= {"model": "resnet18", "width": 8}
+    book.ledger.records += [speech, wide]
+    for name, gained in (("speech", "+10.0"), ("resnet18", "+20.0")):
+        told = asked.ask("number", f"repaired: {name} symmetric_exclusive", book)
+        assert told == gained
+    with pytest.raises(LookupError, match="no kind 'clean' .*, or 'loud' before it"):
         asked.ask("number", "repaired: loud clean", book)
 
 

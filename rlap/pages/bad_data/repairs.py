@@ -73,6 +73,12 @@ SCORES = {  # as records and as the book call them
     "cleanlab, heads": "out-of-fold heads",
     "cleanlab, networks": "out-of-fold networks",
 }
+# other than the small network and its images, by the word that a page asks with
+OTHERS = {
+    "": {},
+    "speech": {"dataset": SPEECH},
+    "resnet18": {"model": "resnet18", "width": 8},
+}
 NONE_BAD = "none is bad"  # where a score has nothing to tell
 Runs = Sequence[Mapping]
 
@@ -223,14 +229,14 @@ def tuned_on_labels(book: Book) -> str:
 
 def group(book: Book, kind: str) -> Runs:
     """The runs of the small network with a kind of bad data at its usual rate, that
-    which an experiment takes by itself; "speech" and a kind: of spoken keywords."""
-    speech, _, kind = kind.rpartition(" ")
-    if kind not in KINDS or speech not in ("", "speech"):
+    which an experiment takes by itself; of one of ``OTHERS`` with its name before the
+    kind: "speech symmetric_exclusive"."""
+    other, _, kind = kind.rpartition(" ")
+    if kind not in KINDS or other not in OTHERS:
         raise LookupError(
-            f"no kind {kind!r} of bad data, maybe after 'speech': {', '.join(KINDS)}"
+            f"no kind {kind!r} of bad data, or {other!r} before it: {', '.join(KINDS)}"
         )
-    data = {"dataset": SPEECH} if speech else {}
-    usual = BadDataParameters(tier="small", kind=kind, **data).resolved()
+    usual = BadDataParameters(tier="small", kind=kind, **OTHERS[other]).resolved()
     return groups(book).get(what({"parameters": vars(usual)}), [])
 
 
