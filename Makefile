@@ -28,8 +28,6 @@ setup: .venv/.installed  ## create .venv and install everything into it
 # Runs again only when a dependency changes, so a second `make` needs no network.
 .venv/.installed: pyproject.toml constraints.txt
 	"$$(command -v python3.11 || command -v python3)" -m venv .venv
-	# Debian 12's pip, 23.0, finds no versions that fit together
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade pip
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check \
 		-c constraints.txt -e ".[book,test]"
 	@touch $@

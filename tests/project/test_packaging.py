@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import contextlib
+import importlib.metadata
 import json
 import re
 import subprocess
@@ -14,6 +16,7 @@ from pathlib import Path
 import pytest
 import yaml
 from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
@@ -241,3 +244,14 @@ def test_no_module_of_the_method_needs_an_extra_when_imported():
             continue
         extra = set(imports(path)) - allowed
         assert not extra, f"{path.name} imports {sorted(extra)} at import time"
+
+
+def test_the_tested_versions_want_no_late_patch_of_python():
+    """Debian 12 has 3.11.2: a version for 3.11.5 and later leaves pip without any."""
+    pinned = re.findall(r"^([\w.-]+)==", (ROOT / "constraints.txt").read_text(), re.M)
+    found = {}
+    for name in pinned:
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            found[name] = importlib.metadata.metadata(name)["Requires-Python"] or ""
+    late = {n: v for n, v in found.items() if "3.11.0" not in SpecifierSet(v)}
+    assert len(found) > len(pinned) / 2 and not late
