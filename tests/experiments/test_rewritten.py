@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
-import tarfile
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -45,7 +45,7 @@ FREE = {"identity", "provenance", "digest", "out", "parameters"}
 
 def before(folder: Path) -> Path:
     """The checkout as it was, in ``folder``; skipped without the history."""
-    archive = folder / "before.tar"
+    archive = folder / "before.zip"
     done = subprocess.run(
         ["git", "archive", "-o", archive, BEFORE, "rlap", "notebooks"],
         cwd=ROOT,
@@ -53,8 +53,8 @@ def before(folder: Path) -> Path:
     )
     if done.returncode:
         pytest.skip(f"the history does not reach back to {BEFORE}")
-    with tarfile.open(archive) as tar:
-        tar.extractall(folder / "before", filter="data")
+    with zipfile.ZipFile(archive) as packed:
+        packed.extractall(folder / "before")
     return folder / "before"
 
 
