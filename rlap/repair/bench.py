@@ -1,13 +1,9 @@
 """Where repairs are tried and judged on a slice that was held out.
 
-The slice is as noisy as the rest. What counts on it are the samples whose label is
-probably right, by that probability; networks are compared in pairs, sample by sample,
-and the one that came is kept unless another is better by more than a standard error.
-Where most labels may be right, nor may it be worse than the best so far, or than
-continued training, by the labels as they are: trust in them comes from the repair
-itself. So does the network's that came, which is trusted where it is right, the more
-the less it knows: where nothing is better, continued training is taken if it is by the
-labels as they are.
+The slice is as noisy as the rest; ``slice`` says what its labels tell all the same.
+Networks are compared in pairs, sample by sample, and the one that came is kept unless
+another is better by more than a standard error. Where most labels may be right, nor may
+it be worse than the best so far, or than continued training, by the labels as they are.
 
 A repair of labels is done three times, each time towards what the last network sees,
 and so is training without bad inputs. In trials apart from those reported the second
@@ -27,7 +23,6 @@ from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import torch
-from torch import Tensor, nn
 
 from rlap.data.base import Split, stratified_indices
 from rlap.repair.account import Diagnosis
@@ -52,7 +47,8 @@ from rlap.repair.diagnosis import (
 from rlap.repair.retraining import fresh
 from rlap.repair.samples import Logits, Samples
 from rlap.repair.scores import look, paired
-from rlap.training.inference import accuracy, predict
+from rlap.repair.slice import Right, Slice, undone
+from rlap.training.inference import accuracy
 from rlap.training.loop import History, TrainingDiverged
 from rlap.training.recipe import Recipe
 
@@ -60,13 +56,14 @@ BETTER = 1.0  # standard errors by which a repair must be better than what there
 MANY = 0.05  # share of wrong labels by which nobody can be judged, if some surely are
 HELD_OUT = 0.15  # of the data, for a stand-in, where there is no slice
 FEWEST = 20  # samples of which some can be held out
+NEVER = -math.inf  # the score of what is not better than the network that came
 ROUNDS = 3  # of training, each towards what the network that the last made sees
 
 
 @dataclass(frozen=True)
 class Tried:
     """A repair that was tried: what it cost in seconds, its score on the slice (the
-    accuracy on samples with labels that are right, estimated), and z, by how many
+    accuracy by the true classes, estimated), and z, by how many
     standard errors that is above the network as it came; None where it diverged.
 
     >>> print(Tried("as it came", 0.0, 0.875, 0.0))
@@ -105,17 +102,15 @@ class Outcome(NamedTuple):
 
 @dataclass
 class Standing:
-    """What is known of the data, what the network that came gets right of the slice
-    (M,), and the best outcome so far with its score and what that gets right; training
-    on, if it is better than what came by the labels as they are."""
+    """What is known of the data, what the network that came gets right of the slice,
+    and the best outcome so far with its score and what that gets right."""
 
     found: Findings
-    held: Split
-    came: Tensor
+    held: Slice
+    came: Right
     best: Outcome
     score: float
-    hits: Tensor
-    trained_on: Outcome | None = None
+    right: Right
 
 
 class Bench:
@@ -141,9 +136,10 @@ class Bench:
         began = time.perf_counter()
         found = findings(network, Samples(given), Samples(held), self.recipe, self.seed)
         spent = time.perf_counter() - began
-        came = correct(network, held)
+        slice_ = Slice(held, found.trust > 0, undone(found.diagnosis.transition))
+        came = slice_.right(network)
         best = Outcome(network, None, found.diagnosis, AS_IT_CAME)
-        now = Standing(found, held, came, best, 0.0, came)
+        now = Standing(found, slice_, came, best, 0.0, came)
         now.score = self.judge(AS_IT_CAME, 0.0, came, now)
         if found.trust.sum() < ENOUGH:
             self.notes.append("The held-out slice is too small to tell anything.")
@@ -154,9 +150,6 @@ class Bench:
         self.shop.held = held
         for candidate in self.shop.candidates(found, network, given):
             self.attempt(now, candidate)
-        if now.best.chosen == AS_IT_CAME and now.trained_on is not None:
-            self.notes.append("Continued training is better by the labels as they are.")
-            return now.trained_on
         for rounds in range(2, ROUNDS + 2):
             seen = told_again(now.best, given, found.mirrored)
             if seen is None and now.best.chosen not in (DROPPED, ON):
@@ -197,16 +190,13 @@ class Bench:
 
     def enter(self, now: Standing, new: Outcome, seconds: float) -> bool:
         """Judge a repair; whether it is the best so far."""
-        hits = correct(new.network, now.held)
-        score = self.judge(told(new.chosen, new.rounds), seconds, hits, now)
-        good = now.found.trust > 0  # what a network makes of bad inputs is no matter
-        by_labels = paired(hits[good] - now.hits[good])
-        lead = paired(now.found.trust * (hits - now.hits))
+        right, good = now.held.right(new.network), now.held.good
+        score = self.judge(told(new.chosen, new.rounds), seconds, right, now)
+        by_labels = paired((right.labelled - now.right.labelled)[good])
+        lead = paired(right.true - now.right.true)
         more = new.chosen == ON and new.rounds > 1
         if more and min(lead, by_labels) <= BETTER:
             return False
-        if new.chosen == ON and paired(hits[good] - now.came[good]) > BETTER:
-            now.trained_on = new
         rate = now.found.diagnosis.label_rate
         surely_wrong = rate.value > MANY and rate.low > 0
         # many wrong ones that go one way would favour who predicts these
@@ -217,13 +207,14 @@ class Bench:
         fixed |= now.best.chosen == DROPPED
         if new.chosen == ON and fixed and lead <= BETTER:
             return False
-        control = new.chosen == ON and score >= 0 and by_labels > 0
+        better = score > NEVER
+        control = new.chosen == ON and better and by_labels > 0
         # once more gains what a slice of thousands does not show: it stays unless the
         # slice says otherwise, and as long as it is better than the network that came
-        again = new.rounds > 1 and score >= 0 and min(lead, by_labels) >= -BETTER
+        again = new.rounds > 1 and better and min(lead, by_labels) >= -BETTER
         if not (control or again) and (score <= now.score or by_labels < 0):
             return False
-        now.best, now.score, now.hits = new, score, hits
+        now.best, now.score, now.right = new, score, right
         return True
 
     def by_stand_in(self, network: Logits, data: Split) -> Outcome:
@@ -317,14 +308,13 @@ class Bench:
             return best._replace(diagnosis=about)
         return best
 
-    def judge(self, name: str, seconds: float, new: Tensor, now: Standing) -> float:
-        """Note how a network did that is right on ``new`` (M,) of the slice; its score,
-        below all where it is not better than the one that came."""
-        trust = now.found.trust
-        score = float((trust * new).sum() / trust.sum().clamp(min=1e-9))
-        z = paired(trust * (new - now.came))
-        self.tried.append(Tried(name, seconds, score, z))
-        return score if z > BETTER or name == AS_IT_CAME else -1.0
+    def judge(self, name: str, seconds: float, new: Right, now: Standing) -> float:
+        """Note how a network did that gets ``new`` right; its score, below all where it
+        is not better than the one that came."""
+        z = paired(new.true - now.came.true)
+        shown = min(1.0, max(0.0, new.accuracy))
+        self.tried.append(Tried(name, seconds, shown, z))
+        return new.accuracy if z > BETTER or name == AS_IT_CAME else NEVER
 
     def out_of_time(self) -> bool:
         """Whether another training would probably end after the budget."""
@@ -355,9 +345,3 @@ def told(name: str, rounds: int) -> str:
     times = "once" if rounds == 2 else f"{rounds - 1} times"
     towards = "" if name in (DROPPED, ON) else ", towards its own posterior"
     return f"{name}; then {times} more{towards}"
-
-
-def correct(network: nn.Module, held: Split) -> Tensor:
-    """Whether each sample of the slice is classified as labelled, (M,), 0 or 1."""
-    found = predict(network, held.inputs).argmax(1).cpu()
-    return (found == held.labels.cpu()).float()

@@ -61,8 +61,8 @@ class Repair:
         lines = [
             self.diagnosis.report(),
             "",
-            f"Tried{whose}, judged by held-out samples, each as far as its label is",
-            "trusted (z: standard errors above the network as it came; one is needed):",
+            f"Tried{whose}: accuracy by the true classes, estimated on held-out",
+            "samples (z: standard errors above the network as it came; one is needed):",
         ]
         lines += [f"  {each}" for each in self.tried]
         lines += [f"Chosen: {self.chosen} ({in_seconds(self.seconds)} in all)."]
