@@ -5,13 +5,14 @@ Networks are compared in pairs, sample by sample, and the one that came is kept 
 another is better by more than a standard error. Where most labels may be right, nor may
 it be worse than the best so far, or than continued training, by the labels as they are.
 
-A repair of labels is done three times, each time towards what the last network sees,
-and so is training without bad inputs. In trials apart from those reported the second
-round gained a point or more and the third half of one, which no slice of 2,500 shows: a
-round stays unless it is surely worse than the one before. So does such a repair beside
-continued training, where many labels are surely wrong, or inputs are bad. Continued
-training itself, which may memorise what is wrong, goes on only while a round is surely
-better than the one before.
+A repair of labels is done three times, each time towards what all networks see, in the
+mean, that are better than the one that came, and have not memorised labels; training
+without bad inputs is done three times, too. In trials apart from those
+reported the second round gained a point or more and the third half of one, which no
+slice of 2,500 shows: a round stays unless it is surely worse than the one before. So
+does such a repair beside continued training, where many labels are surely wrong, or
+inputs are bad. Continued training itself, which may memorise what is wrong, goes on
+only while a round is surely better than the one before.
 """
 
 from __future__ import annotations
@@ -31,11 +32,12 @@ from rlap.repair.candidates import (
     DROPPED,
     FRESH,
     ON,
+    PLAIN,
     TOWARDS_TRUE,
     Candidate,
+    Panel,
     Unsuited,
     Workshop,
-    seen_again,
 )
 from rlap.repair.diagnosis import (
     ENOUGH,
@@ -57,7 +59,7 @@ MANY = 0.05  # share of wrong labels by which nobody can be judged, if some sure
 HELD_OUT = 0.15  # of the data, for a stand-in, where there is no slice
 FEWEST = 20  # samples of which some can be held out
 NEVER = -math.inf  # the score of what is not better than the network that came
-ROUNDS = 3  # of training, each towards what the network that the last made sees
+ROUNDS = 3  # of training
 
 
 @dataclass(frozen=True)
@@ -95,6 +97,12 @@ class Outcome(NamedTuple):
     earlier: tuple[History, ...] = ()
 
     @property
+    def towards_true(self) -> bool:
+        """Whether the network was trained towards the true classes."""
+        again = self.rounds > 1 and self.chosen not in (DROPPED, ON)
+        return again or self.chosen in TOWARDS_TRUE
+
+    @property
     def histories(self) -> tuple[History, ...]:
         """Of every round."""
         return self.earlier if self.history is None else (*self.earlier, self.history)
@@ -103,7 +111,8 @@ class Outcome(NamedTuple):
 @dataclass
 class Standing:
     """What is known of the data, what the network that came gets right of the slice,
-    and the best outcome so far with its score and what that gets right."""
+    and the best outcome so far with its score and what that gets right; what all that
+    are better say of the labels."""
 
     found: Findings
     held: Slice
@@ -111,6 +120,7 @@ class Standing:
     best: Outcome
     score: float
     right: Right
+    panel: Panel
 
 
 class Bench:
@@ -139,7 +149,8 @@ class Bench:
         slice_ = Slice(held, found.trust > 0, undone(found.diagnosis.transition))
         came = slice_.right(network)
         best = Outcome(network, None, found.diagnosis, AS_IT_CAME)
-        now = Standing(found, slice_, came, best, 0.0, came)
+        panel = Panel(found.diagnosis, given, found.mirrored)
+        now = Standing(found, slice_, came, best, 0.0, came, panel)
         now.score = self.judge(AS_IT_CAME, 0.0, came, now)
         if found.trust.sum() < ENOUGH:
             self.notes.append("The held-out slice is too small to tell anything.")
@@ -151,7 +162,7 @@ class Bench:
         for candidate in self.shop.candidates(found, network, given):
             self.attempt(now, candidate)
         for rounds in range(2, ROUNDS + 2):
-            seen = told_again(now.best, given, found.mirrored)
+            seen = told_again(now.best, panel)
             if seen is None and now.best.chosen not in (DROPPED, ON):
                 break
             now.best = seen or now.best
@@ -208,6 +219,8 @@ class Bench:
         if new.chosen == ON and fixed and lead <= BETTER:
             return False
         better = score > NEVER
+        if better and (new.towards_true or new.chosen == ON):
+            now.panel.hear(new.network, new.towards_true, right.labelled)
         control = new.chosen == ON and better and by_labels > 0
         # once more gains what a slice of thousands does not show: it stays unless the
         # slice says otherwise, and as long as it is better than the network that came
@@ -266,10 +279,10 @@ class Bench:
         as_it_came = Outcome(network, None, about.diagnosis, AS_IT_CAME)
         repairs = self.shop.candidates(about, network, data)
         todo = next((each for each in repairs if each.name == best.chosen), None)
-        outcome = as_it_came
+        outcome, panel = as_it_came, Panel(about.diagnosis, data, about.mirrored)
         for rounds in range(1, best.rounds + 1):
             if rounds > 1:
-                outcome = told_again(outcome, data, about.mirrored) or outcome
+                outcome = told_again(outcome, panel) or outcome
                 todo = self.once_more(outcome, data, about)
             try:
                 made = todo.make() if todo is not None else None
@@ -281,7 +294,9 @@ class Bench:
             outcome = Outcome(
                 *made, outcome.diagnosis, best.chosen, rounds, outcome.histories
             )
-        return told_again(outcome, data, about.mirrored) or outcome
+            if outcome.towards_true:
+                panel.hear(outcome.network, True)
+        return told_again(outcome, panel) or outcome
 
     def diagnosed_anew(
         self, best: Outcome, given: Split, held: Split | None
@@ -322,10 +337,14 @@ class Bench:
         return self.budget is not None and spent + self.longest > self.budget
 
 
-def told_again(best: Outcome, given: Split, mirrored: bool) -> Outcome | None:
-    """The same, its labels told by the network that it ended with; None where there is
+def told_again(best: Outcome, panel: Panel) -> Outcome | None:
+    """The same, its labels told by all networks that were heard; None where there is
     nothing of that kind to tell."""
-    about = seen_again(best.chosen, best.network, best.diagnosis, given, mirrored)
+    if best.chosen in PLAIN:
+        return None
+    if not best.towards_true:  # so nobody has heard it yet
+        panel.hear(best.network, False)
+    about = panel.diagnosis
     return None if about is None else best._replace(diagnosis=about)
 
 
@@ -343,5 +362,5 @@ def told(name: str, rounds: int) -> str:
     if rounds == 1:
         return name
     times = "once" if rounds == 2 else f"{rounds - 1} times"
-    towards = "" if name in (DROPPED, ON) else ", towards its own posterior"
+    towards = "" if name in (DROPPED, ON) else ", towards the mean posterior"
     return f"{name}; then {times} more{towards}"

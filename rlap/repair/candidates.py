@@ -18,7 +18,7 @@ from rlap.network.copying import copy_of
 from rlap.network.layers import SUPPORTED, reading
 from rlap.network.watching import watching
 from rlap.repair.account import Diagnosis
-from rlap.repair.diagnosis import Findings
+from rlap.repair.diagnosis import Findings, by_heart
 from rlap.repair.labels.posterior import bayes, posterior
 from rlap.repair.projection import Directions, input_moments, kept
 from rlap.repair.retraining import augmented, fresh
@@ -134,8 +134,8 @@ class Workshop:
         mirrored: bool,
     ) -> Candidate:
         """Continued training from where a repair ended: with everything, if that was
-        it, else towards the posterior that the better ``network`` sees, the targets of
-        ``about``, see ``seen_again``."""
+        it, else towards the posterior that the better networks see, the targets of
+        ``about``, see ``Panel``."""
         plain = replace(given, num_classes=about.targets.shape[1])
         split = plain if chosen == ON else softened(given, about)
         return Candidate(chosen, lambda: self.train(copy_of(network), split, mirrored))
@@ -185,21 +185,47 @@ class Workshop:
         return new, found.histories["finetune"]
 
 
-def seen_again(
-    chosen: str, network: Logits, about: Diagnosis, given: Split, mirrored: bool
-) -> Diagnosis | None:
-    """The diagnosis with the labels as the repaired ``network`` sees them; None where
-    none is wrong or the repair was none of labels.
+class Panel:
+    """What several networks say of labels that are wrong, in the mean: together they
+    err less than each of them.
 
-    How labels were drawn and which inputs are bad stays as it was found: a network that
-    was trained towards the true classes has nothing of its own to say of that.
+    How labels were drawn and which inputs are bad stays as it was found, in ``about``:
+    who was trained towards the true classes has nothing of its own to say of that.
+    ``given`` are the samples; ``mirrored`` as for ``look``.
+
+    >>> Panel(rlap.diagnose(model, data), data, mirrored=False).diagnosis is None
+    True
     """
-    if chosen in PLAIN or not about.labels_wrong:
-        return None
-    p = look(network, Samples(given), mirrored).probabilities
-    # what was trained towards the true class predicts that, and not the given label
-    by = bayes if chosen in TOWARDS_TRUE else posterior
-    return about.with_targets(by(p, about.transition, about.labels))
+
+    def __init__(self, about: Diagnosis, given: Split, mirrored: bool) -> None:
+        self.about, self.given, self.mirrored = about, given, mirrored
+        self.total: Tensor | None = None
+        self.size = 0
+
+    def hear(
+        self, network: Logits, towards_true: bool, held: Tensor | None = None
+    ) -> None:
+        """Add what a network sees if labels are wrong; it predicts the true class where
+        it was trained ``towards_true`` ones, and else the given label. Whoever has
+        memorised these has nothing to say; ``held`` (M,) is whether it predicts those
+        of a held-out slice."""
+        if not self.about.labels_wrong:
+            return
+        seen = look(network, Samples(self.given), self.mirrored)
+        if held is not None and by_heart(seen.accuracy, held.mean().item(), len(held)):
+            return
+        p = seen.probabilities
+        by = bayes if towards_true else posterior
+        told = by(p, self.about.transition, self.about.labels)
+        self.total = told if self.total is None else self.total + told
+        self.size += 1
+
+    @property
+    def diagnosis(self) -> Diagnosis | None:
+        """By the mean of what was heard; None where nobody was."""
+        if self.total is None:
+            return None
+        return self.about.with_targets(self.total / self.size)
 
 
 def softened(given: Split, about: Diagnosis) -> Split:

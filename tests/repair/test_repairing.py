@@ -15,7 +15,7 @@ import rlap
 from rlap.corruption.corrupted import corrupt
 from rlap.data import Split
 from rlap.repair.account import Rate
-from rlap.repair.bench import Bench, Outcome, Standing, told
+from rlap.repair.bench import Bench, Outcome, Standing, told, told_again
 from rlap.repair.candidates import (
     AGAIN,
     ALPHAS,
@@ -28,9 +28,9 @@ from rlap.repair.candidates import (
     PRUNED,
     TOWARDS_TRUE,
     Candidate,
+    Panel,
     Unsuited,
     Workshop,
-    seen_again,
 )
 from rlap.repair.diagnosis import Findings
 from rlap.repair.labels.posterior import bayes, posterior
@@ -53,13 +53,23 @@ def accuracy(model, data):
     return rlap.training.accuracy(model, data)
 
 
+class Heard:
+    """A panel that notes who was heard."""
+
+    def __init__(self):
+        self.heard = []
+
+    def hear(self, network, towards_true, held):
+        self.heard.append((network, towards_true, int(held.sum())))
+
+
 def standing(found, came, best, hits):
     """Where a network that is right on ``came`` (M,) came, and one on ``hits`` (M,) is
     the best so far; samples are all labelled 1, of two classes that are not mixed."""
     labels = torch.ones(len(came), dtype=torch.long)
     held = Slice(SimpleNamespace(labels=labels), found.trust > 0, torch.eye(2))
     came, hits = (held.of_predicted(each.long()) for each in (came, hits))
-    return Standing(found, held, came, best, 0.0, hits)
+    return Standing(found, held, came, best, 0.0, hits, Heard())
 
 
 def cases(kind, rate, n=1200):
@@ -545,8 +555,9 @@ def test_the_repaired_network_has_the_last_word_on_labels(slice_):
     """It was trained towards the true classes: what it predicts is not unmixed."""
     given, held, _ = cases("asymmetric", 0.45)
     model = trained(given, recipe=rlap.Recipe(epochs=3, batch_size=32, lr=0.01))
-    found = rlap.repair(model, given, holdout=held if slice_ else None, recipe=SHORT)
-    assert found.chosen.startswith(TOWARDS_TRUE)
+    held = held if slice_ else None
+    found = rlap.repair(model, given, holdout=held, recipe=SHORT, trainings=1)
+    assert found.chosen in TOWARDS_TRUE
     about = found.diagnosis
     p = rlap.predict(found.model, given.inputs).softmax(1)
     expected = bayes(p, about.transition, given.labels)
@@ -556,18 +567,66 @@ def test_the_repaired_network_has_the_last_word_on_labels(slice_):
     assert torch.equal(about.suggested, about.targets.argmax(1))
 
 
-def test_what_a_network_predicts_depends_on_what_it_was_trained_on():
+def test_labels_are_told_by_all_networks_that_were_heard():
+    """Who was trained towards the true class predicts that, others a given label."""
+    given, _, _ = cases("asymmetric", 0.45, 300)
+    one, other = Logits(trained(given)), Logits(trained(given, recipe=SHORT))
+    about = rlap.diagnose(one.network, given)
+    assert about.labels_wrong
+    panel = Panel(about, given, False)
+    assert panel.diagnosis is None
+    seen = []
+    for network, towards, by in ((one, True, bayes), (other, False, posterior)):
+        p = rlap.predict(network.network, given.inputs).softmax(1)
+        seen.append(by(p, about.transition, given.labels))
+        panel.hear(network, towards)
+        mean = torch.stack(seen).mean(0)
+        found = panel.diagnosis
+        torch.testing.assert_close(found.targets, mean, rtol=1e-4, atol=1e-5)
+        assert found.label_rate == about.label_rate
+    clean = Panel(replace(about, transition=torch.eye(3)), given, False)
+    clean.hear(one, True)
+    assert clean.diagnosis is None  # of right labels there is nothing to tell
+
+
+@pytest.mark.parametrize(
+    ("chosen", "rounds", "size"),
+    [(ON, 2, 1), (PROJECTED, 1, 2), (PROJECTED, 2, 1), (POSTERIOR, 1, 1)],
+)
+def test_who_is_heard_at_the_end(chosen, rounds, size):
+    """One was heard already; continued training has nothing new to say."""
     given, _, _ = cases("asymmetric", 0.45, 300)
     network = Logits(trained(given))
-    about = rlap.diagnose(network.network, given)
-    p = rlap.predict(network.network, given.inputs).softmax(1)
-    told = {name: seen_again(name, network, about, given, False)
-            for name in (POSTERIOR, PROJECTED, ON)}  # fmt: skip
-    for name, by in ((POSTERIOR, bayes), (PROJECTED, posterior)):
-        expected = by(p, about.transition, given.labels)
-        torch.testing.assert_close(told[name].targets, expected, rtol=1e-4, atol=1e-5)
-        assert told[name].label_rate == about.label_rate
-    assert told[ON] is None  # trained on everything, it has nothing new to say
+    panel = Panel(rlap.diagnose(network.network, given), given, False)
+    panel.hear(network, True)
+    told = told_again(Outcome(network, None, panel.about, chosen, rounds), panel)
+    assert (told is None) is (chosen == ON) and panel.size == size
+
+
+def test_who_memorised_the_labels_is_not_heard():
+    net, given, held = wide()
+    flat = replace(rlap.diagnose(net, given), transition=torch.eye(3).roll(1, 0))
+    panel, network = Panel(flat, given, False), Logits(net)
+    hits = (rlap.predict(net, held.inputs).argmax(1) == held.labels).float()
+    panel.hear(network, False, hits)
+    assert panel.size == 0
+    panel.hear(network, False, torch.ones(len(held)))  # had it known these as well
+    assert panel.size == 1
+
+
+@pytest.mark.parametrize(("gained", "size"), [(9, 2), (0, 0)])
+def test_only_networks_that_are_better_are_heard(monkeypatch, gained, size):
+    came, new = torch.zeros(40), torch.zeros(40)
+    new[:gained] = 1
+    about = SimpleNamespace(label_rate=Rate(0.3, 0.1, 0.4))
+    found = Findings(about, None, torch.ones(40), False)
+    now = standing(found, came, Outcome("came", None, None, "as it came"), came)
+    right = now.held.of_predicted(new.long())
+    monkeypatch.setattr(Slice, "right", lambda *_: right)
+    bench = Bench(SHORT, None, 0, 0.0)
+    for chosen in (POSTERIOR, ON):
+        bench.enter(now, Outcome(chosen, None, None, chosen), 1.0)
+    assert now.panel.heard == [(POSTERIOR, True, 9), (ON, False, 9)][:size]
 
 
 @pytest.mark.parametrize("rate", [0.0, 0.3])
