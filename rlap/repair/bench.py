@@ -203,6 +203,9 @@ class Bench:
         """Judge a repair; whether it is the best so far."""
         right, good = now.held.right(new.network), now.held.good
         score = self.judge(told(new.chosen, new.rounds), seconds, right, now)
+        better = score > NEVER
+        if better and (new.towards_true or new.chosen == ON):
+            now.panel.hear(new.network, new.towards_true, right.labelled)
         by_labels = paired((right.labelled - now.right.labelled)[good])
         lead = paired(right.true - now.right.true)
         more = new.chosen == ON and new.rounds > 1
@@ -218,9 +221,6 @@ class Bench:
         fixed |= now.best.chosen == DROPPED
         if new.chosen == ON and fixed and lead <= BETTER:
             return False
-        better = score > NEVER
-        if better and (new.towards_true or new.chosen == ON):
-            now.panel.hear(new.network, new.towards_true, right.labelled)
         control = new.chosen == ON and better and by_labels > 0
         # once more gains what a slice of thousands does not show: it stays unless the
         # slice says otherwise, and as long as it is better than the network that came
