@@ -86,8 +86,7 @@ class Tried:
 
 class Outcome(NamedTuple):
     """A network, how it was trained, what its data are like, which repair it is, and
-    how often that was done (each time with targets that the last network saw), with the
-    histories of the ``earlier`` rounds."""
+    how often that was done, with the histories of the ``earlier`` rounds."""
 
     network: Logits
     history: History | None
