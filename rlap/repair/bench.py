@@ -3,7 +3,8 @@
 The slice is as noisy as the rest; ``slice`` says what its labels tell all the same.
 Networks are compared in pairs, sample by sample, and the one that came is kept unless
 another is better by more than a standard error. Where most labels may be right, nor may
-it be worse than the best so far, or than continued training, by the labels as they are.
+it be worse than the best so far by the labels as they are, or surely worse than
+continued training.
 
 A repair of labels is done three times, each time towards what all networks see, in the
 mean, that are better than the one that came, and have not memorised labels; training
@@ -216,9 +217,8 @@ class Bench:
         if surely_wrong:
             by_labels = 0.0
         # a repair of labels or inputs gains most in its later rounds
-        fixed = surely_wrong and now.best.chosen in TOWARDS_TRUE
-        fixed |= now.best.chosen == DROPPED
-        if new.chosen == ON and fixed and lead <= BETTER:
+        fixed = now.best.chosen in (*TOWARDS_TRUE, DROPPED)
+        if new.chosen == ON and fixed and max(lead, by_labels) <= BETTER:
             return False
         control = new.chosen == ON and better and by_labels > 0
         # once more gains what a slice of thousands does not show: it stays unless the

@@ -312,26 +312,28 @@ def test_as_many_trainings_as_were_allowed():
 
 
 @pytest.mark.parametrize(
-    ("hits", "rate", "stays"),
+    ("right", "rate", "stays"),
     [
-        ([1, 1, 1, 0], Rate(0.3, 0.0, 0.4), True),
-        ([1, 1, 1, 1], Rate(0.3, 0.0, 0.4), False),  # perhaps none are wrong
-        ([1, 1, 1, 1], Rate(0.04, 0.02, 0.4), False),  # few
-        ([1, 1, 1, 1], Rate(0.3, 0.1, 0.4), True),
+        (5, Rate(0.3, 0.0, 0.4), True),
+        (7, Rate(0.3, 0.0, 0.4), True),  # as good but for chance: a repair has rounds
+        (9, Rate(0.3, 0.0, 0.4), False),  # perhaps none are wrong
+        (9, Rate(0.04, 0.02, 0.4), False),  # few
+        (9, Rate(0.3, 0.1, 0.4), True),
     ],
 )
-def test_no_repair_stays_that_is_below_training_on_by_labels_that_may_be_right(
-    monkeypatch, hits, rate, stays
+def test_no_repair_stays_that_is_surely_below_training_on_by_labels_that_may_be_right(
+    monkeypatch, right, rate, stays
 ):
-    """The repair has the higher score; continued training is right on ``hits``. By
-    labels of which many are surely wrong nobody is judged."""
+    """The repair has the higher score and 6 of 12 right; continued training has so many
+    ``right``. By labels of which many are surely wrong nobody is judged."""
     bench = Bench(SHORT, None, 0, 0.0)
-    found = Findings(SimpleNamespace(label_rate=rate), None, torch.ones(4), False)
+    found = Findings(SimpleNamespace(label_rate=rate), None, torch.ones(12), False)
     repaired = Outcome("repaired", None, None, POSTERIOR)
-    now = standing(found, torch.zeros(4), repaired, torch.tensor([1, 1, 1, 0]))
+    now = standing(found, torch.zeros(12), repaired, torch.arange(12) < 6)
     now.score = 0.9
-    right = now.held.of_predicted(torch.tensor(hits))
-    monkeypatch.setattr(Slice, "right", lambda *_: right)
+    labelled = now.held.of_predicted((torch.arange(12) < right).long()).labelled
+    on = now.right._replace(labelled=labelled)  # as good by the true classes
+    monkeypatch.setattr(Slice, "right", lambda *_: on)
     monkeypatch.setattr(bench, "judge", lambda *_: 0.8)
     taken = bench.enter(now, Outcome("trained on", None, None, ON), 1.0)
     assert taken is not stays
@@ -464,7 +466,7 @@ def test_what_helped_is_done_again_while_it_helps():
     [
         (1, Rate(0.3, 0.1, 0.4), POSTERIOR, False),  # by less than a standard error
         (9, Rate(0.3, 0.1, 0.4), POSTERIOR, True),
-        (1, Rate(0.3, 0.0, 0.4), POSTERIOR, True),  # perhaps no label is wrong
+        (1, Rate(0.3, 0.0, 0.4), POSTERIOR, False),  # perhaps no label is wrong
         (1, Rate(0.3, 0.1, 0.4), PROJECTED, True),  # has no rounds to come
     ],
 )
