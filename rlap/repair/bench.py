@@ -33,6 +33,7 @@ from rlap.repair.candidates import (
     DROPPED,
     FRESH,
     ON,
+    ON_POSTERIOR,
     PLAIN,
     TOWARDS_TRUE,
     Candidate,
@@ -103,6 +104,11 @@ class Outcome(NamedTuple):
         return again or self.chosen in TOWARDS_TRUE
 
     @property
+    def follows(self) -> bool:
+        """Whether it goes on from the best outcome so far."""
+        return self.rounds > 1 or self.chosen == ON_POSTERIOR
+
+    @property
     def histories(self) -> tuple[History, ...]:
         """Of every round."""
         return self.earlier if self.history is None else (*self.earlier, self.history)
@@ -161,16 +167,26 @@ class Bench:
         self.shop.held = held
         for candidate in self.shop.candidates(found, network, given):
             self.attempt(now, candidate)
+        self.go_on(now, given)
+        if now.best.chosen == ON and (about := panel.diagnosis) is not None:
+            # it has only made up for too little training; the labels are still wrong
+            start = now.best._replace(chosen=ON_POSTERIOR, diagnosis=about)
+            if self.attempt(now, self.once_more(start, given, found)):
+                self.go_on(now, given)
+        return now.best
+
+    def go_on(self, now: Standing, given: Split) -> None:
+        """Further rounds of the best repair."""
         for rounds in range(2, ROUNDS + 2):
-            seen = told_again(now.best, panel)
+            seen = told_again(now.best, now.panel)
             if seen is None and now.best.chosen not in (DROPPED, ON):
-                break
+                return
             now.best = seen or now.best
             if rounds > ROUNDS:
-                break
-            if not self.attempt(now, self.once_more(now.best, given, found), rounds):
-                break
-        return now.best
+                return
+            todo = self.once_more(now.best, given, now.found)
+            if not self.attempt(now, todo, rounds):
+                return
 
     def once_more(self, best: Outcome, given: Split, found: Findings) -> Candidate:
         """What made ``best``, done to it once more."""
@@ -195,8 +211,9 @@ class Bench:
         if made is None:
             self.tried.append(Tried(told(name, rounds), spent, None, None))
             return False
-        earlier = now.best.histories if rounds > 1 else ()
-        new = Outcome(*made, now.best.diagnosis, name, rounds, earlier)
+        new = Outcome(*made, now.best.diagnosis, name, rounds)
+        if new.follows:
+            new = new._replace(earlier=now.best.histories)
         return self.enter(now, new, spent)
 
     def enter(self, now: Standing, new: Outcome, seconds: float) -> bool:
@@ -223,7 +240,7 @@ class Bench:
         control = new.chosen == ON and better and by_labels > 0
         # once more gains what a slice of thousands does not show: it stays unless the
         # slice says otherwise, and as long as it is better than the network that came
-        again = new.rounds > 1 and better and min(lead, by_labels) >= -BETTER
+        again = new.follows and better and min(lead, by_labels) >= -BETTER
         if not (control or again) and (score <= now.score or by_labels < 0):
             return False
         now.best, now.score, now.right = new, score, right
@@ -275,14 +292,17 @@ class Bench:
         self, best: Outcome, about: Findings, network: Logits, data: Split
     ) -> Outcome:
         """What was best for the stand-in, done to ``network`` with all the data."""
-        as_it_came = Outcome(network, None, about.diagnosis, AS_IT_CAME)
+        names = [best.chosen] * best.rounds
+        if best.chosen == ON_POSTERIOR:
+            names = [ON] * (len(best.histories) - best.rounds) + names
         repairs = self.shop.candidates(about, network, data)
-        todo = next((each for each in repairs if each.name == best.chosen), None)
-        outcome, panel = as_it_came, Panel(about.diagnosis, data, about.mirrored)
-        for rounds in range(1, best.rounds + 1):
-            if rounds > 1:
-                outcome = told_again(outcome, panel) or outcome
-                todo = self.once_more(outcome, data, about)
+        todo = next((each for each in repairs if each.name == names[0]), None)
+        outcome = Outcome(network, None, about.diagnosis, AS_IT_CAME)
+        panel = Panel(about.diagnosis, data, about.mirrored)
+        for i, name in enumerate(names):
+            if i:
+                told_ = told_again(outcome, panel) or outcome
+                todo = self.once_more(told_._replace(chosen=name), data, about)
             try:
                 made = todo.make() if todo is not None else None
             except Unsuited as error:  # the stand-in's part of the data allowed it
@@ -290,9 +310,8 @@ class Bench:
                 break
             if made is None:
                 break
-            outcome = Outcome(
-                *made, outcome.diagnosis, best.chosen, rounds, outcome.histories
-            )
+            rounds = names[: i + 1].count(name)
+            outcome = Outcome(*made, outcome.diagnosis, name, rounds, outcome.histories)
             if outcome.towards_true:
                 panel.hear(outcome.network, True)
         return told_again(outcome, panel) or outcome

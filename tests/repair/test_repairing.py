@@ -23,6 +23,7 @@ from rlap.repair.candidates import (
     FRESH_POSTERIOR,
     KEPT_AGAIN,
     ON,
+    ON_POSTERIOR,
     POSTERIOR,
     PROJECTED,
     PRUNED,
@@ -508,6 +509,38 @@ def test_continued_training_goes_on_while_it_is_surely_better(
     assert bench.enter(now, new, 1.0) is stays
     assert now.best.network == ("more" if stays else "once")
     assert told(ON, 3) == f"{ON}; then 2 times more"
+
+
+@pytest.mark.parametrize("slice_", [True, False])
+def test_labels_are_repaired_after_training_that_was_too_short(monkeypatch, slice_):
+    """Continued training is best at first; then the labels are still wrong."""
+    given, held, test = cases("asymmetric", 0.45)
+    model = trained(given, recipe=rlap.Recipe(epochs=1, batch_size=32, lr=0.001))
+    few = rlap.Recipe(epochs=1, batch_size=32, lr=0.01)
+    first = Workshop.candidates
+
+    def late(self, *about):  # as if nothing but continued training helped
+        return (each for each in first(self, *about) if each.name == ON)
+
+    monkeypatch.setattr(Workshop, "candidates", late)
+    found = rlap.repair(model, given, holdout=held if slice_ else None, recipe=few)
+    names = [each.name for each in found.tried]
+    more = sum(name.startswith(f"{ON};") for name in names)
+    assert names[1] == ON and names[2 + more] == ON_POSTERIOR
+    assert found.chosen.startswith(ON_POSTERIOR)
+    rounds = len(found.histories)
+    assert rounds >= 2 and all(len(each.loss) == 1 for each in found.histories)
+    assert accuracy(found.model, test) > accuracy(model, test)
+    assert found.diagnosis.labels_wrong and "towards the posterior" in str(found)
+
+
+def test_labels_are_not_repaired_after_training_where_none_is_wrong():
+    given, held, _ = cases("asymmetric", 0.0)
+    model = trained(given, recipe=rlap.Recipe(epochs=1, batch_size=32, lr=0.001))
+    few = rlap.Recipe(epochs=1, batch_size=32, lr=0.003)
+    found = rlap.repair(model, given, holdout=held, recipe=few)
+    assert found.chosen.startswith(ON)
+    assert not any(each.name.startswith(ON_POSTERIOR) for each in found.tried)
 
 
 def test_continued_training_is_with_everything_in_every_round():
