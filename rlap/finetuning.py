@@ -21,6 +21,7 @@ from rlap.network.cutting import cache_features, cut_head, modules_after
 from rlap.network.layers import get_layer, model_device
 from rlap.network.precision import own_precision
 from rlap.pruning import Mask
+from rlap.stored import Stored
 from rlap.training.loop import History, check_arguments, train
 from rlap.training.recipe import Recipe, resolve_precision
 
@@ -123,13 +124,19 @@ def _train_cut_head(
     common: dict,
 ) -> History | None:
     """``train`` the modules ``names`` on what enters ``layer``, computed once; None
-    where the head cannot be cut off."""
+    where the head cannot be cut off or that would take as much as all inputs that are
+    not held themselves."""
     began = time.perf_counter()
     head = cut_head(model, layer, names, split.inputs[:2])
     if head is None:
         return None
     # "auto" would look at the head alone
     precision = resolve_precision(recipe.precision, model, common["device"])
+    if isinstance(split.inputs, Stored):
+        # data that are read a batch at a time may be too large to be held as floats
+        few = cache_features(model, split.subset(range(1)), layer, precision)
+        if few.inputs.numel() >= split.inputs[:1].numel():
+            return None
     cached = cache_features(model, split, layer, precision)
     test = common["test"]
     if test is not None:

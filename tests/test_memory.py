@@ -16,6 +16,7 @@ import rlap
 from rlap import attribution
 from rlap.repair import diagnosis, retraining
 from rlap.repair.samples import Samples
+from rlap.stored import Stored
 
 N, D = 80_000, 32  # ten times what is read at once
 
@@ -93,7 +94,7 @@ def test_a_repair_of_bytes_makes_no_floats_of_them_all(memorised, monkeypatch):
 
     def floats(stored):
         calls[0] += 1
-        if calls[0] % 20 == 0:
+        if calls[0] % 7 == 0:
             alive = [x for x in gc.get_objects() if type(x) is torch.Tensor]
             shapes = [x.shape for x in alive if x.dtype == torch.float32]
             held_whole.extend(s for s in shapes if s[1:] == (3, 16, 16) and s[0] > 1500)
@@ -123,3 +124,22 @@ def test_data_that_are_read_do_not_pile_up():
     split, ids = Samples(Rows(), prepare=remembered).read()
     assert len(made) == 4 and ids == list(range(900))
     assert split.inputs[:, 0].tolist() == ids and split.labels[1] == 1
+
+
+@pytest.mark.parametrize(("layer", "kept"), [("0", False), ("3", True)])
+def test_a_head_is_trained_on_features_that_are_fewer_than_inputs(layer, kept):
+    """Of inputs that are read a batch at a time, so that not all are there at once."""
+    x, y = torch.rand(60, 3, 8, 8), torch.arange(60) % 2
+    short = rlap.Recipe(epochs=2, optimizer="adam", lr=0.01, batch_size=32)
+    ends = []
+    for inputs in (x, Stored(x.__getitem__, x.shape)):
+        torch.manual_seed(0)
+        net = nn.Sequential(
+            nn.Conv2d(3, 4, 3, stride=4), nn.ReLU(), nn.Flatten(), nn.Linear(16, 2)
+        )
+        split = rlap.Split(inputs, y, num_classes=2)
+        history = rlap.finetune(net, split, scope="head", layer=layer, recipe=short)
+        ends.append((net(x), history.setup_seconds > 0))
+    (one, cached), (other, stored) = ends
+    torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
+    assert cached and stored is kept
