@@ -8,12 +8,12 @@ continued training.
 
 A repair of labels is done three times, each time towards what all networks see, in the
 mean, that are better than the one that came, and have not memorised labels; training
-without bad inputs is done three times, too. In trials apart from those
-reported the second round gained a point or more and the third half of one, which no
-slice of 2,500 shows: a round stays unless it is surely worse than the one before. So
-does such a repair beside continued training, where many labels are surely wrong, or
-inputs are bad. Continued training itself, which may memorise what is wrong, goes on
-only while a round is surely better than the one before.
+without bad inputs is done three times, too. In trials apart from those reported the
+second round gained a point or more and the third half of one, which no slice of 2,500
+shows: a round stays unless it is surely worse than the one before. So does such a
+repair beside continued training. Continued training itself, which may memorise what is
+wrong, goes on only while a round is surely better than the one before; then labels that
+are wrong are repaired from there.
 """
 
 from __future__ import annotations
@@ -67,8 +67,8 @@ ROUNDS = 3  # of training
 @dataclass(frozen=True)
 class Tried:
     """A repair that was tried: what it cost in seconds, its score on the slice (the
-    accuracy by the true classes, estimated), and z, by how many
-    standard errors that is above the network as it came; None where it diverged.
+    accuracy by the true classes, estimated), and z, by how many standard errors that is
+    above the network as it came; None where it diverged.
 
     >>> print(Tried("as it came", 0.0, 0.875, 0.0))
     as it came: 87.5%, z 0.0, 0.0 s
